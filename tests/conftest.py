@@ -1,0 +1,142 @@
+"""What all tests share: profiles, seeds, worlds, tolerances, the folder of real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import array_api_strict
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from minirpn import backend
+
+mpl.use("Agg")
+
+_SLOW_OK = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("dev", max_examples=40, deadline=None, suppress_health_check=_SLOW_OK)
+settings.register_profile(
+    "ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=_SLOW_OK
+)
+settings.register_profile(
+    "thorough", max_examples=10_000, deadline=None, suppress_health_check=_SLOW_OK
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# Relative and absolute tolerance for results that may differ by rounding alone. A test that needs
+# more says why.
+TOLERANCES = {"float32": {"rtol": 2e-5, "atol": 2e-6}, "float64": {"rtol": 1e-12, "atol": 1e-13}}
+
+
+@dataclass(frozen=True)
+class World:
+    """An array library and device in which array-agnostic functions must run."""
+
+    name: str
+    make: Callable[[Any], Any]
+
+    def array(self, values: Any, dtype: Any = np.float64) -> Any:
+        """Bring a NumPy array, or nested lists, into this world."""
+        return self.make(np.array(values, dtype=dtype))
+
+    def check(self, array: Any) -> np.ndarray:
+        """Assert that `array` belongs to this world, and return it on the host."""
+        sample = self.make(np.zeros(1))
+        assert type(array) is type(sample), f"{type(array)} came out of world {self.name}"
+        assert backend.device_of(array) == backend.device_of(sample)
+        return backend.to_host(array)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
+
+
+def _fake_gpu(array: np.ndarray) -> Any:
+    return array_api_strict.asarray(array, device=array_api_strict.Device("device1"))
+
+
+def _cupy(array: np.ndarray) -> Any:
+    cupy = pytest.importorskip("cupy")
+    return cupy.asarray(array)
+
+
+WORLDS = [
+    World("numpy", lambda array: array),
+    World("numpy-readonly", _read_only),
+    World("fake-gpu", _fake_gpu),
+]
+
+
+def _gpu_works() -> bool:
+    """Tell whether memory on a CUDA device can really be had."""
+    try:
+        import cupy
+
+        cupy.zeros(1)
+    except Exception:
+        return False
+    return True
+
+
+@pytest.fixture(
+    params=[*WORLDS, pytest.param(World("cupy", _cupy), marks=pytest.mark.gpu)],
+    ids=lambda w: w.name,
+)
+def world(request: pytest.FixtureRequest) -> World:
+    """Each array library in turn."""
+    return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(20260101)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and recorded results, named by MINIRPN_SHARED."""
+    folder = os.environ.get("MINIRPN_SHARED")
+    if not folder:
+        pytest.skip("MINIRPN_SHARED is not set: no real data or recorded results here")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"MINIRPN_SHARED names no folder: {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def oracle(shared: Path) -> Callable[[str], dict[str, np.ndarray]]:
+    """Load the recorded results of one implementation, such as ``oracle("pyfrcnn")``."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        with np.load(shared / "oracles" / f"{name}_0.npz", allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+
+    return load
+
+
+@pytest.fixture
+def close() -> Callable[..., None]:
+    """Assert equality up to the tolerance of the dtype of the first argument."""
+
+    def check(actual: Any, expected: Any, **wider: float) -> None:
+        actual, expected = np.asarray(actual), np.asarray(expected)
+        tolerance = TOLERANCES[str(actual.dtype)] | wider
+        np.testing.assert_allclose(actual, expected, **tolerance)
+
+    return check
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where none gives memory."""
+    needing = [item for item in items if "gpu" in item.keywords]
+    if needing and not _gpu_works():
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device gives memory here"))

@@ -1,0 +1,87 @@
+"""The choice of rungs: fastest by default, wishes honoured, bad wishes said."""
+
+import threading
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from minirpn import kernels
+from minirpn.kernels._compiled import compiled
+from minirpn.kernels._ladder import _LADDERS, Ladder, Rung
+
+
+@pytest.fixture
+def ladder():
+    """A ladder of three rungs that tell their names; the third is not installed."""
+    made = Ladder(
+        "toy",
+        (
+            Rung("slow", lambda x: "slow", host_only=True),
+            Rung("fast", lambda x: "fast", suits=lambda x: x.size > 1),
+            Rung("absent", lambda x: "absent", present=lambda: False),
+        ),
+    )
+    yield made
+    del _LADDERS["toy"]
+
+
+def test_the_fastest_rung_that_suits_runs(ladder):
+    assert ladder(np.zeros(2)) == "fast"
+    assert ladder(np.zeros(1)) == "slow"
+
+
+def test_a_wish_holds_inside_the_block_and_nests(ladder):
+    with kernels.use_rung("slow"):
+        assert ladder(np.zeros(2)) == "slow"
+        with kernels.use_rung("fast", "toy"):
+            assert ladder(np.zeros(1)) == "fast"
+        assert ladder(np.zeros(2)) == "slow"
+    assert ladder(np.zeros(2)) == "fast"
+
+
+def test_a_wish_ends_when_the_block_raises(ladder):
+    with pytest.raises(KeyError), kernels.use_rung("slow"):
+        raise KeyError
+    assert ladder(np.zeros(2)) == "fast"
+
+
+def test_a_wish_is_not_seen_by_another_thread(ladder):
+    seen = []
+    with kernels.use_rung("slow"):
+        thread = threading.Thread(target=lambda: seen.append(ladder(np.zeros(2))))
+        thread.start()
+        thread.join()
+    assert seen == ["fast"]
+
+
+def test_impossible_wishes_are_refused(ladder):
+    with pytest.raises(ValueError, match="no rung 'warp'"), kernels.use_rung("warp"):
+        pass
+    with pytest.raises(ValueError, match="no operation 'joust'"), kernels.use_rung("slow", "joust"):
+        pass
+    with kernels.use_rung("absent"), pytest.raises(RuntimeError, match="not installed"):
+        ladder(np.zeros(2))
+    on_device = array_api_strict.zeros(2, device=array_api_strict.Device("device1"))
+    with kernels.use_rung("slow"), pytest.raises(TypeError, match="NumPy arrays only"):
+        ladder(on_device)
+    assert "absent" not in kernels.available()["toy"]
+
+
+def double(x):
+    return 2 * x
+
+
+def double_and_one(x):
+    return double(x) + 1
+
+
+def test_compiled_code_calls_its_helpers():
+    pytest.importorskip("numba")
+    fast = compiled(double_and_one, double)
+    assert fast(20) == double_and_one(20) == 41
+
+
+def test_helpers_of_another_file_are_refused():
+    with pytest.raises(ValueError, match="not in the module"):
+        compiled(double_and_one, np.testing.assert_allclose)
