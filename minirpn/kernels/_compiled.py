@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -22,14 +24,12 @@ class Compiled:
     function
         The loops, in the subset of Python that numba compiles.
     helpers
-        Plain functions *of the same module* that `function` calls. (numba's disk cache watches
-        the file of `function` alone: a helper in another file could change unseen.)
+        Plain functions that `function` calls, in this or another file; a helper of a helper comes
+        before it. (numba's disk cache watches the file of `function` alone. So the name it is
+        kept under carries a checksum of the helpers' files.)
     """
 
-    def __init__(self, function: Callable[..., Any], *helpers: Callable[..., Any]) -> None:
-        for helper in helpers:
-            if helper.__module__ != function.__module__:
-                raise ValueError(f"{helper.__name__} is not in the module of {function.__name__}")
+    def __init__(self, function: FunctionType, *helpers: FunctionType) -> None:
         self.python = function
         self._helpers = helpers
         self._machine: Callable[..., Any] | None = None
@@ -47,21 +47,30 @@ class Compiled:
         import numba
 
         jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-        namespace = dict(self.python.__globals__)
+        checksum = _checksum(self._helpers)
+        machine: dict[str, Callable[..., Any]] = {}
         for helper in self._helpers:
-            namespace[helper.__name__] = jit(_rebound(helper, namespace))
-        return jit(_rebound(self.python, namespace))
+            machine[helper.__name__] = jit(_rebound(helper, machine, checksum))
+        return jit(_rebound(self.python, machine, checksum))
 
 
-def _rebound(function: Callable[..., Any], namespace: dict[str, Any]) -> FunctionType:
-    """Return the function reading its globals from `namespace`, where helpers are compiled."""
-    plain = function.__code__
-    copy = FunctionType(plain, namespace, function.__name__, function.__defaults__)
+def _checksum(helpers: tuple[FunctionType, ...]) -> str:
+    """Return a name for the text of the files the helpers are in."""
+    files = sorted({helper.__code__.co_filename for helper in helpers})
+    return f"{zlib.crc32(b''.join(Path(file).read_bytes() for file in files)):08x}"
+
+
+def _rebound(
+    function: FunctionType, helpers: dict[str, Callable[..., Any]], checksum: str
+) -> FunctionType:
+    """Return the function calling the compiled helpers, under a name that tells their version."""
+    namespace = {**function.__globals__, **helpers}
+    copy = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__
-    copy.__qualname__ = function.__qualname__
+    copy.__qualname__ = f"{function.__qualname__}_{checksum}"
     return copy
 
 
-def compiled(function: Callable[..., Any], *helpers: Callable[..., Any]) -> Compiled:
+def compiled(function: FunctionType, *helpers: FunctionType) -> Compiled:
     """Return `function` compiled by numba on its first call; see `Compiled`."""
     return Compiled(function, *helpers)
