@@ -1,0 +1,106 @@
+"""What passes through the data pipeline: an annotation, a sample, a training example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from minirpn._typing import ImageSize
+
+
+# eq=False throughout: comparing arrays gives arrays, so a generated == would only raise.
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """The ground truth of one image, in original pixels.
+
+    Parameters
+    ----------
+    image_id
+        The file name without its ending, such as ``"000005"``.
+    image_path
+        The image file.
+    image_size
+        (height, width), pixels.
+    gt_boxes
+        (M, 4) float32 ``(x1, y1, x2, y2)``, half-open, original pixels.
+    gt_classes
+        (M,) int64, positions in the data set's ``classes``.
+    difficult
+        (M,) bool; what evaluation neither rewards nor punishes.
+    """
+
+    image_id: str
+    image_path: Path
+    image_size: ImageSize
+    gt_boxes: np.ndarray
+    gt_classes: np.ndarray
+    difficult: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An annotation with its decoded image, (H, W, 3) uint8 RGB."""
+
+    annotation: Annotation
+    image: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One resized, perhaps mirrored image as the network takes it, and its ground truth.
+
+    Parameters
+    ----------
+    annotation
+        The ground truth as it was, in original pixels.
+    image
+        (3, H, W) float32, what the backbone expects.
+    gt_boxes
+        (M, 4) float32 ``(x1, y1, x2, y2)``, half-open, pixels of the resized (and mirrored) image.
+    scale
+        Resized pixels per original pixel.
+    flipped
+        Whether image and boxes are mirrored left to right.
+    """
+
+    annotation: Annotation
+    image: np.ndarray
+    gt_boxes: np.ndarray
+    scale: float
+    flipped: bool
+
+    @property
+    def image_size(self) -> ImageSize:
+        """(height, width) of the resized image."""
+        return (self.image.shape[1], self.image.shape[2])
+
+    @property
+    def original_size(self) -> ImageSize:
+        """(height, width) of the image in its file."""
+        return self.annotation.image_size
+
+    @property
+    def image_id(self) -> str:
+        """The file name without its ending."""
+        return self.annotation.image_id
+
+    @property
+    def gt_classes(self) -> np.ndarray:
+        """(M,) int64, in the order of `gt_boxes`."""
+        return self.annotation.gt_classes
+
+    @property
+    def difficult(self) -> np.ndarray:
+        """(M,) bool, in the order of `gt_boxes`."""
+        return self.annotation.difficult
+
+
+class Dataset(Protocol):
+    """Anything with a length that gives samples by position."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
