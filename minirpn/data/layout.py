@@ -1,0 +1,115 @@
+"""Where the files of a VOC data set lie: its year folder, its splits, its images and XML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from minirpn.errors import InputError
+
+# In this order of preference, should one image lie there in two formats.
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_ALL = (None, "all")
+
+
+class Folder(NamedTuple):
+    """A folder with images, a folder with annotations (perhaps the same), and where splits are."""
+
+    path: Path
+    images: Path
+    annotations: Path
+    splits: Path
+
+
+def find_folder(root: Path, year: int | str | None) -> Folder:
+    """Return the folders of the data set at `root`.
+
+    Parameters
+    ----------
+    root
+        A VOCdevkit (holding ``VOC2007`` and the like), one such year's folder, or a bare folder of
+        images and XML side by side.
+    year
+        Which year of a VOCdevkit; None for the only one.
+
+    Raises
+    ------
+    InputError
+        There is no such folder or year, several years and no choice, or nothing annotated in it.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: data set: no such folder")
+    years = sorted(path.name[3:] for path in root.glob("VOC*") if (path / "Annotations").is_dir())
+    if years:
+        return _year_folder(root, years, year)
+    if year is not None and root.name != f"VOC{year}":
+        raise InputError(f"{root}: year {year}: no folder VOC{year} in it")
+    if (root / "Annotations").is_dir():
+        return _checked(root)
+    if next(root.glob("*.xml"), None) is None:
+        raise InputError(f"{root}: data set: holds no VOC folder, no Annotations, no XML files")
+    return Folder(root, root, root, root / "ImageSets" / "Main")
+
+
+def _year_folder(root: Path, years: list[str], year: int | str | None) -> Folder:
+    if year is None and len(years) > 1:
+        raise InputError(f"{root}: year: several there, choose one of {', '.join(years)}")
+    wanted = years[0] if year is None else str(year)
+    if wanted not in years:
+        raise InputError(f"{root}: year {wanted}: not there; there is {', '.join(years)}")
+    return _checked(root / f"VOC{wanted}")
+
+
+def _checked(path: Path) -> Folder:
+    if not (path / "JPEGImages").is_dir():
+        raise InputError(f"{path}: data set: has Annotations but no JPEGImages folder")
+    return Folder(path, path / "JPEGImages", path / "Annotations", path / "ImageSets" / "Main")
+
+
+def image_files(folder: Folder) -> dict[str, Path]:
+    """Return the image file of each id there is an image for."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.images.iterdir(), key=_preference, reverse=True):
+        if path.suffix.lower() in _IMAGE_ENDINGS:
+            files[path.stem] = path
+    return files
+
+
+def _preference(path: Path) -> int:
+    ending = path.suffix.lower()
+    return _IMAGE_ENDINGS.index(ending) if ending in _IMAGE_ENDINGS else len(_IMAGE_ENDINGS)
+
+
+def split_ids(folder: Folder, split: str | None, images: Iterable[str]) -> list[str]:
+    """Return the image ids of a split, in the order of its file.
+
+    Parameters
+    ----------
+    folder
+        What `find_folder` found.
+    split
+        The name of a file of ``ImageSets/Main``; None or ``"all"`` for every id that has an image
+        or an annotation, sorted.
+    images
+        The ids there is an image for.
+
+    Raises
+    ------
+    InputError
+        There is no such split (the message lists those there are), or it is empty.
+    """
+    if split in _ALL:
+        return sorted({path.stem for path in folder.annotations.glob("*.xml")} | set(images))
+    if not folder.splits.is_dir():
+        raise InputError(f"{folder.path}: split {split!r}: no ImageSets/Main there, only 'all'")
+    path = folder.splits / f"{split}.txt"
+    if not path.is_file():
+        # cat_train and the like list one class; what is left are the splits proper.
+        names = sorted(path.stem for path in folder.splits.glob("*.txt") if "_" not in path.stem)
+        raise InputError(f"{folder.path}: split {split!r}: not there; there is {', '.join(names)}")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    ids = [line.strip() for line in lines if line.strip()]
+    if not ids:
+        raise InputError(f"{path}: split {split!r}: lists no image")
+    return ids
