@@ -1,0 +1,157 @@
+"""From a sample to what the network takes: resized, perhaps mirrored, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from minirpn._checks import check_image_size
+from minirpn._typing import Array, ImageSize
+from minirpn.backend import namespace_of
+from minirpn.data.samples import Example, Sample
+
+
+@dataclass(frozen=True)
+class ResizeConfig:
+    """How large the network sees an image.
+
+    Parameters
+    ----------
+    short_side
+        Length the shorter side is brought to, pixels. The paper's section 3.3: 600.
+    max_side
+        Length the longer side may have at most, pixels. py-faster-rcnn: 1000.
+    """
+
+    short_side: int = 600
+    max_side: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.short_side <= self.max_side:
+            raise ValueError(
+                "ResizeConfig: expected 1 <= short_side <= max_side,"
+                f" got {self.short_side} and {self.max_side}"
+            )
+
+
+def resize_scale(image_size: ImageSize, config: ResizeConfig) -> float:
+    """Return the resized pixels per original pixel.
+
+    ``min(short_side / min(H, W), max_side / max(H, W))``
+
+    Parameters
+    ----------
+    image_size
+        (height, width), original pixels.
+    config
+        The lengths aimed at.
+
+    Notes
+    -----
+    py-faster-rcnn applies the upper limit only to a longer side that exceeds it after rounding, so
+    it allows 1000.4 pixels; the resized image is 1000 pixels long in both.
+
+    Examples
+    --------
+    >>> resize_scale((375, 500), ResizeConfig())
+    1.6
+    """
+    check_image_size(image_size)
+    return min(config.short_side / min(image_size), config.max_side / max(image_size))
+
+
+def resize(image: np.ndarray, scale: float) -> np.ndarray:
+    """Return the image with both sides multiplied by `scale`, rounded, at least one pixel.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    scale
+        Positive. At 1 the image itself comes back.
+
+    Returns
+    -------
+    resized
+        (round(H scale), round(W scale), 3) uint8.
+
+    Notes
+    -----
+    Bilinear by Pillow, whose filter widens when it shrinks, so that every original pixel counts;
+    OpenCV, which py-faster-rcnn used, takes the four nearest and lets fine patterns alias.
+    """
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def flip_image(image: np.ndarray) -> np.ndarray:
+    """Return the (H, W, 3) image mirrored left to right; its own inverse."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def flip_boxes(boxes: Array, width: float) -> Array:
+    """Return the boxes mirrored left to right: ``(W - x2, y1, W - x1, y2)``.
+
+    Parameters
+    ----------
+    boxes
+        (M, 4) ``(x1, y1, x2, y2)``, half-open, pixels.
+    width
+        W, of the image in the same pixels.
+
+    Notes
+    -----
+    Its own inverse: exactly so for whole numbers, up to rounding for others.
+
+    Examples
+    --------
+    >>> flip_boxes(np.array([[0.0, 0.0, 30.0, 20.0]]), 100).tolist()
+    [[70.0, 0.0, 100.0, 20.0]]
+    """
+    xp = namespace_of(boxes)
+    x1, y1, x2, y2 = (boxes[:, column] for column in range(4))
+    return xp.stack((width - x2, y1, width - x1, y2), axis=1)
+
+
+def prepare(
+    sample: Sample,
+    *,
+    resize_config: ResizeConfig,
+    to_input: Callable[[np.ndarray], np.ndarray],
+    flip: bool = False,
+) -> Example:
+    """Return the example made of a sample.
+
+    Parameters
+    ----------
+    sample
+        An image and its ground truth, original pixels.
+    resize_config
+        How large the network sees it.
+    to_input
+        The backbone's own normalisation: (H, W, 3) uint8 RGB to (3, H, W) float32.
+    flip
+        Mirror image and boxes left to right.
+
+    Notes
+    -----
+    Boxes are multiplied by the scale as it is, while the image's sides are rounded to whole pixels
+    (as in py-faster-rcnn): at the far edges a box and its image differ by up to half a pixel.
+    Mirroring comes first, in original pixels, where a box on the edge mirrors onto the edge.
+    """
+    image, boxes = sample.image, sample.annotation.gt_boxes
+    if flip:
+        image, boxes = flip_image(image), flip_boxes(boxes, image.shape[1])
+    scale = resize_scale(sample.annotation.image_size, resize_config)
+    return Example(
+        annotation=sample.annotation,
+        image=to_input(resize(image, scale)),
+        gt_boxes=boxes * scale,
+        scale=scale,
+        flipped=flip,
+    )
