@@ -1,0 +1,145 @@
+"""The endless order of training images, and threads that prepare them ahead of time."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from minirpn.data.samples import Dataset, Example, Sample
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which image comes next, and whether it comes mirrored."""
+
+    index: int
+    flip: bool
+
+
+def training_order(count: int, *, seed: int, flip: bool = True, start: int = 0) -> Iterator[Draw]:
+    """Yield draws without end; every epoch holds each of `count` images once.
+
+    Parameters
+    ----------
+    count
+        Number of images, at least 1.
+    seed
+        Epoch e is permuted by ``numpy.random.default_rng([seed, e])``: the order depends on
+        nothing else, so that there is no state to save.
+    flip
+        Mirror each image with probability 1/2. The permutations are the same without.
+    start
+        Number of draws to leave out at the front, as when a training resumes at that step.
+
+    Notes
+    -----
+    ``training_order(n, seed=s, start=k)`` is the tail of ``training_order(n, seed=s)`` after k.
+    py-faster-rcnn shows each image both ways in an epoch of double length; here chance decides.
+    """
+    if count < 1 or start < 0:
+        raise ValueError(f"training_order: expected count >= 1, start >= 0, got {count}, {start}")
+    return _epochs(count, seed, flip, start)
+
+
+def _epochs(count: int, seed: int, flip: bool, start: int) -> Iterator[Draw]:
+    first_epoch, done = divmod(start, count)
+    for epoch in itertools.count(first_epoch):
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(count)
+        mirrored = rng.random(count) < 0.5 if flip else np.zeros(count, dtype=bool)
+        for index, flipped in zip(order[done:].tolist(), mirrored[done:].tolist(), strict=True):
+            yield Draw(index, flipped)
+        done = 0
+
+
+class Prepare(Protocol):
+    """What makes an example of a sample, such as `prepare` with its other arguments bound."""
+
+    def __call__(self, sample: Sample, /, *, flip: bool) -> Example:
+        """Return the example made of the sample."""
+
+
+class Loader:
+    """An iterator over examples, in the order of the draws, prepared ahead by threads.
+
+    Decoding and resizing release the interpreter's lock, so threads suffice. Use it in a ``with``
+    block: its threads end with the block, however that is left.
+
+    Parameters
+    ----------
+    dataset
+        Gives samples by position; called from several threads.
+    draws
+        Which samples, in which order; may be endless.
+    prepare
+        Makes an example of a sample; called from several threads.
+    threads
+        How many prepare at a time, at least 1.
+    prefetch
+        How many examples are under way or waiting at most, at least 1.
+
+    Attributes
+    ----------
+    wait_seconds : float
+        How long the consumer has waited for examples so far; near zero when loading keeps up.
+
+    Notes
+    -----
+    An exception in a thread is raised by the ``next`` that would have returned its example.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        draws: Iterable[Draw],
+        prepare: Prepare,
+        *,
+        threads: int = 2,
+        prefetch: int = 4,
+    ) -> None:
+        if threads < 1 or prefetch < 1:
+            raise ValueError(f"Loader: threads and prefetch start at 1, got {threads}, {prefetch}")
+        self._dataset = dataset
+        self._draws = iter(draws)
+        self._prepare = prepare
+        self._prefetch = prefetch
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="minirpn-loader")
+        self._pending: deque[Future[Example]] = deque()
+        self.wait_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Example:
+        missing = self._prefetch - len(self._pending)
+        for draw in itertools.islice(self._draws, missing):
+            self._pending.append(self._pool.submit(self._load, draw))
+        if not self._pending:
+            raise StopIteration
+        start = perf_counter()
+        try:
+            return self._pending.popleft().result()
+        finally:
+            self.wait_seconds += perf_counter() - start
+
+    def _load(self, draw: Draw) -> Example:
+        return self._prepare(self._dataset[draw.index], flip=draw.flip)
