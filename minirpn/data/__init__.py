@@ -1,0 +1,42 @@
+"""Data: PASCAL VOC folders, generated shapes, resizing and mirroring, loading ahead of time."""
+
+from __future__ import annotations
+
+from minirpn.data.annotation import VOCObject, read_annotation, write_annotation
+from minirpn.data.images import read_image, read_image_size
+from minirpn.data.loader import Draw, Loader, training_order
+from minirpn.data.samples import Annotation, Dataset, Example, Sample
+from minirpn.data.transforms import (
+    ResizeConfig,
+    flip_boxes,
+    flip_image,
+    prepare,
+    resize,
+    resize_scale,
+)
+from minirpn.data.voc import VOC_CLASSES, VOCDataset, half_open, voc_corners
+
+__all__ = [
+    "VOC_CLASSES",
+    "Annotation",
+    "Dataset",
+    "Draw",
+    "Example",
+    "Loader",
+    "ResizeConfig",
+    "Sample",
+    "VOCDataset",
+    "VOCObject",
+    "flip_boxes",
+    "flip_image",
+    "half_open",
+    "prepare",
+    "read_annotation",
+    "read_image",
+    "read_image_size",
+    "resize",
+    "resize_scale",
+    "training_order",
+    "voc_corners",
+    "write_annotation",
+]
