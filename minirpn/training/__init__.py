@@ -1,0 +1,1 @@
+"""Training: settings, the step, the loop, checkpoints and the folder of a run."""

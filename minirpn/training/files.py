@@ -1,0 +1,62 @@
+"""Files that are whole or absent: written aside, brought to the disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from minirpn.errors import InputError
+
+
+@contextlib.contextmanager
+def one_line_errors(path: Path, action: str) -> Iterator[None]:
+    """Turn an ``OSError`` inside the block into an `InputError`: "PATH: cannot ACTION: reason".
+
+    Disk full, no permission, a folder where a file should be: the user's to mend, so one line.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{path}: cannot {action}: {reason}") from error
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Give `path` the content that `write` writes, or leave it exactly as it was.
+
+    The bytes go to ``.NAME.tmp`` in the same folder, reach the disk (fsync), and the file is then
+    renamed over `path`; so a reader finds the old content or the new, whatever kills the process
+    when. What a killed process left in ``.NAME.tmp`` is overwritten by the next call.
+
+    Raises
+    ------
+    InputError
+        The disk is full, the folder is missing or read-only.
+    """
+    aside = path.with_name(f".{path.name}.tmp")
+    with one_line_errors(path, "write"):
+        try:
+            with aside.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)  # noqa: PTH105  (tests make exactly this call fail)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the folder's list of names to the disk, so that a rename survives a power cut."""
+    if os.name == "nt":  # Windows opens no folders
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
