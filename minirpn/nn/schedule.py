@@ -1,0 +1,51 @@
+"""The learning rate by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """One learning rate, then a fraction of it for the rest.
+
+    The paper's section 3.1.3: 0.001 for the first 60k mini-batches, 0.0001 for the next 20k, hence
+    the defaults: after three quarters, a tenth.
+
+    Parameters
+    ----------
+    base_lr
+        The first learning rate.
+    steps
+        How many steps there are in all.
+    drop_at
+        The part of `steps` before the drop, in [0, 1].
+    drop_factor
+        What the learning rate is multiplied with there.
+
+    Examples
+    --------
+    >>> schedule = StepSchedule(base_lr=0.001, steps=80_000)
+    >>> schedule.lr(59_999), schedule.lr(60_000)
+    (0.001, 0.0001)
+    """
+
+    base_lr: float
+    steps: int
+    drop_at: float = 0.75
+    drop_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.base_lr > 0:
+            raise ValueError(f"base_lr: expected a positive number, got {self.base_lr}")
+        if self.steps < 1:
+            raise ValueError(f"steps: expected at least 1, got {self.steps}")
+        if not 0 <= self.drop_at <= 1:
+            raise ValueError(f"drop_at: expected a number in [0, 1], got {self.drop_at}")
+        if not self.drop_factor > 0:
+            raise ValueError(f"drop_factor: expected a positive number, got {self.drop_factor}")
+
+    def lr(self, step: int) -> float:
+        """Return the learning rate of `step`, counted from 0."""
+        dropped = step >= round(self.drop_at * self.steps)
+        return self.base_lr * self.drop_factor if dropped else self.base_lr
