@@ -1,0 +1,85 @@
+"""Building blocks of networks: each operation forward and backward, layers, SGD.
+
+Operations are pairs of functions, ``y, cache = op_forward(...)`` and
+``grads = op_backward(dy, cache)``. Layers own the parameters and their names.
+"""
+
+from minirpn.nn.activations import ReluCache, relu_backward, relu_forward
+from minirpn.nn.concat import ConcatCache, concat_backward, concat_forward
+from minirpn.nn.containers import Fire, FireCache, Sequential
+from minirpn.nn.conv import (
+    Conv2dCache,
+    Conv2dGrads,
+    conv2d_backward,
+    conv2d_forward,
+    conv_output_size,
+)
+from minirpn.nn.init import he_normal, normal, zeros
+from minirpn.nn.layers import Conv2d, Layer, Linear, MaxPool2d, ReLU, Window
+from minirpn.nn.linear import LinearCache, LinearGrads, linear_backward, linear_forward
+from minirpn.nn.losses import (
+    SigmoidCrossEntropyCache,
+    SmoothL1Cache,
+    SoftmaxCrossEntropyCache,
+    sigmoid_cross_entropy_backward,
+    sigmoid_cross_entropy_forward,
+    smooth_l1_backward,
+    smooth_l1_forward,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+from minirpn.nn.optim import SGD
+from minirpn.nn.parameters import Parameter
+from minirpn.nn.pooling import (
+    MaxPool2dCache,
+    max_pool2d_backward,
+    max_pool2d_forward,
+    pool_output_size,
+)
+from minirpn.nn.schedule import StepSchedule
+
+__all__ = [
+    "SGD",
+    "ConcatCache",
+    "Conv2d",
+    "Conv2dCache",
+    "Conv2dGrads",
+    "Fire",
+    "FireCache",
+    "Layer",
+    "Linear",
+    "LinearCache",
+    "LinearGrads",
+    "MaxPool2d",
+    "MaxPool2dCache",
+    "Parameter",
+    "ReLU",
+    "ReluCache",
+    "Sequential",
+    "SigmoidCrossEntropyCache",
+    "SmoothL1Cache",
+    "SoftmaxCrossEntropyCache",
+    "StepSchedule",
+    "Window",
+    "concat_backward",
+    "concat_forward",
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv_output_size",
+    "he_normal",
+    "linear_backward",
+    "linear_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "normal",
+    "pool_output_size",
+    "relu_backward",
+    "relu_forward",
+    "sigmoid_cross_entropy_backward",
+    "sigmoid_cross_entropy_forward",
+    "smooth_l1_backward",
+    "smooth_l1_forward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "zeros",
+]

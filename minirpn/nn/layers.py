@@ -1,0 +1,272 @@
+"""Layers: a name, parameters, and the pair of functions they are for.
+
+A layer keeps no state of a call: what `backward` needs is in the cache that `forward` returns, so
+one layer can be in use many times at once.
+"""
+
+# ruff: noqa: D102 - a method that does what `Layer` says needs no docstring of its own
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minirpn._typing import Array
+from minirpn.kernels.window import Pair, pair
+from minirpn.nn import init
+from minirpn.nn.activations import ReluCache, relu_backward, relu_forward
+from minirpn.nn.conv import Conv2dCache, conv2d_backward, conv2d_forward, conv_output_size
+from minirpn.nn.linear import LinearCache, linear_backward, linear_forward
+from minirpn.nn.parameters import Parameter
+from minirpn.nn.pooling import (
+    MaxPool2dCache,
+    max_pool2d_backward,
+    max_pool2d_forward,
+    pool_output_size,
+)
+
+Grads = dict[str, Array]
+
+
+class Window(NamedTuple):
+    """How a layer slides over its input, each (vertical, horizontal); see `Layer.windows`."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+
+
+class Layer:
+    """What every layer offers. This class is one that has no parameters and works pointwise."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def parameters(self) -> list[Parameter]:
+        """Return the parameters, in a fixed order."""
+        return []
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        """Return the output, and what `backward` needs."""
+        raise NotImplementedError
+
+    def backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        """Return dx (None unless `need_dx`), and gradients by name of the trainable parameters."""
+        raise NotImplementedError
+
+    def output_size(self, size: Pair) -> Pair:
+        """Return the output's (height, width), given the input's."""
+        return size
+
+    def windows(self) -> tuple[Window, ...]:
+        """Return the windows that its output sees its input through, one after the other."""
+        return ()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any parameter is trainable."""
+        return any(parameter.trainable for parameter in self.parameters())
+
+
+class _Affine(Layer):
+    """A layer of a weight and a bias."""
+
+    def __init__(
+        self,
+        name: str,
+        weight_shape: tuple[int, ...],
+        *,
+        rng: np.random.Generator | None,
+        std: float | None,
+        bias_lr_multiplier: float,
+        bias_decay_multiplier: float,
+        trainable: bool,
+        dtype: DTypeLike,
+    ) -> None:
+        super().__init__(name)
+        if rng is None:
+            weight = init.zeros(weight_shape, dtype=dtype)
+        elif std is None:
+            weight = init.he_normal(weight_shape, rng=rng, dtype=dtype)
+        else:
+            weight = init.normal(weight_shape, std=std, rng=rng, dtype=dtype)
+        self.weight = Parameter(f"{name}.weight", weight, trainable=trainable)
+        self.bias = Parameter(
+            f"{name}.bias",
+            init.zeros(weight_shape[:1], dtype=dtype),
+            lr_multiplier=bias_lr_multiplier,
+            decay_multiplier=bias_decay_multiplier,
+            trainable=trainable,
+        )
+
+    def parameters(self) -> list[Parameter]:
+        return [self.weight, self.bias]
+
+    def _named(self, dweight: Array | None, dbias: Array | None) -> Grads:
+        """Return the gradients of the parameters that are trainable, by name."""
+        both = ((self.weight, dweight), (self.bias, dbias))
+        return {parameter.name: grad for parameter, grad in both if parameter.trainable}
+
+
+class Conv2d(_Affine):
+    """A convolution.
+
+    Parameters
+    ----------
+    name
+        Its parameters are called ``{name}.weight`` and ``{name}.bias``.
+    in_channels, out_channels
+        C and O.
+    kernel, stride, padding
+        An int, or (vertical, horizontal).
+    rng
+        Draws the weight; None leaves it zero, to be loaded.
+    std
+        Of the weight's normal distribution: 0.01 as the paper's new layers (section 3.1.3); None
+        for He's ``sqrt(2 / fan_in)``.
+    bias_lr_multiplier, bias_decay_multiplier
+        See `Parameter`; Caffe's models have 2 and 0 (or 1) here.
+    trainable
+        False freezes both parameters.
+    dtype
+        Of both parameters.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        rng: np.random.Generator | None = None,
+        std: float | None = 0.01,
+        bias_lr_multiplier: float = 1.0,
+        bias_decay_multiplier: float = 1.0,
+        trainable: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.kernel = pair(kernel, "kernel", least=1)
+        self.stride = pair(stride, "stride", least=1)
+        self.padding = pair(padding, "padding", least=0)
+        super().__init__(
+            name,
+            (out_channels, in_channels, *self.kernel),
+            rng=rng,
+            std=std,
+            bias_lr_multiplier=bias_lr_multiplier,
+            bias_decay_multiplier=bias_decay_multiplier,
+            trainable=trainable,
+            dtype=dtype,
+        )
+
+    def forward(self, x: Array) -> tuple[Array, Conv2dCache]:
+        return conv2d_forward(
+            x, self.weight.value, self.bias.value, stride=self.stride, padding=self.padding
+        )
+
+    def backward(
+        self, dy: Array, cache: Conv2dCache, *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        grads = conv2d_backward(dy, cache, need_dx=need_dx, need_dweight=self.trainable)
+        return grads.dx, self._named(grads.dweight, grads.dbias)
+
+    def output_size(self, size: Pair) -> Pair:
+        return conv_output_size(size, self.kernel, self.stride, self.padding)
+
+    def windows(self) -> tuple[Window, ...]:
+        return (Window(self.kernel, self.stride, self.padding),)
+
+
+class Linear(_Affine):
+    """A fully connected layer on rows (R, in_features); the options are those of `Conv2d`."""
+
+    def __init__(
+        self,
+        name: str,
+        in_features: int,
+        out_features: int,
+        *,
+        rng: np.random.Generator | None = None,
+        std: float | None = 0.01,
+        bias_lr_multiplier: float = 1.0,
+        bias_decay_multiplier: float = 1.0,
+        trainable: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__(
+            name,
+            (out_features, in_features),
+            rng=rng,
+            std=std,
+            bias_lr_multiplier=bias_lr_multiplier,
+            bias_decay_multiplier=bias_decay_multiplier,
+            trainable=trainable,
+            dtype=dtype,
+        )
+
+    def forward(self, x: Array) -> tuple[Array, LinearCache]:
+        return linear_forward(x, self.weight.value, self.bias.value)
+
+    def backward(
+        self, dy: Array, cache: LinearCache, *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        grads = linear_backward(dy, cache, need_dx=need_dx, need_dweight=self.trainable)
+        return grads.dx, self._named(grads.dweight, grads.dbias)
+
+
+class ReLU(Layer):
+    """The rectifier."""
+
+    def forward(self, x: Array) -> tuple[Array, ReluCache]:
+        return relu_forward(x)
+
+    def backward(
+        self, dy: Array, cache: ReluCache, *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        return (relu_backward(dy, cache) if need_dx else None), {}
+
+
+class MaxPool2d(Layer):
+    """Max pooling; the options are those of `max_pool2d_forward`."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kernel: int | Pair,
+        stride: int | Pair,
+        padding: int | Pair = 0,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__(name)
+        self.kernel = pair(kernel, "kernel", least=1)
+        self.stride = pair(stride, "stride", least=1)
+        self.padding = pair(padding, "padding", least=0)
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x: Array) -> tuple[Array, MaxPool2dCache]:
+        return max_pool2d_forward(
+            x,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=self.padding,
+            ceil_mode=self.ceil_mode,
+        )
+
+    def backward(
+        self, dy: Array, cache: MaxPool2dCache, *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        return (max_pool2d_backward(dy, cache) if need_dx else None), {}
+
+    def output_size(self, size: Pair) -> Pair:
+        return pool_output_size(size, self.kernel, self.stride, self.padding, self.ceil_mode)
+
+    def windows(self) -> tuple[Window, ...]:
+        return (Window(self.kernel, self.stride, self.padding),)
