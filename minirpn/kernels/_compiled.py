@@ -29,7 +29,7 @@ class Compiled:
         kept under carries a checksum of the helpers' files.)
     """
 
-    def __init__(self, function: FunctionType, *helpers: FunctionType) -> None:
+    def __init__(self, function: Callable[..., Any], *helpers: Callable[..., Any]) -> None:
         self.python = function
         self._helpers = helpers
         self._machine: Callable[..., Any] | None = None
@@ -54,14 +54,14 @@ class Compiled:
         return jit(_rebound(self.python, machine, checksum))
 
 
-def _checksum(helpers: tuple[FunctionType, ...]) -> str:
+def _checksum(helpers: tuple[Callable[..., Any], ...]) -> str:
     """Return a name for the text of the files the helpers are in."""
     files = sorted({helper.__code__.co_filename for helper in helpers})
     return f"{zlib.crc32(b''.join(Path(file).read_bytes() for file in files)):08x}"
 
 
 def _rebound(
-    function: FunctionType, helpers: dict[str, Callable[..., Any]], checksum: str
+    function: Callable[..., Any], helpers: dict[str, Callable[..., Any]], checksum: str
 ) -> FunctionType:
     """Return the function calling the compiled helpers, under a name that tells their version."""
     namespace = {**function.__globals__, **helpers}
@@ -71,6 +71,6 @@ def _rebound(
     return copy
 
 
-def compiled(function: FunctionType, *helpers: FunctionType) -> Compiled:
+def compiled(function: Callable[..., Any], *helpers: Callable[..., Any]) -> Compiled:
     """Return `function` compiled by numba on its first call; see `Compiled`."""
     return Compiled(function, *helpers)
