@@ -1,0 +1,298 @@
+"""Boxes: areas, overlaps, regression targets (eq. 2) and non-maximum suppression.
+
+A box is ``(x1, y1, x2, y2)`` in floating-point pixels and half-open: its width is ``x2 - x1``, and
+two boxes that touch share nothing. An image covers ``(0, 0, width, height)``. Every function gives
+arrays of the library, the device and the dtype that it was given, and modifies none.
+"""
+
+from __future__ import annotations
+
+import math
+
+from minirpn._checks import (
+    check_box_list,
+    check_boxes,
+    check_floating,
+    check_image_size,
+    check_shape,
+)
+from minirpn._typing import Array, ImageSize
+from minirpn.backend import namespace_of
+from minirpn.kernels.iou import IOU
+from minirpn.kernels.nms import NMS
+
+LOG_SCALE_CLAMP = math.log(1000 / 16)
+"""Largest log scale torchvision and detectron2 decode: a 16-pixel anchor grows to 1000 at most."""
+
+
+def area(boxes: Array) -> Array:
+    """Return the area of each box, (x2 - x1) (y2 - y1).
+
+    Parameters
+    ----------
+    boxes
+        (..., 4) floating point, pixels, half-open.
+
+    Returns
+    -------
+    Array
+        (...,) square pixels. A negative side counts as 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> area(np.array([[0.0, 0, 3, 2], [3, 0, 0, 2]])).tolist()
+    [6.0, 0.0]
+    """
+    xp = namespace_of(boxes)
+    check_boxes(boxes)
+    sides = boxes[..., 2:] - boxes[..., :2]
+    sides = xp.where(sides > 0, sides, xp.zeros_like(sides))
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(a: Array, b: Array) -> Array:
+    """Return the intersection over union of every box of `a` with every box of `b`.
+
+    IoU(a, b) = area(a and b) / (area(a) + area(b) - area(a and b))
+
+    Parameters
+    ----------
+    a, b
+        (N, 4) and (M, 4) floating point, pixels, half-open.
+
+    Returns
+    -------
+    Array
+        (N, M) in [0, 1].
+
+    Notes
+    -----
+    A box without area, or with a negative side, has IoU 0 with every box, itself included: never
+    nan (as in ChainerCV and torchvision) nor 1 (as in py-faster-rcnn). In half-open coordinates
+    this formula is py-faster-rcnn's. Rungs: ``use_rung(..., "iou")``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> iou(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 2, 2], [2, 0, 4, 2]])).tolist()
+    [[0.5, 0.0]]
+    """
+    xp = namespace_of(a, b)
+    check_box_list(a, "a")
+    check_box_list(b, "b")
+    dtype = xp.result_type(a, b)
+    return IOU(xp.astype(a, dtype, copy=False), xp.astype(b, dtype, copy=False))
+
+
+def clip(boxes: Array, image_size: ImageSize) -> Array:
+    """Return the boxes cut off at the borders of the image.
+
+    Parameters
+    ----------
+    boxes
+        (..., 4) floating point, pixels, half-open.
+    image_size
+        (height, width).
+
+    Returns
+    -------
+    Array
+        (..., 4). A box wholly outside becomes an empty box on the border.
+
+    Notes
+    -----
+    Clipping twice is clipping once. The far border is ``width``, not ``width - 1``.
+    """
+    xp = namespace_of(boxes)
+    check_boxes(boxes)
+    check_image_size(image_size)
+    height, width = image_size
+    x = xp.clip(boxes[..., 0::2], 0, width)
+    y = xp.clip(boxes[..., 1::2], 0, height)
+    # (..., corner, x or y) -> (..., 4)
+    return xp.reshape(xp.stack([x, y], axis=-1), boxes.shape)
+
+
+def is_inside(boxes: Array, image_size: ImageSize) -> Array:
+    """Tell which boxes lie wholly inside the image; touching its border is inside.
+
+    Parameters
+    ----------
+    boxes
+        (..., 4) floating point, pixels, half-open.
+    image_size
+        (height, width).
+
+    Returns
+    -------
+    Array
+        (...,) bool.
+    """
+    check_boxes(boxes)
+    check_image_size(image_size)
+    height, width = image_size
+    return (
+        (boxes[..., 0] >= 0)
+        & (boxes[..., 1] >= 0)
+        & (boxes[..., 2] <= width)
+        & (boxes[..., 3] <= height)
+    )
+
+
+def flip(boxes: Array, width: float) -> Array:
+    """Return the boxes in the image mirrored left to right: x becomes width - x.
+
+    Parameters
+    ----------
+    boxes
+        (..., 4) floating point, pixels, half-open.
+    width
+        Width of the image.
+
+    Returns
+    -------
+    Array
+        (..., 4). Flipping twice gives the boxes back.
+    """
+    xp = namespace_of(boxes)
+    check_boxes(boxes)
+    mirrored = [width - boxes[..., 2], boxes[..., 1], width - boxes[..., 0], boxes[..., 3]]
+    return xp.stack(mirrored, axis=-1)
+
+
+def encode(anchors: Array, boxes: Array) -> Array:
+    """Return the deltas (tx, ty, tw, th) that lead from each anchor to its box.
+
+    tx = (x - xa) / wa    ty = (y - ya) / ha    tw = log(w / wa)    th = log(h / ha)    (eq. 2)
+
+    x, y are centres; w, h are sides; a marks the anchor.
+
+    Parameters
+    ----------
+    anchors, boxes
+        (..., 4) floating point, pixels, half-open; shapes that broadcast; all sides above 0.
+
+    Returns
+    -------
+    Array
+        (..., 4) deltas, without unit.
+
+    Notes
+    -----
+    `decode` is the inverse. In half-open coordinates this is py-faster-rcnn's ``bbox_transform``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> encode(np.array([0.0, 0, 4, 2]), np.array([1.0, 1, 5, 3])).tolist()
+    [0.25, 0.5, 0.0, 0.0]
+    """
+    xp = namespace_of(anchors, boxes)
+    check_boxes(anchors, "anchors")
+    check_boxes(boxes)
+    anchor_centres, anchor_sides = _centres_and_sides(anchors)
+    centres, sides = _centres_and_sides(boxes)
+    shifts = (centres - anchor_centres) / anchor_sides
+    log_scales = xp.log(sides / anchor_sides)
+    return xp.concat([shifts, log_scales], axis=-1)
+
+
+def decode(anchors: Array, deltas: Array, *, max_log_scale: float | None = None) -> Array:
+    """Return the boxes that the deltas (tx, ty, tw, th) lead to from the anchors.
+
+    x = tx wa + xa    y = ty ha + ya    w = wa exp(tw)    h = ha exp(th)    (eq. 2, solved)
+
+    Parameters
+    ----------
+    anchors
+        (..., 4) floating point, pixels, half-open.
+    deltas
+        (..., 4) of a shape that broadcasts with that of `anchors`.
+    max_log_scale
+        Largest tw and th that count, such as `LOG_SCALE_CLAMP`; None for no limit, as in the
+        paper and in py-faster-rcnn.
+
+    Returns
+    -------
+    Array
+        (..., 4) boxes. Nothing is clipped to an image here.
+
+    Notes
+    -----
+    `encode` is the inverse. py-faster-rcnn's x2 and y2 are one pixel larger than its own
+    convention wants; in half-open coordinates they are these.
+    """
+    xp = namespace_of(anchors, deltas)
+    check_boxes(anchors, "anchors")
+    check_boxes(deltas, "deltas")
+    anchor_centres, anchor_sides = _centres_and_sides(anchors)
+    shifts, log_scales = deltas[..., :2], deltas[..., 2:]
+    if max_log_scale is not None:
+        log_scales = xp.clip(log_scales, max=max_log_scale)
+    centres = shifts * anchor_sides + anchor_centres
+    half_sides = 0.5 * anchor_sides * xp.exp(log_scales)
+    return xp.concat([centres - half_sides, centres + half_sides], axis=-1)
+
+
+def _centres_and_sides(boxes: Array) -> tuple[Array, Array]:
+    """Return centres (x, y) and sides (w, h), each (..., 2), of boxes (..., 4)."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return boxes[..., :2] + 0.5 * sides, sides
+
+
+def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | None = None) -> Array:
+    """Return the indices of the boxes that stay when better boxes suppress those they overlap.
+
+    Greedy: the best box stays, every box whose IoU with it is above the threshold goes, and so on
+    with the best of those left.
+
+    Parameters
+    ----------
+    boxes
+        (N, 4) floating point, pixels, half-open.
+    scores
+        (N,) floating point, higher is better.
+    iou_threshold
+        In [0, 1]; the paper's test setting is 0.7.
+    max_keep
+        Stop when this many boxes have stayed; None for all.
+
+    Returns
+    -------
+    Array
+        (R,) int64 indices, highest score first.
+
+    Raises
+    ------
+    ValueError
+        A score is NaN; a shape, `iou_threshold` or `max_keep` is impossible.
+
+    Notes
+    -----
+    Ties: of equal scores the lower index comes first. An IoU equal to the threshold (compared in
+    the dtype of `boxes`) does not suppress, as in torchvision and py-faster-rcnn's Python version;
+    ChainerCV suppresses then. Empty boxes overlap nothing and so stay. On a device one number
+    travels to the host, to look for NaN. Rungs: ``use_rung(..., "nms")``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> three = np.array([[0.0, 0, 4, 4], [0, 0, 4, 5], [8, 8, 9, 9]])
+    >>> nms(three, np.array([0.5, 0.9, 0.1]), iou_threshold=0.7).tolist()
+    [1, 2]
+    """
+    xp = namespace_of(boxes, scores)
+    check_box_list(boxes)
+    check_shape(scores, (boxes.shape[0],), "scores")
+    check_floating(scores, "scores")
+    if not 0 <= iou_threshold <= 1:
+        raise ValueError(f"iou_threshold: expected a number in [0, 1], got {iou_threshold}")
+    if max_keep is not None and max_keep < 0:
+        raise ValueError(f"max_keep: expected at least 0 or None, got {max_keep}")
+    if bool(xp.any(xp.isnan(scores))):
+        raise ValueError("scores: NaN has no place in an order")
+    order = xp.argsort(scores, descending=True, stable=True)
+    limit = boxes.shape[0] if max_keep is None else max_keep
+    kept = NMS(xp.take(boxes, order, axis=0), iou_threshold, limit)
+    return xp.take(order, kept)
