@@ -6,6 +6,8 @@ from minirpn.data.annotation import VOCObject, read_annotation, write_annotation
 from minirpn.data.images import read_image, read_image_size
 from minirpn.data.loader import Draw, Loader, training_order
 from minirpn.data.samples import Annotation, Dataset, Example, Sample
+from minirpn.data.shapes import SHAPES
+from minirpn.data.synthetic import SyntheticConfig, generate
 from minirpn.data.transforms import (
     ResizeConfig,
     flip_boxes,
@@ -17,6 +19,7 @@ from minirpn.data.transforms import (
 from minirpn.data.voc import VOC_CLASSES, VOCDataset, half_open, voc_corners
 
 __all__ = [
+    "SHAPES",
     "VOC_CLASSES",
     "Annotation",
     "Dataset",
@@ -25,10 +28,12 @@ __all__ = [
     "Loader",
     "ResizeConfig",
     "Sample",
+    "SyntheticConfig",
     "VOCDataset",
     "VOCObject",
     "flip_boxes",
     "flip_image",
+    "generate",
     "half_open",
     "prepare",
     "read_annotation",

@@ -1,0 +1,149 @@
+"""A data set of generated shapes, in PASCAL VOC layout."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from minirpn._checks import check_image_size
+from minirpn._typing import ImageSize
+from minirpn.data.annotation import VOCObject, write_annotation
+from minirpn.data.shapes import SHAPES, draw_picture
+from minirpn.data.voc import voc_corners
+from minirpn.errors import InputError
+
+_TEST_SHARE = 0.2
+_VAL_SHARE = 0.2
+_JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """What to generate.
+
+    Parameters
+    ----------
+    images
+        How many, over all splits: three fifths train, a fifth val, a fifth test.
+    image_size
+        (height, width), pixels.
+    classes
+        Which of ``minirpn.data.shapes.SHAPES``.
+    max_objects
+        An image holds one to this many.
+    min_side
+        Least side of an object, pixels.
+    max_share
+        Greatest side of an object, as a share of the image's shorter side.
+    seed
+        Image i is drawn from ``numpy.random.default_rng([seed, i])``, so more images leave the
+        first ones as they are.
+    """
+
+    images: int = 300
+    image_size: ImageSize = (240, 320)
+    classes: tuple[str, ...] = SHAPES
+    max_objects: int = 4
+    min_side: int = 20
+    max_share: float = 0.6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_image_size(self.image_size)
+        if self.images < 5:
+            raise ValueError(f"SyntheticConfig: images: expected at least 5, got {self.images}")
+        if self.max_objects < 1:
+            raise ValueError(
+                f"SyntheticConfig: max_objects: expected at least 1, got {self.max_objects}"
+            )
+        unknown = sorted(set(self.classes) - set(SHAPES))
+        if unknown or not self.classes:
+            raise ValueError(f"SyntheticConfig: classes: {unknown} are not among {SHAPES}")
+        if not (4 <= self.min_side <= self.max_side and self.max_share <= 1):
+            raise ValueError(
+                "SyntheticConfig: expected 4 <= min_side <= max_share * shorter side and"
+                f" max_share <= 1, got {self.min_side} and {self.max_share}"
+            )
+
+    @property
+    def max_side(self) -> float:
+        """Greatest side of an object, pixels."""
+        return self.max_share * min(self.image_size)
+
+
+def generate(root: str | Path, config: SyntheticConfig | None = None) -> Path:
+    """Write a data set of shapes and return its folder.
+
+    Parameters
+    ----------
+    root
+        The folder to make: it gets ``JPEGImages``, ``Annotations`` and ``ImageSets/Main`` with
+        train, val, trainval and test. It appears when it is complete, not before.
+    config
+        What to generate; None for the defaults.
+
+    Returns
+    -------
+    root
+        For ``VOCDataset(root, split=...)``.
+
+    Raises
+    ------
+    InputError
+        There is something at `root` already, or it cannot be written.
+
+    Notes
+    -----
+    Same configuration, same libraries: the same bytes.
+    """
+    root = Path(root)
+    config = SyntheticConfig() if config is None else config
+    if root.exists():
+        raise InputError(f"{root}: generated shapes: there is something already")
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
+            unfinished = Path(temporary) / root.name
+            _write(unfinished, config)
+            unfinished.rename(root)
+    except OSError as error:
+        raise InputError(f"{root}: generated shapes: {error.strerror or error}") from error
+    return root
+
+
+def _write(root: Path, config: SyntheticConfig) -> None:
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    ids = [f"{number:06d}" for number in range(1, config.images + 1)]
+    for number, image_id in enumerate(ids):
+        image, shapes = draw_picture(
+            np.random.default_rng([config.seed, number]),
+            config.image_size,
+            names=config.classes,
+            max_objects=config.max_objects,
+            side_range=(config.min_side, config.max_side),
+        )
+        image_path = root / "JPEGImages" / f"{image_id}.jpg"
+        Image.fromarray(image).save(image_path, quality=_JPEG_QUALITY)
+        xmin_to_ymax = [tuple(voc_corners(shape.box).tolist()) for shape in shapes]
+        objects = [
+            VOCObject(shape.name, corners, shape.difficult, shape.truncated)
+            for shape, corners in zip(shapes, xmin_to_ymax, strict=True)
+        ]
+        xml_path = root / "Annotations" / f"{image_id}.xml"
+        write_annotation(xml_path, image_path.name, config.image_size, objects)
+    for name, members in _splits(ids).items():
+        text = "".join(f"{image_id}\n" for image_id in members)
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+def _splits(ids: list[str]) -> dict[str, list[str]]:
+    """Return train, val, trainval and test; the images are alike, so position decides."""
+    trainval = ids[: len(ids) - round(_TEST_SHARE * len(ids))]
+    train = trainval[: len(trainval) - round(_VAL_SHARE * len(ids))]
+    val, test = trainval[len(train) :], ids[len(trainval) :]
+    return {"train": train, "val": val, "trainval": trainval, "test": test}
