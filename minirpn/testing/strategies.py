@@ -1,0 +1,203 @@
+"""Hypothesis strategies that draw what goes wrong: ties, touching, empty and identical boxes.
+
+Arrays are drawn as NumPy arrays; boxes are (x1, y1, x2, y2) in pixels, half-open. Coordinates are
+multiples of 1/16 unless whole ones are asked for: so float32 holds every one of them exactly, and
+equal boxes stay equal under shifts and under scaling by powers of two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from minirpn.rpn import AnchorConfig, base_anchors, grid_anchors
+
+FINENESS = 16  # steps a pixel
+
+
+def image_sizes(*, max_side: int = 128) -> st.SearchStrategy[tuple[int, int]]:
+    """Return a strategy for (height, width), each from 1 to `max_side`."""
+    return st.tuples(st.integers(1, max_side), st.integers(1, max_side))
+
+
+@st.composite
+def boxes(
+    draw: DrawFn,
+    *,
+    min_count: int = 0,
+    max_count: int = 8,
+    extent: int = 64,
+    min_side: float = 0,
+    whole: bool = False,
+    dtype: Any = np.float64,
+) -> np.ndarray:
+    """Draw boxes (N, 4), many of them in a relation to another: equal, touching, nested, as large.
+
+    Parameters
+    ----------
+    min_count, max_count
+        Bounds of N.
+    extent
+        Size in pixels of the image the boxes are about; they stick out of it by up to half.
+    min_side
+        Shortest side. With 0 there are boxes without area, and with a negative side, too.
+    whole
+        Draw whole-number coordinates.
+    dtype
+        Floating-point dtype of the array.
+    """
+    unit = 1.0 if whole else 1.0 / FINENESS
+    steps = round(extent / unit)
+    smallest = round(min_side / unit)
+    corner = st.integers(-steps // 2, steps + steps // 2)
+    sides = st.integers(smallest, steps)
+    if min_side == 0:
+        sides = st.one_of(sides, st.sampled_from([0, -1, -steps // 4]))
+    rows: list[tuple[int, int, int, int]] = []
+    for _ in range(draw(st.integers(min_count, max_count))):
+        width, height = draw(sides), draw(sides)
+        if rows and draw(st.booleans()):
+            rows.append(draw(_related(draw(st.sampled_from(rows)), width, height, smallest)))
+        else:
+            x1, y1 = draw(corner), draw(corner)
+            rows.append((x1, y1, x1 + width, y1 + height))
+    return (np.array(rows, dtype=np.float64).reshape(-1, 4) * unit).astype(dtype)
+
+
+def _related(
+    box: tuple[int, int, int, int], width: int, height: int, smallest: int
+) -> st.SearchStrategy[tuple[int, int, int, int]]:
+    """Return a strategy for a box that stands in a relation to `box`, on the grid of steps."""
+    x1, y1, x2, y2 = box
+    related = [
+        box,
+        (x2, y1, x2 + width, y1 + height),  # touches the right side
+        (x1, y2, x1 + width, y2 + height),  # touches the lower side
+        (x2, y2, x2 + width, y2 + height),  # touches the corner
+        (x1 + 1, y1, x2 + 1, y2),  # as large, a step to the right
+        (x1, y1 - 1, x2, y2 - 1),  # as large, a step up
+    ]
+    if x2 - x1 > smallest + 1 and y2 - y1 > smallest + 1:
+        related += [(x1, y1, x2 - 1, y2 - 1), (x1 + 1, y1 + 1, x2, y2)]  # nested
+    return st.sampled_from(related)
+
+
+@st.composite
+def scores(draw: DrawFn, count: int, *, dtype: Any = np.float64) -> np.ndarray:
+    """Draw scores (count,) in [0, 1], with many ties."""
+    score = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1, width=32))
+    return np.array(draw(st.lists(score, min_size=count, max_size=count)), dtype=dtype)
+
+
+@st.composite
+def deltas(
+    draw: DrawFn, count: int, *, largest: float = 2.0, dtype: Any = np.float64
+) -> np.ndarray:
+    """Draw deltas (count, 4), each from -largest to largest; 0 is frequent."""
+    steps = round(largest * FINENESS)
+    delta = st.one_of(st.just(0), st.integers(-steps, steps))
+    rows = st.lists(st.tuples(delta, delta, delta, delta), min_size=count, max_size=count)
+    return (np.array(draw(rows), dtype=np.float64).reshape(-1, 4) / FINENESS).astype(dtype)
+
+
+@st.composite
+def anchor_configs(draw: DrawFn, *, max_count: int = 6) -> AnchorConfig:
+    """Draw an anchor configuration small enough for loops, with at most `max_count` anchors."""
+    positive = st.sampled_from([0.25, 0.333, 0.5, 1.0, 2.0, 3.0])
+    ratios = draw(st.lists(positive, min_size=1, max_size=min(3, max_count), unique=True))
+    sizes = st.sampled_from([1.0, 1.5, 2.0, 4.0])
+    scales = draw(st.lists(sizes, min_size=1, max_size=max_count // len(ratios), unique=True))
+    return AnchorConfig(
+        base_size=draw(st.sampled_from([4, 8, 16])),
+        ratios=tuple(ratios),
+        scales=tuple(scales),
+        rounding=draw(st.sampled_from(["caffe", None])),
+    )
+
+
+class Scene(NamedTuple):
+    """Anchors (K, 4) on an image of (height, width), and ground truths (M, 4) about it."""
+
+    anchors: np.ndarray
+    gt_boxes: np.ndarray
+    image_size: tuple[int, int]
+
+
+@st.composite
+def scenes(
+    draw: DrawFn, *, max_cells: int = 5, max_gt: int = 4, rounding: str | None = "caffe"
+) -> Scene:
+    """Draw an image with its anchors and ground truths, whole numbers for ``rounding="caffe"``.
+
+    Now and then a ground truth is an anchor itself, lies outside of the image, or has no area;
+    there may be none, and no anchor may lie inside.
+    """
+    config = AnchorConfig(
+        base_size=8,
+        ratios=draw(st.sampled_from([(1.0,), (0.5, 1.0, 2.0)])),
+        scales=draw(st.sampled_from([(2.0,), (2.0, 4.0)])),
+        rounding="caffe" if rounding == "caffe" else None,
+    )
+    rows, columns = draw(st.integers(1, max_cells)), draw(st.integers(1, max_cells))
+    anchors = grid_anchors(base_anchors(config), (rows, columns), 8)
+    gt_boxes = draw(boxes(max_count=max_gt, extent=8 * max_cells, whole=True))
+    if draw(st.booleans()):
+        gt_boxes = np.concatenate([gt_boxes, anchors[draw(st.integers(0, len(anchors) - 1)), None]])
+    return Scene(anchors, gt_boxes, (8 * rows, 8 * columns))
+
+
+class ConvShape(NamedTuple):
+    """Sizes of a convolution or pooling: images, channels in and out, map, window."""
+
+    N: int
+    C: int
+    O: int  # noqa: E741 - the O of OIHW
+    H: int
+    W: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+@st.composite
+def conv_shapes(
+    draw: DrawFn, *, max_channels: int = 4, max_size: int = 9, max_kernel: int = 3
+) -> ConvShape:
+    """Draw sizes with at least one output: odd maps, single pixels, strides beyond the kernel.
+
+    The padding is at most half the kernel, the most that pooling takes.
+    """
+    kernel = draw(st.tuples(*2 * [st.integers(1, max_kernel)]))
+    padding = tuple(draw(st.integers(0, side // 2)) for side in kernel)
+    H, W = (
+        draw(st.integers(max(1, side - 2 * pad), max_size))
+        for side, pad in zip(kernel, padding, strict=True)
+    )
+    return ConvShape(
+        N=draw(st.integers(1, 2)),
+        C=draw(st.integers(1, max_channels)),
+        O=draw(st.integers(1, max_channels)),
+        H=H,
+        W=W,
+        kernel=kernel,
+        stride=draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        padding=(padding[0], padding[1]),
+    )
+
+
+@st.composite
+def layouts(draw: DrawFn, array: np.ndarray) -> np.ndarray:
+    """Draw how the values of `array` lie in memory: as they are, strided, reversed, read-only."""
+    layout = draw(st.sampled_from(["rows", "columns", "strided", "reversed", "read-only"]))
+    if layout == "columns":
+        return np.asfortranarray(array)
+    if layout == "strided" and array.ndim:
+        return np.repeat(array, 2, axis=-1)[..., ::2]
+    if layout == "reversed" and array.ndim:
+        return np.flip(np.flip(array, axis=-1).copy(), axis=-1)
+    copy = array.copy()
+    copy.setflags(write=layout != "read-only")
+    return copy
