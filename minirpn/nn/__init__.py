@@ -14,6 +14,12 @@ from minirpn.nn.conv import (
     conv2d_forward,
     conv_output_size,
 )
+from minirpn.nn.gradcheck import (
+    GradientError,
+    KinkError,
+    check_gradients,
+    check_gradients_elementwise,
+)
 from minirpn.nn.init import he_normal, normal, zeros
 from minirpn.nn.layers import Conv2d, Layer, Linear, MaxPool2d, ReLU, Window
 from minirpn.nn.linear import LinearCache, LinearGrads, linear_backward, linear_forward
@@ -46,6 +52,8 @@ __all__ = [
     "Conv2dGrads",
     "Fire",
     "FireCache",
+    "GradientError",
+    "KinkError",
     "Layer",
     "Linear",
     "LinearCache",
@@ -61,6 +69,8 @@ __all__ = [
     "SoftmaxCrossEntropyCache",
     "StepSchedule",
     "Window",
+    "check_gradients",
+    "check_gradients_elementwise",
     "concat_backward",
     "concat_forward",
     "conv2d_backward",
