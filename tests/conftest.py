@@ -122,7 +122,7 @@ def oracle(shared: Path) -> Callable[[str], dict[str, np.ndarray]]:
     return load
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def close() -> Callable[..., None]:
     """Assert equality up to the tolerance of the dtype of the first argument."""
 
