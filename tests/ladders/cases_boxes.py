@@ -1,0 +1,32 @@
+"""Arguments for the ladders of boxes: ladder name -> function that draws (args, kwargs)."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minirpn.testing import strategies
+
+DTYPES = st.sampled_from([np.float32, np.float64])
+
+
+def iou(draw):
+    dtype, whole = draw(DTYPES), draw(st.booleans())
+    a, b = (draw(strategies.boxes(whole=whole, dtype=dtype)) for _ in range(2))
+    return (a, b), {}
+
+
+def nms(draw):
+    boxes = draw(strategies.boxes(whole=True, max_count=16, extent=16, dtype=draw(DTYPES)))
+    iou_threshold = draw(st.sampled_from([0.0, 0.25, 0.3, 1 / 3, 0.5, 0.7, 1.0]))
+    return (boxes, iou_threshold, draw(st.integers(0, 16))), {}
+
+
+def assign(draw):
+    anchors, gt_boxes, _ = draw(strategies.scenes(max_cells=3))
+    count = len(anchors)
+    eligible = np.array(draw(st.lists(st.booleans(), min_size=count, max_size=count)), dtype=bool)
+    if draw(st.integers(0, 9)) == 0:
+        anchors, eligible = anchors[:0], eligible[:0]
+    return (anchors, gt_boxes, eligible, draw(st.sampled_from([0.0, 0.05, 1.0]))), {}
+
+
+CASES = {"iou": iou, "nms": nms, "assign": assign}

@@ -1,0 +1,69 @@
+"""Every rung of every ladder gives what its loops give, and leaves its arguments alone.
+
+The ladders come from the registry. A ladder finds its arguments in a ``cases_*.py`` beside this
+file, whose ``CASES`` maps its name to a function of Hypothesis' draw that returns (args, kwargs);
+a ladder without an entry fails.
+"""
+
+import copy
+import importlib
+import pkgutil
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirpn import kernels
+
+for module in pkgutil.iter_modules(kernels.__path__):
+    importlib.import_module(f"{kernels.__name__}.{module.name}")
+
+CASES = {}
+for path in sorted(Path(__file__).parent.glob("cases_*.py")):
+    CASES |= runpy.run_path(str(path))["CASES"]
+
+RUNGS = [
+    pytest.param(ladder, rung, id=f"{ladder.name}-{rung.name}")
+    for ladder in kernels.ladders().values()
+    for rung in ladder.rungs[1:]
+]
+
+
+def assert_same(actual, expected, close):
+    """Compare results of any nesting: floats closely, everything else exactly."""
+    if isinstance(expected, np.ndarray) and expected.dtype.kind == "f":
+        assert actual.dtype == expected.dtype
+        close(actual, expected)
+    elif isinstance(expected, np.ndarray):
+        assert actual.dtype == expected.dtype
+        np.testing.assert_array_equal(actual, expected)
+    elif isinstance(expected, tuple | list):
+        assert len(actual) == len(expected)
+        for one, other in zip(actual, expected, strict=True):
+            assert_same(one, other, close)
+    else:
+        assert actual == expected
+
+
+@pytest.mark.parametrize(("ladder", "rung"), RUNGS)
+@given(data=st.data())
+def test_rung_equals_loops(ladder, rung, data, close):
+    if not rung.present():
+        pytest.skip(f"what {rung.name} needs is not installed")
+    assert ladder.name in CASES, f"no cases_*.py draws arguments for {ladder.name}"
+    args, kwargs = CASES[ladder.name](data.draw)
+    untouched = copy.deepcopy((args, kwargs))
+    expected = ladder.rungs[0].function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    assert_same(rung.function(*args, **kwargs), expected, close)
+    assert_same(args, untouched[0], close)
+
+
+def test_the_first_rung_is_the_loops():
+    assert {ladder.rungs[0].name for ladder in kernels.ladders().values()} <= {"loops"}
+
+
+def test_no_case_is_for_a_ladder_that_does_not_exist():
+    assert set(CASES) <= set(kernels.ladders())
