@@ -46,6 +46,8 @@ class World:
 
     def check(self, array: Any) -> np.ndarray:
         """Assert that `array` belongs to this world, and return it on the host."""
+        if isinstance(array, np.generic):  # what NumPy makes of an array of shape ()
+            array = np.asarray(array)
         sample = self.make(np.zeros(1))
         assert type(array) is type(sample), f"{type(array)} came out of world {self.name}"
         assert backend.device_of(array) == backend.device_of(sample)

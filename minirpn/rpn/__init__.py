@@ -1,6 +1,17 @@
-"""The Region Proposal Network: anchors, and what the network should answer at each of them."""
+"""The Region Proposal Network: anchors, what it should answer, its head, its loss, proposals."""
 
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
+from minirpn.rpn.head import HeadOutput, RPNHead, anchor_map, anchor_rows
+from minirpn.rpn.loss import (
+    LossConfig,
+    RPNLoss,
+    RPNLossCache,
+    RPNLossGrads,
+    rpn_loss_backward,
+    rpn_loss_forward,
+)
+from minirpn.rpn.network import RPN, RPNCache, RPNOutput
+from minirpn.rpn.proposals import ProposalConfig, Proposals, candidates, object_scores, propose
 from minirpn.rpn.targets import (
     IGNORE,
     NEGATIVE,
@@ -17,13 +28,31 @@ __all__ = [
     "IGNORE",
     "NEGATIVE",
     "POSITIVE",
+    "RPN",
     "AnchorConfig",
     "AnchorLabels",
+    "HeadOutput",
     "LabelConfig",
+    "LossConfig",
+    "ProposalConfig",
+    "Proposals",
+    "RPNCache",
+    "RPNHead",
+    "RPNLoss",
+    "RPNLossCache",
+    "RPNLossGrads",
+    "RPNOutput",
     "SamplingConfig",
+    "anchor_map",
+    "anchor_rows",
     "anchor_targets",
     "base_anchors",
+    "candidates",
     "grid_anchors",
     "label_anchors",
+    "object_scores",
+    "propose",
+    "rpn_loss_backward",
+    "rpn_loss_forward",
     "sample_minibatch",
 ]

@@ -1,0 +1,171 @@
+"""The multi-task loss of the RPN (section 3.1.2, eq. 1), forward and backward.
+
+L({p_i}, {t_i}) = 1/N_cls sum_i L_cls(p_i, p_i*) + lambda/N_reg sum_i p_i* L_reg(t_i, t_i*)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from minirpn._checks import check_shape
+from minirpn._typing import Array
+from minirpn.backend import namespace_of
+from minirpn.nn.losses import (
+    SigmoidCrossEntropyCache,
+    SmoothL1Cache,
+    SoftmaxCrossEntropyCache,
+    sigmoid_cross_entropy_backward,
+    sigmoid_cross_entropy_forward,
+    smooth_l1_backward,
+    smooth_l1_forward,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+from minirpn.rpn.targets import IGNORE, POSITIVE
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which of the two published forms the loss takes.
+
+    Parameters
+    ----------
+    form
+        ``"paper"``: N_cls is the nominal mini-batch size, N_reg the number of anchor locations,
+        smooth L1 turns linear at 1 (section 3.1.2). ``"released"``: py-faster-rcnn's, where both
+        terms are divided by the number of anchors sampled, smooth L1 has sigma 3 and lambda is 1.
+    balance
+        lambda of the paper's form: 10. The released form has none.
+    n_cls
+        N_cls of the paper's form: 256.
+    """
+
+    form: Literal["paper", "released"] = "paper"
+    balance: float = 10.0
+    n_cls: int = 256
+
+    def __post_init__(self) -> None:
+        if self.form not in ("paper", "released"):
+            raise ValueError(f"form: expected paper or released, got {self.form!r}")
+        if not self.balance > 0:
+            raise ValueError(f"balance: expected a positive number, got {self.balance}")
+        if self.n_cls < 1:
+            raise ValueError(f"n_cls: expected at least 1, got {self.n_cls}")
+
+    @property
+    def sigma(self) -> float:
+        """Sigma of smooth L1: 1 in the paper, 3 in the released code."""
+        return 1.0 if self.form == "paper" else 3.0
+
+
+class RPNLoss(NamedTuple):
+    """The loss of one image and its two terms, already weighted: ``total`` is their sum."""
+
+    total: Array  # ()
+    objectness: Array  # ()
+    box: Array  # ()
+
+
+class RPNLossCache(NamedTuple):
+    """What `rpn_loss_backward` needs."""
+
+    objectness: SoftmaxCrossEntropyCache | SigmoidCrossEntropyCache
+    deltas: SmoothL1Cache
+    box_weights: Array  # (K, 1)
+
+
+class RPNLossGrads(NamedTuple):
+    """Gradients of the loss by the two outputs of the head."""
+
+    dobjectness: Array  # (K, 2) or (K, 1)
+    ddeltas: Array  # (K, 4)
+
+
+def rpn_loss_forward(
+    objectness: Array,
+    deltas: Array,
+    labels: Array,
+    targets: Array,
+    *,
+    locations: int,
+    config: LossConfig | None = None,
+) -> tuple[RPNLoss, RPNLossCache]:
+    """Return the loss of one image (eq. 1), and the cache.
+
+    Parameters
+    ----------
+    objectness
+        (K, 2) scores (background, object) before the softmax, or (K, 1) logits.
+    deltas
+        (K, 4) predicted ``(tx, ty, tw, th)``.
+    labels
+        (K,) int8 of the sampled mini-batch: POSITIVE, NEGATIVE, or IGNORE, which costs nothing.
+    targets
+        (K, 4) deltas to the matched ground truth; read where the label is POSITIVE.
+    locations
+        Hf * Wf, the number of anchor locations: N_reg of the paper's form.
+    config
+        The form of the loss.
+
+    Returns
+    -------
+    loss
+        Total, objectness term, box term.
+    cache
+        For `rpn_loss_backward`.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not fit.
+
+    Notes
+    -----
+    A mini-batch with nothing sampled costs 0. py-faster-rcnn, ChainerCV and others know the
+    released form alone; section 3.1.2 notes that with lambda 10 both terms weigh about the same.
+    """
+    xp = namespace_of(objectness, deltas, labels, targets)
+    config = config or LossConfig()
+    K = labels.shape[0]
+    check_shape(objectness, (K, None), "objectness")
+    check_shape(deltas, (K, 4), "deltas")
+    check_shape(targets, (K, 4), "targets")
+    sampled = xp.astype(labels != IGNORE, deltas.dtype)
+    positive = xp.astype(labels == POSITIVE, deltas.dtype)
+    if config.form == "paper":
+        n_cls, n_reg, balance = config.n_cls, locations, config.balance
+    else:
+        n_cls = n_reg = max(int(xp.sum(sampled)), 1)
+        balance = 1.0
+    objectness_cache: SoftmaxCrossEntropyCache | SigmoidCrossEntropyCache
+    if objectness.shape[1] == 2:
+        objectness_loss, objectness_cache = softmax_cross_entropy_forward(
+            objectness, labels, sampled / n_cls
+        )
+    else:
+        objectness_loss, objectness_cache = sigmoid_cross_entropy_forward(
+            objectness[:, 0], positive, sampled / n_cls
+        )
+    charges, deltas_cache = smooth_l1_forward(deltas - targets, sigma=config.sigma)
+    box_weights = positive[:, None] * (balance / n_reg)  # (K,) -> (K, 1)
+    box_loss = xp.sum(box_weights * charges)
+    loss = RPNLoss(objectness_loss + box_loss, objectness_loss, box_loss)
+    return loss, RPNLossCache(objectness_cache, deltas_cache, box_weights)
+
+
+def rpn_loss_backward(dloss: Array | float, cache: RPNLossCache) -> RPNLossGrads:
+    """Return the gradients of `rpn_loss_forward` by objectness and deltas.
+
+    Parameters
+    ----------
+    dloss
+        Gradient of whatever follows by the total loss; 1 when nothing does.
+    cache
+        Of `rpn_loss_forward`.
+    """
+    if isinstance(cache.objectness, SoftmaxCrossEntropyCache):
+        dobjectness = softmax_cross_entropy_backward(dloss, cache.objectness)
+    else:
+        dobjectness = sigmoid_cross_entropy_backward(dloss, cache.objectness)[:, None]
+    return RPNLossGrads(dobjectness, smooth_l1_backward(dloss * cache.box_weights, cache.deltas))

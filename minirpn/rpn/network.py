@@ -1,0 +1,164 @@
+"""The network: a backbone's features, the head that slides over them, the anchors it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from minirpn._typing import Array, ImageSize
+from minirpn.nn.parameters import Parameter
+from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
+from minirpn.rpn.head import HeadCache, RPNHead
+from minirpn.rpn.proposals import ProposalConfig, Proposals, propose
+
+
+class FeatureExtractor(Protocol):
+    """What the RPN asks of a backbone (`minirpn.backbones.Backbone` is one)."""
+
+    def parameters(self) -> list[Parameter]:
+        """Return all parameters, frozen ones too."""
+
+    def forward(
+        self, images: Array, *, observe: Callable[[str, Array], None] | None = None
+    ) -> tuple[Array, Any]:
+        """Return features (N, C, Hf, Wf) of images (N, 3, H, W), and a cache."""
+
+    def backward(self, dfeatures: Array, cache: Any) -> dict[str, Array]:
+        """Return the gradients by the trainable parameters, by name."""
+
+    @property
+    def geometry(self) -> Any:
+        """Tell the stride and the centre of cell (0, 0)."""
+
+
+class RPNOutput(NamedTuple):
+    """What the network says of N images of one size."""
+
+    features: Array  # (N, C, Hf, Wf)
+    objectness: Array  # (N, K, 2) softmax scores, or (N, K, 1) logits
+    deltas: Array  # (N, K, 4)
+    anchors: Array  # (K, 4) half-open pixels of the resized image
+
+    @property
+    def locations(self) -> int:
+        """Return Hf * Wf, the number of anchor locations: N_reg of eq. 1."""
+        return int(self.features.shape[2] * self.features.shape[3])
+
+
+class RPNCache(NamedTuple):
+    """What `RPN.backward` needs from `RPN.forward`."""
+
+    backbone: Any
+    head: HeadCache
+
+
+class RPN:
+    """A Region Proposal Network (section 3.1).
+
+    Parameters
+    ----------
+    backbone
+        Gives the features.
+    head
+        Slides over them.
+    anchor_config
+        The base anchors; as many as the head has outputs for.
+    anchor_centre
+        ``"cell"``: the anchors of cell (0, 0) are centred at ``base_size / 2``, as published.
+        ``"receptive-field"``: they are moved, by whole pixels, to the centre of what that cell
+        sees. For VGG-16 the two agree.
+    """
+
+    def __init__(
+        self,
+        backbone: FeatureExtractor,
+        head: RPNHead,
+        anchor_config: AnchorConfig,
+        *,
+        anchor_centre: str = "cell",
+    ) -> None:
+        if anchor_centre not in ("cell", "receptive-field"):
+            raise ValueError(
+                f"anchor_centre: expected cell or receptive-field, got {anchor_centre!r}"
+            )
+        self.backbone = backbone
+        self.head = head
+        self.base_anchors = base_anchors(anchor_config)
+        self.stride = backbone.geometry.stride
+        shift = 0.0
+        if anchor_centre == "receptive-field":
+            # Whole pixels keep whole-number anchors whole, and with them the ties exact.
+            shift = float(round(backbone.geometry.center - anchor_config.base_size / 2))
+        self.anchor_offset = (shift, shift)
+
+    def parameters(self) -> list[Parameter]:
+        """Return the parameters of backbone and head, frozen ones too."""
+        return self.backbone.parameters() + self.head.parameters()
+
+    def anchors(self, feature_size: ImageSize, *, like: Array) -> Array:
+        """Return the anchors (K, 4) of a feature map, of library, device and dtype of `like`."""
+        return grid_anchors(
+            self.base_anchors, feature_size, self.stride, offset=self.anchor_offset, like=like
+        )
+
+    def forward(
+        self, images: Array, *, observe: Callable[[str, Array], None] | None = None
+    ) -> tuple[RPNOutput, RPNCache]:
+        """Return objectness, deltas and anchors for images (N, 3, H, W).
+
+        Parameters
+        ----------
+        images
+            Preprocessed, all of one size.
+        observe
+            Called with the name and the output of each layer of the backbone.
+        """
+        features, backbone_cache = self.backbone.forward(images, observe=observe)
+        (objectness, deltas), head_cache = self.head.forward(features)
+        anchors = self.anchors((features.shape[2], features.shape[3]), like=features)
+        output = RPNOutput(features, objectness, deltas, anchors)
+        return output, RPNCache(backbone_cache, head_cache)
+
+    def backward(self, dobjectness: Array, ddeltas: Array, cache: RPNCache) -> dict[str, Array]:
+        """Return the gradient of the loss by each trainable parameter, by name.
+
+        Parameters
+        ----------
+        dobjectness, ddeltas
+            Gradients by the outputs of `forward`, in their shapes.
+        cache
+            What `forward` returned.
+        """
+        trained = any(parameter.trainable for parameter in self.backbone.parameters())
+        dfeatures, grads = self.head.backward(dobjectness, ddeltas, cache.head, need_dx=trained)
+        if trained:
+            grads = self.backbone.backward(dfeatures, cache.backbone) | grads
+        return grads
+
+    def propose(
+        self,
+        image: Array,
+        *,
+        scale: float = 1.0,
+        config: ProposalConfig | None = None,
+    ) -> Proposals:
+        """Return the proposals for one preprocessed image (3, H, W), in its own pixels.
+
+        Parameters
+        ----------
+        image
+            Preprocessed and resized.
+        scale
+            Resized over original size.
+        config
+            Counts and thresholds.
+        """
+        output, _ = self.forward(image[None, ...])
+        return propose(
+            output.anchors,
+            output.objectness[0, ...],
+            output.deltas[0, ...],
+            (image.shape[1], image.shape[2]),
+            scale=scale,
+            config=config,
+        )

@@ -1,0 +1,162 @@
+"""From the head's output to proposals (sections 3.1.1 and 3.3 of the paper).
+
+decode -> (inside only) -> clip -> drop the small -> best `pre_nms` -> NMS -> best `post_nms`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from minirpn import boxes as box_ops
+from minirpn._checks import check_shape
+from minirpn._typing import Array, ImageSize
+from minirpn.backend import namespace_of
+
+
+@dataclass(frozen=True)
+class ProposalConfig:
+    """How many proposals are made, and which are dropped.
+
+    Parameters
+    ----------
+    pre_nms
+        Best-scored boxes that enter NMS: 6000 at test, 12000 when a detector is trained on them
+        (py-faster-rcnn, ``RPN_PRE_NMS_TOP_N``).
+    iou_threshold
+        Of two boxes that overlap more, the lower-scored one goes: 0.7 (section 3.3).
+    post_nms
+        Proposals kept after NMS: 300 at test, 2000 in training (section 3.3).
+    min_size
+        Shortest side of a proposal in pixels of the original image: 16 (py-faster-rcnn,
+        ``RPN_MIN_SIZE``).
+    inside_only
+        Whether only anchors inside the image propose. The paper trains on those alone but proposes
+        from all (section 3.3), so anchors that cross the border propose untrained.
+    """
+
+    pre_nms: int = 6000
+    iou_threshold: float = 0.7
+    post_nms: int = 300
+    min_size: float = 16.0
+    inside_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pre_nms < 1 or self.post_nms < 1:
+            raise ValueError("pre_nms, post_nms: expected at least 1")
+        if not 0 <= self.iou_threshold <= 1:
+            raise ValueError(f"iou_threshold: expected 0 to 1, got {self.iou_threshold}")
+        if not self.min_size >= 0:
+            raise ValueError(f"min_size: expected 0 or more, got {self.min_size}")
+
+
+class Proposals(NamedTuple):
+    """Boxes and their scores, highest score first."""
+
+    boxes: Array  # (R, 4) pixels of the resized image
+    scores: Array  # (R,) probability of an object
+
+
+def object_scores(objectness: Array) -> Array:
+    """Return the probability that each anchor holds an object.
+
+    Parameters
+    ----------
+    objectness
+        (..., 2) softmax scores (background, object), or (..., 1) logits, before the softmax or the
+        logistic function.
+
+    Returns
+    -------
+    Array
+        (...) in [0, 1], of the dtype of `objectness`.
+    """
+    xp = namespace_of(objectness)
+    # softmax over two scores is the logistic function of their difference.
+    if objectness.shape[-1] == 2:
+        logits = objectness[..., 1] - objectness[..., 0]
+    else:
+        logits = objectness[..., 0]
+    # exp of a negative number alone, so that nothing overflows.
+    small = xp.exp(-xp.abs(logits))
+    return xp.where(logits >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def candidates(
+    anchors: Array,
+    objectness: Array,
+    deltas: Array,
+    image_size: ImageSize,
+    *,
+    scale: float = 1.0,
+    config: ProposalConfig | None = None,
+) -> Proposals:
+    """Return what enters NMS: decoded, clipped, large enough, the `pre_nms` best.
+
+    Parameters are those of `propose`.
+    """
+    xp = namespace_of(anchors, objectness, deltas)
+    config = config or ProposalConfig()
+    K = anchors.shape[0]
+    check_shape(anchors, (K, 4), "anchors")
+    check_shape(deltas, (K, 4), "deltas")
+    check_shape(objectness, (K, None), "objectness")
+    scores = object_scores(objectness)
+    boxes = box_ops.clip(box_ops.decode(anchors, deltas), image_size)
+    shortest = xp.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    keep = shortest >= config.min_size * scale
+    if config.inside_only:
+        keep = keep & box_ops.is_inside(anchors, image_size)
+    kept = xp.nonzero(keep)[0]
+    boxes, scores = xp.take(boxes, kept, axis=0), xp.take(scores, kept, axis=0)
+    count = min(config.pre_nms, scores.shape[0])
+    best = xp.argsort(scores, descending=True, stable=True)[:count]
+    return Proposals(xp.take(boxes, best, axis=0), xp.take(scores, best, axis=0))
+
+
+def propose(
+    anchors: Array,
+    objectness: Array,
+    deltas: Array,
+    image_size: ImageSize,
+    *,
+    scale: float = 1.0,
+    config: ProposalConfig | None = None,
+) -> Proposals:
+    """Return the proposals of one image, highest score first.
+
+    Parameters
+    ----------
+    anchors
+        (K, 4) half-open pixels of the resized image.
+    objectness
+        (K, 2) softmax scores, or (K, 1) logits, of one image.
+    deltas
+        (K, 4) of one image.
+    image_size
+        (height, width) of the resized image.
+    scale
+        Resized over original size; `ProposalConfig.min_size` is in original pixels.
+    config
+        Counts and thresholds.
+
+    Returns
+    -------
+    Proposals
+        boxes (R, 4) and scores (R,), R <= `post_nms`; R may be 0.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not fit, or a score is not a number.
+
+    Notes
+    -----
+    Equal scores keep the order of the anchors. The order of the steps (clip, minimum size, best,
+    NMS) is py-faster-rcnn's and ChainerCV's; torchvision and detectron2 take the best first.
+    """
+    xp = namespace_of(anchors, objectness, deltas)
+    config = config or ProposalConfig()
+    boxes, scores = candidates(anchors, objectness, deltas, image_size, scale=scale, config=config)
+    kept = box_ops.nms(boxes, scores, iou_threshold=config.iou_threshold, max_keep=config.post_nms)
+    return Proposals(xp.take(boxes, kept, axis=0), xp.take(scores, kept, axis=0))
