@@ -1,0 +1,111 @@
+"""What backbones say of themselves, against arithmetic by hand and against their real output."""
+
+import numpy as np
+import pytest
+
+from minirpn.backbones import BACKBONES, CAFFE_BGR, Preprocessing, build_backbone, cell_geometry
+from minirpn.errors import InputError
+from minirpn.nn import Window
+
+
+def window(kernel, stride, padding):
+    return Window((kernel, kernel), (stride, stride), (padding, padding))
+
+
+def test_geometry_of_vgg16():
+    convs = [window(3, 1, 1)]
+    pool = [window(2, 2, 0)]
+    body = convs * 2 + pool + convs * 2 + pool + convs * 3 + pool + convs * 3 + pool + convs * 3
+    # The published anchors sit at 8; the receptive field of conv5_3 is known to be 196.
+    assert cell_geometry(body) == (16, 8.0, 196)
+
+
+def test_geometry_of_squeezenet(rng):
+    # conv1 3/2 unpadded: 0.5 + 1 = 1.5; three poolings 3/2: + 2, + 4, + 8 = 15.5.
+    geometry = build_backbone("squeezenet", rng=rng).geometry
+    assert (geometry.stride, geometry.center) == (16, 15.5)
+
+
+def test_geometry_of_tiny(rng):
+    # Three poolings 2/2: 0.5 + 0.5 + 1 + 2 = 4.
+    geometry = build_backbone("tiny", rng=rng).geometry
+    assert (geometry.stride, geometry.center) == (8, 4.0)
+
+
+def test_windows_that_are_not_square_are_refused():
+    with pytest.raises(ValueError, match="square"):
+        cell_geometry([Window((3, 1), (1, 1), (1, 0))])
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_geometry_is_what_moves_the_output(name, rng):
+    """The pixels that change cell (1, 1) lie in its receptive field, and are centred in it."""
+    backbone = build_backbone(name, rng=rng)
+    stride, center, seen = backbone.geometry
+    side = 3 * stride + seen
+    image = rng.normal(size=(1, 3, side, side)).astype(np.float32)
+    before, _ = backbone.forward(image)
+    low, high = center + stride - seen / 2, center + stride + seen / 2
+    outside = image.copy()
+    ys, xs = np.mgrid[:side, :side] + 0.5
+    outside[:, :, (ys < low) | (ys > high) | (xs < low) | (xs > high)] += 1.0
+    after, _ = backbone.forward(outside)
+    np.testing.assert_array_equal(after[..., 1, 1], before[..., 1, 1])
+    assert np.any(after != before)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("size", [(96, 128), (97, 131), (64, 50)])
+def test_feature_size_is_that_of_the_output(name, size, rng):
+    backbone = build_backbone(name, rng=rng)
+    features, _ = backbone.forward(rng.normal(size=(1, 3, *size)).astype(np.float32))
+    assert features.shape == (1, backbone.channels, *backbone.feature_size(size))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((600, 1000), (37, 62)), ((224, 224), (13, 13)), ((375, 500), (23, 31))]
+)
+def test_feature_size_of_squeezenet_as_in_caffe(size, expected, rng):
+    assert build_backbone("squeezenet", rng=rng).feature_size(size) == expected
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stages_name_layers_and_parameters(name, rng):
+    backbone = build_backbone(name, rng=rng)
+    seen = []
+    backbone.forward(
+        np.zeros((1, 3, 64, 64), np.float32), observe=lambda layer, y: seen.append(layer)
+    )
+    assert set(backbone.stages.values()) <= set(seen)
+    assert {p.name.split(".")[0] for p in backbone.parameters()} == set(backbone.stages)
+
+
+def test_frozen_stages_get_no_gradients(rng):
+    backbone = build_backbone("squeezenet", rng=rng)
+    features, cache = backbone.forward(rng.normal(size=(1, 3, 70, 70)).astype(np.float32))
+    grads = backbone.backward(np.ones_like(features), cache)
+    assert set(grads) == {p.name for p in backbone.parameters() if p.trainable}
+    assert {name.split(".")[0] for name in grads} == {f"fire{n}" for n in range(4, 10)}
+
+
+def test_unknown_names_are_refused(rng):
+    with pytest.raises(InputError, match="'resnet': unknown; there are squeezenet, tiny"):
+        build_backbone("resnet", rng=rng)
+    with pytest.raises(ValueError, match="no stage 'fire1'"):
+        build_backbone("squeezenet", rng=rng).freeze(["fire1"])
+
+
+def test_preprocessing_by_hand():
+    image = np.array([[[10, 20, 30]]], dtype=np.uint8)  # red 10, green 20, blue 30
+    np.testing.assert_array_equal(CAFFE_BGR(image).ravel(), [30 - 104, 20 - 117, 10 - 123])
+    scaled = Preprocessing("RGB", (10, 10, 10), (1, 2, 4))(image)
+    assert scaled.dtype == np.float32
+    np.testing.assert_array_equal(scaled.ravel(), [0, 5, 5])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"), [({"order": "GBR"}, "order"), ({"std": (1, 0, 1)}, "std")]
+)
+def test_impossible_preprocessing_is_refused(wrong, name):
+    with pytest.raises(ValueError, match=name):
+        Preprocessing(**wrong)
