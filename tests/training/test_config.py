@@ -1,0 +1,259 @@
+"""Settings: exact round trips, one clear line for whatever is wrong, and who wins over whom."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirpn.errors import InputError
+from minirpn.training import tables
+from minirpn.training.config import (
+    OptimizerConfig,
+    TrainConfig,
+    check_resumable,
+    default_config,
+    load_config,
+    save_config,
+)
+
+# --- tables: the generic conversion --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inner:
+    number: float = 1.5
+    pair: tuple[int, int] = (2, 3)
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise ValueError(f"number: expected 0 or more, got {self.number}")
+        if self.pair[0] > self.pair[1]:
+            raise ValueError("Inner: expected an ordered pair")
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner = field(default_factory=Inner)
+    count: int = 1
+    on: bool = False
+    word: str | None = "w"
+    choice: Literal["a", "b"] | None = "a"
+
+
+numbers = st.floats(0, allow_nan=False, allow_infinity=False)
+words = st.text(st.characters(codec="utf-8"), max_size=5).filter(lambda word: word != "none")
+inners = st.builds(
+    Inner,
+    number=numbers,
+    pair=st.tuples(st.integers(-9, 0), st.integers(0, 2**60)),
+    names=st.lists(words).map(tuple),
+)
+outers = st.builds(
+    Outer,
+    inner=inners,
+    count=st.integers(-(2**60), 2**60),
+    on=st.booleans(),
+    word=st.none() | words,
+    choice=st.sampled_from([None, "a", "b"]),
+)
+
+
+@given(config=outers)
+def test_a_config_comes_back_from_its_table_and_from_json(config: Outer):
+    table = tables.to_table(config)
+    assert tables.from_table(Outer, table, "x") == config
+    assert tables.from_table(Outer, json.loads(json.dumps(table)), "x") == config
+
+
+def test_a_config_comes_back_from_toml(tmp_path: Path):
+    config = Outer(Inner(3.25, (0, 1), ('quo"te', "ü\n")), 7, True, None, None)
+    path = tmp_path / "config.toml"
+    tables.write_toml(path, tables.to_table(config))
+    assert tables.from_table(Outer, tables.read_toml(path), str(path)) == config
+
+
+def test_what_is_absent_keeps_its_default():
+    assert tables.from_table(Outer, {}, "x") == Outer()
+    assert tables.from_table(Outer, {"inner": {"number": 2}}, "x") == Outer(Inner(2.0))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"cuont": 1}, "x: cuont: unknown; there are inner, count, on, word, choice"),
+        ({"inner": {"n": 1}}, "x: inner.n: unknown; there are number, pair, names"),
+        ({"inner": 3}, "x: inner: expected a table, got 3"),
+        ({"count": 1.5}, "x: count: expected a whole number, got 1.5"),
+        ({"count": True}, "x: count: expected a whole number, got True"),
+        ({"count": "1"}, "x: count: expected a whole number, got '1'"),
+        ({"on": 1}, "x: on: expected true or false, got 1"),
+        ({"word": 1}, "x: word: expected a string, got 1"),
+        ({"choice": "c"}, "x: choice: expected 'a' or 'b', got 'c'"),
+        ({"inner": {"number": "1"}}, "x: inner.number: expected a number, got '1'"),
+        ({"inner": {"number": False}}, "x: inner.number: expected a number, got False"),
+        (
+            {"inner": {"number": float("nan")}},
+            "x: inner.number: expected a finite number, got nan",
+        ),
+        (
+            {"inner": {"number": float("inf")}},
+            "x: inner.number: expected a finite number, got inf",
+        ),
+        ({"inner": {"number": -1}}, "x: inner.number: expected 0 or more, got -1.0"),
+        ({"inner": {"pair": [1]}}, "x: inner.pair: expected 2 values, got 1"),
+        ({"inner": {"pair": 1}}, "x: inner.pair: expected a list, got 1"),
+        ({"inner": {"pair": [1, "a"]}}, "x: inner.pair: expected a whole number, got 'a'"),
+        ({"inner": {"pair": [2, 1]}}, "x: inner: expected an ordered pair"),
+    ],
+)
+def test_what_is_wrong_is_named(table: dict[str, Any], message: str):
+    with pytest.raises(InputError) as caught:
+        tables.from_table(Outer, table, "x")
+    assert str(caught.value) == message
+
+
+def test_a_value_is_called_what_the_user_calls_it():
+    with pytest.raises(InputError, match=r"^--number: expected 0 or more, got -1\.0$"):
+        tables.from_table(
+            Outer, {"inner": {"number": -1}}, "x", origins={"inner.number": "--number"}
+        )
+
+
+def test_merged_goes_into_tables_and_changes_neither():
+    base, over = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "e": 5}
+    assert tables.merged(base, over) == {"a": {"b": 1, "c": 4}, "d": 3, "e": 5}
+    assert base == {"a": {"b": 1, "c": 2}, "d": 3}
+    assert over == {"a": {"c": 4}, "e": 5}
+
+
+def test_nested_and_flat_are_inverse():
+    table = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+    assert tables.flat(table) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert tables.nested(tables.flat(table)) == table
+
+
+@pytest.mark.parametrize("content", [b"lr = \n", b"\xff\xfe", b"[a]\n[a]\n"])
+def test_a_file_that_is_not_toml_is_one_line(tmp_path: Path, content: bytes):
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"^\S*bad\.toml: not TOML: [^\n]+$"):
+        tables.read_toml(path)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no\.toml: cannot read: No such file"):
+        tables.read_toml(tmp_path / "no.toml")
+
+
+# --- the settings of a run -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("voc", [False, True])
+def test_every_setting_survives_a_file(tmp_path: Path, voc: bool):
+    config = default_config(voc=voc)
+    config = replace(config, data=replace(config.data, voc="/data" if voc else None))
+    path = tmp_path / "config.toml"
+    save_config(path, config)
+    assert load_config(path) == config
+    written = tomllib.loads(path.read_text())
+    assert set(written) == {section.name for section in fields(TrainConfig)}
+
+
+def test_the_defaults_for_voc_are_the_papers():
+    config = default_config(voc=True)
+    assert config == TrainConfig()
+    assert (config.resize.short_side, config.resize.max_side) == (600, 1000)
+    schedule = config.optimizer.schedule
+    assert [schedule.lr(step) for step in (0, 59_999, 60_000)] == [0.001, 0.001, 0.0001]
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[optimizer]\nlr = 0.5\nsteps = 7\n")
+    config = load_config(path, {"optimizer.lr": 0.25})
+    shapes = default_config(voc=False)
+    assert config.optimizer == replace(shapes.optimizer, lr=0.25, steps=7)
+    assert config.data == shapes.data
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_naming_a_data_set_brings_its_defaults(tmp_path: Path, in_file: bool):
+    path = tmp_path / "mine.toml"
+    path.write_text('[data]\nvoc = "/voc"\n' if in_file else "")
+    config = load_config(path, {} if in_file else {"data.voc": "/voc"})
+    assert config == replace(TrainConfig(), data=replace(TrainConfig().data, voc="/voc"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("optimizer.lr", float("nan"), "expected a finite number, got nan"),
+        ("optimizer.lr", 0.0, "expected a finite number above 0, got 0.0"),
+        ("optimizer.lr", -1, "expected a finite number above 0, got -1.0"),
+        ("optimizer.steps", -5, "expected at least 1, got -5"),
+        ("optimizer.steps", 1.5, "expected a whole number, got 1.5"),
+        ("optimizer.momentum", 1.0, "expected 0 to below 1, got 1.0"),
+        ("optimizer.weight_decay", -0.1, "expected at least 0, got -0.1"),
+        ("optimizer.drop_at", 2.0, "expected 0 to 1, got 2.0"),
+        ("optimizer.rule", "adam", "expected 'caffe' or 'torch', got 'adam'"),
+        ("run.seed", -1, "expected at least 0, got -1"),
+        ("run.threads", 0, "expected at least 1, got 0"),
+        ("run.validate_every", 0, "expected at least 1, got 0"),
+        ("run.device", "tpu", "expected 'auto' or 'cpu', got 'tpu'"),
+        ("loss.form", "mine", "expected 'paper' or 'released', got 'mine'"),
+        ("synthetic.images", 1, "expected at least 5, got 1"),
+        ("anchors.scales", [8, -1], "expected finite numbers above 0, got -1.0"),
+        ("optimizer.leaning_rate", 1.0, "unknown; there are"),
+    ],
+)
+def test_senseless_values_are_refused(tmp_path: Path, key: str, value: object, reason: str):
+    path = tmp_path / "bad.toml"
+    tables.write_toml(path, tables.nested({key: value}))
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: {key}: {reason}")
+    with pytest.raises(InputError) as caught:
+        load_config(None, {key: value}, origins={key: "--flag"})
+    assert str(caught.value).startswith(f"--flag: {reason}")
+
+
+def test_a_file_with_a_number_for_a_section_is_refused(tmp_path: Path):
+    path = tmp_path / "bad.toml"
+    path.write_text("data = 3\n")
+    with pytest.raises(InputError, match=r"bad\.toml: data: expected a table, got 3"):
+        load_config(path)
+
+
+def test_a_library_caller_gets_a_value_error():
+    with pytest.raises(ValueError, match="lr: expected a finite number above 0, got nan"):
+        OptimizerConfig(lr=float("nan"))
+
+
+# --- resuming ------------------------------------------------------------------------------------
+
+ORIGINS = {"optimizer.lr": "--lr", "run.threads": "--threads"}
+
+
+def test_a_resumed_run_keeps_its_settings():
+    stored = default_config(voc=False)
+    same = {"optimizer.lr": stored.optimizer.lr, "anchors.scales": [4, 8, 16]}
+    assert check_resumable(stored, same, "run", origins=ORIGINS) == stored
+
+
+def test_a_resumed_run_may_move_to_another_machine():
+    config = check_resumable(TrainConfig(), {"run.threads": 3}, "run", origins=ORIGINS)
+    assert config == replace(TrainConfig(), run=replace(TrainConfig().run, threads=3))
+
+
+def test_a_contradiction_is_named():
+    message = r"^run/config\.toml: optimizer\.lr: is 0\.001, but --lr asks for 0\.5$"
+    with pytest.raises(InputError, match=message):
+        check_resumable(TrainConfig(), {"optimizer.lr": 0.5}, "run/config.toml", origins=ORIGINS)
