@@ -1,0 +1,61 @@
+"""What a result depends on besides the settings: versions, machine, BLAS, threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import minirpn
+
+PACKAGES = ("numpy", "numba", "pillow", "matplotlib", "array-api-compat", "threadpoolctl")
+GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-frontend")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions, platform, cores, BLAS and the command line, as plain data for JSON."""
+    return {
+        "minirpn": minirpn.__version__,
+        "python": platform.python_version(),
+        **package_versions(PACKAGES),
+        **{name: version for name, version in package_versions(GPU_PACKAGES).items() if version},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "cpus_usable": usable_cpus(),
+        "blas": describe_blas(),
+        "command": sys.argv,
+    }
+
+
+def package_versions(names: tuple[str, ...]) -> dict[str, str | None]:
+    """Return the installed version of each distribution, None where there is none."""
+    versions: dict[str, str | None] = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def usable_cpus() -> int:
+    """Return how many cores this process may run on, which containers make fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe_blas() -> list[dict[str, Any]]:
+    """Return name, version and threads of each BLAS library that NumPy has loaded."""
+    import numpy  # noqa: F401  (loads the BLAS that is asked about)
+    from threadpoolctl import threadpool_info
+
+    wanted = ("internal_api", "version", "num_threads", "architecture")
+    return [
+        {key: library.get(key) for key in wanted}
+        for library in threadpool_info()
+        if library.get("user_api") == "blas"
+    ]

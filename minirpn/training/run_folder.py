@@ -1,0 +1,148 @@
+"""The folder of one training run: what lies where, and the rule that no run overwrites another."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from minirpn.errors import InputError
+from minirpn.training.files import one_line_errors, replace_file
+from minirpn.training.log import append_record, append_text, drop_records_after
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of a run are; `create` and `open_run` make one.
+
+    ======================== =====================================================
+    ``config.toml``          the settings in full
+    ``env.json``             versions and machine of the first start
+    ``metrics.jsonl``        one JSON object a line
+    ``log.txt``              what happened, in words
+    ``checkpoints/last.npz`` the state to resume from
+    ``checkpoints/best.npz`` the state with the best validation recall
+    ``plots/``               pictures
+    ``report.html``          all of it on one page
+    ======================== =====================================================
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings, a TOML file."""
+        return self.path / "config.toml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and machine, a JSON file."""
+        return self.path / "env.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The records, JSON lines."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def text(self) -> Path:
+        """The log in words."""
+        return self.path / "log.txt"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.path / "checkpoints" / "last.npz"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best validation recall."""
+        return self.path / "checkpoints" / "best.npz"
+
+    @property
+    def plots(self) -> Path:
+        """The folder of pictures."""
+        return self.path / "plots"
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Append a record to ``metrics.jsonl``. Its ``step`` counts the steps done, from 1."""
+        append_record(self.metrics, record)
+
+    def drop_records_after(self, step: int) -> None:
+        """Forget the records of steps a resumed run takes again, those beyond `step`."""
+        drop_records_after(self.metrics, step)
+
+    def log(self, message: str) -> None:
+        """Append a line to ``log.txt``."""
+        append_text(self.text, message)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write ``NAME`` (such as ``env.json``) into the folder, whole or not at all."""
+        path = self.path / name
+        encoded = json.dumps(content, indent=2).encode() + b"\n"
+        replace_file(path, lambda file: file.write(encoded))
+        return path
+
+
+def create_run(path: Path) -> RunFolder:
+    """Make the folders of a new run at exactly `path`.
+
+    Raises
+    ------
+    InputError
+        There is something at `path` already, and be it one file; or it cannot be made.
+    """
+    with one_line_errors(path, "make the run folder"):
+        if path.is_dir() and any(path.iterdir()):
+            raise InputError(f"{path}: run folder exists: use --resume or another --out")
+        folder = RunFolder(path)
+        folder.last.parent.mkdir(parents=True)
+        folder.plots.mkdir()
+    return folder
+
+
+def open_run(path: Path) -> RunFolder:
+    """Return the folder of a run that was started before.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, or it is not that of a run.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such run folder")
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise InputError(f"{path}: not a run folder: no {folder.config.name} in it")
+    return folder
+
+
+def new_run_path(backbone: str, *, runs: Path = RUNS) -> Path:
+    """Return a path for a run under `runs` that nothing has yet: backbone and time (UTC)."""
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    names = itertools.chain([f"{backbone}-{now}"], (f"{backbone}-{now}-{i}" for i in range(2, 100)))
+    return next(runs / name for name in names if not (runs / name).exists())
+
+
+def newest_run(*, runs: Path = RUNS) -> Path:
+    """Return the run under `runs` that was written to last.
+
+    Raises
+    ------
+    InputError
+        There is no run.
+    """
+    configs = [path for path in runs.glob("*/config.toml") if path.is_file()]
+    if not configs:
+        raise InputError(f"{runs}: no run in it")
+    return max((path.parent for path in configs), key=_last_written)
+
+
+def _last_written(run: Path) -> float:
+    return max(path.stat().st_mtime for path in run.iterdir())

@@ -1,0 +1,176 @@
+"""The folder of a run: nothing is overwritten, and what is appended can be trusted."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from minirpn.errors import InputError
+from minirpn.training import log
+from minirpn.training.environment import describe_environment
+from minirpn.training.run_folder import RunFolder, create_run, new_run_path, newest_run, open_run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return create_run(tmp_path / "run")
+
+
+def test_create_makes_exactly_the_folders(tmp_path: Path):
+    folder = create_run(tmp_path / "deep" / "run")
+    assert folder.path == tmp_path / "deep" / "run"
+    assert folder.last.parent.is_dir()
+    assert folder.plots.is_dir()
+
+
+def test_an_empty_folder_will_do(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    assert create_run(tmp_path / "run").plots.is_dir()
+
+
+def test_an_existing_run_is_not_overwritten(folder: RunFolder):
+    message = rf"^{re.escape(str(folder.path))}: run folder exists: use --resume or another --out$"
+    with pytest.raises(InputError, match=message):
+        create_run(folder.path)
+
+
+def test_a_file_in_the_way_is_one_line(tmp_path: Path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(InputError, match="run: cannot make the run folder: "):
+        create_run(tmp_path / "run")
+
+
+def test_open_wants_a_run(tmp_path: Path, folder: RunFolder):
+    with pytest.raises(InputError, match=r"gone: no such run folder$"):
+        open_run(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"run: not a run folder: no config\.toml in it$"):
+        open_run(folder.path)
+    folder.config.write_text("")
+    assert open_run(folder.path) == folder
+
+
+def test_names_are_new(tmp_path: Path):
+    first = new_run_path("tiny", runs=tmp_path)
+    assert re.fullmatch(r"tiny-\d{8}-\d{6}", first.name)
+    names = set()
+    for _ in range(4):
+        path = new_run_path("tiny", runs=tmp_path)
+        assert not path.exists()
+        create_run(path)
+        names.add(path)
+    assert len(names) == 4
+
+
+def test_the_newest_run_is_found(tmp_path: Path):
+    import os
+
+    with pytest.raises(InputError, match="no run in it"):
+        newest_run(runs=tmp_path)
+    for age, name in enumerate(["b", "a", "c"]):
+        create_run(tmp_path / name).config.write_text("")
+        for path in [*(tmp_path / name).iterdir()]:
+            os.utime(path, (1e9 - age, 1e9 - age))
+    (tmp_path / "no-run").mkdir()
+    assert newest_run(runs=tmp_path) == tmp_path / "b"
+    open_run(tmp_path / "c").record({"step": 1})
+    assert newest_run(runs=tmp_path) == tmp_path / "c"
+
+
+def test_records_are_lines_of_json(folder: RunFolder):
+    records = [{"kind": "train", "step": 1, "loss": 0.5}, {"step": 2, "text": "a\nb"}]
+    for record in records:
+        folder.record(record)
+    lines = folder.metrics.read_text().splitlines()
+    assert [json.loads(line) for line in lines] == records
+
+
+def test_what_is_not_a_number_becomes_null(folder: RunFolder):
+    folder.record({"step": 1, "recall": {"300": float("nan")}, "list": [float("inf"), 1.0]})
+    (line,) = folder.metrics.read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "step": 1,
+        "recall": {"300": None},
+        "list": [None, 1.0],
+    }
+
+
+@pytest.mark.parametrize("torn", ['{"kind": "train", "st', '{"step": 4}', "7"])
+def test_a_resumed_run_drops_what_it_does_again(folder: RunFolder, torn: str):
+    for step in range(1, 7):
+        folder.record({"kind": "train", "step": step})
+        folder.record({"kind": "diagnose", "step": step})
+    with folder.metrics.open("a") as file:
+        file.write(torn)  # killed while writing
+    folder.drop_records_after(4)
+    folder.record({"kind": "train", "step": 5})
+    steps = [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()]
+    whole = [4] if torn == '{"step": 4}' else []  # only the end of the line was lost
+    assert steps == [1, 1, 2, 2, 3, 3, 4, 4, *whole, 5]
+
+
+def test_there_may_be_nothing_to_drop(folder: RunFolder):
+    folder.drop_records_after(3)
+    assert not folder.metrics.exists()
+
+
+def test_words_get_the_time(folder: RunFolder):
+    folder.log("started")
+    folder.log("stopped: ü")
+    lines = folder.text.read_text(encoding="utf-8").splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
+    assert [line.split(" ", 1)[1] for line in lines] == ["started", "stopped: ü"]
+
+
+def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path):
+    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot write: No such file"):
+        RunFolder(tmp_path / "gone").record({"step": 1})
+
+
+def test_the_environment_is_plain_data(folder: RunFolder):
+    path = folder.write_json("env.json", describe_environment())
+    assert path == folder.environment
+    environment = json.loads(path.read_text())
+    for name in ("minirpn", "python", "numpy", "numba", "platform", "cpu_count", "command"):
+        assert environment[name], name
+    assert environment["blas"][0]["num_threads"] >= 1
+
+
+def test_progress_without_a_terminal_says_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    now = [100.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
+    with log.Progress(30, done=10) as progress:
+        for _ in range(20):
+            now[0] += 1.0
+            progress.advance("loss 0.5")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "step 20/30, loss 0.5, 1 s a step, 10 s left",
+        "step 30/30, loss 0.5, 1 s a step, 0 s left",
+    ]
+
+
+def test_progress_on_a_terminal_is_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(log.sys.stderr, "isatty", lambda: True, raising=False)
+    with log.Progress(2, unit="image") as progress:
+        progress.advance("loss 0.5")
+        progress.say("hello")
+        progress.advance("loss 0.25")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "2/2" in captured.err
+    assert "hello\n" in captured.err
+
+
+def test_progress_can_be_silent(capsys: pytest.CaptureFixture[str]):
+    with log.Progress(1, show=False) as progress:
+        progress.advance()
+        progress.say("nothing")
+    assert capsys.readouterr() == ("", "")
