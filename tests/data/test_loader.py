@@ -1,0 +1,156 @@
+"""The order of training images, and the threads that prepare them."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirpn.data import Draw, Loader, training_order
+from minirpn.errors import InputError
+
+
+def take(count: int, draws) -> list[Draw]:
+    return list(itertools.islice(draws, count))
+
+
+class TestOrder:
+    @given(count=st.integers(1, 40), seed=st.integers(0, 2**32))
+    def test_every_epoch_is_a_permutation(self, count, seed):
+        draws = take(3 * count, training_order(count, seed=seed))
+        for start in range(0, 3 * count, count):
+            epoch = draws[start : start + count]
+            assert sorted(draw.index for draw in epoch) == list(range(count))
+
+    @given(count=st.integers(1, 40), start=st.integers(0, 200), flip=st.booleans())
+    def test_resuming_is_the_tail(self, count, start, flip):
+        whole = take(start + 60, training_order(count, seed=3, flip=flip))
+        assert take(60, training_order(count, seed=3, flip=flip, start=start)) == whole[start:]
+
+    def test_flips_are_fair_and_leave_the_order(self):
+        flipped = take(4000, training_order(100, seed=0))
+        plain = take(4000, training_order(100, seed=0, flip=False))
+        assert [draw.index for draw in flipped] == [draw.index for draw in plain]
+        assert not any(draw.flip for draw in plain)
+        # 4000 fair coins: 2000 heads, standard deviation 32
+        assert abs(Counter(draw.flip for draw in flipped)[True] - 2000) < 150
+
+    def test_epochs_and_seeds_differ(self):
+        first, second = np.array_split([d.index for d in take(200, training_order(100, seed=0))], 2)
+        other = [draw.index for draw in take(100, training_order(100, seed=1))]
+        assert first.tolist() != second.tolist()
+        assert first.tolist() != other
+
+    @pytest.mark.parametrize(("count", "start"), [(0, 0), (3, -1)])
+    def test_no_images_or_a_negative_start(self, count, start):
+        with pytest.raises(ValueError, match="training_order: expected count >= 1, start >= 0"):
+            training_order(count, seed=0, start=start)
+
+
+class Numbers:
+    """A data set whose samples are their own positions; some take longer, one may be bad."""
+
+    def __init__(self, bad: int | None = None) -> None:
+        self.bad = bad
+        self.running = self.most_running = 0
+        self.loaded: list[int] = []
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> int:
+        with self._lock:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        time.sleep(0.004 if index % 3 == 0 else 0)
+        with self._lock:
+            self.running -= 1
+            self.loaded.append(index)
+        if index == self.bad:
+            raise InputError(f"image {index}: bad")
+        return index
+
+
+def prepare(sample: int, *, flip: bool) -> tuple[int, bool]:
+    return sample, flip
+
+
+def our_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "minirpn-loader" in thread.name]
+
+
+@pytest.mark.parametrize(("threads", "prefetch"), [(1, 1), (1, 4), (3, 2), (4, 8)])
+def test_examples_come_in_the_order_of_the_draws(threads, prefetch):
+    draws = take(30, training_order(10, seed=5))
+    dataset = Numbers()
+    with Loader(dataset, draws, prepare, threads=threads, prefetch=prefetch) as loader:
+        assert list(loader) == [(draw.index, draw.flip) for draw in draws]
+    assert dataset.most_running <= min(threads, prefetch)
+    assert not our_threads()
+
+
+def test_several_threads_really_run_at_a_time():
+    barrier = threading.Barrier(3, timeout=10)  # broken unless three threads meet
+
+    def meet(sample: int, *, flip: bool) -> int:
+        barrier.wait()
+        return sample
+
+    with Loader(Numbers(), [Draw(1, False)] * 6, meet, threads=3, prefetch=6) as loader:
+        assert list(loader) == [1] * 6
+
+
+def test_no_more_is_loaded_than_asked_for():
+    dataset = Numbers()
+    with Loader(dataset, training_order(10, seed=0), prepare, threads=2, prefetch=3) as loader:
+        for _ in range(5):
+            next(loader)
+    assert len(dataset.loaded) <= 4 + 3
+
+
+def test_an_error_comes_at_its_place():
+    draws = [Draw(index, False) for index in (1, 2, 3, 4, 5)]
+    with Loader(Numbers(bad=3), draws, prepare) as loader:
+        assert [next(loader), next(loader)] == [(1, False), (2, False)]
+        with pytest.raises(InputError, match="image 3: bad"):
+            next(loader)
+        assert next(loader) == (4, False)
+    assert not our_threads()
+
+
+def test_threads_end_when_the_block_is_left_by_an_exception():
+    def consume():
+        with Loader(Numbers(), training_order(10, seed=0), prepare) as loader:
+            next(loader)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        consume()
+    assert not our_threads()
+
+
+def test_waiting_is_measured():
+    def slow(sample: int, *, flip: bool) -> int:
+        time.sleep(0.1)
+        return sample
+
+    with Loader(Numbers(), [Draw(1, False)] * 3, slow, threads=1) as loader:
+        next(loader)
+        assert loader.wait_seconds >= 0.09
+        time.sleep(0.3)
+        waited = loader.wait_seconds
+        next(loader)
+        assert loader.wait_seconds - waited < 0.05  # it was ready
+
+
+@pytest.mark.parametrize("settings", [{"threads": 0}, {"prefetch": 0}])
+def test_at_least_one_thread_and_one_example(settings):
+    with pytest.raises(ValueError, match="Loader: threads and prefetch start at 1"):
+        Loader(Numbers(), [], prepare, **settings)
