@@ -1,0 +1,68 @@
+"""Arguments for the ladders of nn: ladder name -> function that draws (args, kwargs).
+
+Values are small whole numbers, whose products and sums float32 holds exactly: whatever the order
+of summation, a rung that errs errs visibly. They tie often, too.
+"""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minirpn.kernels.max_pool2d import max_pool2d_loops
+from minirpn.kernels.window import conv_output_size, pool_output_size
+from minirpn.testing import strategies
+
+DTYPES = st.sampled_from([np.float32, np.float64])
+
+
+def whole(draw, shape, dtype):
+    """Draw an array of whole numbers, of any layout in memory."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return draw(strategies.layouts(rng.integers(-4, 5, shape).astype(dtype)))
+
+
+def conv(draw):
+    """Draw x, weight, bias, dy and the shape."""
+    s, dtype = draw(strategies.conv_shapes()), draw(DTYPES)
+    x = whole(draw, (s.N, s.C, s.H, s.W), dtype)
+    weight = whole(draw, (s.O, s.C, *s.kernel), dtype)
+    output_size = conv_output_size((s.H, s.W), s.kernel, s.stride, s.padding)
+    dy = whole(draw, (s.N, s.O, *output_size), dtype)
+    return x, weight, whole(draw, (s.O,), dtype), dy, s
+
+
+def conv2d(draw):
+    x, weight, bias, _, s = conv(draw)
+    return (x, weight, bias, s.stride, s.padding), {}
+
+
+def conv2d_dx(draw):
+    _, weight, _, dy, s = conv(draw)
+    return (dy, weight, (s.H, s.W), s.stride, s.padding), {}
+
+
+def conv2d_dweight(draw):
+    x, _, _, dy, s = conv(draw)
+    return (dy, x, s.kernel, s.stride, s.padding), {}
+
+
+def max_pool2d(draw):
+    s = draw(strategies.conv_shapes())
+    x = whole(draw, (s.N, s.C, s.H, s.W), draw(DTYPES))
+    windows = s.kernel, s.stride, s.padding
+    return (x, *windows, pool_output_size((s.H, s.W), *windows, draw(st.booleans()))), {}
+
+
+def max_pool2d_dx(draw):
+    (x, *windows, output_size), _ = max_pool2d(draw)
+    _, winner = max_pool2d_loops(x, *windows, output_size)
+    dy = whole(draw, winner.shape, x.dtype)
+    return (dy, draw(strategies.layouts(winner)), *windows, x.shape[2:]), {}
+
+
+CASES = {
+    "conv2d": conv2d,
+    "conv2d_dx": conv2d_dx,
+    "conv2d_dweight": conv2d_dweight,
+    "max_pool2d": max_pool2d,
+    "max_pool2d_dx": max_pool2d_dx,
+}
