@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from minirpn._typing import Array, ImageSize
 from minirpn.nn.parameters import Parameter
@@ -29,6 +31,14 @@ class FeatureExtractor(Protocol):
     @property
     def geometry(self) -> Any:
         """Tell the stride and the centre of cell (0, 0)."""
+
+    @property
+    def stages(self) -> Mapping[str, str]:
+        """Name the layer whose output is each stage's activation."""
+
+    @property
+    def preprocessing(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Make network input (3, H, W) of an image (H, W, 3) uint8."""
 
 
 class RPNOutput(NamedTuple):

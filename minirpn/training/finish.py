@@ -1,0 +1,149 @@
+"""After the last step: recall on the whole validation split, pictures, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minirpn import backend
+from minirpn.data.samples import Example
+from minirpn.data.voc import VOCDataset
+from minirpn.evaluation import COUNTS, RecallResult
+from minirpn.rpn.network import RPN
+from minirpn.rpn.proposals import object_scores
+from minirpn.training.build import build_objective, build_pipeline
+from minirpn.training.config import TrainConfig
+from minirpn.training.evaluate import ImageProposals, propose_all, recall_of
+from minirpn.training.run_folder import RunFolder
+from minirpn.training.step import make_minibatch
+
+PICTURED = 6  # validation images shown with their proposals
+SHOWN = 30  # proposals drawn on each
+
+
+class Picture(NamedTuple):
+    """A picture of the run: the file's name, what it shows, and the axes drawn."""
+
+    name: str
+    caption: str
+    axes: Any  # matplotlib's
+
+
+def finish_run(
+    network: RPN,
+    config: TrainConfig,
+    folder: RunFolder,
+    train_set: VOCDataset,
+    val_set: VOCDataset | None,
+) -> RecallResult | None:
+    """Measure the trained network, draw what it learned, and write the report.
+
+    Parameters
+    ----------
+    network
+        As training left it.
+    config, folder
+        Of the run.
+    train_set, val_set
+        What it was trained and validated on.
+
+    Returns
+    -------
+    RecallResult or None
+        On all of `val_set`; None without one.
+    """
+    from minirpn.report import write_report
+
+    recall = None
+    found: list[ImageProposals] = []
+    if val_set is not None:
+        pipeline = build_pipeline(config, network)
+        found = list(propose_all(network, val_set, pipeline, config.proposals))
+        counts = tuple(n for n in COUNTS if n <= config.proposals.post_nms)
+        recall = recall_of(found, counts=counts or (config.proposals.post_nms,))
+        split = {"split": config.data.val_split, "images": len(found)}
+        folder.write_json("recall.json", recall.to_dict() | split)
+    _save_pictures(folder, _pictures(network, config, train_set, val_set, found))
+    write_report(folder.path)
+    return recall
+
+
+def _save_pictures(folder: RunFolder, pictures: Iterator[Picture]) -> None:
+    from minirpn import viz
+
+    captions = {}
+    for picture in pictures:
+        viz.save(picture.axes, folder.plots / picture.name)
+        captions[picture.name] = picture.caption
+    folder.write_json("plots/captions.json", captions)
+
+
+def _pictures(
+    network: RPN,
+    config: TrainConfig,
+    train_set: VOCDataset,
+    val_set: VOCDataset | None,
+    found: list[ImageProposals],
+) -> Iterator[Picture]:
+    """Yield the pictures of a run, drawn one at a time."""
+    from minirpn import viz
+
+    pipeline = build_pipeline(config, network)
+    with pipeline.in_order(train_set, 1) as examples:
+        yield from _pictures_of_learning(network, config, train_set, next(examples))
+    if val_set is None:
+        return
+    # Evenly over the split, so that neighbours from one scene do not fill the page.
+    chosen = np.linspace(0, len(found) - 1, min(PICTURED, len(found))).round().astype(int)
+    for number, index in enumerate(chosen.tolist(), start=1):
+        sample, proposals = val_set[index], found[index]
+        objects = sample.annotation.gt_boxes[~sample.annotation.difficult]
+        axes = viz.draw_proposals(
+            sample.image, proposals.boxes, proposals.scores, objects, top=SHOWN
+        )
+        yield Picture(
+            f"proposals_{number}.png",
+            f"The {SHOWN} best proposals for {sample.annotation.image_id}, which the network was "
+            "not trained on",
+            axes,
+        )
+
+
+def _pictures_of_learning(
+    network: RPN, config: TrainConfig, train_set: VOCDataset, example: Example
+) -> Iterator[Picture]:
+    """Yield anchors, labels and objectness on one training image."""
+    from minirpn import viz
+
+    output, _ = network.forward(example.image[None, ...])
+    anchors = backend.to_host(output.anchors) / np.float32(example.scale)
+    image, objects = train_set[0].image, example.annotation.gt_boxes[~example.difficult]
+    A = network.base_anchors.shape[0]
+    Hf, Wf = output.features.shape[2:]
+    middle = ((Hf // 2) * Wf + Wf // 2) * A
+    yield Picture(
+        "anchors.png",
+        f"The {A} anchors of the cell in the middle",
+        viz.draw_anchors(image, anchors[middle : middle + A]),
+    )
+    batch = make_minibatch(
+        output.anchors,
+        example.gt_boxes[~example.difficult],
+        example.image_size,
+        rng=np.random.default_rng(config.run.seed),
+        objective=build_objective(config),
+    )
+    yield Picture(
+        "labels.png",
+        f"A mini-batch of {config.sampling.batch_size} anchors, as the loss sees it",
+        viz.draw_labels(image, anchors, backend.to_host(batch.labels), objects),
+    )
+    scores = backend.to_host(object_scores(output.objectness[0, ...]))
+    best = scores.reshape(Hf, Wf, A).max(axis=2)  # (K,) -> (Hf, Wf)
+    yield Picture(
+        "objectness.png",
+        "The best objectness among the anchors of each cell",
+        viz.plot_objectness(best, image, stride=network.stride / example.scale),
+    )

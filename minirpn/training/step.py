@@ -1,0 +1,180 @@
+"""One training step, from an example to updated parameters.
+
+forward -> label the anchors -> sample 256 -> loss -> backward -> SGD
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from minirpn import backend
+from minirpn._typing import Array, ImageSize
+from minirpn.data.samples import Example
+from minirpn.nn.optim import SGD
+from minirpn.rpn.loss import LossConfig, RPNLoss, RPNLossCache, rpn_loss_backward, rpn_loss_forward
+from minirpn.rpn.network import RPN, RPNCache, RPNOutput
+from minirpn.rpn.targets import (
+    NEGATIVE,
+    POSITIVE,
+    LabelConfig,
+    SamplingConfig,
+    anchor_targets,
+    label_anchors,
+    sample_minibatch,
+)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the network is asked to learn: how anchors are labelled, sampled and charged."""
+
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+class Minibatch(NamedTuple):
+    """The sampled anchors of one image and what they should become."""
+
+    labels: Array  # (K,) int8: POSITIVE, NEGATIVE, or IGNORE where not sampled
+    targets: Array  # (K, 4) deltas, 0 where not positive
+
+
+class StepResult(NamedTuple):
+    """What one step found."""
+
+    loss: RPNLoss
+    grads: dict[str, Array]
+    positives: int
+    negatives: int
+
+
+def make_minibatch(
+    anchors: Array,
+    gt_boxes: Array,
+    image_size: ImageSize,
+    *,
+    rng: np.random.Generator,
+    objective: Objective,
+) -> Minibatch:
+    """Label the anchors of one image, sample a mini-batch of them, and encode its targets.
+
+    Parameters
+    ----------
+    anchors
+        (K, 4) half-open pixels of the resized image.
+    gt_boxes
+        (M, 4) of the same image; M may be 0.
+    image_size
+        (height, width) of the resized image.
+    rng
+        Draws the sample, on the host.
+    objective
+        Thresholds and counts.
+    """
+    assigned = label_anchors(anchors, gt_boxes, image_size, config=objective.labels)
+    labels = sample_minibatch(assigned.labels, rng=rng, config=objective.sampling)
+    targets = anchor_targets(anchors, gt_boxes, assigned.matched_gt, labels)
+    return Minibatch(labels, targets)
+
+
+def forward_loss(
+    network: RPN,
+    image: Array,
+    gt_boxes: Array,
+    *,
+    rng: np.random.Generator,
+    objective: Objective,
+) -> tuple[RPNLoss, RPNOutput, Minibatch, tuple[RPNCache, RPNLossCache]]:
+    """Return the loss of one image, the outputs behind it, and the caches for going back.
+
+    Parameters
+    ----------
+    network
+        Any `RPN`.
+    image
+        (3, H, W), preprocessed.
+    gt_boxes
+        (M, 4) in its pixels.
+    rng
+        Draws the mini-batch.
+    objective
+        What is asked.
+    """
+    output, network_cache = network.forward(image[None, ...])
+    image_size = (image.shape[1], image.shape[2])
+    batch = make_minibatch(output.anchors, gt_boxes, image_size, rng=rng, objective=objective)
+    loss, loss_cache = rpn_loss_forward(
+        output.objectness[0, ...],
+        output.deltas[0, ...],
+        batch.labels,
+        batch.targets,
+        locations=output.locations,
+        config=objective.loss,
+    )
+    return loss, output, batch, (network_cache, loss_cache)
+
+
+def loss_and_gradients(
+    network: RPN,
+    image: Array,
+    gt_boxes: Array,
+    *,
+    rng: np.random.Generator,
+    objective: Objective,
+) -> StepResult:
+    """Return the loss of one image and its gradient by every trainable parameter.
+
+    Parameters are those of `forward_loss`.
+    """
+    loss, _, batch, (network_cache, loss_cache) = forward_loss(
+        network, image, gt_boxes, rng=rng, objective=objective
+    )
+    dobjectness, ddeltas = rpn_loss_backward(1.0, loss_cache)
+    grads = network.backward(dobjectness[None, ...], ddeltas[None, ...], network_cache)
+    labels = backend.to_host(batch.labels)
+    return StepResult(loss, grads, int((labels == POSITIVE).sum()), int((labels == NEGATIVE).sum()))
+
+
+def training_step(
+    network: RPN,
+    optimizer: SGD,
+    example: Example,
+    *,
+    lr: float,
+    rng: np.random.Generator,
+    objective: Objective,
+    use_difficult: bool = False,
+) -> StepResult:
+    """Take one SGD step on one example and return what was found on the way.
+
+    Parameters
+    ----------
+    network, optimizer
+        Changed in place: the optimizer owns the parameters' values.
+    example
+        One image, resized and preprocessed, with its ground truths.
+    lr
+        Learning rate of this step.
+    rng
+        Draws the mini-batch.
+    objective
+        What is asked.
+    use_difficult
+        Whether ground truths marked difficult are learnt too; VOC's rule is that they are not.
+
+    Raises
+    ------
+    FloatingPointError
+        The loss is not finite. Nothing is updated then.
+    """
+    gt_boxes = example.gt_boxes if use_difficult else example.gt_boxes[~example.difficult]
+    result = loss_and_gradients(network, example.image, gt_boxes, rng=rng, objective=objective)
+    for name, value in result.loss._asdict().items():
+        if not np.isfinite(float(value)):
+            raise FloatingPointError(f"{name} is {float(value)}")
+    optimizer.step(result.grads, lr=lr)
+    return result
