@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from minirpn.backbones import BACKBONES
 from minirpn.data.synthetic import SyntheticConfig
 from minirpn.data.transforms import ResizeConfig
 from minirpn.errors import InputError
@@ -87,6 +88,11 @@ class ModelConfig:
     weights: str | None = None
     anchor_centre: Literal["cell", "receptive-field"] = "cell"
     classifier: Literal["softmax", "logistic"] = "softmax"
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            names = ", ".join(sorted(BACKBONES))
+            raise ValueError(f"backbone: unknown {self.backbone!r}; there are {names}")
 
 
 @dataclass(frozen=True)
@@ -242,6 +248,20 @@ def save_config(path: Path, config: TrainConfig) -> None:
     write_toml(path, to_table(config))
 
 
+def override(
+    config: TrainConfig, values: Mapping[str, Any], *, origins: Mapping[str, str]
+) -> TrainConfig:
+    """Return `config` with other values, given by dotted key and called what `origins` says.
+
+    Raises
+    ------
+    InputError
+        A value is unknown, of the wrong type, or senseless.
+    """
+    table = merged(to_table(config), nested(values))
+    return from_table(TrainConfig, table, "command line", origins=origins)
+
+
 def check_resumable(
     stored: TrainConfig, asked: Mapping[str, Any], source: str, *, origins: Mapping[str, str]
 ) -> TrainConfig:
@@ -265,8 +285,7 @@ def check_resumable(
         another run under the same name.
     """
     before = flat(to_table(stored))
-    table = merged(to_table(stored), nested(asked))
-    after = from_table(TrainConfig, table, "command line", origins=origins)
+    after = override(stored, asked, origins=origins)
     for key, value in flat(to_table(after)).items():
         if value != before[key] and key not in MAY_CHANGE_ON_RESUME:
             name = origins.get(key, key)

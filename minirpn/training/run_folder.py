@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from minirpn.errors import InputError
+from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.environment import describe_environment
 from minirpn.training.files import one_line_errors, replace_file
 from minirpn.training.log import append_record, append_text, drop_records_after
 
@@ -70,6 +74,11 @@ class RunFolder:
         """The folder of pictures."""
         return self.path / "plots"
 
+    @property
+    def report(self) -> Path:
+        """The page with all of it."""
+        return self.path / "report.html"
+
     def record(self, record: Mapping[str, Any]) -> None:
         """Append a record to ``metrics.jsonl``. Its ``step`` counts the steps done, from 1."""
         append_record(self.metrics, record)
@@ -90,21 +99,37 @@ class RunFolder:
         return path
 
 
-def create_run(path: Path) -> RunFolder:
-    """Make the folders of a new run at exactly `path`.
+def create_run(path: Path, config: TrainConfig) -> RunFolder:
+    """Make the folder of a new run at exactly `path`, with its settings and surroundings.
 
     Raises
     ------
     InputError
         There is something at `path` already, and be it one file; or it cannot be made.
     """
+    folder = RunFolder(path)
     with one_line_errors(path, "make the run folder"):
         if path.is_dir() and any(path.iterdir()):
             raise InputError(f"{path}: run folder exists: use --resume or another --out")
-        folder = RunFolder(path)
         folder.last.parent.mkdir(parents=True)
         folder.plots.mkdir()
+    save_config(folder.config, config)
+    folder.write_json(folder.environment.name, describe_environment())
     return folder
+
+
+@contextlib.contextmanager
+def discarded_unless_begun(folder: RunFolder) -> Iterator[None]:
+    """Take a folder that `create_run` made away again if the block fails before any checkpoint.
+
+    A mistyped flag shall not leave an empty run behind, in the way of the next try.
+    """
+    try:
+        yield
+    except BaseException:
+        if not folder.last.exists():
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def open_run(path: Path) -> RunFolder:

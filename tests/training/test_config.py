@@ -208,6 +208,7 @@ def test_naming_a_data_set_brings_its_defaults(tmp_path: Path, in_file: bool):
         ("run.threads", 0, "expected at least 1, got 0"),
         ("run.validate_every", 0, "expected at least 1, got 0"),
         ("run.device", "tpu", "expected 'auto' or 'cpu', got 'tpu'"),
+        ("model.backbone", "resnet", "unknown 'resnet'; there are "),
         ("loss.form", "mine", "expected 'paper' or 'released', got 'mine'"),
         ("synthetic.images", 1, "expected at least 5, got 1"),
         ("anchors.scales", [8, -1], "expected finite numbers above 0, got -1.0"),

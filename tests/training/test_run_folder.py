@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,46 +11,68 @@ import pytest
 
 from minirpn.errors import InputError
 from minirpn.training import log
-from minirpn.training.environment import describe_environment
-from minirpn.training.run_folder import RunFolder, create_run, new_run_path, newest_run, open_run
+from minirpn.training.config import default_config, load_config
+from minirpn.training.run_folder import (
+    RunFolder,
+    create_run,
+    discarded_unless_begun,
+    new_run_path,
+    newest_run,
+    open_run,
+)
+
+CONFIG = default_config(voc=False)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    return create_run(tmp_path / "run")
+    return create_run(tmp_path / "run", CONFIG)
 
 
-def test_create_makes_exactly_the_folders(tmp_path: Path):
-    folder = create_run(tmp_path / "deep" / "run")
+def test_create_makes_the_folder_and_notes_the_settings(tmp_path: Path):
+    folder = create_run(tmp_path / "deep" / "run", CONFIG)
     assert folder.path == tmp_path / "deep" / "run"
     assert folder.last.parent.is_dir()
     assert folder.plots.is_dir()
+    assert load_config(folder.config) == CONFIG
 
 
 def test_an_empty_folder_will_do(tmp_path: Path):
     (tmp_path / "run").mkdir()
-    assert create_run(tmp_path / "run").plots.is_dir()
+    assert create_run(tmp_path / "run", CONFIG).plots.is_dir()
 
 
 def test_an_existing_run_is_not_overwritten(folder: RunFolder):
     message = rf"^{re.escape(str(folder.path))}: run folder exists: use --resume or another --out$"
     with pytest.raises(InputError, match=message):
-        create_run(folder.path)
+        create_run(folder.path, CONFIG)
 
 
 def test_a_file_in_the_way_is_one_line(tmp_path: Path):
     (tmp_path / "run").write_text("")
     with pytest.raises(InputError, match="run: cannot make the run folder: "):
-        create_run(tmp_path / "run")
+        create_run(tmp_path / "run", CONFIG)
 
 
 def test_open_wants_a_run(tmp_path: Path, folder: RunFolder):
     with pytest.raises(InputError, match=r"gone: no such run folder$"):
         open_run(tmp_path / "gone")
-    with pytest.raises(InputError, match=r"run: not a run folder: no config\.toml in it$"):
-        open_run(folder.path)
-    folder.config.write_text("")
+    with pytest.raises(InputError, match=r"not a run folder: no config\.toml in it$"):
+        open_run(tmp_path)
     assert open_run(folder.path) == folder
+
+
+def test_a_run_that_never_began_leaves_nothing(folder: RunFolder):
+    with pytest.raises(ZeroDivisionError), discarded_unless_begun(folder):
+        _ = 1 / 0
+    assert not folder.path.exists()
+
+
+def test_a_run_that_has_begun_stays(folder: RunFolder):
+    folder.last.write_bytes(b"")
+    with pytest.raises(ZeroDivisionError), discarded_unless_begun(folder):
+        _ = 1 / 0
+    assert folder.last.exists()
 
 
 def test_names_are_new(tmp_path: Path):
@@ -59,19 +82,17 @@ def test_names_are_new(tmp_path: Path):
     for _ in range(4):
         path = new_run_path("tiny", runs=tmp_path)
         assert not path.exists()
-        create_run(path)
+        create_run(path, CONFIG)
         names.add(path)
     assert len(names) == 4
 
 
 def test_the_newest_run_is_found(tmp_path: Path):
-    import os
-
     with pytest.raises(InputError, match="no run in it"):
         newest_run(runs=tmp_path)
     for age, name in enumerate(["b", "a", "c"]):
-        create_run(tmp_path / name).config.write_text("")
-        for path in [*(tmp_path / name).iterdir()]:
+        create_run(tmp_path / name, CONFIG)
+        for path in (tmp_path / name).iterdir():
             os.utime(path, (1e9 - age, 1e9 - age))
     (tmp_path / "no-run").mkdir()
     assert newest_run(runs=tmp_path) == tmp_path / "b"
@@ -130,9 +151,7 @@ def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path):
 
 
 def test_the_environment_is_plain_data(folder: RunFolder):
-    path = folder.write_json("env.json", describe_environment())
-    assert path == folder.environment
-    environment = json.loads(path.read_text())
+    environment = json.loads(folder.environment.read_text())
     for name in ("minirpn", "python", "numpy", "numba", "platform", "cpu_count", "command"):
         assert environment[name], name
     assert environment["blas"][0]["num_threads"] >= 1
