@@ -129,15 +129,12 @@ def is_inside(boxes: Array, image_size: ImageSize) -> Array:
     Array
         (...,) bool.
     """
+    xp = namespace_of(boxes)
     check_boxes(boxes)
     check_image_size(image_size)
     height, width = image_size
-    return (
-        (boxes[..., 0] >= 0)
-        & (boxes[..., 1] >= 0)
-        & (boxes[..., 2] <= width)
-        & (boxes[..., 3] <= height)
-    )
+    starts_inside = xp.all(boxes[..., :2] >= 0, axis=-1)
+    return starts_inside & (boxes[..., 2] <= width) & (boxes[..., 3] <= height)
 
 
 def flip(boxes: Array, width: float) -> Array:
