@@ -1,4 +1,4 @@
-"""Strategies for Hypothesis, to test your own boxes, anchors and layers with.
+"""Strategies for Hypothesis and exact oracles, to test your own boxes, anchors and layers with.
 
 >>> from hypothesis import given
 >>> from minirpn.testing import strategies
@@ -14,6 +14,6 @@ except ModuleNotFoundError as missing:
         "minirpn.testing needs Hypothesis: pip install hypothesis"
     ) from missing
 
-from minirpn.testing import strategies
+from minirpn.testing import exact, strategies
 
-__all__ = ["strategies"]
+__all__ = ["exact", "strategies"]

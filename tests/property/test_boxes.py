@@ -1,0 +1,168 @@
+"""What holds for any boxes: inverses, invariants, and agreement with a plain count."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirpn import boxes, kernels
+from minirpn.kernels._ladder import numba_present
+from minirpn.testing import exact, strategies
+
+RUNGS = pytest.mark.parametrize(
+    "rung",
+    [
+        "loops",
+        "xp",
+        pytest.param("numba", marks=pytest.mark.skipif(not numba_present(), reason="no numba")),
+    ],
+)
+DTYPES = st.sampled_from([np.float32, np.float64])
+THRESHOLDS = st.sampled_from([0.0, 0.25, 0.3, 1 / 3, 0.5, 0.7, 1.0])
+
+
+def greedy(candidates, scores, threshold):
+    """Return the indices that stay, by sorting and striking out pair by pair."""
+    left = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    kept = []
+    while left:
+        best, *others = left
+        kept.append(best)
+        overlap = {index: exact.pair_iou(candidates[best], candidates[index]) for index in others}
+        left = [index for index in others if not float(overlap[index]) > threshold]
+    return kept
+
+
+def pixels(box, start=-8, stop=32):
+    """Return the set of pixels of a whole-number box."""
+    x1, y1, x2, y2 = (int(side) for side in box)
+    columns, rows = range(max(x1, start), min(x2, stop)), range(max(y1, start), min(y2, stop))
+    return {(row, column) for row in rows for column in columns}
+
+
+@RUNGS
+@given(a=strategies.boxes(max_count=4, extent=12, whole=True), data=st.data())
+def test_iou_is_a_count_of_pixels(rung, a, data):
+    b = data.draw(strategies.boxes(max_count=4, extent=12, whole=True))
+    with kernels.use_rung(rung, "iou"):
+        overlaps = boxes.iou(a, b)
+    assert overlaps.shape == (len(a), len(b))
+    for n, m in np.ndindex(overlaps.shape):
+        shared, covered = pixels(a[n]) & pixels(b[m]), pixels(a[n]) | pixels(b[m])
+        assert overlaps[n, m] == (len(shared) / len(covered) if covered else 0)
+
+
+@given(strategies.boxes(), strategies.boxes(), DTYPES)
+def test_iou_is_symmetric_and_in_the_unit_interval(a, b, dtype):
+    overlaps = boxes.iou(a.astype(dtype), b.astype(dtype))
+    np.testing.assert_array_equal(overlaps, boxes.iou(b.astype(dtype), a.astype(dtype)).T)
+    assert ((overlaps >= 0) & (overlaps <= 1)).all()
+
+
+@given(strategies.boxes())
+def test_iou_with_itself_is_one_unless_it_has_no_area(drawn):
+    np.testing.assert_array_equal(np.diag(boxes.iou(drawn, drawn)), boxes.area(drawn) > 0)
+
+
+@given(
+    strategies.boxes(),
+    strategies.boxes(),
+    st.integers(-50, 50),
+    st.sampled_from([0.25, 2.0, 8.0]),
+)
+def test_iou_ignores_where_and_how_large(a, b, shift, scale):
+    expected = boxes.iou(a, b)
+    np.testing.assert_array_equal(boxes.iou(a + shift, b + shift), expected)
+    np.testing.assert_array_equal(boxes.iou(a * scale, b * scale), expected)
+    np.testing.assert_array_equal(boxes.iou(boxes.flip(a, 64), boxes.flip(b, 64)), expected)
+
+
+@given(strategies.boxes(), strategies.image_sizes(max_side=64))
+def test_clip_is_idempotent_and_leaves_what_is_inside(drawn, image_size):
+    clipped = boxes.clip(drawn, image_size)
+    np.testing.assert_array_equal(boxes.clip(clipped, image_size), clipped)
+    assert boxes.is_inside(clipped, image_size).all()
+    proper = (boxes.area(drawn) > 0) & boxes.is_inside(drawn, image_size)
+    np.testing.assert_array_equal(clipped[proper], drawn[proper])
+
+
+@given(strategies.boxes(), strategies.image_sizes(max_side=64))
+def test_flip_is_its_own_inverse_and_keeps_what_is_inside(drawn, image_size):
+    flipped = boxes.flip(drawn, image_size[1])
+    np.testing.assert_array_equal(boxes.flip(flipped, image_size[1]), drawn)
+    np.testing.assert_array_equal(boxes.area(flipped), boxes.area(drawn))
+    proper = drawn[:, 2] >= drawn[:, 0]
+    np.testing.assert_array_equal(
+        boxes.is_inside(flipped, image_size)[proper], boxes.is_inside(drawn, image_size)[proper]
+    )
+
+
+@st.composite
+def two_lists_of_boxes(draw):
+    """Draw anchors and boxes independently of each other, as many of each."""
+    count = draw(st.integers(1, 6))
+    drawn = strategies.boxes(min_count=count, max_count=count, min_side=1)
+    return draw(drawn), draw(drawn)
+
+
+@given(two_lists_of_boxes())
+def test_decode_is_the_inverse_of_encode(close, pair):
+    anchors, targets = pair
+    # A corner may be the small difference of a centre and half a side, each up to 160.
+    close(boxes.decode(anchors, boxes.encode(anchors, targets)), targets, atol=1e-11)
+
+
+@given(strategies.boxes(min_side=1), st.data())
+def test_encode_is_the_inverse_of_decode(close, anchors, data):
+    deltas = data.draw(strategies.deltas(len(anchors)))
+    # The sides differ from the centres by a factor of up to a thousand.
+    close(boxes.encode(anchors, boxes.decode(anchors, deltas)), deltas, atol=1e-10)
+
+
+@given(strategies.boxes(min_side=1), st.data())
+def test_flipping_negates_tx_alone(close, anchors, data):
+    deltas = data.draw(strategies.deltas(len(anchors)))
+    flipped = boxes.decode(boxes.flip(anchors, 64), deltas * [-1, 1, 1, 1])
+    close(flipped, boxes.flip(boxes.decode(anchors, deltas), 64), atol=1e-11)
+
+
+@st.composite
+def scored_boxes(draw, *, dtype=np.float64):
+    """Draw crowded whole-number boxes and scores with ties."""
+    drawn = draw(strategies.boxes(max_count=12, extent=12, whole=True, dtype=dtype))
+    return drawn, draw(strategies.scores(len(drawn), dtype=dtype))
+
+
+@RUNGS
+@given(scored=scored_boxes(), threshold=THRESHOLDS, max_keep=st.none() | st.integers(0, 12))
+def test_nms_is_greedy_with_ties_to_the_lower_index(rung, scored, threshold, max_keep):
+    with kernels.use_rung(rung, "nms"):
+        kept = boxes.nms(*scored, iou_threshold=threshold, max_keep=max_keep)
+    assert kept.tolist() == greedy(*scored, threshold)[:max_keep]
+
+
+@given(scored_boxes(dtype=np.float32), THRESHOLDS)
+def test_what_nms_keeps_it_keeps_again(scored, threshold):
+    candidates, scores = scored
+    kept = boxes.nms(candidates, scores, iou_threshold=threshold)
+    assert len(set(kept.tolist())) == len(kept)
+    assert (np.diff(scores[kept]) <= 0).all()
+    again = boxes.nms(candidates[kept], scores[kept], iou_threshold=threshold)
+    np.testing.assert_array_equal(again, np.arange(len(kept)))
+
+
+@RUNGS
+@given(scored=scored_boxes(), data=st.data())
+def test_the_layout_in_memory_does_not_matter(rung, scored, data):
+    candidates, scores = scored
+    laid_out = data.draw(strategies.layouts(candidates))
+    scores_laid_out = data.draw(strategies.layouts(scores))
+    with kernels.use_rung(rung):
+        np.testing.assert_array_equal(
+            boxes.iou(laid_out, laid_out), boxes.iou(candidates, candidates)
+        )
+        np.testing.assert_array_equal(
+            boxes.nms(laid_out, scores_laid_out, iou_threshold=0.5),
+            boxes.nms(candidates, scores, iou_threshold=0.5),
+        )
+    np.testing.assert_array_equal(laid_out, candidates)

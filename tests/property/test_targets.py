@@ -1,0 +1,164 @@
+"""What holds for any labels: the rules in exact fractions, invariants, counts of the sample."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirpn import boxes, kernels
+from minirpn.kernels._ladder import numba_present
+from minirpn.rpn import (
+    IGNORE,
+    NEGATIVE,
+    POSITIVE,
+    LabelConfig,
+    SamplingConfig,
+    anchor_targets,
+    label_anchors,
+    sample_minibatch,
+)
+from minirpn.testing import exact, strategies
+
+RUNGS = pytest.mark.parametrize(
+    "rung",
+    [
+        "loops",
+        "xp",
+        pytest.param("numba", marks=pytest.mark.skipif(not numba_present(), reason="no numba")),
+    ],
+)
+CONFIGS = st.sampled_from(
+    [LabelConfig(), LabelConfig(inside_only=False), LabelConfig(positive_iou=0.5, negative_iou=0.5)]
+)
+
+
+def labels_by_the_book(scene, config):
+    """Return the labels as section 3.1.2 words them, anchor by anchor, in fractions."""
+    height, width = scene.image_size
+    overlaps = [[exact.pair_iou(anchor, gt) for gt in scene.gt_boxes] for anchor in scene.anchors]
+    inside = [min(x1, y1) >= 0 and x2 <= width and y2 <= height for x1, y1, x2, y2 in scene.anchors]
+    allowed = [within or not config.inside_only for within in inside]
+    best = [
+        max((row[m] for row, may in zip(overlaps, allowed, strict=True) if may), default=0)
+        for m in range(len(scene.gt_boxes))
+    ]
+    labels = []
+    for row, may in zip(overlaps, allowed, strict=True):
+        highest = max(row, default=Fraction(0))
+        is_best = any(iou > 0 and iou == top for iou, top in zip(row, best, strict=True))
+        if not may:
+            labels.append(IGNORE)
+        elif is_best or float(highest) >= config.positive_iou:
+            labels.append(POSITIVE)
+        elif float(highest) < config.negative_iou:
+            labels.append(NEGATIVE)
+        else:
+            labels.append(IGNORE)
+    return labels
+
+
+@RUNGS
+@given(scene=strategies.scenes(), config=CONFIGS)
+def test_labels_follow_the_book(rung, scene, config):
+    with kernels.use_rung(rung, "assign"):
+        found = label_anchors(*scene, config)
+    assert found.labels.tolist() == labels_by_the_book(scene, config)
+    by_iou = found.max_iou >= config.positive_iou
+    positive = found.labels == POSITIVE
+    np.testing.assert_array_equal(positive, positive & (by_iou | found.by_best))
+    assert positive[found.by_best].all()
+
+
+@given(strategies.scenes(rounding=None))
+def test_each_anchor_is_matched_to_what_it_overlaps_most(scene):
+    found = label_anchors(*scene)
+    if len(scene.gt_boxes):
+        overlaps = boxes.iou(scene.anchors, scene.gt_boxes)
+        np.testing.assert_array_equal(found.matched_gt, overlaps.argmax(axis=1))
+        np.testing.assert_array_equal(found.max_iou, overlaps.max(axis=1))
+    else:
+        assert (found.matched_gt == -1).all()
+        assert not found.max_iou.any()
+
+
+@given(strategies.scenes())
+def test_labels_of_the_mirror_image_are_the_same(scene):
+    expected = label_anchors(*scene)
+    width = scene.image_size[1]
+    flipped = label_anchors(
+        boxes.flip(scene.anchors, width), boxes.flip(scene.gt_boxes, width), scene.image_size
+    )
+    for one, other in zip(flipped, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(strategies.scenes(), st.randoms(use_true_random=False))
+def test_the_order_of_ground_truths_does_not_matter(scene, random):
+    order = list(range(len(scene.gt_boxes)))
+    random.shuffle(order)
+    expected = label_anchors(*scene)
+    shuffled = label_anchors(scene.anchors, scene.gt_boxes[order], scene.image_size)
+    np.testing.assert_array_equal(shuffled.labels, expected.labels)
+    np.testing.assert_array_equal(shuffled.max_iou, expected.max_iou)
+    np.testing.assert_array_equal(shuffled.by_best, expected.by_best)
+    np.testing.assert_array_equal(shuffled.gt_max_iou, expected.gt_max_iou[order])
+
+
+@given(strategies.scenes(), st.sampled_from([2, 4, 8]))
+def test_scaling_everything_changes_no_label(scene, scale):
+    height, width = scene.image_size
+    expected = label_anchors(*scene)
+    scaled = label_anchors(
+        scene.anchors * scale, scene.gt_boxes * scale, (height * scale, width * scale)
+    )
+    for one, other in zip(scaled, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(strategies.scenes())
+def test_labels_do_not_depend_on_the_precision_of_whole_numbers(scene):
+    double = label_anchors(*scene)
+    single = label_anchors(
+        scene.anchors.astype(np.float32), scene.gt_boxes.astype(np.float32), scene.image_size
+    )
+    for one, other in zip(single, double, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@st.composite
+def scenes_with_proper_ground_truths(draw):
+    scene = draw(strategies.scenes())
+    return scene._replace(gt_boxes=draw(strategies.boxes(max_count=3, extent=40, min_side=1)))
+
+
+@given(scenes_with_proper_ground_truths())
+def test_targets_lead_positives_to_their_ground_truth_and_are_zero_elsewhere(close, scene):
+    anchors, gt_boxes, _ = scene
+    found = label_anchors(*scene)
+    targets = anchor_targets(anchors, gt_boxes, found.matched_gt, found.labels)
+    positive = found.labels == POSITIVE
+    assert not targets[~positive].any()
+    reached = boxes.decode(anchors, targets)[positive]
+    close(reached, gt_boxes[found.matched_gt[positive]], atol=1e-11)
+
+
+@given(
+    st.lists(st.sampled_from([POSITIVE, NEGATIVE, IGNORE]), max_size=60),
+    st.integers(1, 40),
+    st.floats(0, 1),
+    st.integers(0, 2**32),
+)
+def test_the_sample_is_a_subset_of_the_right_size(values, batch_size, fraction, seed):
+    labels = np.array(values, dtype=np.int8)
+    config = SamplingConfig(batch_size, fraction)
+    drawn = sample_minibatch(labels, rng=np.random.default_rng(seed), config=config)
+    assert drawn.dtype == np.int8
+    chosen = drawn != IGNORE
+    np.testing.assert_array_equal(drawn[chosen], labels[chosen])
+    positives = (drawn == POSITIVE).sum()
+    negatives = (drawn == NEGATIVE).sum()
+    assert positives == min((labels == POSITIVE).sum(), int(batch_size * fraction))
+    assert negatives == min((labels == NEGATIVE).sum(), batch_size - positives)
