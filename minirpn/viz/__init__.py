@@ -1,0 +1,31 @@
+"""Pictures: every function draws on given axes or new ones, returns them, and shows nothing."""
+
+from minirpn.viz.anchors import draw_anchors, draw_labels
+from minirpn.viz.images import draw_boxes, draw_image
+from minirpn.viz.objectness import plot_objectness
+from minirpn.viz.proposals import draw_proposals
+from minirpn.viz.recall import plot_recall
+from minirpn.viz.style import save
+from minirpn.viz.training import (
+    plot_gradient_norm,
+    plot_stages,
+    plot_training,
+    plot_validation_recall,
+    plot_zero_share,
+)
+
+__all__ = [
+    "draw_anchors",
+    "draw_boxes",
+    "draw_image",
+    "draw_labels",
+    "draw_proposals",
+    "plot_gradient_norm",
+    "plot_objectness",
+    "plot_recall",
+    "plot_stages",
+    "plot_training",
+    "plot_validation_recall",
+    "plot_zero_share",
+    "save",
+]

@@ -1,0 +1,183 @@
+"""What a training run recorded: losses, recall while training, the health of its stages.
+
+The records are those of ``metrics.jsonl``, as `minirpn.report.read_metrics` returns them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from minirpn.viz.style import BLUE, CYCLE, GREEN, GREY, INCHES, VERMILLION, dress, new_axes
+
+Records = Sequence[dict[str, Any]]
+
+_LOSSES = {
+    "loss": ("total", BLUE),
+    "objectness_loss": ("objectness", VERMILLION),
+    "box_loss": ("box", GREEN),
+}
+_SMOOTHED_STEPS = 1 / 40  # of all steps, in one smoothed value
+
+
+def plot_training(records: Records, ax: Axes | None = None) -> Axes:
+    """Return axes with the losses over the steps.
+
+    Thin lines are single steps, thick ones their moving mean, circles the validation images; a
+    dotted line marks where the learning rate drops.
+
+    Parameters
+    ----------
+    records
+        Those of kind ``"train"`` and ``"validate"`` are drawn.
+    ax
+        Where to draw; None makes a new figure.
+    """
+    ax = new_axes() if ax is None else ax
+    train, validate = _of_kind(records, "train"), _of_kind(records, "validate")
+    steps, highest = _column(train, "step"), 0.0
+    for key, (name, color) in _LOSSES.items():
+        raw = _column(train, key)
+        smooth = moving_mean(raw, max(1, round(len(raw) * _SMOOTHED_STEPS)))
+        ax.plot(steps, raw, color=color, alpha=0.25, linewidth=0.7)
+        ax.plot(steps, smooth, color=color, linewidth=1.8, label=name)
+        measured = _column(validate, key)
+        ax.plot(
+            _column(validate, "step"),
+            measured,
+            "o",
+            color=color,
+            markerfacecolor="white",
+            label=f"{name}, validation" if len(measured) else None,
+        )
+        highest = np.nanmax([highest, *smooth, *measured])
+    _mark_drops(ax, steps, _column(train, "lr"))
+    # A few wild steps must not flatten all the others.
+    ax.set_ylim(0, 1.4 * highest or 1)
+    ax.legend(fontsize="small", ncols=2)
+    return _over_steps(ax, y="loss of a mini-batch (no unit)", title="training")
+
+
+def plot_validation_recall(records: Records, ax: Axes | None = None) -> Axes:
+    """Return axes with the recall at IoU 0.5 over the steps, a line for each number of proposals.
+
+    Parameters
+    ----------
+    records
+        Those of kind ``"validate"`` are drawn.
+    ax
+        Where to draw; None makes a new figure.
+    """
+    ax = new_axes() if ax is None else ax
+    validate = [record for record in _of_kind(records, "validate") if "recall" in record]
+    _plot_groups(ax, validate, "recall", "{} proposals", marker="o")
+    ax.set_ylim(0, 1.02)
+    return _over_steps(ax, y="recall at IoU 0.5 (share of objects)", title="validation")
+
+
+def plot_zero_share(records: Records, ax: Axes | None = None) -> Axes:
+    """Return axes with the share of activations that are zero, a line for each stage.
+
+    Near 100 % a stage is dying: nothing passes it forward, and no gradient back.
+
+    Parameters
+    ----------
+    records
+        Those of kind ``"diagnose"`` are drawn.
+    ax
+        Where to draw; None makes a new figure.
+    """
+    ax = new_axes() if ax is None else ax
+    _plot_groups(ax, _of_kind(records, "diagnose"), "zero_share", "{}", marker=".")
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    return _over_steps(ax, y="activations that are zero (%)", title="zeros after each stage")
+
+
+def plot_gradient_norm(records: Records, ax: Axes | None = None) -> Axes:
+    """Return axes with the length of the gradient, a line for each stage, in a logarithmic scale.
+
+    Parameters
+    ----------
+    records
+        Those of kind ``"diagnose"`` are drawn.
+    ax
+        Where to draw; None makes a new figure.
+    """
+    ax = new_axes() if ax is None else ax
+    ax.set_yscale("log", nonpositive="mask")
+    _plot_groups(ax, _of_kind(records, "diagnose"), "gradient_norm", "{}", marker=".")
+    return _over_steps(ax, y="length of the gradient", title="gradient of each stage")
+
+
+def plot_stages(records: Records) -> tuple[Axes, Axes]:
+    """Return the axes of a new figure: zeros after each stage, and the gradient of each stage.
+
+    Parameters
+    ----------
+    records
+        Those of kind ``"diagnose"`` are drawn.
+    """
+    figure = Figure(figsize=(INCHES[0] * 1.6, INCHES[1]), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    return plot_zero_share(records, left), plot_gradient_norm(records, right)
+
+
+def moving_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """Return the mean of about `width` neighbours of each value, fewer at the ends.
+
+    Values that are not finite are left out; a mean of none is nan.
+    """
+    finite = np.isfinite(values)
+    sums = np.cumsum(np.concatenate([[0.0], np.where(finite, values, 0.0)]))
+    counts = np.cumsum(np.concatenate([[0], finite]))
+    index = np.arange(len(values))
+    low, high = np.maximum(index - width // 2, 0), np.minimum(index + width // 2 + 1, len(values))
+    count = counts[high] - counts[low]
+    return np.where(count > 0, (sums[high] - sums[low]) / np.maximum(count, 1), np.nan)
+
+
+def _of_kind(records: Records, kind: str) -> list[dict[str, Any]]:
+    return [record for record in records if record.get("kind") == kind]
+
+
+def _column(records: Iterable[dict[str, Any]], key: str) -> np.ndarray:
+    """Return one number a record, nan where there is none."""
+    return np.array([record.get(key) for record in records], dtype=np.float64)  # None becomes nan
+
+
+def _plot_groups(
+    ax: Axes, records: list[dict[str, Any]], key: str, name: str, *, marker: str
+) -> None:
+    """Draw a line for each key of the records' dictionaries `key`, in their order."""
+    members = dict.fromkeys(member for record in records for member in record.get(key, {}))
+    steps = _column(records, "step")
+    for index, member in enumerate(members):
+        values = _column((record.get(key, {}) for record in records), member)
+        ax.plot(
+            steps,
+            values,
+            color=CYCLE[index % len(CYCLE)],
+            marker=marker,
+            markersize=4,
+            linestyle="-" if index < len(CYCLE) else "--",
+            label=name.format(member),
+        )
+    if members:
+        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _mark_drops(ax: Axes, steps: np.ndarray, lr: np.ndarray) -> None:
+    """Draw a line before each step whose learning rate is lower than the one before."""
+    for step, rate in zip(steps[1:][np.diff(lr) < 0], lr[1:][np.diff(lr) < 0], strict=True):
+        ax.axvline(step, color=GREY, linestyle=":", label=f"learning rate drops to {rate:g}")
+
+
+def _over_steps(ax: Axes, *, y: str, title: str) -> Axes:
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    return dress(ax, x="step (one image each)", y=y, title=title)
