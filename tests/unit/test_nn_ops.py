@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from minirpn import kernels, nn
+from minirpn.kernels.conv2d import CONV2D
 from minirpn.kernels.max_pool2d import MAX_POOL2D
 
+CONV_RUNGS = [rung.name for rung in CONV2D.rungs]
 POOL_RUNGS = [rung.name for rung in MAX_POOL2D.rungs]
 
 
@@ -41,13 +43,15 @@ def test_pairs_are_vertical_then_horizontal():
     assert nn.pool_output_size((10, 20), (2, 4), (2, 4)) == (5, 5)
 
 
-def test_conv2d_by_hand():
+@pytest.mark.parametrize("rung", CONV_RUNGS)
+def test_conv2d_by_hand(rung):
     x = np.arange(9.0).reshape(1, 1, 3, 3)
     weight = np.array([[[[1.0, 10.0]]]])
     # A row (a, b, c) padded by one on both sides: 10a, a + 10b, b + 10c, c; plus the bias 0.5.
-    y, cache = nn.conv2d_forward(x, weight, np.array([0.5]), padding=(0, 1))
+    with kernels.use_rung(rung):
+        y, cache = nn.conv2d_forward(x, weight, np.array([0.5]), padding=(0, 1))
+        dx, dweight, dbias = nn.conv2d_backward(np.ones_like(y), cache)
     np.testing.assert_array_equal(y[0, 0, 1], [30.5, 43.5, 54.5, 5.5])
-    dx, dweight, dbias = nn.conv2d_backward(np.ones_like(y), cache)
     np.testing.assert_array_equal(dx, np.full((1, 1, 3, 3), 11.0))  # each pixel met by both taps
     np.testing.assert_array_equal(
         dweight, [[[[36.0, 36.0]]]]

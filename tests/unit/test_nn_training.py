@@ -174,6 +174,7 @@ def test_training_goes_on_from_saved_velocities(rng):
     second = nn.SGD([half])
     second.load_velocity(saved)
     run(second, half, range(3, 6))
+    np.testing.assert_array_equal(saved["w"], first.velocity["w"])  # taken as a copy
     np.testing.assert_array_equal(half.value, whole.value)
     with pytest.raises(ValueError, match=r"velocity\['w'\]: expected shape \(4\)"):
         second.load_velocity({"w": np.zeros(3)})
