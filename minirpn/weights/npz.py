@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,11 +11,27 @@ import numpy as np
 
 from minirpn.errors import InputError
 
+# What zipfile and NumPy raise at bytes that are not what was written.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """Return every array of an ``.npz`` file by name.
 
-    Pickled objects are refused, so that reading a file never runs code.
+    Pickled objects are refused, so that reading a file never runs code; the checksum of every
+    member is verified before any is read.
 
     Raises
     ------
@@ -25,12 +42,12 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"damaged at {damaged.removesuffix('.npy')}")
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path}: not an .npz archive")
             return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a readable .npz archive ({reason})") from error
+    except _DAMAGE as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{path}: not a whole .npz archive: {reason[0]}") from error
