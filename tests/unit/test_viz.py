@@ -214,13 +214,12 @@ def test_the_moving_mean_is_centred_and_passes_over_what_is_not_finite():
     np.testing.assert_allclose(viz_training.moving_mean(values, 1), values)
 
 
-def test_recall_has_a_line_for_each_count():
-    result = proposal_recall([BOXES], [BOXES + 1], counts=(1, 1000))
+def test_recall_has_a_line_for_each_count_and_one_for_counts_that_agree():
+    result = proposal_recall([BOXES], [BOXES + 1], counts=(1, 2, 1000))
     ax = viz.plot_recall(result)
-    assert legend(ax) == [
-        f"1 (AR {result.average_recall[0]:.3f})",
-        f"1,000 (AR {result.average_recall[1]:.3f})",
-    ]
+    one, two, many = result.average_recall
+    assert legend(ax) == [f"1 (AR {one:.3f})", f"2 or 1,000 (AR {two:.3f})"]
+    assert two == many
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), result.recall[1])
     viz.plot_recall(proposal_recall([], []))  # nan
 
