@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from minirpn._typing import ImageSize
 from minirpn.errors import InputError
 
-# EXIF orientations that swap width and height when the picture is shown upright.
-_QUARTER_TURNS = frozenset({5, 6, 7, 8})
-# What Pillow's plug-ins raise on damaged files, found by feeding them such.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error)
+_Turn = Image.Transpose
+# EXIF orientation -> what shows the stored pixels upright.
+_UPRIGHT = {
+    2: _Turn.FLIP_LEFT_RIGHT,
+    3: _Turn.ROTATE_180,
+    4: _Turn.FLIP_TOP_BOTTOM,
+    5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270,
+    7: _Turn.TRANSVERSE,
+    8: _Turn.ROTATE_90,
+}
+_QUARTER_TURNS = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -43,8 +50,9 @@ def read_image(path: Path) -> np.ndarray:
     everything above 255 to white.
     """
     with _opened(path) as file:
-        upright = ImageOps.exif_transpose(file)
-        return np.array(_to_rgb(upright))
+        turn = _turn(file)
+        image = _to_rgb(file)
+        return np.array(image if turn is None else image.transpose(turn))
 
 
 def read_image_size(path: Path) -> ImageSize:
@@ -62,10 +70,7 @@ def read_image_size(path: Path) -> ImageSize:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with _opened(path) as file:
             width, height = file.size
-            # The method of the base class, as PNG's own decodes the image first. TIFF is a format
-            # that Pillow turns by itself.
-            orientation = Image.Image.getexif(file).get(ExifTags.Base.Orientation)
-            turned = orientation in _QUARTER_TURNS and file.format != "TIFF"
+            turned = _turn(file) in _QUARTER_TURNS
     return (width, height) if turned else (height, width)
 
 
@@ -86,9 +91,20 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(
             f"{path}: image: more than {Image.MAX_IMAGE_PIXELS} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
         ) from None
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:
+        # Any: on damaged files Pillow's plug-ins raise OSError, SyntaxError, ValueError, TypeError,
+        # struct.error and more.
+        reason = str(error) or type(error).__name__
         raise InputError(f"{path}: image: truncated, damaged or unreadable ({reason})") from error
+
+
+def _turn(file: Image.Image) -> _Turn | None:
+    """Return what turns the image of a file upright, if it needs turning."""
+    if file.format == "TIFF":
+        return None  # Pillow turns TIFF by itself when it decodes
+    # PIL.ImageOps.exif_transpose would also write the EXIF data back and so fail on what others
+    # wrote badly; PNG's own getexif would decode the image.
+    return _UPRIGHT.get(Image.Image.getexif(file).get(ExifTags.Base.Orientation, 1))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

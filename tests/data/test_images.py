@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -93,6 +95,20 @@ def test_exif_orientation_is_applied(tmp_path, ending, orientation):
     np.testing.assert_array_equal(image > 127, upright > 127)
 
 
+def test_exif_data_that_cannot_be_written_back_is_no_obstacle(tmp_path):
+    # A text where EXIF wants a fraction (XResolution), as some cameras and editors write it.
+    path = tmp_path / "odd.jpg"
+    exif = Image.Exif()
+    exif[0x011A] = 72.0
+    exif[0x0112] = 6
+    Image.new("RGB", (32, 16), RED).save(path, exif=exif)
+    fraction = b"\x01\x1a\x00\x05\x00\x00\x00\x01"
+    assert fraction in path.read_bytes()
+    text = fraction.replace(b"\x05", b"\x02")
+    path.write_bytes(path.read_bytes().replace(fraction, text))
+    assert read_image(path).shape == (32, 16, 3)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (5000, 1)])
 def test_images_of_any_size_are_ordinary(tmp_path, size):
     path = tmp_path / "odd.png"
@@ -113,17 +129,30 @@ def test_a_file_that_is_no_image(tmp_path):
             read(path)
 
 
-def test_too_many_pixels(tmp_path, monkeypatch):
+# Beyond the limit Pillow warns, beyond twice the limit it refuses: both are too many here.
+@pytest.mark.parametrize("limit", [399, 300, 100])
+def test_too_many_pixels(tmp_path, monkeypatch, limit):
     path = tmp_path / "large.png"
     Image.new("RGB", (20, 20)).save(path)
-    # Beyond the limit Pillow warns, beyond twice the limit it refuses: both are too many here.
-    for limit in (399, 300, 100):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    message = rf"large\.png: image: more than {limit} pixels"
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with pytest.raises(InputError, match=message):
+            read_image_size(path)
+        assert shown == []
+        with pytest.raises(InputError, match=message):
+            read_image(path)
+    with pytest.raises(InputError, match=message):  # where warnings are errors, too
+        read_image(path)
+
+
+def test_as_many_pixels_as_allowed(tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    Image.new("RGB", (20, 20)).save(path)
+    for limit in (400, None):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        for read in (read_image, read_image_size):
-            with pytest.raises(InputError, match=rf"large\.png: image: more than {limit} pixels"):
-                read(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
-    assert read_image(path).shape == (20, 20, 3)
+        assert read_image(path).shape == (20, 20, 3)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of a truncated TIFF, before it fails
