@@ -217,9 +217,11 @@ class TestClasses:
     OBJECTS = (VOCObject("rat", (3, 5, 20, 15)), VOCObject("cat", (1, 1, 9, 9)))
 
     def test_other_names_than_vocs_are_sorted(self, tmp_path, write_voc):
-        dataset = VOCDataset(write_voc(tmp_path / "data", objects=self.OBJECTS), split="all")
-        assert dataset.classes == ("cat", "rat")
-        assert dataset.annotation(0).gt_classes.tolist() == [1, 0]
+        names = ("rat", "gnu", "elk", "cat", "yak")
+        objects = tuple(VOCObject(name, (3, 5, 20, 15)) for name in names)
+        dataset = VOCDataset(write_voc(tmp_path / "data", objects=objects), split="all")
+        assert dataset.classes == ("cat", "elk", "gnu", "rat", "yak")
+        assert dataset.annotation(0).gt_classes.tolist() == [3, 2, 1, 0, 4]
 
     def test_given_names_keep_their_order(self, tmp_path, write_voc):
         root = write_voc(tmp_path / "data", objects=self.OBJECTS)
