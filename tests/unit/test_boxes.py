@@ -109,9 +109,9 @@ def test_nms_takes_the_lower_index_of_equal_scores():
 
 
 def test_a_suppressed_box_suppresses_nothing():
-    # The second goes by the first; the third overlaps the second alone.
-    chain = np.array([[0.0, 0, 4, 4], [2, 0, 6, 4], [4, 0, 8, 4]])
-    kept = boxes.nms(chain, np.array([0.9, 0.8, 0.7]), iou_threshold=0.3)
+    # The second goes by the first; the third overlaps the second alone; the fourth goes by it.
+    chain = np.array([[0.0, 0, 4, 4], [2, 0, 6, 4], [4, 0, 8, 4], [4, 0, 8, 5]])
+    kept = boxes.nms(chain, np.array([0.9, 0.8, 0.7, 0.6]), iou_threshold=0.3)
     assert kept.tolist() == [0, 2]
 
 
