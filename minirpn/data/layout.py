@@ -107,8 +107,11 @@ def split_ids(folder: Folder, split: str | None, images: Iterable[str]) -> list[
     if not path.is_file():
         # cat_train and the like list one class; what is left are the splits proper.
         names = sorted(path.stem for path in folder.splits.glob("*.txt") if "_" not in path.stem)
-        raise InputError(f"{folder.path}: split {split!r}: not there; there is {', '.join(names)}")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        raise InputError(
+            f"{folder.path}: split {split!r}: not there; there is {', '.join(names) or 'none'}"
+        )
+    # -sig: some editors put a byte order mark in front.
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     ids = [line.strip() for line in lines if line.strip()]
     if not ids:
         raise InputError(f"{path}: split {split!r}: lists no image")

@@ -71,6 +71,11 @@ class TestLayouts:
         assert VOCDataset(str(root), split="test").image_ids == ("b",)
         assert VOCDataset(root, split="all").image_ids == ("a", "b", "c")
 
+    def test_a_split_written_by_a_windows_editor(self, tmp_path, write_voc):
+        root = write_voc(tmp_path / "data", splits=SPLITS)
+        (root / "ImageSets/Main/trainval.txt").write_bytes(b"\xef\xbb\xbfb\r\na\r\n\r\n")
+        assert VOCDataset(root).image_ids == ("b", "a")
+
     def test_the_only_year_of_a_devkit_is_found(self, tmp_path, write_voc):
         write_voc(tmp_path / "VOC2007", splits=SPLITS)
         for year in (None, 2007, "2007"):
@@ -131,6 +136,12 @@ class TestLayouts:
     def test_a_wrong_split_lists_those_there_are(self, tmp_path, write_voc):
         root = write_voc(tmp_path / "data", splits=SPLITS)
         with pytest.raises(InputError, match=r"split 'val': not there; there is test, trainval$"):
+            VOCDataset(root, split="val")
+
+    def test_a_wrong_split_where_there_is_none(self, tmp_path, write_voc):
+        root = write_voc(tmp_path / "data")
+        (root / "ImageSets" / "Main").mkdir(parents=True)
+        with pytest.raises(InputError, match=r"split 'val': not there; there is none$"):
             VOCDataset(root, split="val")
 
     def test_an_empty_split(self, tmp_path, write_voc):
