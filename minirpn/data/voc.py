@@ -91,8 +91,8 @@ class VOCDataset:
         else the names found, sorted. Give a validation set the classes of its training set.
     skip_bad
         Leave out what is bad and keep the reasons in `skipped`: a bad box without its file, a bad
-        file as a whole. Every image is then decoded once here, to find the truncated ones (about
-        2 ms an image of VOC).
+        file as a whole. Every image is then decoded once here, to find the truncated ones (a few
+        milliseconds an image of VOC).
 
     Attributes
     ----------
