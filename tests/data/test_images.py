@@ -156,7 +156,7 @@ def test_as_many_pixels_as_allowed(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of a truncated TIFF, before it fails
-@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "gif", "webp", "tif"])
+@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "gif", "webp", "tif", "ppm"])
 def test_a_truncated_image_is_one_line(tmp_path, rng, ending):
     whole, path = tmp_path / f"whole.{ending}", tmp_path / f"cut.{ending}"
     Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(whole)
@@ -169,13 +169,15 @@ def test_a_truncated_image_is_one_line(tmp_path, rng, ending):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of some damage, before it reads on
-@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "gif", "webp", "tif"])
+@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "gif", "webp", "tif", "ppm"])
 def test_changed_bytes_give_an_image_or_an_input_error(tmp_path, rng, ending):
     whole, path = tmp_path / f"whole.{ending}", tmp_path / f"changed.{ending}"
     exif = Image.Exif()
     exif[0x0112] = 6
     pixels = rng.integers(0, 256, (8, 12, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(whole, **({} if ending in {"bmp", "gif"} else {"exif": exif}))
+    Image.fromarray(pixels).save(
+        whole, **({} if ending in {"bmp", "gif", "ppm"} else {"exif": exif})
+    )
     content = np.frombuffer(whole.read_bytes(), dtype=np.uint8)
     messages = []
     for _ in range(150):
