@@ -35,7 +35,8 @@ def draw_anchors(image: Array, anchors: Array, ax: Axes | None = None) -> Axes:
     widths, heights = (corners[:, 2:] - corners[:, :2]).T
     by_area = np.argsort(widths * heights, kind="stable")
     shades = colormaps[SEQUENTIAL](np.linspace(0, 0.9, len(corners)))
-    names = [f"{w:g} × {h:g}" for w, h in zip(widths[by_area], heights[by_area], strict=True)]
+    sides = np.round(np.stack([widths, heights], axis=1)[by_area], 1)
+    names = [f"{width:g} × {height:g}" for width, height in sides]
     draw_boxes(corners[by_area], ax, colors=shades, names=names)
     if len(corners):
         centres = (corners[:, :2] + corners[:, 2:]) / 2

@@ -123,9 +123,9 @@ def plot_stages(records: Records) -> tuple[Axes, Axes]:
     records
         Those of kind ``"diagnose"`` are drawn.
     """
-    figure = Figure(figsize=(INCHES[0] * 1.6, INCHES[1]), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    return plot_zero_share(records, left), plot_gradient_norm(records, right)
+    figure = Figure(figsize=(INCHES[0], INCHES[1] * 1.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1)
+    return plot_zero_share(records, upper), plot_gradient_norm(records, lower)
 
 
 def moving_mean(values: np.ndarray, width: int) -> np.ndarray:

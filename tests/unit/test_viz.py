@@ -192,10 +192,10 @@ def test_the_training_plot_shows_losses_validation_and_the_drop():
 
 
 def test_stages_and_validation_have_a_line_for_each_member():
-    left, right = viz.plot_stages(records())
-    assert legend(left) == ["conv1", "conv2"]
-    assert legend(right) == ["rpn"]
-    assert left.figure is right.figure
+    upper, lower = viz.plot_stages(records())
+    assert legend(upper) == ["conv1", "conv2"]
+    assert legend(lower) == ["rpn"]
+    assert upper.figure is lower.figure
     assert legend(viz.plot_validation_recall(records())) == ["50 proposals"]
 
 
