@@ -1,0 +1,128 @@
+"""What a run folder holds for its report, and what is missing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from minirpn.errors import InputError
+from minirpn.evaluation import RecallResult
+from minirpn.report.metrics import read_metrics
+
+Content = TypeVar("Content")
+
+
+class Picture(NamedTuple):
+    """A PNG file and what it shows."""
+
+    path: Path
+    caption: str
+
+    def data_uri(self) -> str:
+        """Return the picture itself as an address, so that the page needs no other file."""
+        encoded = base64.b64encode(self.path.read_bytes()).decode("ascii")
+        return f"data:image/png;base64,{encoded}"
+
+
+@dataclass
+class Contents:
+    """The pieces of a run; empty ones are explained in `notices`.
+
+    Parameters
+    ----------
+    run
+        The folder.
+    notices
+        What is missing or cannot be read, a line each.
+    settings
+        The text of ``config.toml``.
+    environment
+        ``env.json``.
+    records
+        ``metrics.jsonl``.
+    recall
+        ``recall.json``, None without.
+    measured_on
+        Such as "test, 120 images".
+    """
+
+    run: Path
+    notices: list[str] = field(default_factory=list)
+    settings: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    recall: RecallResult | None = None
+    measured_on: str = ""
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """Return the records of one kind, in their order."""
+        return [record for record in self.records if record.get("kind") == kind]
+
+    def pictures(self) -> list[Picture]:
+        """Return the pictures in ``plots/`` by name, number 2 before number 10."""
+        paths = sorted((self.run / "plots").glob("*.png"), key=_natural)
+        captions: dict[str, Any] = {}
+        if (self.run / "plots" / "captions.json").exists():
+            captions = self.read("plots/captions.json", _json_object, {})
+        return [Picture(path, str(captions.get(path.name, path.stem))) for path in paths]
+
+    def read(self, name: str, parse: Callable[[Path], Content], missing: Content) -> Content:
+        """Return what `parse` makes of a file; `missing` and a notice where that fails."""
+        path = self.run / name
+        if not path.is_file():
+            self.notices.append(f"{name} is missing.")
+            return missing
+        try:
+            return parse(path)
+        except InputError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = f"{type(error).__name__}: {error}"
+        self.notices.append(f"{name} cannot be used: {reason}.")
+        return missing
+
+
+def read_contents(run: Path) -> Contents:
+    """Return what a run folder holds; whatever is missing or broken becomes a notice."""
+    contents = Contents(run)
+    contents.settings = contents.read("config.toml", _text, "")
+    contents.environment = contents.read("env.json", _json_object, {})
+    contents.records = contents.read("metrics.jsonl", read_metrics, [])
+    if (run / "recall.json").exists():
+        measured: tuple[RecallResult | None, str] = (None, "")
+        contents.recall, contents.measured_on = contents.read("recall.json", _recall, measured)
+    else:
+        contents.notices.append(
+            "recall.json is missing: no recall was measured after the last step "
+            "(the run was stopped, or has no validation images)."
+        )
+    return contents
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    plain = json.loads(path.read_bytes())
+    if not isinstance(plain, dict):
+        raise ValueError("not a JSON object")
+    return plain
+
+
+def _recall(path: Path) -> tuple[RecallResult | None, str]:
+    plain = _json_object(path)
+    where = [str(plain["split"])] if "split" in plain else []
+    where += [f"{plain['images']} images"] if "images" in plain else []
+    return RecallResult.from_dict(plain), ", ".join(where)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a sort key in which numbers count as numbers."""
+    parts = re.split(r"(\d+)", path.stem)  # words and numbers in turn, a word first
+    return [(int(part) if part.isdecimal() else -1, part) for part in parts]

@@ -1,0 +1,62 @@
+"""Pieces of HTML. Text is escaped here, once, wherever it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+
+class HTML(str):
+    """Text that is HTML already; any other text is escaped when it is put into a page."""
+
+    __slots__ = ()
+
+
+def safe(content: object) -> HTML:
+    """Return `content` as HTML: as it is if it is HTML, escaped otherwise."""
+    return content if isinstance(content, HTML) else HTML(escape(str(content)))
+
+
+def element(tag: str, *content: object, **attributes: str) -> HTML:
+    """Return an element with this content; ``class_`` stands for ``class``.
+
+    >>> element("p", "a < b", class_="note")
+    '<p class="note">a &lt; b</p>'
+    """
+    named = "".join(f' {name.rstrip("_")}="{escape(value)}"' for name, value in attributes.items())
+    inner = "".join(safe(piece) for piece in content)
+    return HTML(f"<{tag}{named}>{inner}</{tag}>")
+
+
+def join(pieces: Iterable[object]) -> HTML:
+    """Return the pieces one after the other, a line each."""
+    return HTML("\n".join(safe(piece) for piece in pieces))
+
+
+def section(title: str, *content: object) -> HTML:
+    """Return a section under a heading, nothing if it has no content."""
+    inner = join(piece for piece in content if piece)
+    return element("section", element("h2", title), inner) if inner else HTML("")
+
+
+def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> HTML:
+    """Return a table that scrolls by itself where the page is narrow; the first column is names."""
+    heading = join(element("th", cell, scope="col") for cell in head)
+    body = join(
+        element(
+            "tr",
+            *(
+                element("td" if i else "th", cell, **({} if i else {"scope": "row"}))
+                for i, cell in enumerate(row)
+            ),
+        )
+        for row in rows
+    )
+    whole = element("table", element("thead", element("tr", heading)), element("tbody", body))
+    return element("div", whole, class_="wide")
+
+
+def figure(source: str, caption: str) -> HTML:
+    """Return a picture with its caption."""
+    image = HTML(f'<img src="{escape(source)}" alt="{escape(caption)}" loading="lazy">')
+    return element("figure", image, element("figcaption", caption))

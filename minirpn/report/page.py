@@ -1,0 +1,245 @@
+"""The page: one function a section, from what the run folder holds."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import minirpn
+from minirpn.evaluation import RecallResult
+from minirpn.report.contents import Contents, Picture
+from minirpn.report.html import HTML, element, figure, join, section, table
+
+DIAGRAMS = {
+    "training.png": "Losses over the steps: thin each step, thick their moving mean, circles on "
+    "the validation images.",
+    "validation.png": "Recall on the validation images while training.",
+    "recall.png": "Recall over the IoU that counts as found, as in figure 4 of the paper.",
+    "stages.png": "Share of zeros after each stage, and length of the gradient by its parameters.",
+}
+_WARNINGS_SHOWN = 12
+
+
+def render(contents: Contents) -> str:
+    """Return the whole page."""
+    pictures = contents.pictures()
+    drawn = {picture.path.name: picture for picture in pictures}
+    samples = [picture for picture in pictures if picture.path.name not in DIAGRAMS]
+    name = contents.run.resolve().name
+    body = join(
+        [
+            element("header", element("h1", name), element("p", _summary(contents))),
+            _notices(contents),
+            _headline(contents),
+            section("Recall of the proposals", _recall(contents), _figures(drawn, "recall.png")),
+            section("Training", _figures(drawn, "training.png", "validation.png"), _pace(contents)),
+            section(
+                "Health of the network",
+                _warnings(contents),
+                _figures(drawn, "stages.png"),
+                _health(contents),
+            ),
+            section("Pictures", _gallery(samples)),
+            section("Do it again", *_commands(contents)),
+            section("Settings", contents.settings and element("pre", contents.settings)),
+            section("Made with", _versions(contents)),
+            element("footer", f"Written by minirpn {minirpn.__version__}."),
+        ]
+    )
+    style = files("minirpn.report").joinpath("page.css").read_text(encoding="utf-8")
+    head = join(
+        [
+            HTML('<meta charset="utf-8">'),
+            HTML('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            HTML('<meta name="color-scheme" content="light dark">'),
+            element("title", f"{name} - minirpn"),
+            element("style", HTML(style)),
+        ]
+    )
+    html = element("html", element("head", head), element("body", element("main", body)), lang="en")
+    return f"<!doctype html>\n{html}\n"
+
+
+def _summary(contents: Contents) -> str:
+    """Return a sentence on how far the run went."""
+    train = contents.of_kind("train")
+    if not train:
+        return "No training step was recorded."
+    done = f"{train[-1].get('step', len(train)):,} steps"
+    seconds = sum(record.get("step_seconds") or 0 for record in train)
+    return f"{done} in {_duration(seconds)}." if seconds else f"{done}."
+
+
+def _notices(contents: Contents) -> HTML:
+    if not contents.notices:
+        return HTML("")
+    items = join(element("li", notice) for notice in contents.notices)
+    return element("ul", items, class_="notices")
+
+
+def _headline(contents: Contents) -> HTML:
+    """Return the numbers to look at first."""
+    cards = [(_share(value), name) for name, value in _headline_numbers(contents)]
+    return element(
+        "div", *(element("p", element("strong", v), n) for v, n in cards), class_="cards"
+    )
+
+
+def _headline_numbers(contents: Contents) -> Iterable[tuple[str, float | None]]:
+    """Yield name and value: of the recall measured at the end, else of the last validation."""
+    result, validate = contents.recall, contents.of_kind("validate")
+    if result is not None:
+        if 0.5 in result.iou_thresholds:
+            for count in sorted({100, 300} & set(result.counts)):
+                yield f"recall at IoU 0.5, {count} proposals", result.at(count)
+        yield f"average recall, {result.counts[-1]:,} proposals", result.average_recall[-1]
+    elif validate:
+        for count, value in (validate[-1].get("recall") or {}).items():
+            step = validate[-1].get("step")
+            yield f"recall at IoU 0.5, {count} proposals, validation at step {step}", value
+    train = contents.of_kind("train")
+    if train:
+        yield "loss of the last step", train[-1].get("loss")
+    if validate:
+        yield "loss of the last validation", validate[-1].get("loss")
+
+
+def _recall(contents: Contents) -> HTML:
+    """Return the recall table with a line that says on what."""
+    result = contents.recall
+    if result is None:
+        return HTML("")
+    columns = result.columns()
+    rows = (
+        [f"{count:,}", *(_share(values[row]) for values in columns.values())]
+        for row, count in enumerate(result.counts)
+    )
+    return join([table(["proposals", *columns], rows), element("p", _objects(result, contents))])
+
+
+def _objects(result: RecallResult, contents: Contents) -> str:
+    sizes = ", ".join(f"{count:,} {size}" for size, count in result.gt_count_by_size.items())
+    where = f" on {contents.measured_on}" if contents.measured_on else ""
+    return (
+        f"Share of the {result.gt_count:,} objects ({sizes}) found{where}, matched "
+        f"{result.matching}. AR, the average recall, is the mean over IoU "
+        f"{result.iou_thresholds[0]:g} to {result.iou_thresholds[-1]:g}."
+    )
+
+
+def _pace(contents: Contents) -> HTML:
+    """Return how long a step took, and how much of it was waiting for images."""
+    train = contents.of_kind("train")
+    seconds = [record["step_seconds"] for record in train if record.get("step_seconds")]
+    if not seconds:
+        return HTML("")
+    waited = sum(record.get("data_wait_seconds") or 0 for record in train)
+    pace = f"{median(seconds):.2g} s a step (median)"
+    return element("p", f"{pace}; {waited / sum(seconds):.1%} of the time waited for images.")
+
+
+def _warnings(contents: Contents) -> HTML:
+    warnings = contents.of_kind("warning")
+    if not warnings:
+        return element("p", "No warnings.") if contents.records else HTML("")
+    shown = warnings[-_WARNINGS_SHOWN:]
+    lines = [f"Step {warning.get('step')}: {warning.get('message')}" for warning in shown]
+    if len(warnings) > len(shown):
+        lines.insert(0, f"{len(warnings) - len(shown)} earlier warnings are in metrics.jsonl.")
+    return element("ul", *(element("li", line) for line in lines), class_="warnings")
+
+
+def _health(contents: Contents) -> HTML:
+    """Return what the last examination of the network found."""
+    diagnoses = contents.of_kind("diagnose")
+    if not diagnoses:
+        return HTML("")
+    last = diagnoses[-1]
+    zeros, norms = last.get("zero_share") or {}, last.get("gradient_norm") or {}
+    rows = (
+        [stage, _percent(zeros.get(stage)), _scientific(norms.get(stage))]
+        for stage in dict.fromkeys([*zeros, *norms])
+    )
+    stages = table(["stage", "zero activations", "length of gradient"], rows)
+    before, after = last.get("proposals_before_nms"), last.get("proposals_after_nms")
+    words = [f"At step {last.get('step')}."]
+    if before is not None and after is not None:
+        words.append(f"Of {before:,} proposals NMS keeps {after:,}.")
+    by_anchor = last.get("objectness_by_anchor") or []
+    if by_anchor:
+        shares = ", ".join(_share(value) for value in by_anchor)
+        words.append(f"Mean objectness of each base anchor: {shares}.")
+    return join([stages, element("p", " ".join(words))])
+
+
+def _figures(drawn: dict[str, Picture], *names: str) -> HTML:
+    """Return those of the diagrams that were drawn."""
+    return _gallery(
+        [drawn[name]._replace(caption=DIAGRAMS[name]) for name in names if name in drawn]
+    )
+
+
+def _gallery(pictures: list[Picture]) -> HTML:
+    if not pictures:
+        return HTML("")
+    figures = join(figure(picture.data_uri(), picture.caption) for picture in pictures)
+    return element("div", figures, class_="gallery")
+
+
+def _commands(contents: Contents) -> list[HTML]:
+    """Return the commands that started the run and that repeat it."""
+    said = []
+    command = contents.environment.get("command")
+    if isinstance(command, list) and command:
+        program = Path(str(command[0])).name
+        # `python -m minirpn` leaves the path of the module as the program.
+        words = ["python", "-m", "minirpn"] if program == "__main__.py" else [program]
+        line = shlex.join([*words, *map(str, command[1:])])
+        said += [element("p", "Started with"), element("pre", line)]
+    if contents.settings:
+        config = shlex.quote(str(contents.run / "config.toml"))
+        again = f"minirpn train --config {config}"
+        said += [element("p", "The same settings once more"), element("pre", again)]
+    return said
+
+
+def _versions(contents: Contents) -> HTML:
+    rows = [row for row in _flat(contents.environment) if row[0] != "command"]
+    return element("div", table(["part", "version"], rows), class_="plain") if rows else HTML("")
+
+
+def _flat(plain: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """Yield (key, value) with nested tables spelled out."""
+    for key, value in plain.items():
+        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            yield key, "; ".join(", ".join(f"{k} {v}" for k, v in item.items()) for item in value)
+        elif isinstance(value, dict):
+            yield from ((f"{key} {inner}", text) for inner, text in _flat(value))
+        else:
+            yield key, "-" if value is None else str(value)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _scientific(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2e}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in the two largest units that matter."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"

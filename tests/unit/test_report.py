@@ -1,0 +1,266 @@
+"""The report: complete, offline, safe, and content with whatever a run left behind."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from minirpn.errors import InputError
+from minirpn.evaluation import proposal_recall
+from minirpn.report import read_metrics, write_report
+from minirpn.report.contents import read_contents
+
+VOID = {"meta", "img"}
+PNG = base64.b64decode(  # one white pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsVVE8gAAAABJRU5ErkJggg=="
+)
+
+
+class Page(HTMLParser):
+    """Parses a page, and fails on tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.words = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def pictures(self):
+        return [(a["alt"], a["src"]) for tag, a in self.tags if tag == "img"]
+
+
+def train(step, **changed):
+    record = {"kind": "train", "step": step, "loss": 1 / step, "objectness_loss": 0.5}
+    record |= {"box_loss": 0.25, "lr": 0.001, "step_seconds": 2.0, "data_wait_seconds": 0.5}
+    return record | changed
+
+
+RECORDS = [
+    *(train(step) for step in range(1, 5)),
+    {"kind": "validate", "step": 4, "loss": 0.3125, "objectness_loss": 0.2, "box_loss": 0.1}
+    | {"recall": {"50": 0.25, "100": None}, "images": 3},
+    {"kind": "diagnose", "step": 4, "zero_share": {"conv1": 0.5}, "gradient_norm": {"rpn": 0.125}}
+    | {"proposals_before_nms": 1234, "proposals_after_nms": 56, "objectness_by_anchor": [0.75]},
+    {"kind": "warning", "step": 4, "message": "conv1 is dying"},
+]
+BOX = np.array([[0.0, 0, 50, 50]])
+RECALL = proposal_recall([BOX, BOX], [BOX, BOX + 10], counts=(100, 300))
+
+
+def fill(run, **changed):
+    """Write the files of a whole run; a file given as None is left out."""
+    files = {
+        "config.toml": "[optimizer]\nlr = 0.001\n",
+        "env.json": json.dumps(
+            {"numpy": "2.4.0", "blas": [{"internal_api": "openblas", "num_threads": 2}]}
+            | {"numba": None, "command": ["/usr/bin/minirpn", "train", "--out", "my run"]}
+        ),
+        "metrics.jsonl": "".join(json.dumps(record) + "\n" for record in RECORDS),
+        "recall.json": json.dumps(RECALL.to_dict() | {"split": "test", "images": 2}),
+        "plots/captions.json": json.dumps({"proposals_2.png": "the second image"}),
+    } | changed
+    (run / "plots").mkdir(parents=True)
+    for name, text in files.items():
+        if text is not None:
+            (run / name).write_text(text)
+    for name in ("proposals_10.png", "proposals_2.png"):
+        (run / "plots" / name).write_bytes(PNG)
+    return run
+
+
+def report(run):
+    assert write_report(run) == run / "report.html"
+    return read_page(run)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A run with all files and its report."""
+    run = fill(tmp_path_factory.mktemp("runs") / "tiny-run")
+    write_report(run)
+    return run
+
+
+def read_page(run):
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+def test_a_whole_run_is_told_in_numbers_pictures_and_commands(whole_run):
+    page = read_page(whole_run)
+    for words in (
+        "tiny-run",
+        "4 steps in 8 s.",
+        "0.500 recall at IoU 0.5, 100 proposals",
+        "0.500 recall at IoU 0.5, 300 proposals",
+        "average recall, 300 proposals",
+        "0.250 loss of the last step",
+        "0.312 loss of the last validation",
+        "100 0.500 0.500 0.500 0.500 - 0.500 -",
+        "Share of the 2 objects (0 small, 2 medium, 0 large) found on test, 2 images",
+        "2 s a step (median); 25.0% of the time",
+        "Step 4: conv1 is dying",
+        "conv1 50.0% - rpn - 1.25e-01",
+        "Of 1,234 proposals NMS keeps 56. Mean objectness of each base anchor: 0.750.",
+        "minirpn train --out 'my run'",
+        "--config",
+        "lr = 0.001",
+        "numpy 2.4.0",
+        "internal_api openblas, num_threads 2",
+    ):
+        assert words in page.text
+    assert "missing" not in page.text
+    names = [alt for alt, _ in page.pictures()]
+    assert names[-2:] == ["the second image", "proposals_10"]  # 2 before 10
+    assert len(names) == 6
+    for name in ("training", "validation", "recall", "stages"):
+        assert (whole_run / "plots" / f"{name}.png").exists()
+
+
+def test_the_page_needs_nothing_but_itself(whole_run):
+    page = read_page(whole_run)
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "a"}
+        assert not [name for name in attributes if name.startswith("on")]
+    for _, source in page.pictures():
+        kind, _, encoded = source.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(encoded, validate=True).startswith(b"\x89PNG")
+    text = (whole_run / "report.html").read_text()
+    assert not re.search(r"url\(|@import|https?://", text)
+    assert "prefers-color-scheme: dark" in text
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in (
+        page.tags
+    )
+
+
+def test_what_users_write_is_text_and_never_tags(tmp_path):
+    evil = "<script>alert('x')</script>\"&"
+    warning = {"kind": "warning", "step": 1, "message": evil}
+    diagnose = {"kind": "diagnose", "step": 1, "zero_share": {evil: 0.5}}
+    run = fill(
+        tmp_path / "<i>run&",
+        **{
+            "config.toml": f"# {evil}",
+            "env.json": json.dumps({evil: evil, "command": ["minirpn", evil]}),
+            "metrics.jsonl": "".join(json.dumps(r) + "\n" for r in (warning, diagnose)),
+            "recall.json": json.dumps(RECALL.to_dict() | {"split": evil}),
+            "plots/captions.json": json.dumps({"proposals_2.png": evil}),
+        },
+    )
+    page = report(run)
+    assert not [tag for tag, _ in page.tags if tag in {"script", "i"}]
+    assert page.text.count("<script>alert(") == 8
+    assert evil in [alt for alt, _ in page.pictures()]
+    assert "<i>run&" in page.text
+
+
+@pytest.mark.parametrize("name", ["config.toml", "env.json", "metrics.jsonl", "recall.json"])
+@pytest.mark.parametrize("text", ["", "{\n\n{", "[1]\n2", '{"kind": "train"'])
+def test_what_is_broken_is_said(tmp_path, name, text):
+    (notice,) = read_contents(fill(tmp_path / "run", **{name: text})).notices or [""]
+    # Any text will do as settings; a run may have recorded nothing, or been killed in a line.
+    fine = name == "config.toml" or (name == "metrics.jsonl" and "\n" not in text)
+    assert notice.startswith("" if fine else f"{name} cannot be used: ")
+    assert bool(notice) != fine
+
+
+def test_a_page_is_made_of_broken_files_too(tmp_path):
+    files = ("env.json", "metrics.jsonl", "recall.json", "plots/captions.json")
+    page = report(fill(tmp_path / "run", **dict.fromkeys(files, "{\n{")))
+    for name in files:
+        assert f"{name} cannot be used: " in page.text
+    assert [alt for alt, _ in page.pictures()] == ["proposals_2", "proposals_10"]
+
+
+def test_an_empty_folder_has_a_report(tmp_path):
+    page = report(tmp_path)
+    for name in ("config.toml", "env.json", "metrics.jsonl", "recall.json"):
+        assert f"{name} is missing" in page.text
+    assert "No training step was recorded." in page.text
+    assert page.pictures() == []
+
+
+def test_without_a_last_measurement_the_last_validation_is_shown(tmp_path):
+    page = report(fill(tmp_path / "run", **{"recall.json": None}))
+    assert "0.250 recall at IoU 0.5, 50 proposals, validation at step 4" in page.text
+    assert "- recall at IoU 0.5, 100 proposals, validation at step 4" in page.text
+
+
+def test_recall_of_no_objects_is_a_dash(tmp_path):
+    nothing = json.dumps(proposal_recall([], []).to_dict())
+    assert "- average recall" in report(fill(tmp_path / "run", **{"recall.json": nothing})).text
+
+
+def test_records_that_cannot_be_drawn_are_said(tmp_path):
+    lines = json.dumps(train(1, lr="fast")) + "\n"
+    page = report(fill(tmp_path / "run", **{"metrics.jsonl": lines}))
+    assert "training.png could not be drawn" in page.text
+
+
+def test_many_warnings_are_cut_to_the_last(tmp_path):
+    lines = [{"kind": "warning", "step": step, "message": "hm"} for step in range(100)]
+    metrics = "".join(json.dumps(line) + "\n" for line in lines)
+    page = report(fill(tmp_path / "run", **{"metrics.jsonl": metrics}))
+    assert "88 earlier warnings are in metrics.jsonl. Step 88: hm" in page.text
+    assert "Step 87" not in page.text
+
+
+def test_python_m_minirpn_is_said_as_it_was_typed(tmp_path):
+    command = ["/site-packages/minirpn/__main__.py", "train"]
+    files = {"env.json": json.dumps({"command": command}), "metrics.jsonl": "", "recall.json": None}
+    page = report(fill(tmp_path / "run", **files))
+    assert "python -m minirpn train" in page.text
+
+
+def test_a_report_is_written_again_over_the_old_one(whole_run):
+    first = read_page(whole_run)
+    assert report(whole_run).pictures() == first.pictures()
+
+
+def test_no_folder_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such run folder"):
+        write_report(tmp_path / "nowhere")
+    (tmp_path / "run" / "report.html").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"report\.html: cannot write the report: Is a directory"):
+        write_report(tmp_path / "run")
+
+
+def test_metrics_of_a_killed_run_are_read_up_to_the_cut(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    whole = "".join(json.dumps(record) + "\n" for record in RECORDS).encode()
+    last = whole.rstrip().rfind(b"\n") + 1
+    for cut in (last, last + 1, len(whole) - 5):
+        path.write_bytes(whole[:cut])
+        assert read_metrics(path) == RECORDS[:-1]
+    path.write_bytes(whole[:-1])
+    assert read_metrics(path) == RECORDS
+    path.write_bytes(whole + b"\xc3")  # the first half of a letter
+    assert read_metrics(path) == RECORDS
+
+
+def test_metrics_broken_in_the_middle_name_the_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n3\n{"step": 2}\n')
+    with pytest.raises(InputError, match=r"metrics\.jsonl: line 2: not a JSON object"):
+        read_metrics(path)
+    with pytest.raises(InputError, match="cannot read the metrics: No such file"):
+        read_metrics(tmp_path / "none.jsonl")
