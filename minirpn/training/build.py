@@ -54,10 +54,11 @@ def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:
     return Pipeline(config.resize, network.backbone.preprocessing)
 
 
-def open_dataset(
-    config: TrainConfig, folder: RunFolder, split: str, classes: tuple[str, ...] | None = None
-) -> VOCDataset:
+def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDataset:
     """Return one split of the data the settings name.
+
+    Each split has the classes found in it: the RPN does not look at them, and a class that is
+    missing from a small training split must not stop the validation.
 
     Without a VOC folder, shapes are generated into the run's own folder, once.
     """
@@ -66,10 +67,8 @@ def open_dataset(
         root = folder.path / "shapes"
         if not root.exists():
             generate(root, config.synthetic)
-        return VOCDataset(root, split=split, classes=classes)
-    return VOCDataset(
-        data.voc, year=data.year, split=split, classes=classes, skip_bad=data.skip_bad
-    )
+        return VOCDataset(root, split=split)
+    return VOCDataset(data.voc, year=data.year, split=split, skip_bad=data.skip_bad)
 
 
 def fill_parameters(parameters: list[Parameter], checkpoint: Checkpoint, path: Path) -> None:

@@ -98,8 +98,7 @@ class _Run:
         self.train_set = open_dataset(config, folder, config.data.split)
         self.val_set: VOCDataset | None = None
         if config.data.val_split is not None:
-            classes = self.train_set.classes
-            self.val_set = open_dataset(config, folder, config.data.val_split, classes)
+            self.val_set = open_dataset(config, folder, config.data.val_split)
         self.pipeline = build_pipeline(config, self.trainer.network)
         if resume:
             self._restore()
