@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -114,7 +116,9 @@ def create_run(path: Path, config: TrainConfig) -> RunFolder:
         folder.last.parent.mkdir(parents=True)
         folder.plots.mkdir()
     save_config(folder.config, config)
-    folder.write_json(folder.environment.name, describe_environment())
+    environment = describe_environment()
+    folder.write_json(folder.environment.name, environment)
+    folder.log(f"started with minirpn {environment['minirpn']}: {shlex.join(sys.argv)}")
     return folder
 
 

@@ -138,11 +138,12 @@ def test_there_may_be_nothing_to_drop(folder: RunFolder):
 
 
 def test_words_get_the_time(folder: RunFolder):
-    folder.log("started")
     folder.log("stopped: ü")
     lines = folder.text.read_text(encoding="utf-8").splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
-    assert [line.split(" ", 1)[1] for line in lines] == ["started", "stopped: ü"]
+    started, stopped = (line.split(" ", 1)[1] for line in lines)
+    assert re.match(r"started with minirpn \d\S*: \S+", started)
+    assert stopped == "stopped: ü"
 
 
 def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path):
