@@ -1,0 +1,96 @@
+"""``minirpn eval``: how many objects the proposals of a run find."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minirpn.training.config import TrainConfig
+
+NAME = "eval"
+SUMMARY = "measure the recall of a run's proposals on a data set"
+DESCRIPTION = """\
+Measure which share of the objects of a split the proposals find, by number of proposals, by IoU
+and by size of the object. Objects marked difficult are left out. Without --voc, the data is that
+of the run.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags of this command."""
+    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
+    parser.add_argument("--voc", metavar="DIR", help="data set in VOC layout")
+    parser.add_argument("--year", metavar="Y", help="which year of a VOCdevkit")
+    parser.add_argument("--split", default="test", metavar="S", help="default: test")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out what is wrong, count it")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    parser.add_argument("--top", type=int, metavar="N", help="proposals an image")
+    parser.add_argument(
+        "--matching",
+        choices=("one-to-one", "any"),
+        default="one-to-one",
+        help="whether one proposal may find several objects (any)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, print the table, and return the exit status."""
+    from minirpn.evaluation import COUNTS
+    from minirpn.training.build import build_pipeline, load_network, open_dataset
+    from minirpn.training.evaluate import propose_all, recall_of
+    from minirpn.training.log import Progress
+    from minirpn.training.run_folder import open_run
+
+    network, trained = load_network(args.folder)
+    config = _configured(trained, args)
+    dataset = open_dataset(config, open_run(args.folder), args.split)
+    images = len(dataset) if args.limit is None else min(args.limit, len(dataset))
+    proposals = propose_all(
+        network, dataset, build_pipeline(config, network), config.proposals, limit=args.limit
+    )
+    found = []
+    with Progress(images, unit="image") as progress:
+        for item in proposals:
+            found.append(item)
+            progress.advance()
+    most = config.proposals.post_nms
+    counts = tuple(sorted({count for count in COUNTS if count < most} | {most}))
+    result = recall_of(found, counts=counts, matching=args.matching)
+    for reason in dataset.skipped:
+        print(f"left out: {reason}")
+    print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {images} images")
+    print(result.table())
+    if args.json is not None:
+        _write_json(args.json, {**result.to_dict(), "split": args.split, "images": images})
+    return 0
+
+
+def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
+    """Return the run's settings with the data set and counts that the flags ask for."""
+    from minirpn.errors import InputError
+    from minirpn.training.config import override
+
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit: expected at least 1, got {args.limit}")
+    values: dict[str, Any] = {"data.skip_bad": args.skip_bad}
+    if args.voc is not None:
+        # The year of the data set it was trained on says nothing about another one.
+        values |= {"data.voc": args.voc, "data.year": None}
+    if args.year is not None:
+        values["data.year"] = args.year
+    if args.top is not None:
+        values["proposals.post_nms"] = args.top
+        values["proposals.pre_nms"] = max(config.proposals.pre_nms, args.top)
+    return override(config, values, origins={"proposals.post_nms": "--top", "proposals": "--top"})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    import json
+
+    from minirpn.training.files import replace_file
+
+    encoded = json.dumps(content, indent=2).encode() + b"\n"
+    replace_file(path, lambda file: file.write(encoded))

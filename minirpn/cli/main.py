@@ -1,0 +1,90 @@
+"""``minirpn``: find the command, run it, and say in one line what a user can mend."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import minirpn
+from minirpn.cli import evaluate, info, propose, train
+from minirpn.errors import InputError
+
+DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+
+COMMANDS = (train, evaluate, propose, info)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line, as all errors of the program are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f"minirpn: error: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _Parser(
+        prog="minirpn",
+        description="The Region Proposal Network of Faster R-CNN in NumPy.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"minirpn {minirpn.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for command in COMMANDS:
+        subparser = commands.add_parser(
+            command.NAME,
+            help=command.SUMMARY,
+            description=command.DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(subparser)
+        # SUPPRESS: without it the subcommand's own default would undo a --debug before it.
+        subparser.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show the traceback of an error",
+        )
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0, 2 for an error, 130 if interrupted.
+
+    Parameters
+    ----------
+    argv
+        The words behind ``minirpn``; None takes them from the process.
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if "run" not in args:
+        parser.print_help(sys.stderr)
+        return USER_ERROR
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`minirpn info | head`). Nothing more can be said on stdout, not even
+        # when Python closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (InputError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"minirpn: error: {_one_line(error)}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _one_line(error: Exception) -> str:
+    """Return what an error says; of an ``OSError`` the file and the reason."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

@@ -1,0 +1,112 @@
+"""``minirpn propose``: the proposals of a trained network on pictures of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from minirpn.rpn.network import RPN
+    from minirpn.training.config import TrainConfig
+    from minirpn.training.evaluate import ImageProposals
+
+NAME = "propose"
+SUMMARY = "show the proposals of a run on pictures"
+DESCRIPTION = """\
+Print the proposals for pictures, best first, as score and (x1, y1, x2, y2) in pixels of the
+picture. With --save or --out, also draw them (PNG) and write them down (JSON).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags of this command."""
+    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="picture files")
+    parser.add_argument(
+        "--top", type=int, default=20, metavar="N", help="proposals an image (default: 20)"
+    )
+    parser.add_argument("--save", action="store_true", help="PNG and JSON into RUN/proposals")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="PNG and JSON into DIR")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Propose, print, perhaps save, and return the exit status."""
+    from minirpn.data.images import read_image
+    from minirpn.errors import InputError
+    from minirpn.training.build import load_network
+
+    if args.top < 1:
+        raise InputError(f"--top: expected at least 1, got {args.top}")
+    network, config = load_network(args.folder)
+    target = args.out or (args.folder / "proposals" if args.save else None)
+    names = _output_names(args.images)
+    for path, name in zip(args.images, names, strict=True):
+        image = read_image(path)
+        found = _propose(network, config, path, image)
+        boxes, scores = found.boxes[: args.top], found.scores[: args.top]
+        print(f"{path}: {len(scores)} proposals")
+        for box, score in zip(boxes.tolist(), scores.tolist(), strict=True):
+            print(f"  {score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
+        if target is not None:
+            print(f"  saved: {_save(target, name, path, image, boxes, scores)}")
+    return 0
+
+
+def _propose(network: RPN, config: TrainConfig, path: Path, image: np.ndarray) -> ImageProposals:
+    """Return the proposals for an image (H, W, 3) uint8, in its own pixels."""
+    import numpy as np
+
+    from minirpn.data.samples import Annotation, Sample
+    from minirpn.data.transforms import prepare
+    from minirpn.training.build import build_pipeline
+    from minirpn.training.evaluate import in_original_pixels
+
+    unknown = Annotation(
+        image_id=path.stem,
+        image_path=path,
+        image_size=(image.shape[0], image.shape[1]),
+        gt_boxes=np.empty((0, 4), np.float32),
+        gt_classes=np.empty(0, np.int64),
+        difficult=np.empty(0, bool),
+    )
+    pipeline = build_pipeline(config, network)
+    example = prepare(
+        Sample(unknown, image), resize_config=pipeline.resize, to_input=pipeline.preprocessing
+    )
+    proposals = network.propose(example.image, scale=example.scale, config=config.proposals)
+    return in_original_pixels(proposals, example)
+
+
+def _output_names(images: list[Path]) -> list[str]:
+    """Return a file name without suffix for each image; of equal ones the later get a number."""
+    names: list[str] = []
+    for path in images:
+        name, number = path.stem, 2
+        while name in names:
+            name, number = f"{path.stem}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _save(
+    folder: Path, name: str, path: Path, image: np.ndarray, boxes: np.ndarray, scores: np.ndarray
+) -> Path:
+    """Draw the proposals into NAME.png, write them to NAME.json, and return the picture's path."""
+    from minirpn import viz
+    from minirpn.training.files import replace_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "image": str(path),
+        "image_size": {"height": image.shape[0], "width": image.shape[1]},
+        "boxes": boxes.tolist(),
+        "scores": scores.tolist(),
+    }
+    encoded = json.dumps(content, indent=2).encode() + b"\n"
+    replace_file(folder / f"{name}.json", lambda file: file.write(encoded))
+    picture = viz.draw_proposals(image, boxes, scores, top=len(scores))
+    return viz.save(picture, folder / f"{name}.png")

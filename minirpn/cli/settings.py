@@ -1,0 +1,140 @@
+"""The flags of ``minirpn train`` that stand for settings, and the settings they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from minirpn.errors import InputError
+
+ANCHORS = "--anchors"
+
+
+class Flag(NamedTuple):
+    """A flag and the setting it overrides."""
+
+    name: str
+    key: str  # dotted, as in config.toml
+    kind: Callable[[str], Any] | bool  # a bool: the flag takes no value and means this one
+    help: str
+    choices: Sequence[str] | None = None
+    metavar: str | None = None
+
+
+FLAGS: Mapping[str, tuple[Flag, ...]] = {
+    "data": (
+        Flag("--voc", "data.voc", str, "data set in VOC layout; without it, shapes", metavar="DIR"),
+        Flag("--year", "data.year", str, "which year of a VOCdevkit", metavar="Y"),
+        Flag("--split", "data.split", str, "train on this split; 'all': no split", metavar="S"),
+        Flag("--val-split", "data.val_split", str, "validate on this split", metavar="S"),
+        Flag("--skip-bad", "data.skip_bad", True, "leave out what is wrong in the data, count it"),
+        Flag("--use-difficult", "data.use_difficult", True, "learn objects marked difficult too"),
+        Flag("--no-flip", "data.flip", False, "never mirror an image"),
+        Flag("--short-side", "resize.short_side", int, "length of the short side", metavar="PX"),
+        Flag("--max-side", "resize.max_side", int, "greatest long side", metavar="PX"),
+    ),
+    "network": (
+        Flag("--backbone", "model.backbone", str, "tiny, squeezenet, ...", metavar="NAME"),
+        Flag("--weights", "model.weights", str, "pretrained weights (.npz)", metavar="FILE"),
+        Flag(
+            "--anchor-centre",
+            "model.anchor_centre",
+            str,
+            "where the anchors of a cell are centred",
+            choices=("cell", "receptive-field"),
+        ),
+        Flag(
+            "--classifier",
+            "model.classifier",
+            str,
+            "two scores an anchor, or one",
+            choices=("softmax", "logistic"),
+        ),
+    ),
+    "learning": (
+        Flag("--loss", "loss.form", str, "form of the loss", choices=("paper", "released")),
+        Flag("--steps", "optimizer.steps", int, "images to learn from", metavar="N"),
+        Flag("--lr", "optimizer.lr", float, "learning rate before the drop", metavar="X"),
+        Flag(
+            "--rule",
+            "optimizer.rule",
+            str,
+            "where SGD puts the learning rate",
+            choices=("caffe", "torch"),
+        ),
+        Flag("--seed", "run.seed", int, "of everything that is random", metavar="N"),
+    ),
+    "running": (
+        Flag("--threads", "run.threads", int, "of the computation", metavar="N"),
+        Flag("--device", "run.device", str, "where to compute", choices=("auto", "cpu")),
+        Flag("--validate-every", "run.validate_every", int, "steps", metavar="N"),
+        Flag("--checkpoint-every", "run.checkpoint_every", int, "steps", metavar="N"),
+        Flag("--diagnose-every", "run.diagnose_every", int, "steps", metavar="N"),
+    ),
+}
+
+# What `--anchors` takes, and how each is read.
+_ANCHOR_PARTS: Mapping[str, Callable[[str], Any]] = {
+    "scales": lambda text: [float(item) for item in text.split(",")],
+    "ratios": lambda text: [float(item) for item in text.split(",")],
+    "base_size": float,
+    "rounding": str,
+}
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Give the parser every flag of `FLAGS`, and ``--anchors``."""
+    for title, flags in FLAGS.items():
+        group = parser.add_argument_group(title)
+        for flag in flags:
+            if isinstance(flag.kind, bool):
+                group.add_argument(
+                    flag.name, dest=flag.key, action="store_const", const=flag.kind, help=flag.help
+                )
+            else:
+                group.add_argument(
+                    flag.name,
+                    dest=flag.key,
+                    type=flag.kind,
+                    choices=flag.choices,
+                    metavar=flag.metavar,
+                    help=flag.help,
+                )
+        if title == "network":
+            group.add_argument(
+                ANCHORS,
+                nargs="+",
+                metavar="KEY=VALUES",
+                help="such as scales=8,16,32 ratios=0.5,1,2 (also base_size=16, rounding=none)",
+            )
+
+
+def given_settings(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the settings given by flags, by dotted key, and what the user called them.
+
+    Raises
+    ------
+    InputError
+        ``--anchors`` cannot be read.
+    """
+    names = {flag.key: flag.name for flags in FLAGS.values() for flag in flags}
+    values = {key: getattr(args, key) for key in names if getattr(args, key) is not None}
+    for key, value in _anchor_settings(args.anchors or []).items():
+        values[key], names[key] = value, f"{ANCHORS} {key.removeprefix('anchors.')}"
+    return values, names
+
+
+def _anchor_settings(words: Sequence[str]) -> dict[str, Any]:
+    """Return the settings in ``scales=8,16,32 ratios=0.5,1,2``, quoted as one word or not."""
+    values: dict[str, Any] = {}
+    for word in " ".join(words).split():
+        name, _, text = word.partition("=")
+        if name not in _ANCHOR_PARTS:
+            parts = ", ".join(f"{part}=" for part in _ANCHOR_PARTS)
+            raise InputError(f"{ANCHORS} {word}: expected one of {parts}")
+        try:
+            values[f"anchors.{name}"] = _ANCHOR_PARTS[name](text)
+        except ValueError:
+            raise InputError(f"{ANCHORS} {word}: expected numbers with commas between") from None
+    return values

@@ -1,0 +1,113 @@
+"""``minirpn train``: learn from a VOC data set, or from generated shapes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minirpn.cli.settings import add_settings, given_settings
+from minirpn.errors import InputError
+
+if TYPE_CHECKING:
+    from minirpn.training.config import TrainConfig
+    from minirpn.training.loop import TrainResult
+    from minirpn.training.run_folder import RunFolder
+
+NAME = "train"
+SUMMARY = "train an RPN on a VOC data set, or on generated shapes"
+DESCRIPTION = """\
+Train a Region Proposal Network.
+
+Without --voc, shapes are generated and the tiny backbone learns to find them, in about a minute.
+Settings come from the defaults (the paper's, with --voc), then --config FILE, then the flags;
+all of them are written to config.toml in the run's folder.
+"""
+
+_INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags of this command."""
+    folder = parser.add_argument_group("the run's folder")
+    folder.add_argument(
+        "--out", type=Path, metavar="DIR", help="exactly this folder (default: a new one in runs/)"
+    )
+    folder.add_argument(
+        "--resume",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="RUN",
+        help="go on with this run (default: the one of --out, or the newest in runs/)",
+    )
+    folder.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
+    add_settings(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, show what came of it, and return the exit status."""
+    from minirpn.training.loop import train
+    from minirpn.training.run_folder import discarded_unless_begun
+
+    resume = args.resume is not None
+    config, folder = _resumed(args) if resume else _started(args)
+    print(f"run folder: {folder.path}", flush=True)
+    with contextlib.nullcontext() if resume else discarded_unless_begun(folder):
+        result = train(config, folder, resume=resume, progress=True)
+    if result.interrupted:
+        print(
+            f"stopped after step {result.steps}; go on with: minirpn train --resume {folder.path}",
+            file=sys.stderr,
+        )
+        return _INTERRUPTED
+    _summarise(result, folder, config)
+    return 0
+
+
+def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
+    """Return settings and folder of a new run."""
+    from minirpn.training.config import load_config
+    from minirpn.training.run_folder import create_run, new_run_path
+
+    values, names = given_settings(args)
+    config = load_config(args.config, values, origins=names)
+    if config.data.voc is None:
+        print(
+            f"No --voc: generating {config.synthetic.images} pictures of shapes, and training "
+            f"{config.model.backbone} for {config.optimizer.steps} steps to find them."
+        )
+    return config, create_run(args.out or new_run_path(config.model.backbone), config)
+
+
+def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
+    """Return settings and folder of a run that goes on; it must end as it began."""
+    from minirpn.training.config import check_resumable, load_config
+    from minirpn.training.run_folder import newest_run, open_run
+
+    if args.config is not None:
+        raise InputError(f"--config {args.config}: not with --resume, a run has its own settings")
+    named = args.resume if args.resume != Path() else None
+    if named is not None and args.out is not None and named != args.out:
+        raise InputError(f"--out {args.out}: contradicts --resume {named}")
+    folder = open_run(named or args.out or newest_run())
+    values, names = given_settings(args)
+    stored = load_config(folder.config)
+    return check_resumable(stored, values, str(folder.config), origins=names), folder
+
+
+def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> None:
+    """Print what came of the run, and what to do with it."""
+    print(f"\n{result.steps} steps in {result.seconds:.0f} s")
+    if result.recall is not None:
+        print(f"\n{result.recall.table()}")
+    print(f"\nreport:  {folder.report}")
+    print("try next:")
+    print(f"  minirpn propose {folder.path} IMAGE... --save    proposals on pictures of yours")
+    if config.data.voc is None:
+        print(f"  minirpn eval {folder.path}    recall on shapes it has not seen")
+        print("  minirpn train --voc DIR    learn from a data set in VOC layout")
+    else:
+        print(f"  minirpn eval {folder.path} --split SPLIT    recall on another split")

@@ -1,0 +1,141 @@
+"""The command line as such: help, versions, one-line errors, lightness."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import minirpn
+from minirpn.cli import train
+from minirpn.cli.main import COMMANDS, main
+from minirpn.errors import InputError
+
+Fails = Callable[..., str]
+
+
+def run_python(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"minirpn {minirpn.__version__}\n"
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]):
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for command in COMMANDS:
+        assert command.SUMMARY in captured.err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.NAME)
+def test_every_command_has_help(command: object, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main([command.NAME, "--help"])
+    assert ended.value.code == 0
+    assert command.DESCRIPTION.splitlines()[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["--version"]], ids=lambda words: " ".join(words)
+)
+def test_help_is_quick_because_it_loads_nothing_heavy(words: list[str]):
+    # Counting modules, not seconds: a busy machine must not fail this.
+    code = f"""
+import sys
+from minirpn.cli.main import main
+try:
+    main({words!r})
+except SystemExit:
+    print("MODULES", *sys.modules)
+"""
+    loaded = run_python("-c", code).stdout.rpartition("MODULES")[2].split()
+    assert "minirpn.cli.main" in loaded
+    heavy = {"numpy", "numba", "matplotlib", "PIL", "tqdm", "cupy", "asyncio", "importlib.metadata"}
+    assert not heavy & set(loaded)
+    assert len(loaded) < 150
+
+
+def test_python_dash_m():
+    ended = run_python("-m", "minirpn", "train", "--steps", "many")
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == (
+        "minirpn: error: argument --steps: invalid int value: 'many' (see minirpn train --help)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fly"], "invalid choice: 'fly'"),
+        (["train", "--fly"], "unrecognized arguments: --fly"),
+        (["train", "--loss", "mine"], "argument --loss: invalid choice: 'mine'"),
+        (["train", "--val", "x"], "unrecognized arguments: --val x"),
+        (["eval"], "the following arguments are required: RUN"),
+        (["propose", "run"], "the following arguments are required: IMAGE"),
+    ],
+)
+def test_what_cannot_be_parsed_is_one_line(fails: Fails, words: list[str], said: str):
+    assert said in fails(*words)
+
+
+@pytest.mark.parametrize("words", [["--debug", "train"], ["train", "--debug"]])
+def test_debug_anywhere_shows_the_traceback(words: list[str], tmp_path: Path):
+    with pytest.raises(InputError, match="no such run folder"):
+        main([*words, "--resume", str(tmp_path / "gone")])
+
+
+def replaced_run(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(args: object) -> int:
+        raise error
+
+    monkeypatch.setattr(train, "run", run)
+
+
+def test_an_os_error_names_the_file(fails: Fails, monkeypatch: pytest.MonkeyPatch):
+    replaced_run(monkeypatch, PermissionError(13, "Permission denied", "/data/x"))
+    assert fails("train") == "/data/x: Permission denied"
+
+
+def test_many_lines_become_one(fails: Fails, monkeypatch: pytest.MonkeyPatch):
+    replaced_run(monkeypatch, InputError("a\n  b"))
+    assert fails("train") == "a b"
+
+
+def test_ctrl_c_outside_the_loop(monkeypatch: pytest.MonkeyPatch):
+    replaced_run(monkeypatch, KeyboardInterrupt())
+    assert main(["train"]) == 130
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    replaced_run(monkeypatch, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(["train"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of a POSIX shell")
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{sys.executable} -m minirpn info | head -n 0"
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_info_says_what_is_here(capsys: pytest.CaptureFixture[str]):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    for word in ("minirpn ", "python ", "numpy ", "blas ", "numba ", "gpu ", "cores "):
+        assert f"\n{word}" in f"\n{out}"
+    assert "conv2d" in out
+    assert "loops" in out

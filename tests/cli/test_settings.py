@@ -1,0 +1,79 @@
+"""Flags stand for settings that exist, and reach them."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from minirpn.cli.settings import FLAGS, add_settings, given_settings
+from minirpn.errors import InputError
+from minirpn.training.config import default_config, load_config
+from minirpn.training.tables import flat, to_table
+
+ALL = [flag for flags in FLAGS.values() for flag in flags]
+
+
+def settings_of(*words: str) -> tuple[dict, dict]:
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    return given_settings(parser.parse_args(words))
+
+
+@pytest.mark.parametrize("flag", ALL, ids=lambda flag: flag.name)
+def test_every_flag_stands_for_a_setting(flag):
+    known = flat(to_table(default_config(voc=True)))
+    assert flag.key in known
+    for choice in flag.choices or ():
+        load_config(None, {flag.key: choice})  # raises if the section does not take it
+
+
+def test_no_flag_means_no_setting():
+    assert settings_of()[0] == {}
+
+
+def test_flags_become_settings():
+    values, names = settings_of("--lr", "0.5", "--steps", "7", "--no-flip", "--voc", "none")
+    assert values == {
+        "optimizer.lr": 0.5,
+        "optimizer.steps": 7,
+        "data.flip": False,
+        "data.voc": "none",
+    }
+    assert names["optimizer.lr"] == "--lr"
+    assert load_config(None, values).data.voc is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--anchors", "scales=2,4", "ratios=0.5,1", "rounding=none"],
+        ["--anchors", "scales=2,4 ratios=0.5,1 rounding=none"],
+    ],
+)
+def test_anchors(words: list[str]):
+    anchors = load_config(None, settings_of(*words)[0]).anchors
+    assert (anchors.scales, anchors.ratios, anchors.rounding) == ((2.0, 4.0), (0.5, 1.0), None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "sizes=3",
+            r"^--anchors sizes=3: expected one of scales=, ratios=, base_size=, rounding=$",
+        ),
+        ("scales=a,b", r"^--anchors scales=a,b: expected numbers with commas between$"),
+        ("scales=", r"^--anchors scales=: expected numbers with commas between$"),
+        ("scales=-1", r"^--anchors scales: expected finite numbers above 0, got -1\.0$"),
+        ("ratios=nan", r"^--anchors ratios: expected a finite number, got nan$"),
+    ],
+)
+def test_wrong_anchors_are_one_line(words: str, message: str):
+    with pytest.raises(InputError, match=message):
+        load_anchors(words)
+
+
+def load_anchors(words: str) -> None:
+    values, names = settings_of("--anchors", words)
+    load_config(None, values, origins=names)

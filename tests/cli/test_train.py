@@ -1,0 +1,246 @@
+"""``minirpn train`` from the outside: what it leaves, what it says, how it stops and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minirpn.cli.main import main
+from minirpn.data.synthetic import SyntheticConfig, generate
+from minirpn.training.checkpoint import load_checkpoint
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VOCdevkit with one year, of shapes."""
+    root = tmp_path_factory.mktemp("devkit")
+    generate(root / "VOC2007", SyntheticConfig(images=5, image_size=(80, 96), min_side=16))
+    return root
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Path:
+    """A finished run that may be changed."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_a_run_leaves_all_its_files(trained: Path):
+    for name in ("config.toml", "env.json", "metrics.jsonl", "log.txt", "report.html"):
+        assert (trained / name).stat().st_size > 0, name
+    assert load_checkpoint(trained / "checkpoints" / "last.npz").step == 3
+    assert list((trained / "plots").glob("*.png"))
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if record["kind"] == "train"] == [1, 2, 3]
+
+
+def test_the_end_says_what_to_do_next(
+    tmp_path: Path, small_config: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    assert main(["train", "--config", str(small_config), "--out", str(run), "--steps", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "No --voc: generating 5 pictures of shapes, and training tiny for 1 steps" in out
+    assert "IoU 0.5" in out
+    assert str(run / "report.html") in out
+    assert f"minirpn propose {run} IMAGE" in out
+    assert "minirpn train --voc DIR" in out
+
+
+def test_training_on_voc(tmp_path: Path, small_config: Path, voc: Path):
+    run = tmp_path / "run"
+    words = ["train", "--config", small_config, "--voc", voc, "--split", "train", "--out", run]
+    assert main([*map(str, words), "--val-split", "val", "--steps", "1"]) == 0
+    assert (run / "recall.json").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_without_out_a_new_folder_in_runs(
+    tmp_path: Path, small_config: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--config", str(small_config), "--steps", "1"]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("tiny-")
+
+
+def test_an_existing_run_is_not_overwritten(fails: Fails, trained: Path):
+    assert fails("train", "--out", trained) == (
+        f"{trained}: run folder exists: use --resume or another --out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lr", "nan"], "--lr: expected a finite number, got nan"),
+        (["--lr", "0"], "--lr: expected a finite number above 0, got 0.0"),
+        (["--steps", "-3"], "--steps: expected at least 1, got -3"),
+        (["--short-side", "900"], "{config}: resize: expected 1 <= short_side <= max_side"),
+        (["--backbone", "resnet"], "--backbone: unknown 'resnet'; there are "),
+        (["--weights", "gone.npz"], "gone.npz: "),
+        (["--voc", "gone"], "gone: data set: no such folder"),
+        (["--config", "gone.toml"], "gone.toml: cannot read: No such file or directory"),
+        (["--resume", "gone"], "gone: no such run folder"),
+        (["--resume"], "runs: no run in it"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line_and_leave_nothing(
+    fails: Fails,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_config: Path,
+    words: list[str],
+    said: str,
+):
+    monkeypatch.chdir(tmp_path)
+    settings = [] if {"--config", "--resume"} & set(words) else ["--config", small_config]
+    assert fails("train", *settings, *words).startswith(said.format(config=small_config))
+    runs = tmp_path / "runs"
+    assert not runs.exists() or not list(runs.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--year", "2012"], "year 2012: not there; there is 2007"),
+        (["--split", "nosuch"], "split 'nosuch': not there; there is "),
+        (["--val-split", "nosuch"], "split 'nosuch': not there; there is "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_the_data_set_lacks_is_named(
+    fails: Fails, tmp_path: Path, voc: Path, words: list[str], said: str
+):
+    assert said in fails("train", "--voc", voc, "--out", tmp_path / "run", *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unreadable_toml_is_one_line(fails: Fails, tmp_path: Path):
+    path = tmp_path / "bad.toml"
+    path.write_text("[optimizer\n")
+    assert fails("train", "--config", path).startswith(f"{path}: not TOML: ")
+
+
+def test_weights_of_another_network(fails: Fails, tmp_path: Path, small_config: Path):
+    path = tmp_path / "weights.npz"
+    np.savez(path, **{"conv1.weight": np.zeros((4, 3, 3, 3), np.float32)})
+    words = ["--config", small_config, "--out", tmp_path / "run"]
+    message = fails("train", *words, "--weights", path)
+    assert message.startswith(f"{path}: not weights of this network")
+    assert not (tmp_path / "run").exists()
+
+
+# --- stopping and going on -----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_finished_run_can_be_finished_again(copied: Path):
+    before = load_checkpoint(copied / "checkpoints" / "last.npz")
+    assert main(["train", "--resume", str(copied)]) == 0
+    after = load_checkpoint(copied / "checkpoints" / "last.npz")
+    for name, value in before.parameters.items():
+        np.testing.assert_array_equal(after.parameters[name], value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lr", "0.5"], "optimizer.lr: is 0.01, but --lr asks for 0.5"),
+        (["--steps", "9"], "optimizer.steps: is 3, but --steps asks for 9"),
+        (["--anchors", "scales=1,2"], "but --anchors scales asks for [1.0, 2.0]"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_resume_names_what_contradicts(fails: Fails, trained: Path, words: list[str], said: str):
+    message = fails("train", "--resume", trained, *words)
+    assert message.startswith(f"{trained / 'config.toml'}: ")
+    assert said in message
+
+
+def test_resume_takes_no_other_settings(fails: Fails, trained: Path, small_config: Path):
+    assert "not with --resume" in fails("train", "--resume", trained, "--config", small_config)
+    assert "contradicts --resume" in fails("train", "--resume", trained, "--out", "elsewhere")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_resume_finds_the_run_by_out_or_by_time(copied: Path, monkeypatch: pytest.MonkeyPatch):
+    assert main(["train", "--resume", "--out", str(copied)]) == 0
+    monkeypatch.chdir(copied.parent)
+    (copied.parent / "runs").mkdir()
+    copied.rename(copied.parent / "runs" / "mine")
+    assert main(["train", "--resume"]) == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
+def test_resume_refuses_a_damaged_checkpoint(fails: Fails, copied: Path, damage: str):
+    last = copied / "checkpoints" / "last.npz"
+    content = bytearray(last.read_bytes())
+    if damage == "cut":
+        last.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        content[len(content) // 2] ^= 1
+        last.write_bytes(content)
+    else:
+        last.unlink()
+    said = "no such checkpoint" if damage == "gone" else "not a whole checkpoint: "
+    assert fails("train", "--resume", copied).startswith(f"{last}: {said}")
+
+
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Path:
+    """A run that was never stopped."""
+    run = tmp_path_factory.mktemp("straight") / "run"
+    words = ["train", "--steps", STEPS, "--config", small_config, "--out", run]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("minirpn.training.loop.finish_run", lambda *args: None)
+        assert main([str(word) for word in words]) == 0
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("no_pictures")
+def test_interrupted_and_resumed_is_as_if_never_stopped(
+    straight: Path, tmp_path: Path, small_config: Path, number: int
+):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "minirpn", "train", "--steps", str(STEPS)]
+    command += ["--config", str(small_config), "--out", str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not (run / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"minirpn train --resume {run}".encode() in errors
+    assert load_checkpoint(run / "checkpoints" / "last.npz").step < STEPS
+
+    assert main(["train", "--resume", str(run)]) == 0
+    ends = [load_checkpoint(folder / "checkpoints" / "last.npz") for folder in (straight, run)]
+    assert ends[0].rng_state == ends[1].rng_state
+    for field in ("parameters", "velocity"):
+        for name, value in getattr(ends[0], field).items():
+            np.testing.assert_array_equal(getattr(ends[1], field)[name], value)
+    assert _losses(straight) == _losses(run)
+
+
+def _losses(run: Path) -> list[tuple[int, float]]:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(r["step"], r["loss"]) for r in records if r["kind"] == "train"]
