@@ -11,7 +11,7 @@ from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.rpn.targets import NEGATIVE, POSITIVE
 from minirpn.viz.images import draw_boxes, draw_image
-from minirpn.viz.style import GREY, ORANGE, SEQUENTIAL, SKY, VERMILLION
+from minirpn.viz.style import GREY, ORANGE, SEQUENTIAL, SKY, VERMILLION, legend_below
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
@@ -106,7 +106,7 @@ def draw_labels(
         draw_boxes(corners[best], ax, colors=ORANGE, label=f"best of an object ({best.sum()})")
     draw_boxes(gt_boxes, ax, colors="white", linewidth=3.5)
     draw_boxes(gt_boxes, ax, colors=VERMILLION, linewidth=2, label=f"object ({gt_boxes.shape[0]})")
-    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+    legend_below(ax)
     return ax
 
 

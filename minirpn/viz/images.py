@@ -44,8 +44,8 @@ def draw_image(image: Array, ax: Axes | None = None, *, title: str = "") -> Axes
     H, W, _ = pixels.shape
     if ax is None:
         inch = _LONGER_SIDE / max(H, W)
-        # Room for the labels and the title.
-        ax = new_axes((W * inch + 0.7, H * inch + 0.7))
+        # Room for the labels and the title, and for them on narrow and flat images too.
+        ax = new_axes((max(W * inch + 0.7, 5.0), max(H * inch + 0.7, 2.6)))
     ax.imshow(pixels, extent=(0, W, H, 0), interpolation="nearest")
     ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
     if title:

@@ -13,7 +13,7 @@ from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.viz.images import draw_boxes, draw_image
-from minirpn.viz.style import BLACK, SEQUENTIAL, VERMILLION
+from minirpn.viz.style import BLACK, SEQUENTIAL, VERMILLION, legend_below
 
 
 def draw_proposals(
@@ -77,4 +77,4 @@ def _draw_objects(ax: Axes, gt_boxes: np.ndarray, found: np.ndarray) -> None:
         linestyle="--",
         label="object, missed",
     )
-    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+    legend_below(ax)

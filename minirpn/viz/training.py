@@ -22,6 +22,7 @@ _LOSSES = {
     "objectness_loss": ("objectness", VERMILLION),
     "box_loss": ("box", GREEN),
 }
+_STAGE_KEYS = ("zero_share", "gradient_norm")  # the first in the order of the network
 _SMOOTHED_STEPS = 1 / 40  # of all steps, in one smoothed value
 
 
@@ -75,7 +76,7 @@ def plot_validation_recall(records: Records, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes() if ax is None else ax
     validate = [record for record in _of_kind(records, "validate") if "recall" in record]
-    _plot_groups(ax, validate, "recall", "{} proposals", marker="o")
+    _plot_groups(ax, validate, "recall", unit=" proposals")
     ax.set_ylim(0, 1.02)
     return _over_steps(ax, y="recall at IoU 0.5 (share of objects)", title="validation")
 
@@ -93,7 +94,7 @@ def plot_zero_share(records: Records, ax: Axes | None = None) -> Axes:
         Where to draw; None makes a new figure.
     """
     ax = new_axes() if ax is None else ax
-    _plot_groups(ax, _of_kind(records, "diagnose"), "zero_share", "{}", marker=".")
+    _plot_groups(ax, _of_kind(records, "diagnose"), "zero_share")
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     return _over_steps(ax, y="activations that are zero (%)", title="zeros after each stage")
@@ -111,7 +112,7 @@ def plot_gradient_norm(records: Records, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes() if ax is None else ax
     ax.set_yscale("log", nonpositive="mask")
-    _plot_groups(ax, _of_kind(records, "diagnose"), "gradient_norm", "{}", marker=".")
+    _plot_groups(ax, _of_kind(records, "diagnose"), "gradient_norm")
     return _over_steps(ax, y="length of the gradient", title="gradient of each stage")
 
 
@@ -151,24 +152,25 @@ def _column(records: Iterable[dict[str, Any]], key: str) -> np.ndarray:
     return np.array([record.get(key) for record in records], dtype=np.float64)  # None becomes nan
 
 
-def _plot_groups(
-    ax: Axes, records: list[dict[str, Any]], key: str, name: str, *, marker: str
-) -> None:
-    """Draw a line for each key of the records' dictionaries `key`, in their order."""
-    members = dict.fromkeys(member for record in records for member in record.get(key, {}))
-    steps = _column(records, "step")
-    for index, member in enumerate(members):
-        values = _column((record.get(key, {}) for record in records), member)
-        ax.plot(
-            steps,
-            values,
-            color=CYCLE[index % len(CYCLE)],
-            marker=marker,
-            markersize=4,
-            linestyle="-" if index < len(CYCLE) else "--",
-            label=name.format(member),
-        )
-    if members:
+def _plot_groups(ax: Axes, records: list[dict[str, Any]], key: str, *, unit: str = "") -> None:
+    """Draw a line for each name in the dictionaries `key` of the records.
+
+    A stage has its colour by its place among all stages, the same in every picture of them.
+    """
+    keys = _STAGE_KEYS if key in _STAGE_KEYS else (key,)
+    names = dict.fromkeys(name for k in keys for record in records for name in record.get(k, {}))
+    drawn = {name for record in records for name in record.get(key, {})}
+    for index, name in enumerate(names):
+        if name in drawn:
+            ax.plot(
+                _column(records, "step"),
+                _column((record.get(key, {}) for record in records), name),
+                color=CYCLE[index % len(CYCLE)],
+                marker=".",
+                linestyle="-" if index < len(CYCLE) else "--",
+                label=name + unit,
+            )
+    if drawn:
         ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
 
 

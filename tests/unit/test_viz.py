@@ -29,7 +29,10 @@ def records():
         )
     parts = {"objectness_loss": 0.6, "box_loss": 0.2}
     made.append({"kind": "validate", "step": 3, "loss": 0.8, **parts, "recall": {"50": 0.4}})
-    stages = {"zero_share": {"conv1": 0.5, "conv2": 0.9}, "gradient_norm": {"rpn": 0.1}}
+    stages = {
+        "zero_share": {"conv1": 0.5, "conv2": 0.9},
+        "gradient_norm": {"conv2": 0.2, "rpn": 0.1},
+    }
     made.append({"kind": "diagnose", "step": 3, **stages})
     return made
 
@@ -194,7 +197,8 @@ def test_the_training_plot_shows_losses_validation_and_the_drop():
 def test_stages_and_validation_have_a_line_for_each_member():
     upper, lower = viz.plot_stages(records())
     assert legend(upper) == ["conv1", "conv2"]
-    assert legend(lower) == ["rpn"]
+    assert legend(lower) == ["conv2", "rpn"]
+    assert lower.lines[0].get_color() == upper.lines[1].get_color()
     assert upper.figure is lower.figure
     assert legend(viz.plot_validation_recall(records())) == ["50 proposals"]
 
@@ -222,6 +226,17 @@ def test_recall_has_a_line_for_each_count_and_one_for_counts_that_agree():
     assert two == many
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), result.recall[1])
     viz.plot_recall(proposal_recall([], []))  # nan
+
+
+@pytest.mark.parametrize(("height", "width"), [(400, 20), (20, 400)])
+@pytest.mark.parametrize("small", [False, True])
+def test_nothing_is_cut_off_narrow_and_flat_images(tmp_path, height, width, small):
+    image = np.zeros((height, width, 3), dtype=np.uint8)
+    ax = Figure(figsize=(2, 2)).add_subplot() if small else None
+    ax = viz.draw_proposals(image, BOXES, np.ones(2), BOXES, ax=ax)
+    picture = plt.imread(viz.save(ax, tmp_path / "picture.png"))
+    for edge in (picture[:2], picture[-2:], picture[:, :2], picture[:, -2:]):
+        assert (edge == 1).all()
 
 
 DRAWINGS = {
