@@ -61,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
     result = recall_of(found, counts=counts, matching=args.matching)
     for reason in dataset.skipped:
         print(f"left out: {reason}")
-    print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {images} images")
+    print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {len(found)} images")
     print(result.table())
     if args.json is not None:
-        _write_json(args.json, {**result.to_dict(), "split": args.split, "images": images})
+        _write_json(args.json, {**result.to_dict(), "split": args.split, "images": len(found)})
     return 0
 
 
