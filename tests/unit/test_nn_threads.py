@@ -1,0 +1,114 @@
+"""Work shared among threads: same bits for any number of them, the BLAS as it was afterwards."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from minirpn.kernels import conv2d, threads
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    count = threads.thread_count()
+    yield
+    threads.set_threads(count)
+
+
+def blas_threads():
+    return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding"),
+    [
+        ((1, 40, 37, 62), (3, 3), (1, 1), (1, 1)),
+        ((2, 3, 61, 90), (3, 3), (2, 2), (0, 1)),
+        ((1, 160, 37, 62), (1, 1), (1, 1), (0, 0)),
+    ],
+)
+def test_bits_do_not_depend_on_the_number_of_threads(shape, kernel, stride, padding, rng):
+    pytest.importorskip("numba")
+    x = rng.normal(size=shape).astype(np.float32)
+    weight = rng.normal(size=(16, shape[1], *kernel)).astype(np.float32)
+    bias = rng.normal(size=16).astype(np.float32)
+
+    def run(count):
+        threads.set_threads(count)
+        y = conv2d.conv2d_strips(x, weight, bias, stride, padding)
+        dx = conv2d.conv2d_dx_strips(y, weight, shape[2:], stride, padding)
+        return y, dx, conv2d.conv2d_dweight_strips(y, x, kernel, stride, padding)
+
+    for one, many in zip(run(1), run(3), strict=True):
+        np.testing.assert_array_equal(one, many)
+
+
+def test_every_piece_is_done_once_with_one_blas_thread():
+    threads.set_threads(2)
+    done, seen = [], set()
+
+    def work(piece):
+        done.append(piece)
+        seen.update(blas_threads())
+
+    threads.share(work, range(20))
+    assert sorted(done) == list(range(20))
+    assert seen == {1}
+    assert blas_threads() == {2}
+    threads.share(work, [])
+
+
+def test_an_error_comes_out_and_the_blas_is_let_go():
+    threads.set_threads(2)
+    done = []
+
+    def work(piece):
+        if piece == 3:
+            raise KeyError(piece)
+        done.append(piece)
+
+    with pytest.raises(KeyError, match="3"):
+        threads.share(work, range(1000))
+    assert len(done) < 999  # the rest was not begun
+    assert blas_threads() == {2}
+
+
+def test_any_thread_may_share_its_work_and_lets_the_blas_go():
+    threads.set_threads(2)
+    seen = []
+
+    def caller():
+        threads.share(lambda _: seen.append(blas_threads()), range(4))
+
+    callers = [threading.Thread(target=caller) for _ in range(3)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    assert seen == 12 * [{1}]
+    assert blas_threads() == {2}
+
+
+def test_the_number_of_threads_is_positive():
+    assert threads.thread_count() >= 1
+    threads.set_threads(1)
+    assert threads.thread_count() == 1
+    assert blas_threads() == {1}
+    with pytest.raises(ValueError, match="count: expected at least 1 thread, got 0"):
+        threads.set_threads(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_shares_work_too():
+    threads.set_threads(2)
+    threads.share(lambda _: None, range(4))
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a child that waits for the parent's threads would wait for ever
+        threads.share(lambda _: None, range(4))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
