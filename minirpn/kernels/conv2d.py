@@ -20,7 +20,8 @@ import numpy as np
 
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
-from minirpn.kernels._ladder import Ladder, Rung
+from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.conv2d_strips import conv2d_dweight_strips, conv2d_dx_strips, conv2d_strips
 from minirpn.kernels.window import Pair, conv_output_size, padded, taps
 
 # Columns are made for as many output rows as fit here: large enough for the matrix product to run
@@ -157,12 +158,26 @@ def _flat(maps: Array) -> Array:
 
 
 CONV2D = Ladder(
-    "conv2d", (Rung("loops", conv2d_loops, host_only=True), Rung("im2col", conv2d_im2col))
+    "conv2d",
+    (
+        Rung("loops", conv2d_loops, host_only=True),
+        Rung("im2col", conv2d_im2col),
+        Rung("strips", conv2d_strips, host_only=True, present=numba_present),
+    ),
 )
 CONV2D_DX = Ladder(
-    "conv2d_dx", (Rung("loops", conv2d_dx_loops, host_only=True), Rung("im2col", conv2d_dx_im2col))
+    "conv2d_dx",
+    (
+        Rung("loops", conv2d_dx_loops, host_only=True),
+        Rung("im2col", conv2d_dx_im2col),
+        Rung("strips", conv2d_dx_strips, host_only=True, present=numba_present),
+    ),
 )
 CONV2D_DWEIGHT = Ladder(
     "conv2d_dweight",
-    (Rung("loops", conv2d_dweight_loops, host_only=True), Rung("im2col", conv2d_dweight_im2col)),
+    (
+        Rung("loops", conv2d_dweight_loops, host_only=True),
+        Rung("im2col", conv2d_dweight_im2col),
+        Rung("strips", conv2d_dweight_strips, host_only=True, present=numba_present),
+    ),
 )
