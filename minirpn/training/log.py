@@ -129,5 +129,5 @@ class Progress:
     def _line(self, words: str) -> str:
         seconds = (time.monotonic() - self._began) / max(self.done - self._first, 1)
         left = round(seconds * (self.total - self.done))
-        pace = f"{seconds:.2g} s a {self.unit}, {left} s left"
+        pace = f"{seconds:.2g} s/{self.unit}, {left} s left"
         return ", ".join(filter(None, (f"{self.unit} {self.done}/{self.total}", words, pace)))

@@ -170,8 +170,8 @@ def test_progress_without_a_terminal_says_a_line_now_and_then(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "step 20/30, loss 0.5, 1 s a step, 10 s left",
-        "step 30/30, loss 0.5, 1 s a step, 0 s left",
+        "step 20/30, loss 0.5, 1 s/step, 10 s left",
+        "step 30/30, loss 0.5, 1 s/step, 0 s left",
     ]
 
 
