@@ -49,11 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, show what came of it, and return the exit status."""
+    from minirpn.kernels.threads import set_threads
     from minirpn.training.loop import train
     from minirpn.training.run_folder import discarded_unless_begun
 
     resume = args.resume is not None
     config, folder = _resumed(args) if resume else _started(args)
+    if config.run.threads is not None:
+        set_threads(config.run.threads)
     print(f"run folder: {folder.path}", flush=True)
     with contextlib.nullcontext() if resume else discarded_unless_begun(folder):
         result = train(config, folder, resume=resume, progress=True)

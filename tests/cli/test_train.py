@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import pytest
 
 from minirpn.cli.main import main
 from minirpn.data.synthetic import SyntheticConfig, generate
+from minirpn.kernels import threads
 from minirpn.training.checkpoint import load_checkpoint
 
 Fails = Callable[..., str]
@@ -28,6 +29,14 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("devkit")
     generate(root / "VOC2007", SyntheticConfig(images=5, image_size=(80, 96), min_side=16))
     return root
+
+
+@pytest.fixture
+def threads_restored() -> Iterator[None]:
+    """Give the count of threads back to the other tests."""
+    before = threads.thread_count()
+    yield
+    threads.set_threads(before)
 
 
 @pytest.fixture
@@ -56,6 +65,15 @@ def test_the_end_says_what_to_do_next(
     assert str(run / "report.html") in out
     assert f"minirpn propose {run} IMAGE" in out
     assert "minirpn train --voc DIR" in out
+
+
+@pytest.mark.usefixtures("no_pictures", "threads_restored")
+def test_threads_are_as_many_as_asked(tmp_path: Path, small_config: Path):
+    words = ["train", "--config", small_config, "--steps", 1, "--out", tmp_path / "run"]
+    assert main([*map(str, words), "--threads", "2"]) == 0
+    assert threads.thread_count() == 2
+    assert main([*map(str, words[:-1]), str(tmp_path / "other"), "--threads", "1"]) == 0
+    assert threads.thread_count() == 1
 
 
 def test_training_on_voc(tmp_path: Path, small_config: Path, voc: Path):
