@@ -10,7 +10,6 @@ from minirpn.data.shapes import SHAPES
 from minirpn.data.synthetic import SyntheticConfig, generate
 from minirpn.data.transforms import (
     ResizeConfig,
-    flip_boxes,
     flip_image,
     prepare,
     resize,
@@ -31,7 +30,6 @@ __all__ = [
     "SyntheticConfig",
     "VOCDataset",
     "VOCObject",
-    "flip_boxes",
     "flip_image",
     "generate",
     "half_open",

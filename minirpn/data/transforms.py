@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from minirpn import boxes as box_ops
 from minirpn._checks import check_image_size
-from minirpn._typing import Array, ImageSize
-from minirpn.backend import namespace_of
+from minirpn._typing import ImageSize
 from minirpn.data.samples import Example, Sample
 
 
@@ -94,30 +94,6 @@ def flip_image(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[:, ::-1])
 
 
-def flip_boxes(boxes: Array, width: float) -> Array:
-    """Return the boxes mirrored left to right: ``(W - x2, y1, W - x1, y2)``.
-
-    Parameters
-    ----------
-    boxes
-        (M, 4) ``(x1, y1, x2, y2)``, half-open, pixels.
-    width
-        W, of the image in the same pixels.
-
-    Notes
-    -----
-    Its own inverse: exactly so for whole numbers, up to rounding for others.
-
-    Examples
-    --------
-    >>> flip_boxes(np.array([[0.0, 0.0, 30.0, 20.0]]), 100).tolist()
-    [[70.0, 0.0, 100.0, 20.0]]
-    """
-    xp = namespace_of(boxes)
-    x1, y1, x2, y2 = (boxes[:, column] for column in range(4))
-    return xp.stack((width - x2, y1, width - x1, y2), axis=1)
-
-
 def prepare(
     sample: Sample,
     *,
@@ -146,7 +122,7 @@ def prepare(
     """
     image, boxes = sample.image, sample.annotation.gt_boxes
     if flip:
-        image, boxes = flip_image(image), flip_boxes(boxes, image.shape[1])
+        image, boxes = flip_image(image), box_ops.flip(boxes, image.shape[1])
     scale = resize_scale(sample.annotation.image_size, resize_config)
     return Example(
         annotation=sample.annotation,

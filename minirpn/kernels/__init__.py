@@ -6,4 +6,19 @@ has. The public functions live one layer up (`minirpn.boxes`, `minirpn.nn`, `min
 
 from minirpn.kernels._ladder import Ladder, Rung, available, ladders, use_rung
 
-__all__ = ["Ladder", "Rung", "available", "ladders", "use_rung"]
+# isort: split
+# Imported so that every ladder is known as soon as one is.
+from minirpn.kernels import assign, conv2d, iou, max_pool2d, nms
+
+__all__ = [
+    "Ladder",
+    "Rung",
+    "assign",
+    "available",
+    "conv2d",
+    "iou",
+    "ladders",
+    "max_pool2d",
+    "nms",
+    "use_rung",
+]

@@ -7,9 +7,6 @@ as bytes. Nothing is pickled, so that opening a stranger's checkpoint runs no co
 from __future__ import annotations
 
 import json
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +16,12 @@ import numpy as np
 
 from minirpn.errors import InputError
 from minirpn.training.files import replace_file
+from minirpn.weights import read_npz
 
 FORMAT = "minirpn checkpoint"
 VERSION = 1
 
 _PARAMETERS, _VELOCITY, _METADATA = "parameters/", "velocity/", "metadata"
-# What zipfile and NumPy raise at bytes that are not what was written.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -112,14 +97,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         There is none, it is cut short or damaged (every member's CRC is checked before anything
         is read), it is of another format, or of a newer version.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint")
+    arrays = read_npz(path, kind="checkpoint")
     try:
-        arrays = _read_arrays(path)
-        metadata = json.loads(arrays.pop(_METADATA).tobytes()) if _METADATA in arrays else {}
-    except _DAMAGE as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path}: not a whole checkpoint: {reason[0]}") from error
+        metadata = json.loads(arrays.pop(_METADATA, np.array([])).tobytes() or "null")
+    except ValueError as error:
+        raise InputError(f"{path}: not a whole checkpoint: {error}") from error
     if not isinstance(metadata, dict) or metadata.pop("format", None) != FORMAT:
         raise InputError(f"{path}: not a checkpoint of minirpn")
     version = metadata.get("version")
@@ -133,16 +115,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         velocity=_under(_VELOCITY, arrays),
         **metadata,
     )
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return every array of the archive, once the CRC of each has been found right."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"damaged at {damaged.removesuffix('.npy')}")
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

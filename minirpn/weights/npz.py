@@ -27,11 +27,18 @@ _DAMAGE = (
 )
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+def read_npz(path: str | Path, *, kind: str = "weights file") -> dict[str, np.ndarray]:
     """Return every array of an ``.npz`` file by name.
 
     Pickled objects are refused, so that reading a file never runs code; the checksum of every
     member is verified before any is read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What messages call it.
 
     Raises
     ------
@@ -40,7 +47,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such {kind}")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -50,4 +57,4 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except _DAMAGE as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path}: not a whole .npz archive: {reason[0]}") from error
+        raise InputError(f"{path}: not a whole {kind}: {reason[0]}") from error

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
+from minirpn import boxes
 from minirpn.data import (
     Annotation,
     ResizeConfig,
     Sample,
-    flip_boxes,
     flip_image,
     prepare,
     resize,
@@ -108,30 +107,10 @@ def test_enlarging_is_bilinear():
     np.testing.assert_array_equal(resize(image, 2.0)[0, :, 0], [0, 50, 150, 200])
 
 
-def test_flipped_box_by_hand(world):
-    # In an image 100 wide, columns 10..29 become columns 70..89.
-    boxes = world.array([[10.0, 1.0, 30.0, 2.0], [0.0, 0.0, 100.0, 50.0]])
-    flipped = world.check(flip_boxes(boxes, 100))
-    np.testing.assert_array_equal(flipped, [[70, 1, 90, 2], [0, 0, 100, 50]])
-
-
-@given(
-    boxes=hnp.arrays(np.float64, (5, 4), elements=st.integers(0, 4000).map(float)),
-    width=st.integers(1, 4000),
-    dtype=st.sampled_from([np.float32, np.float64]),
-)
-def test_flipping_boxes_twice_changes_nothing(boxes, width, dtype):
-    boxes = boxes.astype(dtype)
-    flipped = flip_boxes(boxes, width)
-    assert flipped.dtype == dtype
-    np.testing.assert_array_equal(flip_boxes(flipped, width), boxes)
-    np.testing.assert_array_equal(flipped[:, 2] - flipped[:, 0], boxes[:, 2] - boxes[:, 0])
-
-
 def test_a_flipped_box_frames_the_same_pixels(rng):
     image = rng.integers(0, 256, (20, 31, 3), dtype=np.uint8)
     x1, y1, x2, y2 = 3, 4, 17, 9
-    ((fx1, fy1, fx2, fy2),) = flip_boxes(np.array([[x1, y1, x2, y2]], dtype=np.float64), 31)
+    ((fx1, fy1, fx2, fy2),) = boxes.flip(np.array([[x1, y1, x2, y2]], dtype=np.float64), 31)
     patch = flip_image(image)[int(fy1) : int(fy2), int(fx1) : int(fx2)]
     np.testing.assert_array_equal(patch[:, ::-1], image[y1:y2, x1:x2])
     np.testing.assert_array_equal(flip_image(flip_image(image)), image)

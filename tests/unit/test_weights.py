@@ -124,13 +124,13 @@ def lying_header():
 )
 def test_broken_files_are_named_in_one_line(tmp_path, edit):
     path = damaged(tmp_path, "broken.npz", edit)
-    with pytest.raises(InputError, match=r"broken.npz: not a") as error:
+    with pytest.raises(InputError, match=r"broken.npz: not a whole weights file") as error:
         read_npz(path)
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such weights file"):
         read_npz(tmp_path / "none.npz")
 
 
