@@ -1,0 +1,72 @@
+"""Convolutions of SqueezeNet v1.1 and the RPN's head at 600x1000, beside PyTorch on the CPU.
+
+Left out by default; ``pytest tests/benchmarks --benchmark-only`` runs it.
+"""
+
+import numpy as np
+import pytest
+
+from minirpn.kernels import conv2d, threads
+
+# in and out channels, kernel, stride, padding, height and width of the input
+SIZES = {
+    "conv1": (3, 64, 3, 2, 0, 600, 1000),
+    "fire4.squeeze": (128, 32, 1, 1, 0, 74, 124),
+    "fire4.expand1x1": (32, 128, 1, 1, 0, 74, 124),
+    "fire4.expand3x3": (32, 128, 3, 1, 1, 74, 124),
+    "fire6.squeeze": (256, 48, 1, 1, 0, 37, 62),
+    "fire6.expand3x3": (48, 192, 3, 1, 1, 37, 62),
+    "fire9.squeeze": (512, 64, 1, 1, 0, 37, 62),
+    "fire9.expand3x3": (64, 256, 3, 1, 1, 37, 62),
+    "rpn.conv": (512, 256, 3, 1, 1, 37, 62),
+    "rpn.deltas": (256, 36, 1, 1, 0, 37, 62),
+}
+
+
+def ladder_rung(rung, x, weight, bias, dy, stride, padding):
+    """Return the output and both gradients as functions without arguments."""
+    forward, by_x, by_weight = (
+        ladder.by_name[rung].function
+        for ladder in (conv2d.CONV2D, conv2d.CONV2D_DX, conv2d.CONV2D_DWEIGHT)
+    )
+    windows = (stride, stride), (padding, padding)
+    return {
+        "y": lambda: forward(x, weight, bias, *windows),
+        "dx": lambda: by_x(dy, weight, x.shape[2:], *windows),
+        "dweight": lambda: by_weight(dy, x, weight.shape[2:], *windows),
+    }
+
+
+def torch_rung(x, weight, bias, dy, stride, padding):
+    """Return PyTorch's output and gradients likewise."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(threads.thread_count())
+    x, weight, bias, dy = map(torch.from_numpy, (x, weight, bias, dy))
+    windows = [stride, stride], [padding, padding], [1, 1], False, [0, 0], 1
+
+    def backward(*mask):
+        return torch.ops.aten.convolution_backward(dy, x, weight, [len(bias)], *windows, mask)
+
+    return {
+        "y": lambda: torch.nn.functional.conv2d(x, weight, bias, stride, padding),
+        "dx": lambda: backward(True, False, False),
+        "dweight": lambda: backward(False, True, False),
+    }
+
+
+@pytest.mark.parametrize("implementation", ["torch", *(r.name for r in conv2d.CONV2D.rungs[1:])])
+@pytest.mark.parametrize("result", ["y", "dx", "dweight"])
+@pytest.mark.parametrize("size", SIZES)
+def test_conv2d(benchmark, size, result, implementation, rng):
+    inputs, outputs, kernel, stride, padding, *image = SIZES[size]
+    x = rng.normal(size=(1, inputs, *image)).astype(np.float32)
+    weight = rng.normal(size=(outputs, inputs, kernel, kernel)).astype(np.float32)
+    bias = np.zeros(outputs, np.float32)
+    output_size = conv2d.conv_output_size(image, kernel, stride, padding)
+    dy = rng.normal(size=(1, outputs, *output_size)).astype(np.float32)
+    arrays = x, weight, bias, dy, stride, padding
+    if implementation == "torch":
+        functions = torch_rung(*arrays)
+    else:
+        functions = ladder_rung(implementation, *arrays)
+    benchmark.pedantic(functions[result], rounds=10, warmup_rounds=1)
