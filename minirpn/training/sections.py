@@ -1,0 +1,167 @@
+"""The settings that belong to a training run as a whole, section by section.
+
+Those of one piece of code are kept beside it (`AnchorConfig`, `LabelConfig`, ...). The defaults
+are the paper's. Each section checks itself and raises ``ValueError("field: reason")``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from minirpn.backbones import BACKBONES
+from minirpn.nn.schedule import StepSchedule
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is learnt from.
+
+    Parameters
+    ----------
+    voc
+        A data set in VOC layout; None generates shapes.
+    year
+        Which year of a VOCdevkit; None if there is only one.
+    split
+        What is trained on; ``"all"`` for a folder without splits.
+    val_split
+        What is validated on; None for no validation.
+    flip
+        Mirror each image with probability 1/2 (section 3.3 trains on mirrored images too).
+    use_difficult
+        Learn the objects marked difficult as well; VOC's rule is to leave them out.
+    skip_bad
+        Leave out what is wrong in the data, and count it, instead of stopping there.
+    """
+
+    voc: str | None = None
+    year: str | None = None
+    split: str = "trainval"
+    val_split: str | None = None
+    flip: bool = True
+    use_difficult: bool = False
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Parameters
+    ----------
+    backbone
+        One of `minirpn.backbones.BACKBONES`.
+    weights
+        File of pretrained weights for the backbone; None starts from random ones.
+    anchor_centre
+        ``"cell"``: as published; ``"receptive-field"``: see `minirpn.rpn.RPN`.
+    classifier
+        ``"softmax"`` over two scores an anchor, or ``"logistic"`` of one (footnote 3).
+    """
+
+    backbone: str = "tiny"
+    weights: str | None = None
+    anchor_centre: Literal["cell", "receptive-field"] = "cell"
+    classifier: Literal["softmax", "logistic"] = "softmax"
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            names = ", ".join(sorted(BACKBONES))
+            raise ValueError(f"backbone: unknown {self.backbone!r}; there are {names}")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Stochastic gradient descent (section 3.1.3).
+
+    Parameters
+    ----------
+    steps
+        Mini-batches, each from one image: 80k.
+    lr
+        Learning rate before the drop: 0.001.
+    momentum, weight_decay
+        0.9 and 0.0005.
+    bias_lr_multiplier, bias_decay_multiplier
+        Factors for biases: py-faster-rcnn's learn at twice the rate, with the decay of the rest.
+    rule
+        ``"caffe"`` or ``"torch"``; see `minirpn.nn.SGD`.
+    drop_at
+        Share of the steps before the learning rate drops: 60k of 80k.
+    drop_factor
+        What it is multiplied with there: 0.1.
+    """
+
+    steps: int = 80_000
+    lr: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 0.0005
+    bias_lr_multiplier: float = 2.0
+    bias_decay_multiplier: float = 1.0
+    rule: Literal["caffe", "torch"] = "caffe"
+    drop_at: float = 0.75
+    drop_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, 1, "steps")
+        _check_positive(self, "lr", "drop_factor")
+        _check_at_least(self, 0, "weight_decay", "bias_lr_multiplier", "bias_decay_multiplier")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum: expected 0 to below 1, got {self.momentum}")
+        if not 0 <= self.drop_at <= 1:
+            raise ValueError(f"drop_at: expected 0 to 1, got {self.drop_at}")
+
+    @property
+    def schedule(self) -> StepSchedule:
+        """The learning rate by step."""
+        return StepSchedule(self.lr, self.steps, self.drop_at, self.drop_factor)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How the run goes about it.
+
+    Parameters
+    ----------
+    seed
+        Of the weights, the order of the images, the mirroring and the sampling.
+    threads
+        Of the computation; None for as many as there are cores.
+    device
+        ``"auto"`` takes a GPU if there is one; ``"cpu"`` does not look.
+    validate_every, checkpoint_every, diagnose_every
+        Steps between two; the last step does all three.
+    validation_images
+        Images a validation looks at; None for the whole split.
+    """
+
+    seed: int = 0
+    threads: int | None = None
+    device: Literal["auto", "cpu"] = "auto"
+    validate_every: int = 2000
+    checkpoint_every: int = 500
+    diagnose_every: int = 500
+    validation_images: int | None = 200
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, 0, "seed")
+        _check_at_least(self, 1, "validate_every", "checkpoint_every", "diagnose_every")
+        for name in ("threads", "validation_images"):
+            if getattr(self, name) is not None:
+                _check_at_least(self, 1, name)
+
+
+def _check_positive(section: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name}: expected a finite number above 0, got {value}")
+
+
+def _check_at_least(section: Any, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if not (math.isfinite(value) and value >= least):
+            raise ValueError(f"{name}: expected at least {least}, got {value}")
