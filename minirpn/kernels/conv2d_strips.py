@@ -18,7 +18,7 @@ import numpy as np
 from minirpn._typing import Array
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels.threads import share
-from minirpn.kernels.window import Pair, conv_output_size
+from minirpn.kernels.window import Pair, conv_output_size, reached
 
 # A core's second-level cache. Measured on two cores at SqueezeNet's sizes, half and twice as much
 # differ by a few per cent.
@@ -83,13 +83,6 @@ def add_columns(columns: Array, dimage: Array, first_row: int, stride: Pair, pad
                     else:
                         for j in range(len(inside)):
                             target[j * stride[1]] += inside[j]
-
-
-def reached(offset: int, stride: int, width: int, count: int) -> tuple[int, int]:
-    """Return the range of j in [0, count) for which ``j stride + offset`` is in [0, width)."""
-    low = min(max(0, -(offset // stride)), count)
-    high = max(low, min(count, (width - 1 - offset) // stride + 1))
-    return low, high
 
 
 _fill_columns = compiled(fill_columns, reached)

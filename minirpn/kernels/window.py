@@ -125,3 +125,13 @@ def taps(kernel: Pair, stride: Pair, rows: range, columns: range) -> Iterator[tu
 def _met(tap: int, stride: int, positions: range) -> slice:
     first, last = positions.start * stride + tap, (positions.stop - 1) * stride + tap
     return slice(first, last + 1, stride)
+
+
+def reached(offset: int, stride: int, width: int, count: int) -> tuple[int, int]:
+    """Return the range of j in [0, count) for which ``j stride + offset`` is in [0, width).
+
+    These are the outputs that one tap serves with pixels of the image. (For compiled loops, too.)
+    """
+    low = min(max(0, -(offset // stride)), count)
+    high = max(low, min(count, (width - 1 - offset) // stride + 1))
+    return low, high
