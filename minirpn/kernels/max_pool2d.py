@@ -17,7 +17,8 @@ def max_pool2d_loops(
 ) -> tuple[Array, Array]:
     """Return the largest pixel of each window (N,C,Ho,Wo), and which tap it was, int32.
 
-    Taps are numbered in row-major order; of equal pixels the first wins; a NaN wins over numbers.
+    Taps are numbered in row-major order; of equal pixels the first wins. A NaN
+    makes the output NaN; which tap then gets the gradient is left open.
     """
     N, C, H, W = x.shape
     Ho, Wo = output_size
@@ -31,18 +32,19 @@ def max_pool2d_loops(
                     left = j * stride[1] - padding[1]
                     # Only pixels of the image compete, so padding never wins.
                     first_row, first_column = max(top, 0), max(left, 0)
-                    best = x[n, c, first_row, first_column]
+                    best, nan_seen = x[n, c, first_row, first_column], False
                     best_tap = (first_row - top) * kernel[1] + first_column - left
                     for row in range(first_row, min(top + kernel[0], H)):
                         for column in range(first_column, min(left + kernel[1], W)):
                             value = x[n, c, row, column]
                             tap = (row - top) * kernel[1] + column - left
-                            # Larger, or the first NaN. Chosen without a branch, which a processor
-                            # would foresee wrongly half of the time.
-                            wins = (not value <= best) & (best == best)
+                            # Chosen without a branch, which a processor would foresee wrongly
+                            # half of the time.
+                            wins = value > best
                             best = value if wins else best
                             best_tap = tap if wins else best_tap
-                    y[n, c, i, j] = best
+                            nan_seen |= value != value
+                    y[n, c, i, j] = np.nan if nan_seen else best
                     winner[n, c, i, j] = best_tap
     return y, winner
 

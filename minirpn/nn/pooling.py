@@ -52,7 +52,7 @@ def max_pool2d_forward(
     Notes
     -----
     Ties: the first of equal pixels in row-major order wins, and alone gets the gradient. A NaN
-    wins over numbers, so that it is not hidden.
+    in a window makes its output NaN, so that it is not hidden; its gradient may go anywhere there.
 
     Examples
     --------
