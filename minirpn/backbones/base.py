@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
 from typing import Any, NamedTuple
 
 from minirpn._typing import ImageSize
 from minirpn.backbones.preprocessing import Preprocessing
+from minirpn.kernels.window import padded
 from minirpn.nn import Parameter, Sequential, Window
 
 
@@ -89,7 +92,21 @@ class Backbone:
 
     def feature_size(self, image_size: ImageSize) -> ImageSize:
         """Return (Hf, Wf) for an image of (height, width)."""
-        return self.body.output_size(image_size)
+        return self.body.output_size(self._padded_size(image_size))
+
+    @cached_property
+    def least_side(self) -> int:
+        """The shortest side of an image that fills every window at least once."""
+        return next(side for side in count(1) if self._fits(side))
+
+    def _fits(self, side: int) -> bool:
+        try:
+            return min(self.body.output_size((side, side))) > 0
+        except ValueError:  # a kernel is larger than what is left of the image
+            return False
+
+    def _padded_size(self, image_size: ImageSize) -> ImageSize:
+        return max(image_size[0], self.least_side), max(image_size[1], self.least_side)
 
     def parameters(self) -> list[Parameter]:
         """Return all parameters, frozen ones too."""
@@ -113,8 +130,13 @@ class Backbone:
                     parameter.trainable = False
 
     def forward(self, images: Any, *, observe: Any = None) -> tuple[Any, Any]:
-        """Return the features (N, channels, Hf, Wf) of images (N, 3, H, W), and the cache."""
-        return self.body.forward(images, need_dx=False, observe=observe)
+        """Return the features (N, channels, Hf, Wf) of images (N, 3, H, W), and the cache.
+
+        An image with a side below `least_side` gets zeros, the mean colour, to its right and
+        below; so that any image has at least one cell, and no coordinate moves.
+        """
+        size = self._padded_size((images.shape[2], images.shape[3]))
+        return self.body.forward(padded(images, (0, 0), size), need_dx=False, observe=observe)
 
     def backward(self, dfeatures: Any, cache: Any) -> dict[str, Any]:
         """Return the gradients by the trainable parameters, by name."""

@@ -62,6 +62,23 @@ def test_feature_size_is_that_of_the_output(name, size, rng):
     assert features.shape == (1, backbone.channels, *backbone.feature_size(size))
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (70, 2)])
+def test_every_image_has_a_cell(name, size, rng):
+    backbone = build_backbone(name, rng=rng)
+    image = rng.normal(size=(1, 3, *size)).astype(np.float32)
+    features, cache = backbone.forward(image)
+    assert min(features.shape[2:]) >= 1
+    assert features.shape[2:] == backbone.feature_size(size)
+    assert set(backbone.backward(features, cache))
+    least = backbone.least_side
+    filled = np.zeros((1, 3, max(size[0], least), max(size[1], least)), np.float32)
+    filled[:, :, : size[0], : size[1]] = image
+    np.testing.assert_array_equal(features, backbone.body.forward(filled)[0])
+    with pytest.raises(ValueError, match="kernel"):
+        backbone.body.output_size((least - 1, least - 1))
+
+
 @pytest.mark.parametrize(
     ("size", "expected"), [((600, 1000), (37, 62)), ((224, 224), (13, 13)), ((375, 500), (23, 31))]
 )
