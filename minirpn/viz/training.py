@@ -106,13 +106,17 @@ def plot_gradient_norm(records: Records, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     records
-        Those of kind ``"diagnose"`` are drawn.
+        Those of kind ``"diagnose"`` are drawn. The scale is linear where no gradient is above 0,
+        as when the only image looked at has no anchor inside.
     ax
         Where to draw; None makes a new figure.
     """
     ax = new_axes() if ax is None else ax
-    ax.set_yscale("log", nonpositive="mask")
-    _plot_groups(ax, _of_kind(records, "diagnose"), "gradient_norm")
+    diagnoses = _of_kind(records, "diagnose")
+    lengths = (value for record in diagnoses for value in record.get("gradient_norm", {}).values())
+    if any(value is not None and value > 0 for value in lengths):
+        ax.set_yscale("log", nonpositive="mask")
+    _plot_groups(ax, diagnoses, "gradient_norm")
     return _over_steps(ax, y="length of the gradient", title="gradient of each stage")
 
 

@@ -212,6 +212,15 @@ def test_runs_that_recorded_little_can_be_plotted(plot, kept, tmp_path):
     viz.save(ax, tmp_path / "plot.png")
 
 
+def test_gradients_of_nothing_can_be_plotted(tmp_path):
+    # What a step on an image without any anchor inside leaves.
+    record = {"kind": "diagnose", "step": 1, "gradient_norm": {"conv1": 0.0, "rpn": 0.0}}
+    ax = viz.plot_gradient_norm([record])
+    assert ax.get_yscale() == "linear"
+    viz.save(ax, tmp_path / "picture.png")
+    assert viz.plot_gradient_norm(records()).get_yscale() == "log"
+
+
 def test_the_moving_mean_is_centred_and_passes_over_what_is_not_finite():
     values = np.array([1.0, 2, np.nan, 4, 5])
     np.testing.assert_allclose(viz_training.moving_mean(values, 3), [1.5, 1.5, 3, 4.5, 4.5])
