@@ -8,7 +8,7 @@ from minirpn.kernels._ladder import Ladder, Rung, available, ladders, use_rung
 
 # isort: split
 # Imported so that every ladder is known as soon as one is.
-from minirpn.kernels import assign, conv2d, iou, max_pool2d, nms
+from minirpn.kernels import assign, conv2d, iou, lrn, max_pool2d, nms
 
 __all__ = [
     "Ladder",
@@ -18,6 +18,7 @@ __all__ = [
     "conv2d",
     "iou",
     "ladders",
+    "lrn",
     "max_pool2d",
     "nms",
     "use_rung",

@@ -34,6 +34,7 @@ from minirpn.nn.losses import (
     softmax_cross_entropy_backward,
     softmax_cross_entropy_forward,
 )
+from minirpn.nn.lrn import LRN, LRNCache, lrn_backward, lrn_forward
 from minirpn.nn.optim import SGD
 from minirpn.nn.parameters import Parameter
 from minirpn.nn.pooling import (
@@ -45,6 +46,7 @@ from minirpn.nn.pooling import (
 from minirpn.nn.schedule import StepSchedule
 
 __all__ = [
+    "LRN",
     "SGD",
     "ConcatCache",
     "Conv2d",
@@ -54,6 +56,7 @@ __all__ = [
     "FireCache",
     "GradientError",
     "KinkError",
+    "LRNCache",
     "Layer",
     "Linear",
     "LinearCache",
@@ -79,6 +82,8 @@ __all__ = [
     "he_normal",
     "linear_backward",
     "linear_forward",
+    "lrn_backward",
+    "lrn_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "normal",

@@ -1,0 +1,107 @@
+"""Local response normalisation within channels, and its gradient."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from minirpn._checks import check_floating, check_shape
+from minirpn._typing import Array
+from minirpn.backend import namespace_of
+from minirpn.kernels.lrn import LRN as LRN_LADDER
+from minirpn.kernels.lrn import LRN_DX
+from minirpn.nn.layers import Grads, Layer, Window
+
+
+class LRNCache(NamedTuple):
+    """What `lrn_backward` needs: the input, and what each pixel was divided by, before beta."""
+
+    x: Array
+    scale: Array
+    size: int
+    alpha: float
+    beta: float
+
+
+def lrn_forward(
+    x: Array, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75
+) -> tuple[Array, LRNCache]:
+    """Return each pixel divided by a measure of its neighbourhood, and the cache.
+
+    ``y = x (1 + alpha / size^2 sum of x^2 over the window)^-beta``, where the window is the
+    ``size`` by ``size`` pixels around the pixel, of the same channel.
+
+    Parameters
+    ----------
+    x
+        (N,C,H,W), floating point.
+    size
+        Odd side of the window.
+    alpha, beta
+        Strength and power. The defaults are those of the released ZF network.
+
+    Returns
+    -------
+    y
+        (N,C,H,W).
+    cache
+        For `lrn_backward`.
+
+    Raises
+    ------
+    ValueError
+        `size` is not an odd number of at least 1.
+
+    Notes
+    -----
+    Caffe's LRN with ``norm_region: WITHIN_CHANNEL``: the mean counts the zeros around the map, so
+    pixels at the border are divided by less. (PyTorch's LocalResponseNorm works across channels.)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> lrn_forward(np.full((1, 1, 1, 1), 3.0), alpha=1.0, beta=1.0)[0].item()  # 3 / (1 + 9 / 9)
+    1.5
+    """
+    namespace_of(x)
+    check_shape(x, (None, None, None, None), "x")
+    check_floating(x, "x")
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"size: expected an odd number of at least 1, got {size}")
+    y, scale = LRN_LADDER(x, size, alpha, beta)
+    return y, LRNCache(x, scale, size, alpha, beta)
+
+
+def lrn_backward(dy: Array, cache: LRNCache) -> Array:
+    """Return dx (N,C,H,W): through the pixel itself, and through the windows it is in.
+
+    ``dx = dy scale^-beta - 2 alpha beta / size^2  x  sum over the window of dy x scale^(-beta-1)``
+    """
+    namespace_of(dy)
+    x, scale, size, alpha, beta = cache
+    check_shape(dy, x.shape, "dy")
+    return LRN_DX(dy, x, scale, size, alpha, beta)
+
+
+class LRN(Layer):
+    """Local response normalisation; the options are those of `lrn_forward`."""
+
+    def __init__(
+        self, name: str, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75
+    ) -> None:
+        super().__init__(name)
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    def forward(self, x: Array) -> tuple[Array, LRNCache]:
+        """Return the output, and what `backward` needs."""
+        return lrn_forward(x, size=self.size, alpha=self.alpha, beta=self.beta)
+
+    def backward(
+        self, dy: Array, cache: LRNCache, *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        """Return dx (None unless `need_dx`); there are no parameters."""
+        return (lrn_backward(dy, cache) if need_dx else None), {}
+
+    def windows(self) -> tuple[Window, ...]:
+        """Return the window it sees its input through, which keeps the size of the map."""
+        reach = self.size // 2
+        return (Window((self.size, self.size), (1, 1), (reach, reach)),)

@@ -1,0 +1,16 @@
+"""LRN gives what PyTorch's autograd gave for Caffe's formula on the same inputs, in float64."""
+
+import pytest
+
+from minirpn import kernels, nn
+from minirpn.kernels.lrn import LRN
+
+
+@pytest.mark.parametrize("rung", [rung.name for rung in LRN.rungs])
+def test_lrn_within_channel(rung, oracle, close):
+    recorded = oracle("autograd")
+    with kernels.use_rung(rung):
+        y, cache = nn.lrn_forward(oracle("inputs")["nn_x"])
+        dx = nn.lrn_backward(recorded["nn_lrn_within3_caffe_gy"], cache)
+    close(y, recorded["nn_lrn_within3_caffe_y"])
+    close(dx, recorded["nn_lrn_within3_caffe_gx"])
