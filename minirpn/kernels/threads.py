@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -90,7 +91,8 @@ def share(function: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Call `function` with each piece, on `thread_count` threads; return when all are done.
 
     The calls must write to places apart from each other, and not call `share`; their order is not
-    fixed. After an error no further piece is begun; it is raised when those under way have ended.
+    fixed. What the caller has set in its context (`numpy.errstate`, `use_rung`) holds in all of
+    them. After an error no further piece is begun; it is raised when those under way have ended.
     """
     queue: SimpleQueue[Piece] = SimpleQueue()
     for piece in pieces:
@@ -108,7 +110,8 @@ def share(function: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
 
     with _STATE.busy, _blas().limit(limits=1):
         helpers = min(_STATE.count, queue.qsize()) - 1
-        futures = [_pool().submit(work) for _ in range(helpers)]
+        # A copy for each: one context cannot be entered by two threads at a time.
+        futures = [_pool().submit(copy_context().run, work) for _ in range(helpers)]
         try:
             work()
         finally:

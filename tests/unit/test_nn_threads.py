@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+from minirpn import kernels
 from minirpn.kernels import conv2d, threads
 
 
@@ -90,6 +91,20 @@ def test_any_thread_may_share_its_work_and_lets_the_blas_go():
         thread.join()
     assert seen == 12 * [{1}]
     assert blas_threads() == {2}
+
+
+def test_what_the_caller_has_set_holds_in_every_thread():
+    threads.set_threads(2)
+    both = threading.Barrier(2, timeout=20)
+    seen = []
+
+    def work(_):
+        both.wait()  # so that each thread has one of the two pieces
+        seen.append((np.geterr()["over"], kernels.ladders()["iou"].choose(np.zeros(1)).name))
+
+    with np.errstate(over="ignore"), kernels.use_rung("loops"):
+        threads.share(work, range(2))
+    assert seen == 2 * [("ignore", "loops")]
 
 
 def test_the_number_of_threads_is_positive():
