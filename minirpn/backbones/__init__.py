@@ -7,17 +7,30 @@ from collections.abc import Callable
 import numpy as np
 
 from minirpn.backbones.base import Backbone, CellGeometry, cell_geometry, stage_of
-from minirpn.backbones.preprocessing import CAFFE_BGR, CENTERED_RGB, Preprocessing
+from minirpn.backbones.preprocessing import (
+    CAFFE_BGR,
+    CENTERED_RGB,
+    GIRSHICK_BGR,
+    Preprocessing,
+)
 from minirpn.backbones.squeezenet import squeezenet
 from minirpn.backbones.tiny import tiny
+from minirpn.backbones.vgg16 import vgg16
+from minirpn.backbones.zf import zf
 from minirpn.errors import InputError
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {"squeezenet": squeezenet, "tiny": tiny}
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "squeezenet": squeezenet,
+    "tiny": tiny,
+    "vgg16": vgg16,
+    "zf": zf,
+}
 
 __all__ = [
     "BACKBONES",
     "CAFFE_BGR",
     "CENTERED_RGB",
+    "GIRSHICK_BGR",
     "Backbone",
     "CellGeometry",
     "Preprocessing",
@@ -26,11 +39,13 @@ __all__ = [
     "squeezenet",
     "stage_of",
     "tiny",
+    "vgg16",
+    "zf",
 ]
 
 
-def build_backbone(name: str, *, rng: np.random.Generator) -> Backbone:
-    """Return a new backbone by name.
+def build_backbone(name: str, *, rng: np.random.Generator | None) -> Backbone:
+    """Return a new backbone by name, its weights drawn from `rng`, or zero without one.
 
     Raises
     ------

@@ -113,21 +113,20 @@ class Backbone:
         return self.body.parameters()
 
     def freeze(self, stages: Iterable[str]) -> None:
-        """Take the parameters of these stages out of training.
+        """Take the parameters of these stages, and of no others, out of training.
 
         Raises
         ------
         ValueError
             There is no such stage.
         """
-        for stage in stages:
-            if stage not in self.stages:
-                raise ValueError(
-                    f"{self.name} has no stage {stage!r}; there are {', '.join(self.stages)}"
-                )
-            for parameter in self.parameters():
-                if stage_of(parameter.name) == stage:
-                    parameter.trainable = False
+        frozen = set(stages)
+        for stage in sorted(frozen - set(self.stages)):
+            raise ValueError(
+                f"{self.name} has no stage {stage!r}; there are {', '.join(self.stages)}"
+            )
+        for parameter in self.parameters():
+            parameter.trainable = stage_of(parameter.name) not in frozen
 
     def forward(self, images: Any, *, observe: Any = None) -> tuple[Any, Any]:
         """Return the features (N, channels, Hf, Wf) of images (N, 3, H, W), and the cache.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.order not in ("RGB", "BGR"):
             raise ValueError(f"order: expected RGB or BGR, got {self.order!r}")
+        if not all(math.isfinite(value) for value in (*self.mean, *self.std)):
+            raise ValueError(f"mean: expected finite numbers here and in std, got {self.mean}")
         if min(self.std) <= 0:
             raise ValueError(f"std: expected positive numbers, got {self.std}")
 
@@ -46,5 +49,7 @@ class Preprocessing:
 
 # Networks from Caffe's model zoo, SqueezeNet v1.1 among them.
 CAFFE_BGR = Preprocessing("BGR", (104.0, 117.0, 123.0))
+# The mean colour of ImageNet as py-faster-rcnn takes it off, and so the networks trained with it.
+GIRSHICK_BGR = Preprocessing("BGR", (102.9801, 115.9465, 122.7717))
 # Networks trained from nothing: pixels spread around 0 with a deviation of about 1.
 CENTERED_RGB = Preprocessing("RGB", (127.5, 127.5, 127.5), (64.0, 64.0, 64.0))

@@ -23,7 +23,7 @@ POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
 FROZEN = ("conv1", "fire2", "fire3")
 
 
-def squeezenet(*, rng: np.random.Generator) -> Backbone:
+def squeezenet(*, rng: np.random.Generator | None) -> Backbone:
     """Return SqueezeNet v1.1 without its classifier: stride 16, 512 channels.
 
     The first stages (conv1, fire2, fire3) are frozen, as the paper freezes the first layers of
@@ -32,7 +32,8 @@ def squeezenet(*, rng: np.random.Generator) -> Backbone:
     Parameters
     ----------
     rng
-        Draws the weights, N(0, sqrt(2 / fan-in)), until ImageNet weights are loaded over them.
+        Draws the weights, N(0, sqrt(2 / fan-in)), until ImageNet weights are loaded over them;
+        None leaves them zero.
 
     Notes
     -----

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from minirpn.backbones import BACKBONES, CAFFE_BGR, Preprocessing, build_backbone, cell_geometry
+from minirpn.backbones import (
+    BACKBONES,
+    CAFFE_BGR,
+    Preprocessing,
+    build_backbone,
+    cell_geometry,
+    vgg16,
+)
 from minirpn.errors import InputError
 from minirpn.nn import Window
 
@@ -13,11 +20,14 @@ def window(kernel, stride, padding):
 
 
 def test_geometry_of_vgg16():
-    convs = [window(3, 1, 1)]
-    pool = [window(2, 2, 0)]
-    body = convs * 2 + pool + convs * 2 + pool + convs * 3 + pool + convs * 3 + pool + convs * 3
     # The published anchors sit at 8; the receptive field of conv5_3 is known to be 196.
-    assert cell_geometry(body) == (16, 8.0, 196)
+    assert build_backbone("vgg16", rng=None).geometry == (16, 8.0, 196)
+
+
+def test_geometry_of_zf():
+    # Windows 7/2, LRN 3, 3/2, 5/2, LRN 3, 3/2, 3, 3, 3, each padded by half of itself:
+    # 1 + 6 + 2*2 + 2*2 + 4*4 + 8*2 + 8*2 + 16*(2 + 2 + 2) = 159.
+    assert build_backbone("zf", rng=None).geometry == (16, 0.5, 159)
 
 
 def test_geometry_of_squeezenet(rng):
@@ -80,10 +90,46 @@ def test_every_image_has_a_cell(name, size, rng):
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((600, 1000), (37, 62)), ((224, 224), (13, 13)), ((375, 500), (23, 31))]
+    ("name", "expected"),
+    [
+        ("vgg16", [(38, 63), (38, 50), (24, 32), (14, 14)]),
+        ("zf", [(39, 64), (39, 51), (25, 32), (15, 15)]),
+        ("squeezenet", [(37, 62), (37, 49), (23, 31), (13, 13)]),
+    ],
 )
-def test_feature_size_of_squeezenet_as_in_caffe(size, expected, rng):
-    assert build_backbone("squeezenet", rng=rng).feature_size(size) == expected
+def test_feature_sizes_as_in_caffe(name, expected):
+    backbone = build_backbone(name, rng=None)
+    sizes = [(600, 1000), (600, 800), (375, 500), (224, 224)]
+    assert [backbone.feature_size(size) for size in sizes] == expected
+
+
+def test_vgg16_pools_with_floor_as_an_option():
+    assert vgg16(rng=None, ceil_mode=False).feature_size((600, 1000)) == (37, 62)
+
+
+@pytest.mark.parametrize(("name", "hidden"), [("vgg16", 512), ("zf", 256)])
+def test_heads_are_as_wide_as_the_papers(name, hidden):
+    assert build_backbone(name, rng=None).head_channels == hidden
+
+
+@pytest.mark.parametrize(
+    ("name", "frozen"),
+    [("vgg16", ["conv1_1", "conv1_2", "conv2_1", "conv2_2"]), ("zf", []), ("tiny", [])],
+)
+def test_what_is_frozen_is_the_papers_choice(name, frozen):
+    parameters = build_backbone(name, rng=None).parameters()
+    assert {p.name.split(".")[0] for p in parameters if not p.trainable} == set(frozen)
+
+
+def test_freezing_chooses_the_split_anew():
+    backbone = build_backbone("vgg16", rng=None)
+    backbone.freeze(["conv3_1"])
+    assert {p.name for p in backbone.parameters() if not p.trainable} == {
+        "conv3_1.weight",
+        "conv3_1.bias",
+    }
+    backbone.freeze([])
+    assert all(parameter.trainable for parameter in backbone.parameters())
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -106,7 +152,9 @@ def test_frozen_stages_get_no_gradients(rng):
 
 
 def test_unknown_names_are_refused(rng):
-    with pytest.raises(InputError, match="'resnet': unknown; there are squeezenet, tiny"):
+    with pytest.raises(
+        InputError, match="'resnet': unknown; there are squeezenet, tiny, vgg16, zf"
+    ):
         build_backbone("resnet", rng=rng)
     with pytest.raises(ValueError, match="no stage 'fire1'"):
         build_backbone("squeezenet", rng=rng).freeze(["fire1"])
@@ -121,7 +169,12 @@ def test_preprocessing_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "name"), [({"order": "GBR"}, "order"), ({"std": (1, 0, 1)}, "std")]
+    ("wrong", "name"),
+    [
+        ({"order": "GBR"}, "order"),
+        ({"std": (1, 0, 1)}, "std"),
+        ({"mean": (1, float("nan"), 1)}, "mean"),
+    ],
 )
 def test_impossible_preprocessing_is_refused(wrong, name):
     with pytest.raises(ValueError, match=name):
