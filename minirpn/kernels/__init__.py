@@ -21,5 +21,6 @@ __all__ = [
     "lrn",
     "max_pool2d",
     "nms",
+    "relu",
     "use_rung",
 ]

@@ -6,6 +6,7 @@ of summation, a rung that errs errs visibly. They tie often, too.
 
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes
 
 from minirpn.kernels.max_pool2d import max_pool2d_loops
 from minirpn.kernels.window import conv_output_size, pool_output_size
@@ -59,10 +60,21 @@ def max_pool2d_dx(draw):
     return (dy, draw(strategies.layouts(winner)), *windows, x.shape[2:]), {}
 
 
+def relu(draw):
+    return (whole(draw, draw(array_shapes(min_dims=0, min_side=0)), draw(DTYPES)),), {}
+
+
+def relu_dx(draw):
+    (y,), _ = relu(draw)
+    return (whole(draw, y.shape, y.dtype), y), {}
+
+
 CASES = {
     "conv2d": conv2d,
     "conv2d_dx": conv2d_dx,
     "conv2d_dweight": conv2d_dweight,
     "max_pool2d": max_pool2d,
     "max_pool2d_dx": max_pool2d_dx,
+    "relu": relu,
+    "relu_dx": relu_dx,
 }
