@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from minirpn.data.annotation import VOCObject, read_annotation, write_annotation
+from minirpn.data.annotation import read_annotation, write_annotation
+from minirpn.data.classes import VOC_CLASSES
 from minirpn.data.images import read_image, read_image_size
 from minirpn.data.loader import Draw, Loader, training_order
+from minirpn.data.objects import VOCObject
 from minirpn.data.samples import Annotation, Dataset, Example, Sample
 from minirpn.data.shapes import SHAPES
 from minirpn.data.synthetic import SyntheticConfig, generate
@@ -15,7 +17,7 @@ from minirpn.data.transforms import (
     resize,
     resize_scale,
 )
-from minirpn.data.voc import VOC_CLASSES, VOCDataset, half_open, voc_corners
+from minirpn.data.voc import VOCDataset, half_open, voc_corners
 
 __all__ = [
     "SHAPES",

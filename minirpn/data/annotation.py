@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from minirpn._typing import ImageSize
-from minirpn.errors import InputError
-
-
-class VOCObject(NamedTuple):
-    """One ``<object>``; `corners` are ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive."""
-
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool = False
-    truncated: bool = False
+from minirpn.data.findings import BadFileError, Finding, Kind, errors_of, finding
+from minirpn.data.objects import BadValueError, Note, VOCObject, number_of, read_object, text_of
 
 
 class VOCFile(NamedTuple):
-    """What an annotation file says; `problems` has one error for each object left out."""
+    """What an annotation file says, and what is wrong with its objects."""
 
     image_size: ImageSize
     objects: tuple[tuple[int, VOCObject], ...]
-    problems: tuple[InputError, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What is wrong with the objects that were left out, one finding for each."""
+        return errors_of(self.findings)
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -34,10 +30,6 @@ class _NoDoctype(ElementTree.TreeBuilder):
 
     def doctype(self, name: str, public: str | None, system: str | None) -> None:
         raise ElementTree.ParseError("a document type (DTD) is not allowed")
-
-
-class _BadValueError(ValueError):
-    """A value in the file is missing or wrong; the caller knows of which file and object."""
 
 
 def read_annotation(path: Path) -> VOCFile:
@@ -51,34 +43,43 @@ def read_annotation(path: Path) -> VOCFile:
     Returns
     -------
     VOCFile
-        The sound objects, each with its number in the file (counted from 1), and one error for
-        each object that is not sound.
+        The sound objects, each with its number in the file (counted from 1), and what was found:
+        one error for each object that is not sound, what is suspicious, what was repaired.
 
     Raises
     ------
-    InputError
+    BadFileError
         The file as a whole cannot be used: missing, not XML, not an annotation, without a size.
 
     Notes
     -----
     Only ``object/bndbox`` counts: the boxes of ``<part>`` elements (head, hand, foot), which lie
-    deeper, are no objects. Missing ``difficult`` and ``truncated`` mean 0. Coordinates may be
-    fractions. Blanks around a text are dropped. A box must be wider and higher than one pixel:
-    no box of the real VOC is not, and a click without a drag makes one.
+    deeper, are no objects. A box must be wider and higher than one pixel: no box of the real VOC
+    is not, and a click without a drag makes one. What is repaired: `minirpn.data.objects`.
     """
     root = _parse(path)
     try:
         image_size = (_whole(root, "size/height"), _whole(root, "size/width"))
-    except _BadValueError as error:
-        raise InputError(f"{path}: image size: {error}") from None
-    objects, problems = [], []
-    for number, element in enumerate(root.findall("object"), start=1):
+    except BadValueError as error:
+        raise BadFileError(
+            finding(Kind.UNREADABLE_XML, path, "image size", error.note.reason)
+        ) from None
+    objects: list[tuple[int, VOCObject]] = []
+    findings = []
+    elements = root.findall("object")
+    if not elements:
+        findings.append(finding(Kind.NO_OBJECTS, path, "annotation", "has no object"))
+    for number, element in enumerate(elements, start=1):
+        part = f"object {number} ({text_of(element, 'name') or 'no name'})"
         try:
-            objects.append((number, _read_object(element, image_size)))
-        except _BadValueError as error:
-            name = _text(element, "name") or "no name"
-            problems.append(InputError(f"{path}: object {number} ({name}): {error}"))
-    return VOCFile(image_size, tuple(objects), tuple(problems))
+            item, notes = read_object(element, image_size)
+        except BadValueError as error:
+            notes = [error.note]
+        else:
+            notes += _same_box(item, objects)
+            objects.append((number, item))
+        findings += [finding(kind, path, part, reason) for kind, reason in notes]
+    return VOCFile(image_size, tuple(objects), tuple(findings))
 
 
 def write_annotation(
@@ -107,6 +108,7 @@ def write_annotation(
     for item in objects:
         element = _add(root, "object")
         _add(element, "name", item.name)
+        _add(element, "pose", "Unspecified")
         _add(element, "truncated", int(item.truncated))
         _add(element, "difficult", int(item.difficult))
         box = _add(element, "bndbox")
@@ -120,68 +122,33 @@ def _parse(path: Path) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_NoDoctype()))
     except FileNotFoundError:
-        raise InputError(f"{path}: annotation: no such file") from None
+        raise _bad_file(path, "no such file", Kind.MISSING_FILE) from None
     # An unknown encoding is a LookupError, one that expat cannot use a ValueError.
     except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
-        raise InputError(f"{path}: annotation: not readable as XML ({error})") from None
+        raise _bad_file(path, f"not readable as XML ({error})") from None
     if root.tag != "annotation":
-        raise InputError(f"{path}: annotation: the root element is <{root.tag}>, not <annotation>")
+        raise _bad_file(path, f"the root element is <{root.tag}>, not <annotation>")
     return root
 
 
-def _read_object(element: ElementTree.Element, image_size: ImageSize) -> VOCObject:
-    name = _text(element, "name")
-    if not name:
-        raise _BadValueError("no <name>")
-    xmin, ymin, xmax, ymax = (
-        _number(element, f"bndbox/{tag}") for tag in ("xmin", "ymin", "xmax", "ymax")
-    )
-    height, width = image_size
-    for axis, low, high, side, end in (
-        ("x", xmin, xmax, "width", width),
-        ("y", ymin, ymax, "height", height),
-    ):
-        if low < 1:
-            raise _BadValueError(f"{axis}min {low:g} is below 1, where VOC pixels start (0-based?)")
-        if high > end:
-            raise _BadValueError(f"{axis}max {high:g} is beyond the image's {side} {end}")
-        if low >= high:
-            raise _BadValueError(f"{axis}min {low:g} >= {axis}max {high:g}, a box without {side}")
-    return VOCObject(
-        name, (xmin, ymin, xmax, ymax), _flag(element, "difficult"), _flag(element, "truncated")
-    )
-
-
-def _text(element: ElementTree.Element, tag: str) -> str:
-    """Return the text of a child, blanks around it dropped; "" where there is none."""
-    return " ".join((element.findtext(tag) or "").split())
-
-
-def _number(element: ElementTree.Element, tag: str) -> float:
-    text = _text(element, tag)
-    if not text:
-        raise _BadValueError(f"no <{tag}>")
-    try:
-        value = float(text)
-    except ValueError:
-        raise _BadValueError(f"<{tag}> is {text!r}, not a number") from None
-    if not math.isfinite(value):
-        raise _BadValueError(f"<{tag}> is {text!r}, not a finite number")
-    return value
+def _bad_file(path: Path, reason: str, kind: Kind = Kind.UNREADABLE_XML) -> BadFileError:
+    return BadFileError(finding(kind, path, "annotation", reason))
 
 
 def _whole(element: ElementTree.Element, tag: str) -> int:
-    value = _number(element, tag)
+    value = number_of(element, tag)
     if value < 1 or not value.is_integer():
-        raise _BadValueError(f"<{tag}> is {value:g}, not a positive whole number")
+        reason = f"<{tag}> is {value:g}, not a positive whole number"
+        raise BadValueError(Kind.UNREADABLE_XML, reason)
     return int(value)
 
 
-def _flag(element: ElementTree.Element, tag: str) -> bool:
-    text = _text(element, tag) or "0"
-    if text not in {"0", "1"}:
-        raise _BadValueError(f"<{tag}> is {text!r}, neither 0 nor 1")
-    return text == "1"
+def _same_box(item: VOCObject, earlier: list[tuple[int, VOCObject]]) -> list[Note]:
+    """Return a note if an earlier object has the very same box."""
+    for number, other in earlier:
+        if other.corners == item.corners:
+            return [Note(Kind.SAME_BOX, f"the same box as object {number} ({other.name})")]
+    return []
 
 
 def _add(parent: ElementTree.Element, tag: str, text: Any = None) -> ElementTree.Element:

@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from minirpn._typing import ImageSize
-from minirpn.errors import InputError
+from minirpn.data.findings import BadFileError, Kind, finding
 
 _Turn = Image.Transpose
 # EXIF orientation -> what shows the stored pixels upright.
@@ -25,6 +26,15 @@ _UPRIGHT = {
     8: _Turn.ROTATE_90,
 }
 _QUARTER_TURNS = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+
+
+class ImageHeader(NamedTuple):
+    """What is known of an image file without looking at its pixels."""
+
+    image_size: ImageSize  # (height, width), upright, as `read_image` gives it
+    stored_size: ImageSize  # before it is turned as its EXIF orientation says
+    turned: bool  # whether that orientation changes the image
+    mode: str  # Pillow's word, such as "RGB" or "L"; "RGBA" also for other transparency
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -58,6 +68,19 @@ def read_image(path: Path) -> np.ndarray:
 def read_image_size(path: Path) -> ImageSize:
     """Return the (height, width) `read_image` would give, from the header alone.
 
+    Not for worker threads; see `read_image_header`.
+
+    Raises
+    ------
+    InputError
+        As for `read_image`, as far as the header tells.
+    """
+    return read_image_header(path).image_size
+
+
+def read_image_header(path: Path) -> ImageHeader:
+    """Return what the header of an image file says.
+
     Not for worker threads: it silences a warning of Pillow, and warning filters are shared by all
     threads.
 
@@ -69,9 +92,21 @@ def read_image_size(path: Path) -> ImageSize:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with _opened(path) as file:
-            width, height = file.size
-            turned = _turn(file) in _QUARTER_TURNS
-    return (width, height) if turned else (height, width)
+            return _header(file)
+
+
+def examine_image(path: Path) -> ImageHeader:
+    """Return what the header of an image file says, after decoding the image; for worker threads.
+
+    Raises
+    ------
+    InputError
+        As for `read_image`.
+    """
+    with _opened(path) as file:
+        header = _header(file)
+        _to_rgb(file)
+        return header
 
 
 @contextmanager
@@ -84,18 +119,29 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 raise Image.DecompressionBombError
             yield file
     except FileNotFoundError:
-        raise InputError(f"{path}: image: no such file") from None
+        raise BadFileError(finding(Kind.MISSING_FILE, path, "image", "no such file")) from None
     except UnidentifiedImageError:
-        raise InputError(f"{path}: image: not of a format Pillow reads") from None
+        raise _unreadable(path, "not of a format Pillow reads") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InputError(
-            f"{path}: image: more than {Image.MAX_IMAGE_PIXELS} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
-        ) from None
+        limit = Image.MAX_IMAGE_PIXELS
+        raise _unreadable(path, f"more than {limit} pixels (PIL.Image.MAX_IMAGE_PIXELS)") from None
     except Exception as error:
         # Any: on damaged files Pillow's plug-ins raise OSError, SyntaxError, ValueError, TypeError,
         # struct.error and more.
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path}: image: truncated, damaged or unreadable ({reason})") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise _unreadable(path, f"truncated, damaged or unreadable ({reason})") from error
+
+
+def _unreadable(path: Path, reason: str) -> BadFileError:
+    return BadFileError(finding(Kind.UNREADABLE_IMAGE, path, "image", reason))
+
+
+def _header(file: Image.Image) -> ImageHeader:
+    width, height = file.size
+    turn = _turn(file)
+    upright = (width, height) if turn in _QUARTER_TURNS else (height, width)
+    mode = "RGBA" if file.has_transparency_data else file.mode
+    return ImageHeader(upright, (height, width), turn is not None, mode)
 
 
 def _turn(file: Image.Image) -> _Turn | None:

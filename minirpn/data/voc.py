@@ -6,24 +6,18 @@ The two functions `half_open` and `voc_corners` are the only place where the one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from minirpn._typing import ImageSize
-from minirpn.data.annotation import VOCFile, read_annotation
-from minirpn.data.images import read_image, read_image_size
+from minirpn.data.classes import choose_classes, count_classes, odd_classes, unknown_classes
+from minirpn.data.entries import Entry, read_entry
+from minirpn.data.findings import Finding, Severity, errors_of
+from minirpn.data.images import examine_image, read_image, read_image_header
 from minirpn.data.layout import Folder, find_folder, image_files, split_ids
 from minirpn.data.samples import Annotation, Sample
 from minirpn.errors import InputError
-
-VOC_CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
-    "tvmonitor",
-)  # fmt: skip
 
 
 def half_open(corners: np.ndarray) -> np.ndarray:
@@ -100,6 +94,8 @@ class VOCDataset:
     image_ids : tuple of str
     skipped : tuple of str
         One line for each file or box left out.
+    notices : tuple of Finding
+        What is suspicious and what was repaired; see `minirpn.data.check_dataset`.
 
     Raises
     ------
@@ -118,16 +114,22 @@ class VOCDataset:
         skip_bad: bool = False,
     ) -> None:
         folder = find_folder(Path(root), year)
-        entries, problems = _read_split(folder, split, decode=skip_bad)
-        self.classes = tuple(classes) if classes is not None else _classes_of(entries)
-        problems += _unknown_classes(entries, self.classes)
+        entries, findings = _read_split(folder, split, decode=skip_bad)
+        if classes is None:
+            self.classes = choose_classes(count_classes(entries))
+            findings += odd_classes(entries)
+        else:
+            self.classes = tuple(classes)
+            findings += unknown_classes(entries, self.classes)
+        problems = errors_of(findings)
         if problems and not skip_bad:
-            raise _first_of(problems)
+            raise _stop(problems)
         if not entries:
             raise InputError(f"{folder.path}: split {split!r}: every file in it is bad")
         self._annotations = [_to_annotation(entry, self.classes) for entry in entries]
         self.image_ids = tuple(entry.image_id for entry in entries)
         self.skipped = tuple(str(problem) for problem in problems)
+        self.notices = tuple(found for found in findings if found.severity is not Severity.ERROR)
 
     def __len__(self) -> int:
         return len(self._annotations)
@@ -151,61 +153,22 @@ class VOCDataset:
         return self._annotations[index]
 
 
-class _Entry(NamedTuple):
-    """The files of one image, and what the annotation says."""
-
-    image_id: str
-    image_path: Path
-    xml_path: Path
-    content: VOCFile
-
-
 def _read_split(
     folder: Folder, split: str | None, *, decode: bool
-) -> tuple[list[_Entry], list[InputError]]:
-    """Return the usable files of a split and an error for each bad file or object."""
+) -> tuple[list[Entry], list[Finding]]:
+    """Return the usable files of a split, and everything found about it."""
     images = image_files(folder)
-    entries, problems = [], []
+    entries, findings = [], []
     for image_id in split_ids(folder, split, images):
-        xml_path = folder.annotations / f"{image_id}.xml"
-        try:
-            content = read_annotation(xml_path)
-            if image_id not in images:
-                raise InputError(f"{folder.images / image_id}: image: no such file, of any format")
-            _check_image(images[image_id], content.image_size, xml_path, decode=decode)
-        except InputError as error:
-            problems.append(error)
-        else:
-            entries.append(_Entry(image_id, images[image_id], xml_path, content))
-            problems.extend(content.problems)
-    return entries, problems
+        look = examine_image if decode else read_image_header
+        entry, found = read_entry(image_id, images.get(image_id), folder, look)
+        findings += found
+        if entry is not None:
+            entries.append(entry)
+    return entries, findings
 
 
-def _check_image(path: Path, annotated: ImageSize, xml_path: Path, *, decode: bool) -> None:
-    height, width = read_image(path).shape[:2] if decode else read_image_size(path)
-    if (height, width) != annotated:
-        raise InputError(
-            f"{xml_path}: image size: width {annotated[1]}, height {annotated[0]};"
-            f" but {path.name}, shown upright, has {width}, {height}"
-        )
-
-
-def _classes_of(entries: Iterable[_Entry]) -> tuple[str, ...]:
-    found = {item.name for entry in entries for _, item in entry.content.objects}
-    return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))
-
-
-def _unknown_classes(entries: list[_Entry], classes: tuple[str, ...]) -> list[InputError]:
-    known = f"the classes are {', '.join(classes)}"
-    return [
-        InputError(f"{entry.xml_path}: object {number} ({item.name}): unknown class; {known}")
-        for entry in entries
-        for number, item in entry.content.objects
-        if item.name not in classes
-    ]
-
-
-def _to_annotation(entry: _Entry, classes: tuple[str, ...]) -> Annotation:
+def _to_annotation(entry: Entry, classes: tuple[str, ...]) -> Annotation:
     """Return the ground truth of the known classes, in our convention."""
     objects = [item for _, item in entry.content.objects if item.name in classes]
     corners = np.array([item.corners for item in objects], dtype=np.float32).reshape(-1, 4)
@@ -219,7 +182,8 @@ def _to_annotation(entry: _Entry, classes: tuple[str, ...]) -> Annotation:
     )
 
 
-def _first_of(problems: list[InputError]) -> InputError:
-    if len(problems) == 1:
-        return problems[0]
-    return InputError(f"{problems[0]} (and {len(problems) - 1} more bad files or boxes)")
+def _stop(problems: Sequence[Finding]) -> InputError:
+    """Return the first problem as an error that says how many more there are."""
+    more = len(problems) - 1
+    also = f" (and {more} more bad files or boxes; `minirpn check` lists them)" if more else ""
+    return InputError(f"{problems[0]}{also}")

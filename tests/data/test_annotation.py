@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirpn.data import VOCObject, read_annotation, write_annotation
+from minirpn.data.findings import Kind, Severity
 from minirpn.errors import InputError
 
 OBJECT = """<object><name>cat</name><pose>Left</pose><truncated>1</truncated>
@@ -36,7 +37,7 @@ def test_what_an_ordinary_file_says(read):
     file = read(XML)
     assert file.image_size == (30, 40)
     assert file.objects == ((1, VOCObject("cat", (3, 5, 20, 15), truncated=True)),)
-    assert file.problems == ()
+    assert file.findings == ()
 
 
 def test_a_box_on_all_four_edges_is_ordinary(read):
@@ -79,6 +80,7 @@ def test_blanks_around_texts_are_dropped(read):
 def test_an_image_without_objects_is_ordinary(read):
     file = read(XML.replace(OBJECT, ""))
     assert (file.objects, file.problems) == ((), ())
+    assert [found.kind for found in file.findings] == [Kind.NO_OBJECTS]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_an_image_without_objects_is_ordinary(read):
         ("<xmin>3<", "<xmin>0<", "(cat): xmin 0 is below 1, where VOC pixels start (0-based?)"),
         ("<ymin>5<", "<ymin>-2<", "(cat): ymin -2 is below 1, where VOC pixels start (0-based?)"),
         ("<xmax>20<", "<xmax>41<", "(cat): xmax 41 is beyond the image's width 40"),
-        ("<ymax>15<", "<ymax>30.5<", "(cat): ymax 30.5 is beyond the image's height 30"),
+        ("<ymax>15<", "<ymax>31<", "(cat): ymax 31 is beyond the image's height 30"),
         ("<xmax>20<", "<xmax>3<", "(cat): xmin 3 >= xmax 3, a box without width"),
         ("<ymax>15<", "<ymax>4<", "(cat): ymin 5 >= ymax 4, a box without height"),
         ("<xmin>3<", "<xmin>three<", "(cat): <bndbox/xmin> is 'three', not a number"),
@@ -128,6 +130,47 @@ def test_a_bad_file_is_one_line(read, old, new, reason):
         read(XML.replace(old, new))
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "corners", "said"),
+    [
+        ("<ymax>15<", "<ymax>30.5<", (3, 5, 20, 30), "ymax 30.5: clipped to the height 30"),
+        ("<xmax>20<", "<xmax>40.9<", (3, 5, 40, 15), "xmax 40.9: clipped to the width 40"),
+        ("<xmin>3<", "<xmin>3.5<", (3.5, 5, 20, 15), "xmin 3.5: read as written"),
+        ("<xmin>3<", "<xmin>3.0<", (3, 5, 20, 15), "xmin 3.0: read as written"),
+        ("<truncated>1</truncated>", "", (3, 5, 20, 15), "taken: 0 for <truncated>"),
+        (
+            "<pose>Left</pose><truncated>1</truncated>",
+            "<truncated/>",
+            (3, 5, 20, 15),
+            "taken: Unspecified for <pose>, 0 for <truncated>",
+        ),
+        ("<name>cat<", "<name> cat\n<", (3, 5, 20, 15), r"<name> is ' cat\n', read as 'cat'"),
+    ],
+)
+def test_what_is_safe_is_repaired_and_said(read, tmp_path, old, new, corners, said):
+    file = read(XML.replace(old, new))
+    ((_, item),) = file.objects
+    assert item.name == "cat"
+    assert item.corners == corners
+    assert {found.severity for found in file.findings} == {Severity.REPAIRED}
+    # Of a clipped coordinate it is said as well that it was no whole number.
+    assert str(file.findings[-1]) == f"{tmp_path}/a.xml: object 1 (cat): {said}"
+    assert file.problems == ()
+
+
+def test_a_box_that_clipping_leaves_nothing_of_is_refused(read):
+    file = read(XML.replace("<xmin>3<", "<xmin>40.2<").replace("<xmax>20<", "<xmax>40.7<"))
+    assert [found.kind for found in file.problems] == [Kind.SWAPPED]
+
+
+def test_the_same_box_twice_is_suspicious(read):
+    file = read(XML.replace(OBJECT, OBJECT + OBJECT.replace(">cat<", ">dog<")))
+    assert [number for number, _ in file.objects] == [1, 2]
+    (found,) = file.findings
+    assert (found.kind, found.part) == (Kind.SAME_BOX, "object 2 (dog)")
+    assert found.reason == "the same box as object 1 (cat)"
 
 
 def test_a_missing_file(tmp_path):
@@ -174,7 +217,11 @@ def test_what_is_written_is_read_back(tmp_path_factory, objects):
     write_annotation(path, "a.jpg", (1000, 2000), objects)
     file = read_annotation(path)
     assert file.image_size == (1000, 2000)
-    assert file.problems == ()
+    assert {found.kind for found in file.findings} <= {
+        Kind.NO_OBJECTS,
+        Kind.FRACTION,
+        Kind.SAME_BOX,
+    }
     read_back = [item for _, item in file.objects]
     assert [item.name for item in read_back] == [item.name for item in objects]
     # Nine digits tell every float32 apart, and in float32 the boxes are kept.

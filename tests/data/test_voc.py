@@ -209,7 +209,8 @@ class TestBadFiles:
         objects = (VOCObject("cat", (3, 5, 20, 15)), VOCObject("dog", (0, 1, 9, 9)))
         root = write_voc(tmp_path / "data", objects=objects)
         message = (
-            r"a\.xml: object 2 \(dog\): xmin 0 is below 1.* \(and 2 more bad files or boxes\)$"
+            r"a\.xml: object 2 \(dog\): xmin 0 is below 1.*"
+            r" \(and 2 more bad files or boxes; `minirpn check` lists them\)$"
         )
         with pytest.raises(InputError, match=message):
             VOCDataset(root, split="all")

@@ -1,0 +1,107 @@
+"""What can be wrong with a data set: the kinds, how bad each is, and one case put in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from minirpn.errors import InputError
+
+
+class Severity(StrEnum):
+    """What a training makes of a finding."""
+
+    ERROR = "error"  # it stops, or leaves the file or box out when told to skip what is bad
+    WARNING = "warning"  # suspicious; it goes on
+    REPAIRED = "repaired"  # read as what is surely meant; it goes on
+
+
+class Kind(Enum):
+    """Every kind of finding, in words, and how bad it is."""
+
+    MISSING_FILE = "missing file", Severity.ERROR
+    UNREADABLE_XML = "unreadable annotation", Severity.ERROR
+    UNREADABLE_OBJECT = "unreadable object", Severity.ERROR
+    UNREADABLE_IMAGE = "unreadable image", Severity.ERROR
+    WRONG_SIZE = "size of another image", Severity.ERROR
+    UNTURNED = "boxes on an unturned image", Severity.ERROR
+    ZERO_BASED = "0-based coordinate", Severity.ERROR
+    OUTSIDE = "box outside the image", Severity.ERROR
+    SWAPPED = "corners the wrong way round", Severity.ERROR
+    NO_AREA = "box without area", Severity.ERROR
+    UNKNOWN_CLASS = "unknown class", Severity.ERROR
+    EMPTY_SPLIT = "empty split", Severity.ERROR
+
+    LEAKAGE = "image in two splits", Severity.WARNING
+    SAME_IMAGE = "image twice", Severity.WARNING
+    LISTED_TWICE = "id listed twice", Severity.WARNING
+    ORPHAN = "orphan file", Severity.WARNING
+    NO_OBJECTS = "no objects", Severity.WARNING
+    SAME_BOX = "box twice", Severity.WARNING
+    ODD_CLASS = "odd class name", Severity.WARNING
+    MAYBE_UNTURNED = "EXIF orientation, boxes unclear", Severity.WARNING
+
+    CLIPPED = "box clipped", Severity.REPAIRED
+    FRACTION = "coordinate not whole", Severity.REPAIRED
+    BLANKS = "blanks in a class name", Severity.REPAIRED
+    MISSING_TAG = "missing tag", Severity.REPAIRED
+    TURNED = "image turned upright", Severity.REPAIRED
+    NOT_RGB = "image not RGB", Severity.REPAIRED
+
+    def __init__(self, label: str, severity: Severity) -> None:
+        self.label = label
+        self.severity = severity
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong; as text, one line with file, object and reason."""
+
+    kind: Kind
+    path: Path
+    part: str  # of the file, such as "object 2 (cat)"
+    reason: str
+    severity: Severity
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.part}: {self.reason}"
+
+
+def finding(kind: Kind, path: Path, part: str, reason: str) -> Finding:
+    """Return a finding as bad as its kind."""
+    return Finding(kind, path, part, reason, kind.severity)
+
+
+class BadFileError(InputError):
+    """A file that cannot be used, for the reason that the finding gives."""
+
+    def __init__(self, found: Finding) -> None:
+        super().__init__(str(found))
+        self.finding = found
+
+
+def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that stop a training."""
+    return tuple(found for found in findings if found.severity is Severity.ERROR)
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """Return the findings counted by severity and kind, in one line, the worst first.
+
+    Examples
+    --------
+    >>> summary([finding(Kind.NO_OBJECTS, Path("a.xml"), "objects", "none")])
+    '1 warning (1 no objects)'
+    """
+    counts = Counter((found.severity, found.kind) for found in findings)
+    parts = []
+    for severity in Severity:
+        of_kind = {kind: counts[severity, kind] for kind in Kind if counts[severity, kind]}
+        if of_kind:
+            total = sum(of_kind.values())
+            plural = "s" if total > 1 and severity is not Severity.REPAIRED else ""
+            kinds = ", ".join(f"{count:,} {kind.label}" for kind, count in of_kind.items())
+            parts.append(f"{total:,} {severity}{plural} ({kinds})")
+    return "; ".join(parts)
