@@ -1,4 +1,10 @@
-"""Strategies for Hypothesis and exact oracles, to test your own boxes, anchors and layers with.
+"""Check your own boxes, anchors, losses and layers: in a notebook, a test, or a shell.
+
+``check_iou(my_iou)`` and its like ask a function a few hundred questions. A wrong answer raises
+`CheckError`, with the smallest counterexample in plain words and a hint where the mistake is a
+common one. A function that still returns ``...`` is open: the `Verdict` is false, and says so. In a
+test, write ``assert check_iou(my_iou)``. ``python -m minirpn.testing my_module.py`` runs all checks
+that apply to a file. Below the checks are `strategies` for Hypothesis and `exact` oracles.
 
 >>> from hypothesis import given
 >>> from minirpn.testing import strategies
@@ -15,5 +21,30 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from minirpn.testing import exact, strategies
+from minirpn.testing.check_boxes import (
+    check_decode,
+    check_encode,
+    check_encode_decode,
+    check_iou,
+    check_nms,
+)
+from minirpn.testing.check_equal import check_equal, reveal
+from minirpn.testing.check_labels import check_label_anchors
+from minirpn.testing.check_losses import check_smooth_l1
+from minirpn.testing.examine import CheckError, Verdict
 
-__all__ = ["exact", "strategies"]
+__all__ = [
+    "CheckError",
+    "Verdict",
+    "check_decode",
+    "check_encode",
+    "check_encode_decode",
+    "check_equal",
+    "check_iou",
+    "check_label_anchors",
+    "check_nms",
+    "check_smooth_l1",
+    "exact",
+    "reveal",
+    "strategies",
+]

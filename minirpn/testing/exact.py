@@ -1,10 +1,14 @@
-"""Overlaps as exact fractions: an oracle that has no rounding to hide behind."""
+"""Overlaps, and what follows from them, in exact fractions: nowhere for rounding to hide."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
-from minirpn._typing import Array
+import numpy as np
+
+from minirpn._typing import Array, ImageSize
+from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 
 
 def pair_iou(a: Array, b: Array) -> Fraction:
@@ -26,3 +30,72 @@ def pair_iou(a: Array, b: Array) -> Fraction:
         return Fraction(0)
     shared = width * height
     return shared / ((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared)
+
+
+def iou(a: Array, b: Array) -> np.ndarray:
+    """Return the float64 nearest to the IoU of each pair of a (N, 4) and b (M, 4): (N, M)."""
+    overlaps = np.zeros((len(a), len(b)))
+    for n, m in np.ndindex(overlaps.shape):
+        overlaps[n, m] = float(pair_iou(a[n], b[m]))
+    return overlaps
+
+
+def nms(boxes: Array, scores: Array, iou_threshold: float) -> list[int]:
+    """Return the indices that greedy suppression leaves, by striking out pair by pair.
+
+    The higher score comes first, of equal ones the lower index; an IoU equal to the threshold
+    strikes nothing out.
+    """
+    left = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    kept = []
+    while left:
+        best, *others = left
+        kept.append(best)
+        left = [
+            index
+            for index in others
+            if not float(pair_iou(boxes[best], boxes[index])) > iou_threshold
+        ]
+    return kept
+
+
+def labels(
+    anchors: Array,
+    gt_boxes: Array,
+    image_size: ImageSize,
+    *,
+    positive_iou: float = 0.7,
+    negative_iou: float = 0.3,
+    inside_only: bool = True,
+) -> np.ndarray:
+    """Return the label of each anchor as section 3.1.2 words it, anchor by anchor: (K,) int8."""
+    height, width = image_size
+    overlaps = [[pair_iou(anchor, gt) for gt in gt_boxes] for anchor in anchors]
+    inside = [min(x1, y1) >= 0 and x2 <= width and y2 <= height for x1, y1, x2, y2 in anchors]
+    allowed = [within or not inside_only for within in inside]
+    best = [
+        max((row[m] for row, may in zip(overlaps, allowed, strict=True) if may), default=0)
+        for m in range(len(gt_boxes))
+    ]
+    return np.array(
+        [
+            _label(row, best, positive_iou, negative_iou) if may else IGNORE
+            for row, may in zip(overlaps, allowed, strict=True)
+        ],
+        dtype=np.int8,
+    )
+
+
+def _label(
+    row: Sequence[Fraction],
+    best: Sequence[Fraction | int],
+    positive_iou: float,
+    negative_iou: float,
+) -> int:
+    """Return the label of an anchor from its overlaps and the best ones of the ground truths."""
+    highest = float(max(row, default=0))
+    if highest >= positive_iou or any(
+        iou > 0 and iou == top for iou, top in zip(row, best, strict=True)
+    ):
+        return POSITIVE
+    return NEGATIVE if highest < negative_iou else IGNORE

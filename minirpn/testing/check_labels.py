@@ -1,0 +1,103 @@
+"""The check of functions that label anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
+from minirpn.testing import exact, strategies
+from minirpn.testing import mistakes_labels as wrong
+from minirpn.testing.examine import Question, Task, Verdict, examine
+from minirpn.testing.words import plain
+
+_WORDS = {POSITIVE: "positive", NEGATIVE: "negative", IGNORE: "ignored"}
+
+
+def _scene(anchors: list[list[float]], gt_boxes: list[list[float]], side: int = 20) -> Question:
+    return {
+        "anchors": np.array(anchors, dtype=np.float64).reshape(-1, 4),
+        "gt_boxes": np.array(gt_boxes, dtype=np.float64).reshape(-1, 4),
+        "image_size": (side, side),
+    }
+
+
+_PROBES = (
+    # IoU 0.8 (the best) and 0.7: both positive
+    _scene([[0, 0, 8, 10], [0, 0, 7, 10], [12, 12, 16, 16]], [[0, 0, 10, 10]]),
+    # IoU 1 and 0.3: positive, ignored
+    _scene([[0, 0, 3, 10], [0, 0, 10, 10]], [[0, 0, 3, 10]]),
+    # IoU 1/7 twice: a tie for the best, below 0.3
+    _scene([[0, 0, 4, 4], [2, 2, 6, 6], [14, 14, 18, 18]], [[0, 0, 0, 0], [2, 2, 4, 4]]),
+    # a ground truth far from every anchor
+    _scene([[0, 0, 4, 4], [2, 2, 6, 6]], [[15, 15, 19, 19]]),
+    # the anchor outside is nearer than the one inside
+    _scene([[-2, 0, 6, 8], [2, 0, 10, 8]], [[-1, 0, 7, 8]]),
+)
+
+
+@st.composite
+def _few_anchors(draw: DrawFn) -> Question:
+    """Draw a handful of anchors about a small image, and ground truths like them."""
+    few = strategies.boxes(min_count=1, max_count=4, extent=8, min_side=1, whole=True)
+    return {"anchors": draw(few), "gt_boxes": draw(few), "image_size": (8, 8)}
+
+
+def check_label_anchors(f: Callable[..., Any]) -> Verdict:
+    """Check a function that labels anchors: ``f(anchors, gt_boxes, image_size)`` is the labels.
+
+    Positive (1): the best anchors of a ground truth, all of them where they tie, and IoU >= 0.7
+    with any; negative (0): IoU < 0.3 with all; the rest, and anchors that cross the border of the
+    image, ignored (-1). A ground truth that no anchor inside touches has no best anchor.
+
+    Parameters
+    ----------
+    f
+        Takes anchors (K, 4), ground truths (M, 4) and (height, width); returns labels (K,), alone
+        or first in a tuple.
+
+    Raises
+    ------
+    CheckError
+        It gives a wrong label; the message has the smallest scene found, and perhaps why.
+
+    Notes
+    -----
+    Coordinates are whole numbers, so ties are exact in float64. See `minirpn.rpn.label_anchors`.
+    """
+    task = Task(
+        answer=exact.labels,
+        drawn=(_few_anchors(), strategies.scenes(max_gt=3).map(lambda scene: scene._asdict())),
+        probes=_PROBES,
+        last=(_scene([[0, 0, 4, 4]], []),),
+        mistakes=wrong.LABELS,
+        reads=lambda result: result[0] if isinstance(result, tuple) else result,
+        tell=_tell,
+        picture=_draw,
+    )
+    return examine(f, task)
+
+
+def _tell(question: Question, got: np.ndarray, right: np.ndarray) -> str:
+    """Name the first anchor whose label is wrong."""
+    if got.shape != right.shape:
+        return f"yours has the shape {got.shape}, expected {right.shape}"
+    wrong_at = np.flatnonzero(got != right)
+    if wrong_at.size == 0:
+        return ""
+    k = int(wrong_at[0])
+    mine, expected = (_WORDS.get(value, str(value)) for value in (got[k].item(), right[k].item()))
+    return f"anchor {k}, {plain(question['anchors'][k])}, is {mine} for you, expected {expected}"
+
+
+def _draw(question: Question) -> Any:
+    from minirpn.viz import draw_labels
+
+    height, width = question["image_size"]
+    white = np.full((height, width, 3), 255, dtype=np.uint8)
+    anchors, gt_boxes = question["anchors"], question["gt_boxes"]
+    return draw_labels(white, anchors, exact.labels(anchors, gt_boxes, (height, width)), gt_boxes)

@@ -1,0 +1,359 @@
+"""Right implementations in several styles, and wrong ones that the kit has not been told of."""
+
+import math
+
+import numpy as np
+
+from minirpn import boxes, nn, rpn
+
+
+def loops_pair_iou(a, b):
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    if width * height == 0:
+        return 0.0
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return width * height / (areas - width * height)
+
+
+def loops_iou(a, b):
+    overlaps = np.zeros((len(a), len(b)))
+    for n, m in np.ndindex(overlaps.shape):
+        overlaps[n, m] = loops_pair_iou(a[n], b[m])
+    return overlaps
+
+
+def single_iou(a, b):
+    return boxes.iou(a.astype(np.float32), b.astype(np.float32))
+
+
+def torch_iou(a, b):
+    import torch
+
+    a, b = torch.from_numpy(a), torch.from_numpy(b)
+    low, high = torch.max(a[:, None, :2], b[:, :2]), torch.min(a[:, None, 2:], b[:, 2:])
+    shared = (high - low).clamp(min=0).prod(dim=2)
+    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(dim=1) for x in (a, b))
+    return torch.where(shared > 0, shared / (area_a[:, None] + area_b - shared), 0.0)
+
+
+def loops_encode(anchors, targets):
+    deltas = np.zeros((len(anchors), 4))
+    for n, ((ax1, ay1, ax2, ay2), (x1, y1, x2, y2)) in enumerate(
+        zip(anchors, targets, strict=True)
+    ):
+        wa, ha, w, h = ax2 - ax1, ay2 - ay1, x2 - x1, y2 - y1
+        deltas[n] = (
+            ((x1 + x2) - (ax1 + ax2)) / 2 / wa,
+            ((y1 + y2) - (ay1 + ay2)) / 2 / ha,
+            math.log(w / wa),
+            math.log(h / ha),
+        )
+    return deltas
+
+
+def loops_decode(anchors, deltas):
+    decoded = np.zeros((len(anchors), 4))
+    for n, ((x1, y1, x2, y2), (tx, ty, tw, th)) in enumerate(zip(anchors, deltas, strict=True)):
+        w, h = (x2 - x1) * math.exp(tw), (y2 - y1) * math.exp(th)
+        x, y = (x1 + x2) / 2 + tx * (x2 - x1), (y1 + y2) / 2 + ty * (y2 - y1)
+        decoded[n] = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+    return decoded
+
+
+def loops_nms(candidates, scores, iou_threshold):
+    order = np.argsort(-scores, kind="stable")
+    kept = []
+    for index in order:
+        if all(loops_pair_iou(candidates[k], candidates[index]) <= iou_threshold for k in kept):
+            kept.append(index)
+    return np.array(kept)
+
+
+def matrix_nms(candidates, scores, iou_threshold):
+    overlaps = boxes.iou(candidates, candidates)
+    order = list(np.argsort(-scores, kind="stable"))
+    kept = []
+    while order:
+        best = order.pop(0)
+        kept.append(best)
+        order = [index for index in order if overlaps[best, index] <= iou_threshold]
+    return kept
+
+
+def loops_labels(anchors, gt_boxes, image_size):
+    labels = np.full(len(anchors), -1)
+    inside = [k for k, box in enumerate(anchors) if boxes.is_inside(box, image_size)]
+    for k in inside:
+        highest = max((loops_pair_iou(anchors[k], gt) for gt in gt_boxes), default=0)
+        labels[k] = 1 if highest >= 0.7 else 0 if highest < 0.3 else -1
+    for gt in gt_boxes:
+        overlaps = {k: loops_pair_iou(anchors[k], gt) for k in inside}
+        top = max(overlaps.values(), default=0)
+        for k, overlap in overlaps.items():
+            if 0 < overlap == top:
+                labels[k] = 1
+    return labels
+
+
+def loops_smooth_l1(x, sigma):
+    turn = 1 / sigma**2
+    values = [0.5 * (sigma * v) ** 2 if abs(v) < turn else abs(v) - turn / 2 for v in x]
+    return np.array(values, dtype=float)
+
+
+def torch_smooth_l1(x, sigma):
+    import torch
+
+    beta = 1 / sigma**2
+    return torch.nn.functional.smooth_l1_loss(
+        torch.from_numpy(x), torch.zeros(len(x), dtype=torch.float64), reduction="none", beta=beta
+    )
+
+
+def clipped_slope(x, sigma):
+    return np.clip(sigma**2 * x, -1, 1)
+
+
+def library_smooth_l1(x, sigma):
+    return nn.smooth_l1_forward(x, sigma=sigma)[0]
+
+
+def library_slope(x, sigma):
+    return nn.smooth_l1_backward(np.ones_like(x), nn.smooth_l1_forward(x, sigma=sigma)[1])
+
+
+# Wrong in ways of their own.
+
+
+def iou_y_shared_from_x(a, b):
+    return loops_iou(a[:, [0, 0, 2, 2]], b[:, [0, 0, 2, 2]])
+
+
+def iou_one_of_equals(a, b):
+    overlaps = loops_iou(a, b)
+    return np.where(overlaps == 1, 0, overlaps)
+
+
+def iou_sorted_input(a, b):
+    a.sort(axis=1)
+    return loops_iou(a, b)
+
+
+def iou_first_only(a, b):
+    return np.tile(loops_iou(a[:1], b), (len(a), 1))
+
+
+def iou_words(a, b):
+    return [["some"] * len(b)] * len(a)
+
+
+def iou_raises(a, b):
+    return loops_iou(a, b) / (1 if (loops_iou(a, b) < 0.9).all() else 0.0).as_integer_ratio()[0]
+
+
+def encode_log2(anchors, targets):
+    deltas = loops_encode(anchors, targets)
+    deltas[:, 2:] /= math.log(2)
+    return deltas
+
+
+def encode_y_by_width(anchors, targets):
+    deltas = loops_encode(anchors, targets)
+    deltas[:, 1] *= (anchors[:, 3] - anchors[:, 1]) / (anchors[:, 2] - anchors[:, 0])
+    return deltas
+
+
+def encode_sign(anchors, targets):
+    return loops_encode(anchors, targets) * [-1, -1, 1, 1]
+
+
+def encode_variances(anchors, targets):
+    return loops_encode(anchors, targets) / [0.1, 0.1, 0.2, 0.2]
+
+
+def encode_none(anchors, targets):
+    return None
+
+
+def decode_clamped(anchors, deltas):
+    return loops_decode(anchors, np.minimum(deltas, 1))
+
+
+def decode_y_by_width(anchors, deltas):
+    decoded = loops_decode(anchors, deltas)
+    sides = anchors[:, 2:] - anchors[:, :2]
+    decoded[:, [1, 3]] += (deltas[:, 1] * (sides[:, 0] - sides[:, 1]))[:, None]
+    return decoded
+
+
+def decode_rounded(anchors, deltas):
+    return np.round(loops_decode(anchors, deltas))
+
+
+def decode_positive(anchors, deltas):
+    return np.maximum(loops_decode(anchors, deltas), 0)
+
+
+def decode_widths(anchors, deltas):
+    decoded = loops_decode(anchors, deltas)
+    decoded[:, 2:] -= decoded[:, :2]
+    return decoded
+
+
+def nms_keeps_all(candidates, scores, iou_threshold):
+    return np.argsort(-scores, kind="stable")
+
+
+def nms_keeps_best(candidates, scores, iou_threshold):
+    return np.argsort(-scores, kind="stable")[:1]
+
+
+def nms_fixed_threshold(candidates, scores, iou_threshold):
+    return loops_nms(candidates, scores, 0.5)
+
+
+def nms_mask(candidates, scores, iou_threshold):
+    return np.isin(np.arange(len(scores)), loops_nms(candidates, scores, iou_threshold))
+
+
+def nms_plus_one(candidates, scores, iou_threshold):
+    return loops_nms(candidates + np.array([0, 0, 1, 1]), scores, iou_threshold)
+
+
+def labels_as_bool(anchors, gt_boxes, image_size):
+    return loops_labels(anchors, gt_boxes, image_size) == 1
+
+
+def labels_swapped_size(anchors, gt_boxes, image_size):
+    return loops_labels(anchors, gt_boxes, (image_size[1] + 1, image_size[0]))
+
+
+def labels_no_ignore(anchors, gt_boxes, image_size):
+    labels = loops_labels(anchors, gt_boxes, image_size)
+    return np.where(labels == -1, 0, labels)
+
+
+def labels_high_threshold(anchors, gt_boxes, image_size):
+    labels = loops_labels(anchors, gt_boxes, image_size)
+    highest = loops_iou(anchors, gt_boxes).max(axis=1, initial=0)
+    return np.where((labels == -1) & (highest >= 0.5), 1, labels)
+
+
+def labels_first_gt(anchors, gt_boxes, image_size):
+    return loops_labels(anchors, gt_boxes[:1], image_size)
+
+
+def l2(x, sigma):
+    return 0.5 * (sigma * x) ** 2
+
+
+def l1(x, sigma):
+    return np.abs(x)
+
+
+def huber(x, sigma):
+    delta = 1 / sigma**2
+    return np.where(np.abs(x) < delta, 0.5 * x**2, delta * (np.abs(x) - 0.5 * delta))
+
+
+def smooth_l1_mean(x, sigma):
+    return np.mean(loops_smooth_l1(x, sigma))
+
+
+def smooth_l1_in_place(x, sigma):
+    x[:] = loops_smooth_l1(x, sigma)
+    return x
+
+
+def slope_absolute(x, sigma):
+    return np.abs(clipped_slope(x, sigma))
+
+
+def slope_sign(x, sigma):
+    return np.sign(x)
+
+
+def slope_clipped_late(x, sigma):
+    return np.clip(x, -1, 1)
+
+
+def slope_backwards(x, sigma):
+    return -clipped_slope(x, sigma)
+
+
+def slope_sigma_outside(x, sigma):
+    return sigma**2 * clipped_slope(x, sigma)
+
+
+RIGHT = {
+    "iou": [(boxes.iou,), (loops_iou,), (single_iou,), (torch_iou,)],
+    "pair_iou": [(loops_pair_iou,)],
+    "encode": [(boxes.encode,), (loops_encode,)],
+    "decode": [(boxes.decode,), (loops_decode,)],
+    "encode_decode": [(boxes.encode, boxes.decode), (loops_encode, loops_decode)],
+    "nms": [(boxes.nms,), (loops_nms,), (matrix_nms,)],
+    "label_anchors": [(rpn.label_anchors,), (loops_labels,)],
+    "smooth_l1": [
+        (loops_smooth_l1,),
+        (torch_smooth_l1, clipped_slope),
+        (library_smooth_l1, library_slope),
+    ],
+}
+WRONG = {
+    "iou": [
+        (iou_y_shared_from_x,),
+        (iou_one_of_equals,),
+        (iou_sorted_input,),
+        (iou_first_only,),
+        (iou_words,),
+        (iou_raises,),
+    ],
+    "encode": [
+        (encode_log2,),
+        (encode_y_by_width,),
+        (encode_sign,),
+        (encode_variances,),
+        (encode_none,),
+    ],
+    "decode": [
+        (decode_clamped,),
+        (decode_y_by_width,),
+        (decode_rounded,),
+        (decode_positive,),
+        (decode_widths,),
+    ],
+    "encode_decode": [
+        (encode_log2, loops_decode),
+        (encode_sign, loops_decode),
+        (loops_encode, decode_clamped),
+        (loops_encode, decode_rounded),
+        (loops_decode, loops_encode),
+    ],
+    "nms": [
+        (nms_keeps_all,),
+        (nms_keeps_best,),
+        (nms_fixed_threshold,),
+        (nms_mask,),
+        (nms_plus_one,),
+    ],
+    "label_anchors": [
+        (labels_as_bool,),
+        (labels_swapped_size,),
+        (labels_no_ignore,),
+        (labels_high_threshold,),
+        (labels_first_gt,),
+    ],
+    "smooth_l1": [
+        (l2,),
+        (l1,),
+        (huber,),
+        (smooth_l1_mean,),
+        (smooth_l1_in_place,),
+        (loops_smooth_l1, slope_absolute),
+        (loops_smooth_l1, slope_sign),
+        (loops_smooth_l1, slope_clipped_late),
+        (loops_smooth_l1, slope_backwards),
+        (loops_smooth_l1, slope_sigma_outside),
+    ],
+}

@@ -1,0 +1,189 @@
+"""The kit takes what is right, in any style, rejects what is wrong, and knows common mistakes."""
+
+import importlib.util
+import sys
+from functools import partial, wraps
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minirpn import testing
+from minirpn.testing import mistakes_boxes, mistakes_labels, mistakes_losses
+
+_SPEC = importlib.util.spec_from_file_location(
+    "implementations", Path(__file__).with_name("implementations.py")
+)
+implementations = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(implementations)
+
+CHECKS = {
+    "iou": testing.check_iou,
+    "pair_iou": partial(testing.check_iou, pairwise=True),
+    "encode": testing.check_encode,
+    "decode": testing.check_decode,
+    "encode_decode": testing.check_encode_decode,
+    "nms": testing.check_nms,
+    "label_anchors": testing.check_label_anchors,
+    "smooth_l1": testing.check_smooth_l1,
+}
+
+
+def of_pair(function):
+    @wraps(function)
+    def pair(a, b):
+        return function(a[None], b[None])[0, 0]
+
+    return pair
+
+
+# An IoU of two boxes cannot have its matrix the wrong way round.
+OF_PAIRS = [m for m in mistakes_boxes.IOU if m is not mistakes_boxes.iou_transposed]
+MISTAKES = {
+    "iou": [(mistake,) for mistake in mistakes_boxes.IOU],
+    "pair_iou": [(of_pair(mistake),) for mistake in OF_PAIRS],
+    "encode": [(mistake,) for mistake in mistakes_boxes.ENCODE],
+    "decode": [(mistake,) for mistake in mistakes_boxes.DECODE],
+    "nms": [(mistake,) for mistake in mistakes_boxes.NMS],
+    "label_anchors": [(mistake,) for mistake in mistakes_labels.LABELS],
+    "smooth_l1": [(mistake,) for mistake in mistakes_losses.SMOOTH_L1]
+    + [(mistakes_losses.smooth_l1, mistake) for mistake in mistakes_losses.SLOPE],
+}
+
+
+def cases(table):
+    return [
+        pytest.param(name, functions, id=f"{name}-{'-'.join(f.__name__ for f in functions)}")
+        for name, several in table.items()
+        for functions in several
+    ]
+
+
+@pytest.mark.parametrize(("name", "functions"), cases(implementations.RIGHT))
+def test_right_ones_are_accepted_in_any_style(name, functions):
+    if "torch" in functions[0].__name__:
+        pytest.importorskip("torch")
+    assert CHECKS[name](*functions)
+
+
+@pytest.mark.parametrize(("name", "functions"), cases(implementations.WRONG))
+def test_wrong_ones_are_rejected(name, functions):
+    with pytest.raises(testing.CheckError, match="yours|expected"):
+        CHECKS[name](*functions)
+
+
+@pytest.mark.parametrize(("name", "functions"), cases(MISTAKES))
+def test_common_mistakes_are_recognised(name, functions):
+    with pytest.raises(testing.CheckError) as caught:
+        CHECKS[name](*functions)
+    assert str(caught.value).endswith(functions[-1].__doc__)
+
+
+def test_every_check_knows_five_mistakes_and_rejects_five_others():
+    assert all(len(mistakes) >= 5 for mistakes in MISTAKES.values())
+    assert all(len(wrong) >= 5 for wrong in implementations.WRONG.values())
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_an_unsolved_stub_is_open_and_no_error(name):
+    def stub(*args, **kwargs):
+        return ...
+
+    verdict = CHECKS[name](*len(implementations.RIGHT[name][-1]) * [stub])
+    assert not verdict
+    assert "open" in repr(verdict)
+
+
+def test_half_a_pair_is_open():
+    verdict = testing.check_encode_decode(implementations.loops_encode, lambda *args: ...)
+    assert not verdict
+
+
+def test_the_counterexample_is_small_and_in_plain_words():
+    with pytest.raises(testing.CheckError) as caught:
+        testing.check_iou(mistakes_boxes.iou_union_twice)
+    assert str(caught.value) == (
+        "iou_union_twice: for a = [[0, 0, 1, 1]], b = [[0, 0, 1, 1]]: "
+        "yours gives 0.5, expected 1. Did you count the union twice?"
+    )
+
+
+def test_what_a_function_raises_or_changes_is_said():
+    def broken(a, b):
+        raise RuntimeError("no idea")
+
+    with pytest.raises(testing.CheckError, match="yours raises RuntimeError: no idea"):
+        testing.check_iou(broken)
+    with pytest.raises(testing.CheckError, match="yours changes its argument x"):
+        testing.check_smooth_l1(implementations.smooth_l1_in_place)
+
+
+def test_moods_are_noticed():
+    rng = np.random.default_rng(0)
+
+    def moody(a, b):
+        return implementations.loops_iou(a, b) + (rng.random() < 0.2)
+
+    with pytest.raises(testing.CheckError):
+        testing.check_iou(moody)
+
+
+def test_equal_compares_call_by_call():
+    assert testing.check_equal(np.hypot, lambda a, b: (a * a + b * b) ** 0.5, (3.0, 4.0))
+    assert not testing.check_equal(lambda x: ..., abs, (1.0,))
+    with pytest.raises(testing.CheckError, match="for x = -2: yours gives -2, expected 2"):
+        testing.check_equal(lambda x: x, lambda x: abs(x), (1.0,), (-2.0,))
+
+
+def test_guesses_are_put_beside_the_truth():
+    assert testing.reveal(..., 7, "boxes").startswith("It is 7 boxes.")
+    assert testing.reveal(7, 7.0) == "You guessed it: 7."
+    assert testing.reveal(8, 7, "boxes") == "You guessed 8; it is 7 boxes."
+
+
+MODULE = """
+import numpy as np
+from minirpn import boxes
+
+def my_iou(a, b):
+    return boxes.iou(a, b)
+
+def encode(anchors, targets):
+    return ...
+
+def decode(anchors, deltas):
+    return deltas
+
+def smooth_l1(x, sigma):
+    return np.abs(x)
+"""
+
+
+def run_kit(*arguments):
+    kit = importlib.import_module("minirpn.testing.__main__")
+    return kit.main([str(argument) for argument in arguments])
+
+
+def test_a_file_is_checked_by_the_names_in_it(tmp_path, capsys):
+    file = tmp_path / "my_module.py"
+    file.write_text(MODULE)
+    assert run_kit(file) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in lines] == ["✓", "○", "✗", "✗"]
+
+
+def test_a_file_without_mistakes_gives_0_and_one_without_functions_2(tmp_path, capsys):
+    file = tmp_path / "right.py"
+    file.write_text("from minirpn.boxes import iou, nms\n")
+    assert run_kit(file) == 0
+    assert run_kit(tmp_path / "none.py") == 2
+    assert "no such file" in capsys.readouterr().err
+    file.write_text("")
+    assert run_kit(file) == 2
+    assert "known names are iou, pair_iou" in capsys.readouterr().err
+
+
+def test_the_kit_runs_without_a_notebook(monkeypatch):
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    with pytest.raises(testing.CheckError):
+        testing.check_iou(mistakes_boxes.iou_plus_one)
