@@ -51,16 +51,16 @@ class Sequential(Layer):
         x
             What the first layer takes.
         need_dx
-            False forgets the caches below the first layer with a trainable parameter, where
-            `backward` will stop: less memory.
+            False keeps no caches below the first layer with a trainable parameter, where
+            `backward` will stop: less memory, less time.
         observe
             Called with the name and the output of each layer, in order.
         """
         first = 0 if need_dx else self._first_trainable()
         caches = []
         for index, layer in enumerate(self.layers):
-            x, cache = layer.forward(x)
-            caches.append(cache if index >= first else None)
+            x, cache = layer.forward(x) if index >= first else (layer.output(x), None)
+            caches.append(cache)
             if observe is not None:
                 observe(layer.name, x)
         return x, tuple(caches)

@@ -52,6 +52,10 @@ class Layer:
         """Return the output, and what `backward` needs."""
         raise NotImplementedError
 
+    def output(self, x: Array) -> Array:
+        """Return the output alone, for when `backward` will not be called."""
+        return self.forward(x)[0]
+
     def backward(
         self, dy: Array, cache: Any, *, need_dx: bool = True
     ) -> tuple[Array | None, Grads]:
@@ -251,14 +255,18 @@ class MaxPool2d(Layer):
         self.padding = pair(padding, "padding", least=0)
         self.ceil_mode = ceil_mode
 
-    def forward(self, x: Array) -> tuple[Array, MaxPool2dCache]:
+    def forward(self, x: Array, *, need_dx: bool = True) -> tuple[Array, MaxPool2dCache]:
         return max_pool2d_forward(
             x,
             kernel=self.kernel,
             stride=self.stride,
             padding=self.padding,
             ceil_mode=self.ceil_mode,
+            need_dx=need_dx,
         )
+
+    def output(self, x: Array) -> Array:
+        return self.forward(x, need_dx=False)[0]
 
     def backward(
         self, dy: Array, cache: MaxPool2dCache, *, need_dx: bool = True

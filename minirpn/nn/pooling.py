@@ -16,7 +16,7 @@ __all__ = ["MaxPool2dCache", "max_pool2d_backward", "max_pool2d_forward", "pool_
 class MaxPool2dCache(NamedTuple):
     """What `max_pool2d_backward` needs: which tap won each window, and where windows stand."""
 
-    winner: Array
+    winner: Array | None  # None when told that no gradient will be asked for
     kernel: Pair
     stride: Pair
     padding: Pair
@@ -30,6 +30,7 @@ def max_pool2d_forward(
     stride: int | Pair,
     padding: int | Pair = 0,
     ceil_mode: bool = False,
+    need_dx: bool = True,
 ) -> tuple[Array, MaxPool2dCache]:
     """Return the largest pixel of each window, and the cache.
 
@@ -41,6 +42,8 @@ def max_pool2d_forward(
         An int, or (vertical, horizontal). Padding never wins a window.
     ceil_mode
         Whether a last window, cut by the border, covers the pixels left over (Caffe's way).
+    need_dx
+        False leaves out which pixel won, for `max_pool2d_backward` will not be called: faster.
 
     Returns
     -------
@@ -67,13 +70,21 @@ def max_pool2d_forward(
     padding = pair(padding, "padding", least=0)
     size = x.shape[2:]
     output_size = pool_output_size(size, kernel, stride, padding, ceil_mode)
-    y, winner = MAX_POOL2D(x, kernel, stride, padding, output_size)
+    y, winner = MAX_POOL2D(x, kernel, stride, padding, output_size, need_dx)
     return y, MaxPool2dCache(winner, kernel, stride, padding, size)
 
 
 def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
-    """Return dx (N,C,H,W): each output's gradient goes to the pixel that won its window."""
+    """Return dx (N,C,H,W): each output's gradient goes to the pixel that won its window.
+
+    Raises
+    ------
+    ValueError
+        `max_pool2d_forward` was told that no gradient would be needed.
+    """
     namespace_of(dy)
     winner, kernel, stride, padding, size = cache
+    if winner is None:
+        raise ValueError("cache: max_pool2d_forward was called with need_dx=False")
     check_shape(dy, winner.shape, "dy")
     return MAX_POOL2D_DX(dy, winner, kernel, stride, padding, size)

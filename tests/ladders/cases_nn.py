@@ -50,7 +50,8 @@ def max_pool2d(draw):
     s = draw(strategies.conv_shapes())
     x = whole(draw, (s.N, s.C, s.H, s.W), draw(DTYPES))
     windows = s.kernel, s.stride, s.padding
-    return (x, *windows, pool_output_size((s.H, s.W), *windows, draw(st.booleans()))), {}
+    output_size = pool_output_size((s.H, s.W), *windows, draw(st.booleans()))
+    return (x, *windows, output_size), {"need_winner": draw(st.booleans())}
 
 
 def max_pool2d_dx(draw):

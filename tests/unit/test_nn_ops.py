@@ -94,6 +94,12 @@ def test_of_equal_pixels_the_first_wins(rung):
     np.testing.assert_array_equal(dx[0, 0], [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
 
 
+def test_pooling_told_that_no_gradient_is_needed_gives_none():
+    y, cache = nn.max_pool2d_forward(np.ones((1, 1, 3, 3)), kernel=2, stride=1, need_dx=False)
+    with pytest.raises(ValueError, match="cache: max_pool2d_forward was called with need_dx=False"):
+        nn.max_pool2d_backward(y, cache)
+
+
 @pytest.mark.parametrize("rung", POOL_RUNGS)
 def test_padding_never_wins_and_nan_is_not_hidden(rung):
     x = np.full((1, 1, 3, 3), -5.0)
@@ -101,7 +107,9 @@ def test_padding_never_wins_and_nan_is_not_hidden(rung):
     with kernels.use_rung(rung):
         y, cache = nn.max_pool2d_forward(x, kernel=2, stride=2, padding=1)
         dx = nn.max_pool2d_backward(np.ones_like(y), cache)
+        alone, _ = nn.max_pool2d_forward(x, kernel=2, stride=2, padding=1, need_dx=False)
     np.testing.assert_array_equal(y[0, 0], [[-5, -5], [-5, np.nan]])
+    np.testing.assert_array_equal(alone, y)
     # The windows are pixel (0,0); (0,1) and (0,2); (1,0) and (2,0); the four at the far corner.
     np.testing.assert_array_equal(dx[0, 0, 0], [1, 1, 0])
     np.testing.assert_array_equal(dx[0, 0, 1:, 0], [1, 0])
