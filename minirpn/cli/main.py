@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import minirpn
-from minirpn.cli import evaluate, info, propose, train
+from minirpn.cli import check, evaluate, info, propose, train
 from minirpn.errors import InputError
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
-COMMANDS = (train, evaluate, propose, info)
+COMMANDS = (check, train, evaluate, propose, info)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0, 2 for an error, 130 if interrupted.
+
+    Only ``check`` has a verdict besides: 1 if the data set would stop a training.
 
     Parameters
     ----------

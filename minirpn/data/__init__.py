@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from minirpn.data.annotation import read_annotation, write_annotation
+from minirpn.data.check import check_dataset
+from minirpn.data.check_report import CheckReport
 from minirpn.data.classes import VOC_CLASSES
+from minirpn.data.findings import Finding, Kind, Severity
 from minirpn.data.images import read_image, read_image_size
 from minirpn.data.loader import Draw, Loader, training_order
 from minirpn.data.objects import VOCObject
@@ -23,15 +26,20 @@ __all__ = [
     "SHAPES",
     "VOC_CLASSES",
     "Annotation",
+    "CheckReport",
     "Dataset",
     "Draw",
     "Example",
+    "Finding",
+    "Kind",
     "Loader",
     "ResizeConfig",
     "Sample",
+    "Severity",
     "SyntheticConfig",
     "VOCDataset",
     "VOCObject",
+    "check_dataset",
     "flip_image",
     "generate",
     "half_open",

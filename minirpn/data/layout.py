@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from minirpn.data.findings import BadFileError, Kind, finding
 from minirpn.errors import InputError
 
 # In this order of preference, should one image lie there in two formats.
@@ -103,16 +104,26 @@ def split_ids(folder: Folder, split: str | None, images: Iterable[str]) -> list[
         return sorted({path.stem for path in folder.annotations.glob("*.xml")} | set(images))
     if not folder.splits.is_dir():
         raise InputError(f"{folder.path}: split {split!r}: no ImageSets/Main there, only 'all'")
-    path = folder.splits / f"{split}.txt"
+    path = split_file(folder, split)
     if not path.is_file():
-        # cat_train and the like list one class; what is left are the splits proper.
-        names = sorted(path.stem for path in folder.splits.glob("*.txt") if "_" not in path.stem)
-        raise InputError(
-            f"{folder.path}: split {split!r}: not there; there is {', '.join(names) or 'none'}"
-        )
+        names = ", ".join(split_names(folder)) or "none"
+        raise InputError(f"{folder.path}: split {split!r}: not there; there is {names}")
     # -sig: some editors put a byte order mark in front.
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     ids = [line.strip() for line in lines if line.strip()]
     if not ids:
-        raise InputError(f"{path}: split {split!r}: lists no image")
+        raise BadFileError(finding(Kind.EMPTY_SPLIT, path, f"split {split!r}", "lists no image"))
     return ids
+
+
+def split_names(folder: Folder) -> list[str]:
+    """Return the names of the splits there are, sorted.
+
+    Files such as ``cat_train.txt``, which list one class, are none.
+    """
+    return sorted(path.stem for path in folder.splits.glob("*.txt") if "_" not in path.stem)
+
+
+def split_file(folder: Folder, split: str) -> Path:
+    """Return the file that lists the images of a split."""
+    return folder.splits / f"{split}.txt"

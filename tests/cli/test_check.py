@@ -1,0 +1,87 @@
+"""``minirpn check`` from the outside: what it prints and writes, and its exit status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minirpn.cli.main import main
+from minirpn.data.shapes import SHAPES
+from minirpn.data.synthetic import SyntheticConfig, generate
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    """A small data set that nothing is wrong with."""
+    return generate(tmp_path / "VOC2007", SyntheticConfig(images=5, image_size=(60, 80)))
+
+
+def spoil(root: Path, old: str, new: str) -> Path:
+    """Replace the first such text in the first annotation."""
+    path = root / "Annotations" / "000001.xml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_nothing_is_wrong_with_generated_shapes(voc: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["check", "--voc", str(voc.parent), "--year", "2007"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{voc}: images 5, ")
+    assert "splits: test 1, train 3, trainval 4, val 1" in captured.out
+    assert captured.out.endswith("Nothing is wrong.\n")
+    assert captured.err.startswith("image 5/5")
+
+
+def test_an_error_is_told_by_status_table_and_json(
+    voc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = spoil(voc, "<xmin>", "<xmin>-")
+    numbers = tmp_path / "findings.json"
+    assert main(["check", "--voc", str(voc), "--json", str(numbers)]) == 1
+    assert "1 error (1 box outside the image)" in capsys.readouterr().out
+    (finding,) = json.loads(numbers.read_text())["findings"]
+    assert (finding["file"], finding["kind"]) == (str(path), "box outside the image")
+    assert finding["object"].startswith("object 1 (")
+    assert main(["check", "--voc", str(voc), "--split", "test", "--split", "val"]) == 0
+
+
+def test_what_was_repaired_is_told_and_is_no_error(voc: Path, capsys: pytest.CaptureFixture[str]):
+    spoil(voc, "<pose>Unspecified</pose>", "")
+    assert main(["check", "--voc", str(voc), "--first", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "1 repaired (1 missing tag)" in out
+    assert "000001.xml" not in out
+
+
+def test_other_classes_than_those_given(voc: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["check", "--voc", str(voc), "--classes"]
+    assert main([*words, ",".join(SHAPES)]) == 0
+    assert main([*words, "zebra"]) == 1
+    assert "unknown class; the classes are zebra" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--split", "nosuch"], "{voc}: split 'nosuch': not there; there is test, train"),
+        (["--year", "1999"], "{voc}: year 1999: no folder VOC1999 in it"),
+        (["--threads", "0"], "--threads: expected at least 1, got 0"),
+        (["--first", "-1"], "--first: expected at least 0, got -1"),
+        (["--json", "{voc}/no/such.json"], "{voc}/no/such.json: cannot write: "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done_is_one_line(
+    fails: Callable[..., str], voc: Path, words: list[str], said: str
+):
+    words = [word.format(voc=voc) for word in words]
+    assert fails("check", "--voc", voc, "--threads", "1", *words).startswith(said.format(voc=voc))
+
+
+def test_the_data_set_must_be_named(fails: Callable[..., str]):
+    assert "--voc" in fails("check")
