@@ -49,21 +49,41 @@ class TrainConfig:
 
 
 def default_config(*, voc: bool) -> TrainConfig:
-    """Return the settings nobody has touched: the paper's for VOC, a minute's for shapes.
+    """Return the settings nobody has touched.
 
-    Generated shapes are small and plain, so that a network of stride 8 with anchors of 32, 64 and
-    128 pixels learns them from nothing.
+    For VOC: the paper's, but for what a laptop can do in half an hour, which is SqueezeNet and
+    3,000 steps, trained on ``train`` and validated on ``val``.
+
+    For generated shapes: what teaches `tiny` from nothing in a minute. Pictures of 240 x 320 have
+    2,700 anchors and not 21,000, so a quarter of the mini-batch is drawn, with N_cls to match: 256
+    would hold eight positives among 248 negatives. Most anchors cross the border of so small a
+    picture; left out of training, as the paper does, they would propose untrained (with 100
+    proposals 0.73 of the objects were found instead of 0.85, after 1,000 steps).
     """
     paper = TrainConfig()
     if voc:
-        return paper
+        return replace(
+            paper,
+            data=DataConfig(split="train", val_split="val"),
+            model=ModelConfig(backbone="squeezenet"),
+            optimizer=OptimizerConfig(steps=3000),
+            run=RunConfig(validate_every=1000),
+        )
+    batch = 64
     return replace(
         paper,
         data=DataConfig(split="train", val_split="val"),
+        synthetic=SyntheticConfig(images=600),
         resize=ResizeConfig(short_side=240, max_side=400),
-        anchors=AnchorConfig(base_size=8, scales=(4.0, 8.0, 16.0)),
-        optimizer=OptimizerConfig(steps=600, lr=0.01),
-        run=RunConfig(validate_every=200, checkpoint_every=100, diagnose_every=100),
+        anchors=AnchorConfig(scales=(2.0, 4.0, 8.0)),
+        labels=LabelConfig(inside_only=False),
+        sampling=SamplingConfig(batch_size=batch),
+        loss=LossConfig(n_cls=batch),
+        proposals=ProposalConfig(min_size=8.0),
+        optimizer=OptimizerConfig(steps=1800, lr=0.03),
+        run=RunConfig(
+            validate_every=600, checkpoint_every=200, diagnose_every=200, validation_images=40
+        ),
     )
 
 

@@ -130,7 +130,7 @@ class RunConfig:
     threads
         Of the computation; None for as many as there are cores.
     device
-        ``"auto"`` takes a GPU if there is one; ``"cpu"`` does not look.
+        ``"cpu"``, or ``"auto"`` for the best that is supported, which so far is the CPU.
     validate_every, checkpoint_every, diagnose_every
         Steps between two; the last step does all three.
     validation_images

@@ -172,7 +172,11 @@ def training_step(
         The loss is not finite. Nothing is updated then.
     """
     gt_boxes = example.gt_boxes if use_difficult else example.gt_boxes[~example.difficult]
-    result = loss_and_gradients(network, example.image, gt_boxes, rng=rng, objective=objective)
+    # An overflow shows in the loss, where it is said once and by name.
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = loss_and_gradients(
+            network, example.image, gt_boxes, rng=rng, objective=objective
+        )
     for name, value in result.loss._asdict().items():
         if not np.isfinite(float(value)):
             raise FloatingPointError(f"{name} is {float(value)}")

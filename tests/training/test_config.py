@@ -167,12 +167,18 @@ def test_every_setting_survives_a_file(tmp_path: Path, voc: bool):
     assert set(written) == {section.name for section in fields(TrainConfig)}
 
 
-def test_the_defaults_for_voc_are_the_papers():
-    config = default_config(voc=True)
-    assert config == TrainConfig()
+def test_the_classes_have_the_papers_settings():
+    config = TrainConfig()
     assert (config.resize.short_side, config.resize.max_side) == (600, 1000)
     schedule = config.optimizer.schedule
     assert [schedule.lr(step) for step in (0, 59_999, 60_000)] == [0.001, 0.001, 0.0001]
+
+
+def test_the_defaults_for_voc_are_the_papers_but_for_network_and_length():
+    config, paper = default_config(voc=True), TrainConfig()
+    for section in ("resize", "anchors", "labels", "sampling", "loss", "proposals"):
+        assert getattr(config, section) == getattr(paper, section)
+    assert config.optimizer == replace(paper.optimizer, steps=config.optimizer.steps)
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path):
@@ -189,7 +195,8 @@ def test_naming_a_data_set_brings_its_defaults(tmp_path: Path, in_file: bool):
     path = tmp_path / "mine.toml"
     path.write_text('[data]\nvoc = "/voc"\n' if in_file else "")
     config = load_config(path, {} if in_file else {"data.voc": "/voc"})
-    assert config == replace(TrainConfig(), data=replace(TrainConfig().data, voc="/voc"))
+    defaults = default_config(voc=True)
+    assert config == replace(defaults, data=replace(defaults.data, voc="/voc"))
 
 
 @pytest.mark.parametrize(

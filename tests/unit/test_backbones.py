@@ -37,9 +37,9 @@ def test_geometry_of_squeezenet(rng):
 
 
 def test_geometry_of_tiny(rng):
-    # Three poolings 2/2: 0.5 + 0.5 + 1 + 2 = 4.
+    # conv1 3/2 padded: 0.5; three poolings 2/2 at strides 2, 4, 8: + 1, + 2, + 4 = 7.5.
     geometry = build_backbone("tiny", rng=rng).geometry
-    assert (geometry.stride, geometry.center) == (8, 4.0)
+    assert (geometry.stride, geometry.center) == (16, 7.5)
 
 
 def test_windows_that_are_not_square_are_refused():
