@@ -1,0 +1,230 @@
+"""Runs: bit-identical when repeated, resumed or killed, and nothing about them is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minirpn.errors import InputError
+from minirpn.training.build import load_network
+from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
+from minirpn.training.loop import train
+from minirpn.training.trainer import Trainer
+
+# What differs between two equal runs: the clock.
+TIMES = {"step_seconds", "data_wait_seconds"}
+
+
+def records(folder):
+    lines = folder.metrics.read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+
+
+def assert_same_state(one, other):
+    a, b = load_checkpoint(one.last), load_checkpoint(other.last)
+    assert (a.step, a.rng_state, a.metrics) == (b.step, b.rng_state, b.metrics)
+    for before, after in ((a.parameters, b.parameters), (a.velocity, b.velocity)):
+        assert set(before) == set(after)
+        for name in before:
+            np.testing.assert_array_equal(before[name], after[name])
+
+
+@pytest.fixture
+def whole(new_run, small_config):
+    folder = new_run("whole")
+    train(small_config, folder, progress=False)
+    return folder
+
+
+def test_the_run_folder_is_complete(whole):
+    for path in (
+        "config.toml",
+        "metrics.jsonl",
+        "log.txt",
+        "recall.json",
+        "report.html",
+        "checkpoints/last.npz",
+        "checkpoints/best.npz",
+        "plots/captions.json",
+    ):
+        assert (whole.path / path).is_file(), path
+    kinds = [record["kind"] for record in records(whole)]
+    assert kinds.count("train") == 6
+    assert kinds.count("validate") == kinds.count("diagnose") == 2
+    captions = json.loads((whole.plots / "captions.json").read_text())
+    assert {"anchors.png", "labels.png", "objectness.png", "proposals_1.png"} <= set(captions)
+    assert all((whole.plots / name).is_file() for name in captions)
+
+
+def test_the_same_seed_gives_the_same_bits(whole, new_run, small_config):
+    again = new_run("again")
+    train(small_config, again, progress=False)
+    assert records(again) == records(whole)
+    assert_same_state(again, whole)
+
+
+def test_another_seed_gives_another_run(whole, new_run, small_config):
+    other = new_run("other")
+    train(replace(small_config, run=replace(small_config.run, seed=1)), other, progress=False)
+    assert records(other) != records(whole)
+
+
+class StopAfter:
+    """Stands in for the interrupt: asks to stop when that many steps are done."""
+
+    def __init__(self, trainer_steps):
+        self.left = trainer_steps
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def requested(self):
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5])
+def test_resumed_at_any_step_it_ends_as_if_never_stopped(
+    whole, new_run, small_config, monkeypatch, steps
+):
+    folder = new_run("stopped")
+    with monkeypatch.context() as patch:
+        patch.setattr("minirpn.training.loop.InterruptRequest", lambda: StopAfter(steps))
+        result = train(small_config, folder, progress=False)
+    assert (result.interrupted, result.steps) == (True, steps)
+    assert not (folder.path / "report.html").exists()
+    result = train(small_config, folder, resume=True, progress=False)
+    assert (result.interrupted, result.steps) == (False, 6)
+    assert records(folder) == records(whole)
+    assert_same_state(folder, whole)
+
+
+def test_a_checkpoint_older_than_the_log_is_caught_up(whole, new_run, small_config):
+    """As after a kill: steps were recorded after the last save, and are taken again."""
+    folder = new_run("killed")
+    train(small_config, folder, progress=False)
+    trainer = Trainer(small_config)
+    save_checkpoint(folder.last, trainer.checkpoint({"best_recall": -1.0}))
+    with folder.metrics.open("a") as file:
+        file.write('{"kind": "train", "st')
+    train(small_config, folder, resume=True, progress=False)
+    assert records(folder) == records(whole)
+    assert_same_state(folder, whole)
+
+
+def test_a_trained_network_loads_and_proposes(whole, small_config):
+    network, config = load_network(whole.path)
+    assert config == small_config
+    checkpoint = load_checkpoint(whole.last)
+    for parameter in network.parameters():
+        np.testing.assert_array_equal(parameter.value, checkpoint.parameters[parameter.name])
+
+
+def test_a_checkpoint_of_another_network_is_refused(whole, small_config):
+    trainer = Trainer(
+        replace(small_config, model=replace(small_config.model, backbone="squeezenet"))
+    )
+    before = [parameter.value.copy() for parameter in trainer.network.parameters()]
+    with pytest.raises(InputError, match=r"last.npz: parameters of another network"):
+        trainer.restore(load_checkpoint(whole.last), whole.last)
+    for parameter, value in zip(trainer.network.parameters(), before, strict=True):
+        np.testing.assert_array_equal(parameter.value, value)
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_name_and_keeps_the_checkpoint(
+    new_run, small_config
+):
+    wild = replace(small_config, optimizer=replace(small_config.optimizer, lr=1e30))
+    folder = new_run("wild", wild)
+    with pytest.raises(InputError, match=r"\.jpg: step \d: \w+ is"):
+        train(wild, folder, progress=False)
+    checkpoint = load_checkpoint(folder.last)
+    assert all(np.isfinite(value).all() for value in checkpoint.parameters.values())
+
+
+def test_images_without_objects_train(new_run, small_config, shapes, tmp_path):
+    bare = tmp_path / "bare"
+    for source in shapes.rglob("*"):
+        target = bare / source.relative_to(shapes)
+        if source.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        elif source.suffix == ".xml":
+            head = source.read_text().split("<object>")[0]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(head if "</annotation>" in head else head + "</annotation>\n")
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+    config = replace(small_config, data=replace(small_config.data, voc=str(bare)))
+    result = train(config, new_run("bare-run", config), progress=False)
+    assert result.steps == 6
+    assert result.recall is not None
+    assert result.recall.gt_count == 0
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from minirpn.training.config import load_config
+from minirpn.training.loop import train
+from minirpn.training.run_folder import open_run
+folder = open_run(Path(sys.argv[1]))
+config = load_config(folder.config)
+train(config, folder, resume=folder.last.exists(), progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_still_ends_the_same(new_run, small_config, rng):
+    """SIGKILL thirty times, saving included; a loadable checkpoint is there each time."""
+    long = replace(
+        small_config,
+        optimizer=replace(small_config.optimizer, steps=400),
+        run=replace(small_config.run, checkpoint_every=1, validate_every=400, diagnose_every=400),
+    )
+    folder, undisturbed = new_run("killed", long), new_run("undisturbed", long)
+    kills = 0
+    while kills < 30:
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder.path)])
+        before = load_checkpoint(folder.last).step if folder.last.exists() else 0
+        deadline = time.monotonic() + 60
+        while not folder.last.exists() or load_checkpoint(folder.last).step == before:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(float(rng.uniform(0, 0.15)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        assert load_checkpoint(folder.last).step < 400
+    subprocess.run([sys.executable, "-c", PROGRAM, str(folder.path)], check=True)
+    train(long, undisturbed, progress=False)
+    assert records(folder) == records(undisturbed)
+    assert_same_state(folder, undisturbed)
+
+
+def test_sigterm_finishes_the_step_and_saves(new_run, small_config):
+    long = replace(small_config, optimizer=replace(small_config.optimizer, steps=100_000))
+    folder = new_run("asked", long)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder.path)], stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not folder.metrics.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    steps = [r["step"] for r in records(folder) if r["kind"] == "train"]
+    assert load_checkpoint(folder.last).step == steps[-1]
