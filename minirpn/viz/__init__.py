@@ -1,6 +1,7 @@
 """Pictures: every function draws on given axes or new ones, returns them, and shows nothing."""
 
 from minirpn.viz.anchors import draw_anchors, draw_labels
+from minirpn.viz.diagrams import draw_pixels, plot_bars, plot_lines
 from minirpn.viz.images import draw_boxes, draw_image
 from minirpn.viz.objectness import plot_objectness
 from minirpn.viz.proposals import draw_proposals
@@ -19,8 +20,11 @@ __all__ = [
     "draw_boxes",
     "draw_image",
     "draw_labels",
+    "draw_pixels",
     "draw_proposals",
+    "plot_bars",
     "plot_gradient_norm",
+    "plot_lines",
     "plot_objectness",
     "plot_recall",
     "plot_stages",
