@@ -13,7 +13,7 @@ import numpy as np
 
 from minirpn.data.classes import choose_classes, count_classes, odd_classes, unknown_classes
 from minirpn.data.entries import Entry, read_entry
-from minirpn.data.findings import Finding, Severity, errors_of
+from minirpn.data.findings import Finding, errors_of
 from minirpn.data.images import examine_image, read_image, read_image_header
 from minirpn.data.layout import Folder, find_folder, image_files, split_ids
 from minirpn.data.samples import Annotation, Sample
@@ -94,8 +94,9 @@ class VOCDataset:
     image_ids : tuple of str
     skipped : tuple of str
         One line for each file or box left out.
-    notices : tuple of Finding
-        What is suspicious and what was repaired; see `minirpn.data.check_dataset`.
+    findings : tuple of Finding
+        What was left out, what is suspicious, what was repaired; `minirpn.data.check_dataset`
+        finds more.
 
     Raises
     ------
@@ -129,7 +130,7 @@ class VOCDataset:
         self._annotations = [_to_annotation(entry, self.classes) for entry in entries]
         self.image_ids = tuple(entry.image_id for entry in entries)
         self.skipped = tuple(str(problem) for problem in problems)
-        self.notices = tuple(found for found in findings if found.severity is not Severity.ERROR)
+        self.findings = tuple(findings)
 
     def __len__(self) -> int:
         return len(self._annotations)

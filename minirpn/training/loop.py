@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from minirpn.data.findings import summary
 from minirpn.data.loader import Loader, training_order
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
@@ -95,6 +97,8 @@ class _Run:
         self.interrupted = False
         self.trainer = Trainer(config)
         self.best_recall = -1.0
+        if not resume and config.model.weights is not None:
+            self._load_weights(config.model.weights)
         self.train_set = open_dataset(config, folder, config.data.split)
         self.val_set: VOCDataset | None = None
         if config.data.val_split is not None:
@@ -105,16 +109,26 @@ class _Run:
         else:
             self._start()
 
+    def _load_weights(self, path: str) -> None:
+        report = load_weights(self.trainer.network.backbone.parameters(), path)
+        self.folder.log(f"{path}: {report.summary()}")
+
     def _start(self) -> None:
-        """Load pretrained weights and save step 0, so that there is a checkpoint from the start."""
-        weights = self.config.model.weights
-        if weights is not None:
-            report = load_weights(self.trainer.network.backbone.parameters(), weights)
-            self.folder.log(f"{weights}: {report.summary()}")
-        for dataset in filter(None, (self.train_set, self.val_set)):
-            for reason in dataset.skipped:
-                self.folder.log(f"left out: {reason}")
+        """Save step 0, so that there is a checkpoint from the start."""
+        self._say_what_was_found(self.config.data.split, self.train_set)
+        if self.val_set is not None:
+            self._say_what_was_found(self.config.data.val_split, self.val_set)
         self._save()
+
+    def _say_what_was_found(self, split: str | None, dataset: VOCDataset) -> None:
+        """Say in one line how many things are odd about a split; the log names what is left out."""
+        for reason in dataset.skipped:
+            self.folder.log(f"left out: {reason}")
+        if dataset.findings:
+            message = f"split {split}: {summary(dataset.findings)}; `minirpn check` lists them"
+            self.folder.log(message)
+            if self.progress:
+                print(message, file=sys.stderr, flush=True)
 
     def _restore(self) -> None:
         """Take up the last checkpoint, and forget records of steps that will be taken again."""
