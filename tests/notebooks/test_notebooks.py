@@ -1,0 +1,196 @@
+"""Every tutorial follows the format, and runs as a learner leaves it and with all solutions."""
+
+import ast
+import copy
+import importlib
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+TUTORIALS = Path(__file__).parents[2] / "tutorials"
+NOTEBOOKS = sorted(TUTORIALS.glob("*.ipynb"))
+TAGS = {"predict", "exercise", "check", "solution", "checkpoint"}
+SECONDS = 90
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def tag(cell):
+    """Return the cell's tag, or None."""
+    found = TAGS & set(cell.metadata.get("tags", []))
+    assert len(found) <= 1
+    return next(iter(found), None)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def python_of(cell):
+    """Return the syntax tree of a cell, its magic lines left out."""
+    lines = cell.source.splitlines()
+    return ast.parse("\n".join("" if line.startswith("%") else line for line in lines))
+
+
+def exercises(notebook):
+    """Return triples of exercise, check and solution, in order."""
+    cells = [
+        cell for cell in code_cells(notebook) if tag(cell) in {"exercise", "check", "solution"}
+    ]
+    tags = [tag(cell) for cell in cells]
+    assert tags == ["exercise", "check", "solution"] * (len(cells) // 3)
+    return list(zip(cells[0::3], cells[1::3], cells[2::3], strict=True))
+
+
+def defined(cell):
+    return [node.name for node in python_of(cell).body if isinstance(node, ast.FunctionDef)]
+
+
+def test_there_are_tutorials_and_their_numbers_have_no_gap():
+    numbers = [int(path.stem[:2]) for path in NOTEBOOKS]
+    assert numbers == list(range(len(numbers)))
+    assert numbers
+
+
+@each_notebook
+def test_cells_are_few_short_and_without_outputs(path):
+    notebook = read(path)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert 30 <= len(notebook.cells) <= 60
+    for cell in code_cells(notebook):
+        assert not cell.outputs, cell.id
+        assert cell.execution_count is None, cell.id
+        assert len(cell.source.splitlines()) <= 12, f"{cell.id}: over 12 lines"
+
+
+@each_notebook
+def test_it_opens_and_closes_as_all_do(path):
+    cells = read(path).cells
+    assert cells[0].cell_type == cells[-1].cell_type == "markdown"
+    assert cells[0].source.startswith(f"# {path.stem[:2]} · ")
+    for words in ("**You will do:**", "**You will learn:**", "**You need:**"):
+        assert words in cells[0].source
+    for words in ("**On your own**", "**In practice**", "**Read next:**"):
+        assert words in cells[-1].source
+
+
+@each_notebook
+def test_it_has_guesses_exercises_and_checkpoints(path):
+    notebook = read(path)
+    tags = [tag(cell) for cell in code_cells(notebook)]
+    assert tags.count("predict") >= 2
+    assert tags.count("exercise") >= 2
+    checkpoints = [cell for cell in code_cells(notebook) if tag(cell) == "checkpoint"]
+    assert checkpoints
+    for cell in checkpoints:
+        assert any(isinstance(node, ast.Assert) for node in ast.walk(python_of(cell))), cell.id
+    for exercise, _, solution in exercises(notebook):
+        assert "return ..." in exercise.source, exercise.id
+        assert len(defined(exercise)) == 1, exercise.id
+        assert defined(exercise) == defined(solution), solution.id
+        assert solution.metadata.jupyter.source_hidden, solution.id
+
+
+@each_notebook
+def test_functions_are_defined_once(path):
+    notebook = read(path)
+    names = [
+        name for cell in code_cells(notebook) if tag(cell) != "solution" for name in defined(cell)
+    ]
+    assert len(names) == len(set(names)), sorted(names)
+
+
+def exported(module_name):
+    """Return the public names of a module of minirpn."""
+    module = importlib.import_module(module_name)
+    return set(getattr(module, "__all__", [name for name in dir(module) if name[0] != "_"]))
+
+
+@each_notebook
+def test_only_exported_names_of_minirpn_are_used(path):
+    modules = {}  # name in the notebook -> module
+    for cell in code_cells(read(path)):
+        for node in ast.walk(python_of(cell)):
+            if isinstance(node, ast.Import):
+                assert not any(alias.name.startswith("minirpn.") for alias in node.names), cell.id
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "minirpn":
+                names = {alias.name for alias in node.names}
+                assert names <= exported(node.module), f"{cell.id}: {names} of {node.module}"
+                if node.module == "minirpn":
+                    modules |= {name: f"minirpn.{name}" for name in names}
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module = modules.get(node.value.id)
+                assert module is None or node.attr in exported(module), f"{cell.id}: {node.attr}"
+
+
+def execute(notebook, folder):
+    """Run all cells; the first error ends the test with its traceback."""
+    client = NotebookClient(
+        notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
+    )
+    client.execute()
+    return notebook
+
+
+def said(cell):
+    """Return all text that a cell has put out."""
+    texts = [output.get("text", "") for output in cell.outputs]
+    texts += [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    return "\n".join(texts)
+
+
+@pytest.mark.slow
+@each_notebook
+def test_a_learner_is_told_kindly_what_is_open_and_clearly_what_is_wrong(path, tmp_path):
+    notebook = read(path)
+    checks, wrongs = [], []
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" or tag(cell) == "solution":
+            continue
+        cells.append(cell)
+        if tag(cell) == "exercise":
+            stub = cell
+        if tag(cell) == "check":
+            wrong_answer, wrong_check, stub_again = (copy.deepcopy(c) for c in (stub, cell, stub))
+            wrong_answer.source = stub.source.replace("return ...", "return None")
+            wrong_check.metadata.tags = ["raises-exception"]
+            for number, extra in enumerate((wrong_answer, wrong_check, stub_again)):
+                extra.id = f"{cell.id}-{number}"
+            cells += [wrong_answer, wrong_check, stub_again]
+            checks.append(cell)
+            wrongs.append(wrong_check)
+    notebook.cells = cells
+    execute(notebook, tmp_path)
+    for cell in checks:
+        assert "○" in said(cell), cell.id
+    for cell in wrongs:
+        errors = [output.ename for output in cell.outputs if output.output_type == "error"]
+        assert errors == ["CheckError"], cell.id
+
+
+@pytest.mark.slow
+@each_notebook
+def test_with_solutions_every_check_passes(path, tmp_path):
+    notebook = read(path)
+    for exercise, _, solution in exercises(notebook):
+        exercise.source, solution.source = solution.source, ""
+    execute(notebook, tmp_path)
+    for _, check, _ in exercises(notebook):
+        assert "✓" in said(check), check.id
+        assert "○" not in said(check), check.id
+    pictures = [
+        output
+        for cell in code_cells(notebook)
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) <= 8
