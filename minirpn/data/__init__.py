@@ -19,8 +19,9 @@ from minirpn.data.transforms import (
     prepare,
     resize,
     resize_scale,
+    resized_size,
 )
-from minirpn.data.voc import VOCDataset, half_open, voc_corners
+from minirpn.data.voc import VOCDataset, half_open, read_ground_truth, voc_corners
 
 __all__ = [
     "SHAPES",
@@ -45,10 +46,12 @@ __all__ = [
     "half_open",
     "prepare",
     "read_annotation",
+    "read_ground_truth",
     "read_image",
     "read_image_size",
     "resize",
     "resize_scale",
+    "resized_size",
     "training_order",
     "voc_corners",
     "write_annotation",

@@ -23,7 +23,7 @@ class Folder(NamedTuple):
     splits: Path
 
 
-def find_folder(root: Path, year: int | str | None) -> Folder:
+def find_folder(root: Path, year: int | str | None, *, need_images: bool = True) -> Folder:
     """Return the folders of the data set at `root`.
 
     Parameters
@@ -33,6 +33,8 @@ def find_folder(root: Path, year: int | str | None) -> Folder:
         images and XML side by side.
     year
         Which year of a VOCdevkit; None for the only one.
+    need_images
+        Whether annotations without an image folder beside them will not do.
 
     Raises
     ------
@@ -43,27 +45,27 @@ def find_folder(root: Path, year: int | str | None) -> Folder:
         raise InputError(f"{root}: data set: no such folder")
     years = sorted(path.name[3:] for path in root.glob("VOC*") if (path / "Annotations").is_dir())
     if years:
-        return _year_folder(root, years, year)
+        return _checked(_year_folder(root, years, year), need_images)
     if year is not None and root.name != f"VOC{year}":
         raise InputError(f"{root}: year {year}: no folder VOC{year} in it")
     if (root / "Annotations").is_dir():
-        return _checked(root)
+        return _checked(root, need_images)
     if next(root.glob("*.xml"), None) is None:
         raise InputError(f"{root}: data set: holds no VOC folder, no Annotations, no XML files")
     return Folder(root, root, root, root / "ImageSets" / "Main")
 
 
-def _year_folder(root: Path, years: list[str], year: int | str | None) -> Folder:
+def _year_folder(root: Path, years: list[str], year: int | str | None) -> Path:
     if year is None and len(years) > 1:
         raise InputError(f"{root}: year: several there, choose one of {', '.join(years)}")
     wanted = years[0] if year is None else str(year)
     if wanted not in years:
         raise InputError(f"{root}: year {wanted}: not there; there is {', '.join(years)}")
-    return _checked(root / f"VOC{wanted}")
+    return root / f"VOC{wanted}"
 
 
-def _checked(path: Path) -> Folder:
-    if not (path / "JPEGImages").is_dir():
+def _checked(path: Path, need_images: bool) -> Folder:
+    if need_images and not (path / "JPEGImages").is_dir():
         raise InputError(f"{path}: data set: has Annotations but no JPEGImages folder")
     return Folder(path, path / "JPEGImages", path / "Annotations", path / "ImageSets" / "Main")
 

@@ -63,6 +63,12 @@ def resize_scale(image_size: ImageSize, config: ResizeConfig) -> float:
     return min(config.short_side / min(image_size), config.max_side / max(image_size))
 
 
+def resized_size(image_size: ImageSize, scale: float) -> ImageSize:
+    """Return (height, width) of an image after `resize`: rounded, at least one pixel each."""
+    height, width = image_size
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def resize(image: np.ndarray, scale: float) -> np.ndarray:
     """Return the image with both sides multiplied by `scale`, rounded, at least one pixel.
 
@@ -83,7 +89,7 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
     Bilinear by Pillow, whose filter widens when it shrinks, so that every original pixel counts;
     OpenCV, which py-faster-rcnn used, takes the four nearest and lets fine patterns alias.
     """
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    height, width = resized_size((image.shape[0], image.shape[1]), scale)
     if (height, width) == image.shape[:2]:
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

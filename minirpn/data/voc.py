@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minirpn.data.annotation import read_annotation
 from minirpn.data.classes import choose_classes, count_classes, odd_classes, unknown_classes
 from minirpn.data.entries import Entry, read_entry
-from minirpn.data.findings import Finding, errors_of
+from minirpn.data.findings import BadFileError, Finding, errors_of
 from minirpn.data.images import examine_image, read_image, read_image_header
 from minirpn.data.layout import Folder, find_folder, image_files, split_ids
 from minirpn.data.samples import Annotation, Sample
@@ -152,6 +153,38 @@ class VOCDataset:
     def annotation(self, index: int) -> Annotation:
         """Return the ground truth at a position without touching the image."""
         return self._annotations[index]
+
+
+def read_ground_truth(
+    root: str | Path, *, year: int | str | None = None, split: str | None = "trainval"
+) -> tuple[list[Annotation], tuple[Finding, ...]]:
+    """Return the annotations of a split from its XML alone, and what is wrong with them.
+
+    Images are neither needed nor looked at. What is bad is left out.
+
+    Parameters
+    ----------
+    root, year, split
+        As of `VOCDataset`.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, year or split.
+    """
+    folder = find_folder(Path(root), year, need_images=False)
+    entries, findings = [], []
+    for image_id in split_ids(folder, split, ()):
+        path = folder.annotations / f"{image_id}.xml"
+        try:
+            content = read_annotation(path)
+        except BadFileError as error:
+            findings.append(error.finding)
+        else:
+            findings += content.findings
+            entries.append(Entry(image_id, folder.images / image_id, path, content))
+    classes = choose_classes(count_classes(entries))
+    return [_to_annotation(entry, classes) for entry in entries], tuple(findings)
 
 
 def _read_split(
