@@ -1,0 +1,60 @@
+"""Signs of life: counted by hand, and a dying trunk is said."""
+
+import numpy as np
+import pytest
+
+from minirpn.backbones import build_backbone
+from minirpn.data.samples import Annotation, Example
+from minirpn.rpn import RPN, AnchorConfig, ProposalConfig, RPNHead
+from minirpn.training.health import DYING_ZERO_SHARE, examine, gradient_norms
+
+
+@pytest.fixture
+def network(rng):
+    backbone = build_backbone("tiny", rng=rng)
+    config = AnchorConfig(scales=(2, 4))
+    return RPN(backbone, RPNHead(backbone.channels, 8, config.count, rng=rng), config)
+
+
+@pytest.fixture
+def example(rng):
+    none = np.zeros((0, 4), np.float32)
+    annotation = Annotation("a", "a.jpg", (64, 96), none, np.zeros(0, int), np.zeros(0, bool))
+    image = rng.normal(size=(3, 64, 96)).astype(np.float32)
+    return Example(annotation, image, none, 1.0, False)
+
+
+def test_gradient_norms_by_stage():
+    grads = {
+        "conv1.weight": np.array([3.0, 0.0]),
+        "conv1.bias": np.array([4.0]),
+        "rpn.conv.weight": np.array([[2.0]]),
+    }
+    assert gradient_norms(grads) == {"conv1": 5.0, "rpn": 2.0}
+
+
+def test_a_healthy_network_gives_no_warning(network, example):
+    health = examine(network, example, {}, ProposalConfig())
+    assert set(health.zero_share) == set(network.backbone.stages)
+    assert all(0 < share < DYING_ZERO_SHARE for share in health.zero_share.values())
+    assert health.warnings() == []
+    assert 0 < health.proposals_after_nms <= health.proposals_before_nms <= 4 * 6 * 6
+    assert len(health.objectness_by_anchor) == 6
+    # New weights are small, so each anchor is about as likely an object as not.
+    np.testing.assert_allclose(health.objectness_by_anchor, 0.5, atol=0.05)
+
+
+def test_a_dead_stage_is_named(network, example):
+    for parameter in network.parameters():
+        if parameter.name == "conv3.bias":
+            parameter.value = parameter.value - 1e6
+    health = examine(network, example, {}, ProposalConfig())
+    assert health.zero_share["conv3"] == 1.0
+    assert any(line.startswith("conv3: 100.0% of the activations") for line in health.warnings())
+
+
+def test_the_zero_share_is_a_count(network, example):
+    seen = {}
+    network.forward(example.image[None], observe=lambda name, y: seen.update({name: y}))
+    health = examine(network, example, {}, ProposalConfig())
+    assert health.zero_share["conv5"] == pytest.approx(float(np.mean(seen["relu5"] == 0)))
