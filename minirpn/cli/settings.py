@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minirpn.errors import InputError
@@ -63,6 +63,12 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
             "where SGD puts the learning rate",
             choices=("caffe", "torch"),
         ),
+        Flag(
+            "--inside-only",
+            "proposals.inside_only",
+            True,
+            "let only anchors inside the image propose",
+        ),
         Flag("--seed", "run.seed", int, "of everything that is random", metavar="N"),
     ),
     "running": (
@@ -83,11 +89,12 @@ _ANCHOR_PARTS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Give the parser every flag of `FLAGS`, and ``--anchors``."""
+def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | None = None) -> None:
+    """Give the parser the flags of `FLAGS`, all or those of some keys, and ``--anchors``."""
     for title, flags in FLAGS.items():
-        group = parser.add_argument_group(title)
-        for flag in flags:
+        wanted = [flag for flag in flags if only is None or flag.key in only]
+        group = parser.add_argument_group(title) if wanted else parser
+        for flag in wanted:
             if isinstance(flag.kind, bool):
                 group.add_argument(
                     flag.name, dest=flag.key, action="store_const", const=flag.kind, help=flag.help
@@ -119,7 +126,9 @@ def given_settings(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, 
         ``--anchors`` cannot be read.
     """
     names = {flag.key: flag.name for flags in FLAGS.values() for flag in flags}
-    values = {key: getattr(args, key) for key in names if getattr(args, key) is not None}
+    # A command may have some of the flags only.
+    given = {key: getattr(args, key, None) for key in names}
+    values = {key: value for key, value in given.items() if value is not None}
     for key, value in _anchor_settings(args.anchors or []).items():
         values[key], names[key] = value, f"{ANCHORS} {key.removeprefix('anchors.')}"
     return values, names
