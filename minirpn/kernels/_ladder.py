@@ -44,6 +44,9 @@ class Rung:
         Tells whether what it needs is installed.
     suits
         Tells from the arguments whether it pays to choose it; not asked about a wish.
+    rounding
+        How far a result may be from that of the loops, in machine epsilons times the largest
+        result, or 1; None where both round alike, but for the order of sums.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Rung:
     host_only: bool = False
     present: Callable[[], bool] = lambda: True
     suits: Callable[..., bool] = lambda *args, **kwargs: True
+    rounding: float | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ gradient of one rung follows the output of any other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -22,6 +22,14 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.conv2d_strips import conv2d_dweight_strips, conv2d_dx_strips, conv2d_strips
+from minirpn.kernels.conv2d_winograd import (
+    conv2d_dweight_winograd,
+    conv2d_dx_winograd,
+    conv2d_winograd,
+    suits,
+    suits_dweight,
+    suits_dx,
+)
 from minirpn.kernels.window import Pair, conv_output_size, padded, taps
 
 # Columns are made for as many output rows as fit here: large enough for the matrix product to run
@@ -157,12 +165,18 @@ def _flat(maps: Array) -> Array:
     return namespace_of(maps).reshape(maps, (N, C, H * W))
 
 
+def _winograd(function: Callable[..., Array], suits: Callable[..., bool]) -> Rung:
+    """Return a rung whose intermediate numbers are larger than the result, and so its rounding."""
+    return Rung("winograd", function, True, numba_present, suits, rounding=1000)
+
+
 CONV2D = Ladder(
     "conv2d",
     (
         Rung("loops", conv2d_loops, host_only=True),
         Rung("im2col", conv2d_im2col),
         Rung("strips", conv2d_strips, host_only=True, present=numba_present),
+        _winograd(conv2d_winograd, suits),
     ),
 )
 CONV2D_DX = Ladder(
@@ -171,6 +185,7 @@ CONV2D_DX = Ladder(
         Rung("loops", conv2d_dx_loops, host_only=True),
         Rung("im2col", conv2d_dx_im2col),
         Rung("strips", conv2d_dx_strips, host_only=True, present=numba_present),
+        _winograd(conv2d_dx_winograd, suits_dx),
     ),
 )
 CONV2D_DWEIGHT = Ladder(
@@ -179,5 +194,6 @@ CONV2D_DWEIGHT = Ladder(
         Rung("loops", conv2d_dweight_loops, host_only=True),
         Rung("im2col", conv2d_dweight_im2col),
         Rung("strips", conv2d_dweight_strips, host_only=True, present=numba_present),
+        _winograd(conv2d_dweight_winograd, suits_dweight),
     ),
 )

@@ -10,13 +10,13 @@ How the work is cut does not depend on their number, nor does the order of any s
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 
 import numpy as np
 
 from minirpn._typing import Array
 from minirpn.kernels._compiled import compiled
+from minirpn.kernels.buffers import buffer
 from minirpn.kernels.threads import share
 from minirpn.kernels.window import Pair, conv_output_size, reached
 
@@ -103,13 +103,13 @@ def conv2d_strips(x: Array, weight: Array, bias: Array, stride: Pair, padding: P
 
     def strip(piece: tuple[int, range]) -> None:
         n, rows = piece
-        columns = _buffer((x.shape[1], *kernel, len(rows), Wo), x.dtype)
+        columns = buffer("columns", (x.shape[1], *kernel, len(rows), Wo), x.dtype)
         _fill_columns(x[n], columns, rows.start, stride, padding)
         out = _flat(y[n])[:, rows.start * Wo : rows.stop * Wo]
         np.matmul(kernels, _matrix_of(columns), out=out)
         out += bias[:, None]
 
-    share(strip, [(n, rows) for n in range(x.shape[0]) for rows in _cut(Ho, height)])
+    share(strip, [(n, rows) for n in range(x.shape[0]) for rows in cut(Ho, height)])
     return y
 
 
@@ -129,14 +129,14 @@ def conv2d_dx_strips(dy: Array, weight: Array, size: Pair, stride: Pair, padding
     def chunk(piece: tuple[int, range]) -> None:
         n, channels = piece
         own = slice(channels.start, channels.stop)
-        for rows in _cut(Ho, height):
-            columns = _buffer((len(channels), *kernel, len(rows), Wo), dy.dtype)
+        for rows in cut(Ho, height):
+            columns = buffer("columns", (len(channels), *kernel, len(rows), Wo), dy.dtype)
             gradients = _flat(dy[n])[:, rows.start * Wo : rows.stop * Wo]
             part = kernels[own.start * taps : own.stop * taps]
             np.matmul(part, gradients, out=_matrix_of(columns))
             _add_columns(columns, dx[n, own], rows.start, stride, padding)
 
-    share(chunk, [(n, part) for n in range(N) for part in _cut(C, max(1, CHUNK_ROWS // taps))])
+    share(chunk, [(n, part) for n in range(N) for part in cut(C, max(1, CHUNK_ROWS // taps))])
     return dx
 
 
@@ -147,8 +147,8 @@ def conv2d_dweight_strips(dy: Array, x: Array, kernel: Pair, stride: Pair, paddi
     """
     dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
     (N, outs, Ho, Wo), C, taps = dy.shape, x.shape[1], math.prod(kernel)
-    chunks = list(_cut(C, max(1, CHUNK_ROWS // taps)))
-    bands = list(_cut(Ho, -(-Ho // max(1, LEAST_PIECES // len(chunks)))))
+    chunks = list(cut(C, max(1, CHUNK_ROWS // taps)))
+    bands = list(cut(Ho, -(-Ho // max(1, LEAST_PIECES // len(chunks)))))
     height = max(1, BUFFER_BYTES // (CHUNK_ROWS * Wo * x.itemsize))
     sums = np.zeros((len(bands), outs, C * taps), x.dtype)
 
@@ -157,12 +157,12 @@ def conv2d_dweight_strips(dy: Array, x: Array, kernel: Pair, stride: Pair, paddi
         own = slice(channels.start, channels.stop)
         total = sums[band, :, own.start * taps : own.stop * taps]
         for n in range(N):
-            for within in _cut(len(bands[band]), height):
+            for within in cut(len(bands[band]), height):
                 rows = bands[band][within.start : within.stop]
                 if _is_pointwise(kernel, stride, padding):
                     columns = x[n, own, rows.start : rows.stop]
                 else:
-                    columns = _buffer((len(channels), *kernel, len(rows), Wo), x.dtype)
+                    columns = buffer("columns", (len(channels), *kernel, len(rows), Wo), x.dtype)
                     _fill_columns(x[n, own], columns, rows.start, stride, padding)
                 gradients = _flat(dy[n])[:, rows.start * Wo : rows.stop * Wo]
                 total += gradients @ columns.reshape(total.shape[1], -1).T
@@ -184,7 +184,7 @@ def _multiply_pixels(matrix: Array, x: Array, y: Array, bias: Array | None = Non
             out += bias[:, None]
 
     width = max(LEAST_COLUMNS, BUFFER_BYTES // (x.shape[1] * x.itemsize))
-    share(strip, [(n, part) for n in range(x.shape[0]) for part in _cut(pixels, width)])
+    share(strip, [(n, part) for n in range(x.shape[0]) for part in cut(pixels, width)])
 
 
 def _is_pointwise(kernel: Pair, stride: Pair, padding: Pair) -> bool:
@@ -192,7 +192,7 @@ def _is_pointwise(kernel: Pair, stride: Pair, padding: Pair) -> bool:
     return (*kernel, *stride, *padding) == (1, 1, 1, 1, 0, 0)
 
 
-def _cut(length: int, most: int) -> Iterator[range]:
+def cut(length: int, most: int) -> Iterator[range]:
     """Yield ``range(length)`` in equal parts, up to one, of `most` at most; an even number of them.
 
     An even number, because two threads then get equal shares.
@@ -201,17 +201,6 @@ def _cut(length: int, most: int) -> Iterator[range]:
     count = min(length, count + count % 2)
     for k in range(count):
         yield range(length * k // count, length * (k + 1) // count)
-
-
-_LOCAL = threading.local()
-
-
-def _buffer(shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    """Return an array in memory that this thread uses again and again."""
-    needed = math.prod(shape) * dtype.itemsize
-    if getattr(_LOCAL, "memory", np.empty(0, np.uint8)).nbytes < needed:
-        _LOCAL.memory = np.empty(needed, np.uint8)
-    return _LOCAL.memory[:needed].view(dtype).reshape(shape)
 
 
 def _matrix(weight: Array) -> Array:

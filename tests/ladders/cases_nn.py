@@ -22,8 +22,12 @@ def whole(draw, shape, dtype):
 
 
 def conv(draw):
-    """Draw x, weight, bias, dy and the shape."""
+    """Draw x, weight, bias, dy and the shape, often one that the winograd rung is for."""
     s, dtype = draw(strategies.conv_shapes()), draw(DTYPES)
+    if draw(st.booleans()):
+        padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+        size = {"H": max(s.H, 3 - 2 * padding[0]), "W": max(s.W, 3 - 2 * padding[1])}
+        s = s._replace(kernel=(3, 3), stride=(1, 1), padding=padding, **size)
     x = whole(draw, (s.N, s.C, s.H, s.W), dtype)
     weight = whole(draw, (s.O, s.C, *s.kernel), dtype)
     output_size = conv_output_size((s.H, s.W), s.kernel, s.stride, s.padding)

@@ -23,6 +23,7 @@ def blas_threads():
     return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
 
 
+@pytest.mark.parametrize("rung", ["strips", "winograd"])
 @pytest.mark.parametrize(
     ("shape", "kernel", "stride", "padding"),
     [
@@ -31,17 +32,18 @@ def blas_threads():
         ((1, 160, 37, 62), (1, 1), (1, 1), (0, 0)),
     ],
 )
-def test_bits_do_not_depend_on_the_number_of_threads(shape, kernel, stride, padding, rng):
+def test_bits_do_not_depend_on_the_number_of_threads(rung, shape, kernel, stride, padding, rng):
     pytest.importorskip("numba")
     x = rng.normal(size=shape).astype(np.float32)
     weight = rng.normal(size=(16, shape[1], *kernel)).astype(np.float32)
     bias = rng.normal(size=16).astype(np.float32)
 
+    @kernels.use_rung(rung)
     def run(count):
         threads.set_threads(count)
-        y = conv2d.conv2d_strips(x, weight, bias, stride, padding)
-        dx = conv2d.conv2d_dx_strips(y, weight, shape[2:], stride, padding)
-        return y, dx, conv2d.conv2d_dweight_strips(y, x, kernel, stride, padding)
+        y = conv2d.CONV2D(x, weight, bias, stride, padding)
+        dx = conv2d.CONV2D_DX(y, weight, shape[2:], stride, padding)
+        return y, dx, conv2d.CONV2D_DWEIGHT(y, x, kernel, stride, padding)
 
     for one, many in zip(run(1), run(3), strict=True):
         np.testing.assert_array_equal(one, many)
