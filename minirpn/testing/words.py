@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 _MOST_ROWS = 8
+_LARGEST_IN_FULL = 1e12
 
 
 def plain(value: Any) -> str:
@@ -25,7 +26,9 @@ def plain(value: Any) -> str:
         return f"({', '.join(plain(part) for part in value)})"
     array = np.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "iuf":
-        return f"{array[()]:.4g}"
+        number = float(array[()])
+        whole = number.is_integer() and abs(number) < _LARGEST_IN_FULL
+        return f"{number:.0f}" if whole else f"{number:.4g}"
     if array.dtype.kind not in "biuf":
         return repr(value)
     rows = [plain(row[()] if row.ndim == 0 else row) for row in array[:_MOST_ROWS]]
