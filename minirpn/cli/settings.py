@@ -22,6 +22,20 @@ class Flag(NamedTuple):
     metavar: str | None = None
 
 
+def _preset(name: str) -> dict[str, Any]:
+    """Return the settings behind the name of a preset."""
+    from minirpn.training.tables import to_table
+    from minirpn.weights import PRESETS
+
+    if name not in PRESETS:
+        raise argparse.ArgumentTypeError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return to_table(PRESETS[name])
+
+
+def _stages(text: str) -> list[str]:
+    return [] if text == "nothing" else text.split(",")
+
+
 FLAGS: Mapping[str, tuple[Flag, ...]] = {
     "data": (
         Flag("--voc", "data.voc", str, "data set in VOC layout; without it, shapes", metavar="DIR"),
@@ -36,7 +50,21 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     ),
     "network": (
         Flag("--backbone", "model.backbone", str, "tiny, squeezenet, ...", metavar="NAME"),
-        Flag("--weights", "model.weights", str, "pretrained weights (.npz)", metavar="FILE"),
+        Flag("--weights", "model.weights", str, "pretrained weights of any kind", metavar="FILE"),
+        Flag(
+            "--preset",
+            "model.preprocessing",
+            _preset,
+            "how pixels are prepared, where the weights do not tell: torchvision, girshick, ...",
+            metavar="NAME",
+        ),
+        Flag(
+            "--freeze",
+            "model.freeze",
+            _stages,
+            "stages not to train, with commas between, or 'nothing' (default: the paper's)",
+            metavar="STAGES",
+        ),
         Flag(
             "--anchor-centre",
             "model.anchor_centre",

@@ -1,5 +1,6 @@
 """Pictures: every function draws on given axes or new ones, returns them, and shows nothing."""
 
+from minirpn.viz.anchor_fit import plot_best_iou, plot_box_shapes
 from minirpn.viz.anchors import draw_anchors, draw_labels
 from minirpn.viz.diagrams import draw_pixels, plot_bars, plot_lines
 from minirpn.viz.images import draw_boxes, draw_image
@@ -23,6 +24,8 @@ __all__ = [
     "draw_pixels",
     "draw_proposals",
     "plot_bars",
+    "plot_best_iou",
+    "plot_box_shapes",
     "plot_gradient_norm",
     "plot_lines",
     "plot_objectness",

@@ -1,0 +1,171 @@
+"""``minirpn anchors``: how well anchors fit a data set, and which would fit better."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minirpn.cli.settings import add_settings, given_settings
+
+if TYPE_CHECKING:
+    from minirpn.data.samples import Annotation
+    from minirpn.evaluation import AnchorFit, Grid, Scene
+    from minirpn.training.config import TrainConfig
+
+NAME = "anchors"
+SUMMARY = "measure how anchors fit a data set, suggest better ones"
+DESCRIPTION = """\
+Measure how well the anchors fit the objects of a data set at the training scale, and suggest as
+many scales and ratios that fit better (k-means on 1 - IoU). Only annotations are read. The anchors
+stand on the grid of VGG-16 and ZF, stride 16, unless --backbone or --config name another network.
+"""
+
+_SETTINGS = frozenset(
+    {
+        "data.voc",
+        "data.year",
+        "data.split",
+        "data.use_difficult",
+        "resize.short_side",
+        "resize.max_side",
+        "model.backbone",
+        "model.anchor_centre",
+        "run.seed",
+    }
+)
+
+# Where a suggestion must not lose: what counts as found, and what makes a positive (section 3.1.2).
+_GAINS = (0.5, 0.7)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags of this command."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings of a training")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write anchors.json and two pictures into DIR"
+    )
+    add_settings(parser, only=_SETTINGS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, perhaps save, and return the exit status."""
+    import numpy as np
+
+    from minirpn.data.voc import read_ground_truth
+    from minirpn.errors import InputError
+    from minirpn.evaluation import anchor_fit, suggest_anchors
+    from minirpn.evaluation.anchor_table import fit_table
+    from minirpn.training.config import load_config
+
+    values, names = given_settings(args)
+    config = load_config(args.config, values, origins=names)
+    data = config.data
+    if data.voc is None:
+        raise InputError("--voc: needed, here or as data.voc in --config")
+    annotations, findings = read_ground_truth(data.voc, year=data.year, split=data.split)
+    scenes = [_scene(annotation, config) for annotation in annotations]
+    boxes = np.concatenate([np.zeros((0, 4)), *(scene.gt_boxes for scene in scenes)])
+    print(_head(config, len(scenes), len(boxes), findings))
+
+    grid = _grid(config, chosen=args.config is not None or "model.backbone" in values)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    suggestion = suggest_anchors(sides, config.anchors, rng=np.random.default_rng(config.run.seed))
+    fits = {
+        name: anchor_fit(scenes, anchors, grid=grid, labels=config.labels)
+        for name, anchors in (("now", config.anchors), ("suggested", suggestion))
+    }
+    print(fit_table(fits))
+    print(_advice(fits))
+    if args.out is not None:
+        _save(args.out, fits, sides, config, grid.stride)
+    return 0
+
+
+def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
+    """Return the objects that training learns from, at its scale."""
+    import numpy as np
+
+    from minirpn.data.transforms import resize_scale, resized_size
+    from minirpn.evaluation import Scene
+
+    scale = resize_scale(annotation.image_size, config.resize)
+    learnt = (
+        np.ones_like(annotation.difficult) if config.data.use_difficult else ~annotation.difficult
+    )
+    boxes = annotation.gt_boxes[learnt].astype(np.float64) * scale
+    return Scene(boxes, resized_size(annotation.image_size, scale))
+
+
+def _grid(config: TrainConfig, *, chosen: bool) -> Grid:
+    """Return where the anchors stand: on the backbone's cells if one was chosen."""
+    import numpy as np
+
+    from minirpn.backbones import build_backbone
+    from minirpn.evaluation import VGG16_GRID, Grid
+    from minirpn.training.build import build_network
+
+    if not chosen:
+        return VGG16_GRID
+    rng = np.random.default_rng(0)
+    network = build_network(config, rng=rng)
+    backbone = build_backbone(config.model.backbone, rng=rng)
+    return Grid(network.stride, backbone.feature_size, network.anchor_offset)
+
+
+def _head(config: TrainConfig, images: int, objects: int, findings: Any) -> str:
+    from minirpn.data.findings import summary
+
+    resize = config.resize
+    lines = [
+        f"{config.data.voc}, split {config.data.split}: images {images:,}, objects {objects:,}"
+        f"{'' if config.data.use_difficult else ', not counting difficult ones'}",
+        f"short side {resize.short_side}, long side at most {resize.max_side}",
+    ]
+    if findings:
+        lines.append(f"{summary(findings)}; `minirpn check` lists them")
+    return "\n".join([*lines, ""])
+
+
+def _advice(fits: dict[str, AnchorFit]) -> str:
+    """Return what to do next."""
+    now, suggested = fits["now"], fits["suggested"]
+    if suggested.anchors == now.anchors:
+        return "\nNothing fits better on the mean."
+    gains = {iou: suggested.share(iou, inside=True) - now.share(iou, inside=True) for iou in _GAINS}
+    words = ", ".join(f"{100 * gain:+.1f} at IoU {iou:g}" for iou, gain in gains.items())
+    change = f"\nThe suggestion changes the share of objects, in percent, by {words}."
+    if min(gains.values()) < 0 or not any(gains.values()):
+        return f"{change} It fits better on the mean alone: better keep what is."
+    scales, ratios = (
+        ",".join(f"{value:g}" for value in values)
+        for values in (suggested.anchors.scales, suggested.anchors.ratios)
+    )
+    return f"{change} To use it:\n  minirpn train --anchors scales={scales} ratios={ratios} ..."
+
+
+def _save(
+    folder: Path, fits: dict[str, AnchorFit], sides: Any, config: TrainConfig, stride: int
+) -> None:
+    """Write the numbers and the pictures."""
+    from minirpn import viz
+    from minirpn.training.files import one_line_errors, replace_file
+
+    with one_line_errors(folder, "make the folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "data": config.data.voc,
+        "split": config.data.split,
+        "short_side": config.resize.short_side,
+        "max_side": config.resize.max_side,
+        "stride": stride,
+        **{name: fit.to_dict() for name, fit in fits.items()},
+    }
+    encoded = json.dumps(content, indent=2).encode() + b"\n"
+    replace_file(folder / "anchors.json", lambda file: file.write(encoded))
+    marks = (config.labels.negative_iou, config.labels.positive_iou)
+    viz.save(viz.plot_best_iou(fits, marks=marks), folder / "best_iou.png")
+    anchors = {name: fit.anchors for name, fit in fits.items()}
+    viz.save(viz.plot_box_shapes(sides, anchors), folder / "box_shapes.png")
+    print(f"\nwritten: {folder}")
