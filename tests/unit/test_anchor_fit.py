@@ -132,13 +132,20 @@ def test_the_table_has_a_column_for_each_fit():
 # --- suggestions ----------------------------------------------------------------------------------
 
 
-def test_shapes_that_are_there_are_found(rng):
-    # Objects of two sizes and two ratios, all four combinations, spread by a percent.
-    scales, ratios = np.array([2.0, 6.0]), np.array([0.5, 2.0])
+@pytest.mark.parametrize(
+    ("scales", "ratios", "from_scales", "from_ratios"),
+    [
+        ((2.0, 6.0), (0.5, 2.0), (8.0, 30.0), (1.0, 1.5)),
+        ((2.0, 6.0, 20.0), (0.5,), (4.0, 8.0, 9.0), (1.0,)),
+        ((5.0,), (0.25, 1.0, 3.0), (8.0,), (0.9, 1.0, 1.1)),
+    ],
+)
+def test_shapes_that_are_there_are_found(rng, scales, ratios, from_scales, from_ratios):
+    # Objects of every scale in every ratio, spread by a percent.
     size = 16 * rng.choice(scales, 400) * rng.normal(1, 0.01, 400)
     ratio = rng.choice(ratios, 400) * rng.normal(1, 0.01, 400)
     sides = np.stack([size / np.sqrt(ratio), size * np.sqrt(ratio)], axis=1)
-    start = AnchorConfig(base_size=16, ratios=(1.0, 1.5), scales=(8.0, 30.0), rounding=None)
+    start = AnchorConfig(base_size=16, ratios=from_ratios, scales=from_scales, rounding=None)
     found = suggest_anchors(sides, start, rng=rng)
     np.testing.assert_allclose(found.scales, scales, atol=0.125)
     np.testing.assert_allclose(found.ratios, ratios, rtol=0.05)
