@@ -135,7 +135,8 @@ def test_the_table_has_a_column_for_each_fit():
 @pytest.mark.parametrize(
     ("scales", "ratios", "from_scales", "from_ratios"),
     [
-        ((2.0, 6.0), (0.5, 2.0), (8.0, 30.0), (1.0, 1.5)),
+        ((2.0, 6.0), (0.5, 2.0), (3.0, 8.0), (1.0, 1.5)),
+        ((2.0, 6.0, 20.0), (0.5, 2.0), (3.0, 8.0, 15.0), (0.7, 1.5)),
         ((2.0, 6.0, 20.0), (0.5,), (4.0, 8.0, 9.0), (1.0,)),
         ((5.0,), (0.25, 1.0, 3.0), (8.0,), (0.9, 1.0, 1.1)),
     ],
@@ -146,7 +147,8 @@ def test_shapes_that_are_there_are_found(rng, scales, ratios, from_scales, from_
     ratio = rng.choice(ratios, 400) * rng.normal(1, 0.01, 400)
     sides = np.stack([size / np.sqrt(ratio), size * np.sqrt(ratio)], axis=1)
     start = AnchorConfig(base_size=16, ratios=from_ratios, scales=from_scales, rounding=None)
-    found = suggest_anchors(sides, start, rng=rng)
+    # Only from this start: others might be the answer by chance.
+    found = suggest_anchors(sides, start, rng=rng, restarts=0)
     np.testing.assert_allclose(found.scales, scales, atol=0.125)
     np.testing.assert_allclose(found.ratios, ratios, rtol=0.05)
     assert (found.base_size, found.rounding) == (16, None)
