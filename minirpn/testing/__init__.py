@@ -30,7 +30,7 @@ from minirpn.testing.check_boxes import (
 )
 from minirpn.testing.check_equal import check_equal, reveal
 from minirpn.testing.check_labels import check_label_anchors
-from minirpn.testing.check_losses import check_smooth_l1
+from minirpn.testing.check_losses import check_rpn_loss, check_smooth_l1
 from minirpn.testing.examine import CheckError, Verdict
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "check_iou",
     "check_label_anchors",
     "check_nms",
+    "check_rpn_loss",
     "check_smooth_l1",
     "exact",
     "reveal",

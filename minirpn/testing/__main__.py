@@ -34,6 +34,8 @@ CHECKS = (
     Applicable(testing.check_label_anchors, ("label_anchors",)),
     Applicable(testing.check_smooth_l1, ("smooth_l1", "smooth_l1_slope")),
     Applicable(testing.check_smooth_l1, ("smooth_l1",)),
+    Applicable(testing.check_rpn_loss, ("rpn_loss", "rpn_loss_slopes")),
+    Applicable(testing.check_rpn_loss, ("rpn_loss",)),
 )
 
 

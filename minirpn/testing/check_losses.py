@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import mistakes_losses as wrong
+from minirpn.testing import mistakes_rpn_loss as wrong_rpn
+from minirpn.testing import strategies
 from minirpn.testing.examine import Question, Task, Verdict, examine
 
 
@@ -65,4 +69,82 @@ def _task(answer: Callable[..., Any], mistakes: tuple[Callable[..., Any], ...]) 
         last=({"x": np.zeros(0), "sigma": 1.0},),
         mistakes=mistakes,
         keywords=frozenset({"sigma"}),
+    )
+
+
+@st.composite
+def _sampled_anchors(draw: DrawFn) -> Question:
+    """Draw what the head said of a few anchors, and what it should have said."""
+    K = draw(st.integers(1, 3))
+    labels = draw(st.lists(st.sampled_from([POSITIVE, NEGATIVE, IGNORE]), min_size=K, max_size=K))
+    return {
+        "objectness": draw(strategies.deltas(K, largest=4))[:, :2],
+        "deltas": draw(strategies.deltas(K)),
+        "labels": np.array(labels),
+        "targets": draw(strategies.deltas(K)),
+        "locations": draw(st.integers(1, 40)),
+    }
+
+
+def check_rpn_loss(f: Callable[..., Any], df: Callable[..., Any] | None = None) -> Verdict:
+    """Check eq. 1: ``f(objectness, deltas, labels, targets, locations)`` is the loss.
+
+    Parameters
+    ----------
+    f
+        Takes objectness (K, 2) (background, object), deltas (K, 4), labels (K,) of 1, 0 and -1 for
+        ignored, targets (K, 4), and the number of anchor locations; returns the total loss. N_cls
+        is 256, N_reg the locations, lambda 10, smooth L1 has sigma 1.
+    df
+        Takes the same and returns the gradients by objectness (K, 2) and by deltas (K, 4); None
+        checks none.
+
+    Raises
+    ------
+    CheckError
+        The loss or a gradient is wrong; the message has the smallest example found, and perhaps
+        why.
+
+    Notes
+    -----
+    See `minirpn.rpn.rpn_loss_forward`.
+    """
+    loss = examine(f, _rpn_task(wrong_rpn.rpn_loss, wrong_rpn.RPN_LOSS))
+    if df is None:
+        return loss
+    task = _rpn_task(wrong_rpn.rpn_loss_slopes, wrong_rpn.RPN_LOSS_SLOPES)
+    slopes = examine(df, replace(task, reads=_named_slopes))
+    both = f"{loss.function} and {slopes.function}"
+    return Verdict(both, loss.questions + slopes.questions if loss and slopes else 0)
+
+
+def _named_slopes(result: Any) -> Any:
+    if isinstance(result, dict):
+        return result
+    dobjectness, ddeltas = result
+    return {"dobjectness": dobjectness, "ddeltas": ddeltas}
+
+
+def _rpn_task(answer: Callable[..., Any], mistakes: tuple[Callable[..., Any], ...]) -> Task:
+    rng = np.random.default_rng(0)
+    probe = {
+        "objectness": rng.normal(size=(4, 2)),
+        "deltas": rng.normal(size=(4, 4)),
+        "labels": np.array([POSITIVE, NEGATIVE, IGNORE, POSITIVE]),
+        "targets": rng.normal(size=(4, 4)),
+        "locations": 3,
+    }
+    large = {
+        "objectness": np.array([[1000.0, -1000.0], [1000.0, 1000.0]]),
+        "deltas": np.zeros((2, 4)),
+        "labels": np.array([NEGATIVE, POSITIVE]),
+        "targets": np.zeros((2, 4)),
+        "locations": 1,
+    }
+    return Task(
+        answer=answer,
+        drawn=(_sampled_anchors(),),
+        probes=(probe,),
+        last=(large,),
+        mistakes=mistakes,
     )

@@ -123,6 +123,35 @@ def library_slope(x, sigma):
     return nn.smooth_l1_backward(np.ones_like(x), nn.smooth_l1_forward(x, sigma=sigma)[1])
 
 
+def library_rpn_loss(objectness, deltas, labels, targets, locations):
+    return rpn.rpn_loss_forward(objectness, deltas, labels, targets, locations=locations)[0].total
+
+
+def library_rpn_loss_slopes(objectness, deltas, labels, targets, locations):
+    _, cache = rpn.rpn_loss_forward(objectness, deltas, labels, targets, locations=locations)
+    return rpn.rpn_loss_backward(1.0, cache)
+
+
+def loops_rpn_loss(objectness, deltas, labels, targets, locations):
+    total = 0.0
+    for scores, said, label, right in zip(objectness, deltas, labels, targets, strict=True):
+        if label != -1:
+            total += (np.logaddexp(*scores) - scores[label]) / 256
+        if label == 1:
+            total += 10 / locations * loops_smooth_l1(said - right, 1).sum()
+    return total
+
+
+def torch_rpn_loss(objectness, deltas, labels, targets, locations):
+    import torch
+
+    scores, labels = torch.from_numpy(objectness), torch.from_numpy(labels)
+    log_loss = torch.nn.functional.cross_entropy(scores, labels, ignore_index=-1, reduction="sum")
+    said, right = (torch.from_numpy(x)[labels == 1] for x in (deltas, targets))
+    box = torch.nn.functional.smooth_l1_loss(said, right, reduction="sum")
+    return log_loss / 256 + 10 / locations * box
+
+
 # Wrong in ways of their own.
 
 
@@ -286,6 +315,58 @@ def slope_sigma_outside(x, sigma):
     return sigma**2 * clipped_slope(x, sigma)
 
 
+def rpn_loss_unstable(objectness, deltas, labels, targets, locations):
+    exponentials = np.exp(objectness)
+    p = exponentials[:, 1] / exponentials.sum(axis=1)
+    sampled = np.where(labels == 1, -np.log(p), np.where(labels == 0, -np.log(1 - p), 0)).sum()
+    box = sum(loops_smooth_l1(d, 1).sum() for d in (deltas - targets)[labels == 1])
+    return sampled / 256 + 10 / locations * box
+
+
+def rpn_loss_l1(objectness, deltas, labels, targets, locations):
+    right = loops_rpn_loss(objectness, deltas, labels, deltas, locations)
+    return right + 10 / locations * np.abs(deltas - targets)[labels == 1].sum()
+
+
+def rpn_loss_released(objectness, deltas, labels, targets, locations):
+    config = rpn.LossConfig(form="released")
+    loss, _ = rpn.rpn_loss_forward(
+        objectness, deltas, labels, targets, locations=locations, config=config
+    )
+    return loss.total
+
+
+def rpn_loss_two_terms(objectness, deltas, labels, targets, locations):
+    loss, _ = rpn.rpn_loss_forward(objectness, deltas, labels, targets, locations=locations)
+    return np.stack([loss.objectness, loss.box])
+
+
+def rpn_loss_no_box(objectness, deltas, labels, targets, locations):
+    return loops_rpn_loss(objectness, deltas, labels, deltas, locations)
+
+
+def rpn_loss_slopes_transposed(*inputs):
+    return library_rpn_loss_slopes(*inputs)[::-1]
+
+
+def rpn_loss_slopes_everywhere(objectness, deltas, labels, targets, locations):
+    return library_rpn_loss_slopes(objectness, deltas, np.abs(labels), targets, locations)
+
+
+def rpn_loss_slopes_of_targets(objectness, deltas, labels, targets, locations):
+    return library_rpn_loss_slopes(objectness, targets, labels, deltas, locations)
+
+
+def rpn_loss_slopes_probability(objectness, deltas, labels, targets, locations):
+    dobjectness, ddeltas = library_rpn_loss_slopes(objectness, deltas, labels, targets, locations)
+    return dobjectness + 1 / 256, ddeltas
+
+
+def rpn_loss_slopes_clipped(*inputs):
+    dobjectness, ddeltas = library_rpn_loss_slopes(*inputs)
+    return dobjectness, np.clip(ddeltas, -0.01, 0.01)
+
+
 RIGHT = {
     "iou": [(boxes.iou,), (loops_iou,), (single_iou,), (torch_iou,)],
     "pair_iou": [(loops_pair_iou,)],
@@ -298,6 +379,11 @@ RIGHT = {
         (loops_smooth_l1,),
         (torch_smooth_l1, clipped_slope),
         (library_smooth_l1, library_slope),
+    ],
+    "rpn_loss": [
+        (loops_rpn_loss,),
+        (torch_rpn_loss,),
+        (library_rpn_loss, library_rpn_loss_slopes),
     ],
 }
 WRONG = {
@@ -355,5 +441,17 @@ WRONG = {
         (loops_smooth_l1, slope_clipped_late),
         (loops_smooth_l1, slope_backwards),
         (loops_smooth_l1, slope_sigma_outside),
+    ],
+    "rpn_loss": [
+        (rpn_loss_unstable,),
+        (rpn_loss_l1,),
+        (rpn_loss_released,),
+        (rpn_loss_two_terms,),
+        (rpn_loss_no_box,),
+        (library_rpn_loss, rpn_loss_slopes_transposed),
+        (library_rpn_loss, rpn_loss_slopes_everywhere),
+        (library_rpn_loss, rpn_loss_slopes_of_targets),
+        (library_rpn_loss, rpn_loss_slopes_probability),
+        (library_rpn_loss, rpn_loss_slopes_clipped),
     ],
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minirpn import testing
-from minirpn.testing import mistakes_boxes, mistakes_labels, mistakes_losses
+from minirpn.testing import mistakes_boxes, mistakes_labels, mistakes_losses, mistakes_rpn_loss
 
 _SPEC = importlib.util.spec_from_file_location(
     "implementations", Path(__file__).with_name("implementations.py")
@@ -26,6 +26,7 @@ CHECKS = {
     "nms": testing.check_nms,
     "label_anchors": testing.check_label_anchors,
     "smooth_l1": testing.check_smooth_l1,
+    "rpn_loss": testing.check_rpn_loss,
 }
 
 
@@ -48,6 +49,8 @@ MISTAKES = {
     "label_anchors": [(mistake,) for mistake in mistakes_labels.LABELS],
     "smooth_l1": [(mistake,) for mistake in mistakes_losses.SMOOTH_L1]
     + [(mistakes_losses.smooth_l1, mistake) for mistake in mistakes_losses.SLOPE],
+    "rpn_loss": [(mistake,) for mistake in mistakes_rpn_loss.RPN_LOSS]
+    + [(mistakes_rpn_loss.rpn_loss, mistake) for mistake in mistakes_rpn_loss.RPN_LOSS_SLOPES],
 }
 
 
@@ -68,7 +71,7 @@ def test_right_ones_are_accepted_in_any_style(name, functions):
 
 @pytest.mark.parametrize(("name", "functions"), cases(implementations.WRONG))
 def test_wrong_ones_are_rejected(name, functions):
-    with pytest.raises(testing.CheckError, match="yours|expected"):
+    with pytest.raises(testing.CheckError, match=r"yours|expected"):
         CHECKS[name](*functions)
 
 
