@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,28 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from minirpn.errors import InputError
+from minirpn.weights.damage import DAMAGE, Damage, reason_of, shaped, unwarned
 
-# What zipfile and NumPy raise at bytes that are not what was written.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+# Unpacked, an archive may be so many times larger than the file. Weights hardly shrink at all.
+MOST_GROWTH = 20
+_SMALL = 2**26  # bytes that nobody minds
 
 
 def read_npz(path: str | Path, *, kind: str = "weights file") -> dict[str, np.ndarray]:
     """Return every array of an ``.npz`` file by name.
 
     Pickled objects are refused, so that reading a file never runs code; the checksum of every
-    member is verified before any is read.
+    member is verified.
 
     Parameters
     ----------
@@ -49,12 +39,68 @@ def read_npz(path: str | Path, *, kind: str = "weights file") -> dict[str, np.nd
     if not path.is_file():
         raise InputError(f"{path}: no such {kind}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"damaged at {damaged.removesuffix('.npy')}")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except _DAMAGE as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path}: not a whole {kind}: {reason[0]}") from error
+        return parse_npz(path.read_bytes())
+    except DAMAGE as error:
+        raise InputError(f"{path}: not a whole {kind}: {reason_of(error)}") from error
+
+
+def parse_npz(data: bytes) -> dict[str, np.ndarray]:
+    """Return every array by name, given the bytes of an ``.npz`` file.
+
+    Raises
+    ------
+    Exception
+        One of `DAMAGE`: they are not an ``.npz``, or not a whole one.
+    """
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        check_members(archive, len(data))
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            if name in arrays:
+                raise Damage(f"two members are called {name!r}")
+            arrays[name] = parse_npy(read_member(archive, member), name)
+    return arrays
+
+
+def check_members(archive: zipfile.ZipFile, file_bytes: int) -> None:
+    """Raise `Damage` if the members would unpack to far more than the file has."""
+    packings = {member.compress_type for member in archive.infolist()}
+    if packings - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise Damage("packed in a way that weights are not")
+    total = sum(member.file_size for member in archive.infolist())
+    if total > max(_SMALL, MOST_GROWTH * file_bytes):
+        raise Damage(f"{file_bytes} bytes that claim to unpack to {total}")
+
+
+def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
+    """Return the bytes of a member, whose checksum is verified.
+
+    Raises
+    ------
+    Damage
+        They are not those that were written.
+    """
+    try:
+        return archive.read(member)
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise Damage(f"damaged at {member.removesuffix('.npy')}") from error
+
+
+def parse_npy(data: bytes, name: str) -> np.ndarray:
+    """Return the array in the bytes of an ``.npy`` file."""
+    file = io.BytesIO(data)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    version = np.lib.format.read_magic(file)
+    if version not in read_header:
+        raise Damage(f"{name}: .npy of version {version}")
+    with unwarned():
+        shape, fortran_order, dtype = read_header[version](file)
+    if dtype.kind not in "biuf":
+        raise Damage(f"{name}: holds {dtype}, not numbers")
+    shape = tuple(int(side) for side in shape)
+    array = shaped(memoryview(data)[file.tell() :], dtype.str, shape[:: -1 if fortran_order else 1])
+    return array.transpose() if fortran_order else array

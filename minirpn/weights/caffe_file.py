@@ -1,0 +1,160 @@
+"""Read Caffe's ``.caffemodel``: a protocol buffer message, of which only the blobs are of interest.
+
+A message is a row of fields, each a number, a kind and a value; a value may be a message again.
+Four kinds of message matter here: the network, its layers (in two generations: V1 under field 2,
+V2 under field 100), the blobs of a layer, and the shape of a blob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from minirpn.weights.damage import MOST_STEPS, Damage, cut, shaped
+
+# Kinds of fields, as protocol buffers number them.
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+
+
+class _Generation(NamedTuple):
+    """Where a generation of layers keeps its name and its blobs."""
+
+    name: int
+    blobs: int
+
+
+# Field of the network -> how its layers are laid out.
+_LAYERS = {2: _Generation(name=4, blobs=6), 100: _Generation(name=1, blobs=7)}
+# Fields of a blob.
+_LEGACY_SHAPE = (1, 2, 3, 4)  # num, channels, height, width
+_FLOATS, _SHAPE, _DOUBLES = 5, 7, 8
+_KINDS = ("weight", "bias")
+
+
+def suits_caffe(data: bytes) -> bool:
+    """Tell whether the bytes begin as a ``.caffemodel`` may: with a name, an input, or a layer."""
+    return data[:1] in (b"\x0a", b"\x12", b"\x1a") or data[:2] == b"\xa2\x06"
+
+
+def parse_caffe(data: bytes) -> dict[str, np.ndarray]:
+    """Return the blobs of every layer, given the bytes of a ``.caffemodel``.
+
+    Returns
+    -------
+    dict
+        ``LAYER.weight`` and ``LAYER.bias`` for a layer's first two blobs, ``LAYER.blob2`` and so on
+        for others.
+
+    Raises
+    ------
+    Exception
+        One of `minirpn.weights.damage.DAMAGE`.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    walk = _Walk()
+    for number, value in walk.fields(memoryview(data)):
+        if number in _LAYERS and isinstance(value, memoryview):
+            arrays |= _layer(walk, value, _LAYERS[number], arrays)
+    if not arrays:
+        raise Damage("no layer with weights in it")
+    return arrays
+
+
+def _layer(
+    walk: _Walk, message: memoryview, generation: _Generation, known: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    name, blobs = "", []
+    for number, value in walk.fields(message):
+        if number == generation.name and isinstance(value, memoryview):
+            name = value.tobytes().decode()
+        elif number == generation.blobs and isinstance(value, memoryview):
+            blobs.append(value)
+    found = {}
+    for index, blob in enumerate(blobs):
+        kind = _KINDS[index] if index < len(_KINDS) else f"blob{index}"
+        found[f"{name}.{kind}"] = _blob(walk, blob, kind)
+    if set(found) & set(known):
+        raise Damage(f"two layers are called {name!r}")
+    return found
+
+
+def _blob(walk: _Walk, message: memoryview, kind: str) -> np.ndarray:
+    """Return a blob as an array, by its shape or, before there was one, by four legacy sides."""
+    sides = [1, 1, 1, 1]
+    shape: list[int] | None = None
+    runs: list[tuple[str, memoryview]] = []
+    for number, value in walk.fields(message):
+        if number in _LEGACY_SHAPE and isinstance(value, int):
+            sides[_LEGACY_SHAPE.index(number)] = value
+        elif number == _SHAPE and isinstance(value, memoryview):
+            shape = _dimensions(walk, value)
+        elif number in (_FLOATS, _DOUBLES) and isinstance(value, memoryview):
+            runs.append(("<f4" if number == _FLOATS else "<f8", value))
+    if len(runs) != 1:
+        raise Damage(f"a blob of {len(runs)} runs of numbers instead of one")
+    if shape is None:
+        shape = _without_legacy_ones(sides, kind)
+    ((dtype, raw),) = runs
+    return shaped(raw, dtype, shape)
+
+
+def _without_legacy_ones(sides: list[int], kind: str) -> list[int]:
+    """Return the shape behind four sides: a bias has one, a fully connected weight the last two."""
+    if kind == "bias":
+        return sides[3:] if sides[:3] == [1, 1, 1] else sides
+    return sides[2:] if sides[:2] == [1, 1] else sides
+
+
+def _dimensions(walk: _Walk, message: memoryview) -> list[int]:
+    """Return the sides in a BlobShape, packed into one field or one field each."""
+    sides: list[int] = []
+    for number, value in walk.fields(message):
+        if number == 1 and isinstance(value, int):
+            sides.append(value)
+        elif number == 1 and isinstance(value, memoryview):
+            position = 0
+            while position < len(value):
+                side, position = _varint(value, position)
+                sides.append(side)
+    return sides
+
+
+class _Walk:
+    """Goes through the fields of messages, and counts them."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def fields(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+        """Yield number and value of each field: an int, or bytes as a view."""
+        position = 0
+        while position < len(message):
+            self.steps += 1
+            if self.steps > MOST_STEPS:
+                raise Damage("more fields than any network has")
+            key, position = _varint(message, position)
+            number, kind = key >> 3, key & 7
+            if kind == _VARINT:
+                value, position = _varint(message, position)
+                yield number, value
+                continue
+            if kind == _BYTES:
+                count, position = _varint(message, position)
+            elif kind in (_FOUR_BYTES, _EIGHT_BYTES):
+                count = 4 if kind == _FOUR_BYTES else 8
+            else:
+                raise Damage(f"field {number} of an unknown kind, {kind}")
+            yield number, cut(message, position, count)
+            position += count
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """Return a number of seven bits a byte, lowest first, and the position behind it."""
+    value = 0
+    for index, byte in enumerate(cut(message, position, min(10, len(message) - position))):
+        value |= (byte & 127) << 7 * index
+        if byte < 128:
+            return value, position + index + 1
+    raise Damage("a number without an end")

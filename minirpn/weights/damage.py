@@ -1,0 +1,108 @@
+"""What all readers of weights share: a name for what is wrong, and cuts that stay inside the file.
+
+A reader takes the bytes of a file and gives named arrays, which are views of those bytes where
+they can be. It believes no number in the file before it has compared it with the number of bytes
+there are, so that a lying header costs neither memory nor time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+
+class Damage(ValueError):  # noqa: N818 - it names what the file has, and callers put it in a line
+    """The bytes are not what they should be; the message is the reason alone."""
+
+
+# What else the standard library and NumPy raise at bytes that are not what was written.
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    EOFError,
+    RuntimeError,  # RecursionError, NotImplementedError among them; zipfile's at a password
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+# More steps than the largest networks' files take; a file that asks for more asks for patience.
+MOST_STEPS = 300_000
+
+BFLOAT16 = "bfloat16"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name."""
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Keep the standard library's warnings to itself: odd text is read, or is an error anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def cut(data: bytes | memoryview, start: int, count: int) -> memoryview:
+    """Return `count` bytes from `start` on, as a view.
+
+    Raises
+    ------
+    Damage
+        They are not all there.
+    """
+    if start < 0 or count < 0 or start + count > len(data):
+        raise Damage(f"cut short: {count} bytes wanted at {start}, it ends at {len(data)}")
+    return memoryview(data)[start : start + count]
+
+
+def numbers(data: bytes | memoryview, dtype: str) -> np.ndarray:
+    """Return bytes as a flat array; bfloat16, which NumPy lacks, as the same numbers in float32.
+
+    Parameters
+    ----------
+    data
+        Whole items.
+    dtype
+        NumPy's word for it with the order of bytes, such as ``"<f4"``, or ``"<bfloat16"``.
+    """
+    order, kind = dtype[0], dtype[1:]
+    if kind != BFLOAT16:
+        return np.frombuffer(data, dtype)
+    # bfloat16 is the upper half of a float32.
+    return (np.frombuffer(data, f"{order}u2").astype(np.uint32) << 16).view(np.float32)
+
+
+def item_bytes(dtype: str) -> int:
+    """Return how many bytes one number of `numbers` takes."""
+    return 2 if dtype[1:] == BFLOAT16 else np.dtype(dtype).itemsize
+
+
+def shaped(data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    """Return bytes as an array (C order).
+
+    Raises
+    ------
+    Damage
+        The shape needs another number of bytes, or is no shape.
+    """
+    if len(shape) > 32 or any(type(side) is not int or side < 0 for side in shape):
+        raise Damage(f"no shape: {str(shape)[:80]}")
+    if math.prod(shape) * item_bytes(dtype) != len(data):
+        raise Damage(f"shape {tuple(shape)} of {dtype[1:]} does not fit its {len(data)} bytes")
+    return numbers(data, dtype).reshape(shape)

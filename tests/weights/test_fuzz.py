@@ -1,0 +1,59 @@
+"""Thousands of mutations of each kind of file: an answer or one error, soon, in little memory."""
+
+import random
+import time
+import tracemalloc
+
+import pytest
+
+from minirpn.weights.damage import DAMAGE
+from minirpn.weights.files import parse_weights
+
+MUTATIONS = 3000
+SLOWEST = 1.0  # seconds for a file of some kilobytes
+MOST_MEMORY = 2**26
+EDGES = (0, 1, 127, 128, 255)
+
+
+def mutate(data: bytes, chance: random.Random) -> bytes:
+    """Return the bytes with a few of them changed, taken out, doubled or exchanged."""
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 1, 2, 4, 16))):
+        place = chance.randrange(len(changed)) if changed else 0
+        size = chance.choice((1, 2, 4, 8, 64))
+        match chance.randrange(6):
+            case 0 | 1:
+                changed[place : place + 1] = bytes([chance.randrange(256)])
+            case 2:
+                changed[place : place + size] = bytes([chance.choice(EDGES)]) * size
+            case 3:
+                del changed[place : place + size]
+            case 4:
+                changed[place:place] = changed[place : place + size]
+            case 5:
+                other = chance.randrange(len(changed)) if changed else 0
+                changed[place : place + size] = changed[other : other + size]
+    return bytes(changed)
+
+
+@pytest.mark.slow
+def test_mutations(kind, writers, arrays):
+    data, chance = writers[kind](arrays), random.Random(kind)
+    slowest, read = 0.0, 0
+    tracemalloc.start()
+    try:
+        for _ in range(MUTATIONS):
+            broken = mutate(data, chance)
+            began = time.perf_counter()
+            try:
+                parse_weights(broken)
+                read += 1
+            except DAMAGE:
+                pass
+            slowest = max(slowest, time.perf_counter() - began)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert slowest < SLOWEST
+    assert peak < MOST_MEMORY
+    assert read < MUTATIONS

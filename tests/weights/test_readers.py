@@ -1,0 +1,115 @@
+"""Every kind of file gives back the very numbers that another library wrote into it."""
+
+import struct
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from minirpn.errors import InputError
+from minirpn.weights.files import parse_weights, read_weights
+
+
+def assert_equal(actual, expected):
+    assert set(actual) == set(expected)
+    for name, array in expected.items():
+        assert actual[name].dtype == array.dtype
+        np.testing.assert_array_equal(actual[name], array)
+
+
+def test_the_kind_is_known_by_content_not_by_name(kind, writers, arrays, tmp_path):
+    path = tmp_path / "weights.dat"
+    path.write_bytes(writers[kind](arrays))
+    file = read_weights(path)
+    assert file.kind == kind
+    assert_equal(file.arrays, arrays)
+    assert len(file.sha256) == 64
+    assert file.metadata == {}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@pytest.mark.parametrize("kind", ["npz", "PyTorch", "PyTorch (legacy)", "safetensors", "Keras"])
+def test_other_precisions(kind, dtype, writers, arrays):
+    typed = {name: array.astype(dtype) for name, array in arrays.items()}
+    assert_equal(parse_weights(writers[kind](typed))[1], typed)
+
+
+def test_caffe_in_double_precision(writers, arrays):
+    typed = {name: array.astype(np.float64) for name, array in arrays.items()}
+    assert_equal(parse_weights(writers["caffemodel"](typed))[1], typed)
+
+
+def test_caffe_v1_has_four_sides_for_everything(writers, arrays):
+    label, read = parse_weights(writers["caffemodel"](arrays, generation=1))
+    assert label == "caffemodel"
+    assert_equal(read, arrays)
+
+
+def bfloat16(array):
+    """Return the bytes of an array cut to bfloat16, and the array that they are."""
+    upper = (array.view(np.uint32) >> 16).astype(np.uint16)
+    return upper.tobytes(), (upper.astype(np.uint32) << 16).view(np.float32)
+
+
+def test_bfloat16_in_safetensors(rng):
+    raw, expected = bfloat16(rng.normal(size=(3, 4)).astype(np.float32))
+    header = b'{"a": {"dtype": "BF16", "shape": [3, 4], "data_offsets": [0, 24]}}'
+    data = struct.pack("<Q", len(header)) + header + raw
+    assert_equal(parse_weights(data)[1], {"a": expected})
+
+
+@pytest.mark.parametrize("kind", ["PyTorch", "PyTorch (legacy)"])
+def test_bfloat16_in_pytorch(kind, writers, rng):
+    raw, expected = bfloat16(rng.normal(size=(3, 4)).astype(np.float32))
+    halves = np.frombuffer(raw, np.float16).reshape(3, 4)  # of the same size
+    data = writers[kind]({"a": halves}, kind="BFloat16Storage")
+    assert_equal(parse_weights(data)[1], {"a": expected})
+
+
+@pytest.mark.parametrize("kind", ["PyTorch", "PyTorch (legacy)"])
+def test_windows_into_a_storage(kind, writers):
+    whole = np.arange(12, dtype=np.float32)
+    data = writers[kind]({"a": whole}, offset=1, shape=(2, 3), strides=(1, 4))
+    assert_equal(parse_weights(data)[1], {"a": whole[[[1, 5, 9], [2, 6, 10]]]})
+
+
+def test_nested_dictionaries_join_their_names(writers, arrays):
+    inner = writers["PyTorch"](arrays)
+    start = inner.index(b"\x80\x02")
+    described = inner[start : inner.index(b"u.", start) + 2]
+    name = b"X\x0a\x00\x00\x00state_dict"
+    nested = b"\x80\x02}(" + name + described[2:-1] + b"X\x05\x00\x00\x00epochK\x07u."
+    data = writers["PyTorch"](arrays, described=nested)
+    expected = {f"state_dict.{name}": array for name, array in arrays.items()}
+    assert_equal(parse_weights(data)[1], expected)
+
+
+def test_keras_of_a_whole_model_and_of_keras_1(writers, arrays):
+    whole = writers["Keras"](arrays, root="model_weights/")
+    assert_equal(parse_weights(whole)[1], arrays)
+    assert_equal(parse_weights(writers["Keras"](arrays, old=True))[1], arrays)
+
+
+def test_keras_with_many_layers(writers, rng):
+    """A group of many members is a tree of several nodes."""
+    many = {f"layer{k}.bias": rng.normal(size=3).astype(np.float32) for k in range(300)}
+    assert_equal(parse_weights(writers["Keras"](many))[1], many)
+
+
+def test_fortran_order_in_npz(writers, rng):
+    array = np.asfortranarray(rng.normal(size=(3, 4, 2)))
+    assert_equal(parse_weights(writers["npz"]({"a": array}))[1], {"a": array})
+
+
+def test_safetensors_metadata_is_no_tensor(arrays):
+    data = safetensors.numpy.save(dict(arrays), metadata={"format": "pt"})
+    assert_equal(parse_weights(data)[1], arrays)
+
+
+def test_a_file_of_no_kind_is_named_with_its_beginning(tmp_path):
+    path = tmp_path / "vgg16.pth"
+    path.write_bytes(b"<!DOCTYPE html><p>404 Not Found</p>")
+    with pytest.raises(InputError, match=r"vgg16\.pth: .*begins with b'<!DOCTYPE ht'"):
+        read_weights(path)
+    with pytest.raises(InputError, match=r"none\.pth: no such weights file"):
+        read_weights(tmp_path / "none.pth")
