@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,16 @@ def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
     Raises
     ------
     InputError
-        The backbone is unknown.
+        The backbone is unknown, or has no such stage to freeze.
     """
     backbone = build_backbone(config.model.backbone, rng=rng)
+    if config.model.preprocessing is not None:
+        backbone = replace(backbone, preprocessing=config.model.preprocessing)
+    if config.model.freeze is not None:
+        try:
+            backbone.freeze(config.model.freeze)
+        except ValueError as error:
+            raise InputError(f"model.freeze: {error}") from error
     head = RPNHead(
         backbone.channels,
         backbone.head_channels,

@@ -14,7 +14,7 @@ from minirpn.data.voc import VOCDataset
 from minirpn.evaluation import RecallResult
 from minirpn.training.build import build_pipeline, open_dataset
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
-from minirpn.training.config import TrainConfig
+from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.evaluate import Validation, validate
 from minirpn.training.finish import finish_run
 from minirpn.training.health import examine
@@ -23,7 +23,6 @@ from minirpn.training.log import Progress
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import StepResult
 from minirpn.training.trainer import Trainer
-from minirpn.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,11 @@ class _Run:
             self._start()
 
     def _load_weights(self, path: str) -> None:
-        report = load_weights(self.trainer.network.backbone.parameters(), path)
-        self.folder.log(f"{path}: {report.summary()}")
+        """Start from pretrained weights; from now on the settings say what pixels they want."""
+        for line in self.trainer.load_weights(path).lines():
+            self._say(f"{path}: {line}")
+        self.config = self.trainer.config
+        save_config(self.folder.config, self.config)
 
     def _start(self) -> None:
         """Save step 0, so that there is a checkpoint from the start."""
@@ -125,10 +127,13 @@ class _Run:
         for reason in dataset.skipped:
             self.folder.log(f"left out: {reason}")
         if dataset.findings:
-            message = f"split {split}: {summary(dataset.findings)}; `minirpn check` lists them"
-            self.folder.log(message)
-            if self.progress:
-                print(message, file=sys.stderr, flush=True)
+            self._say(f"split {split}: {summary(dataset.findings)}; `minirpn check` lists them")
+
+    def _say(self, message: str) -> None:
+        """Write a line to the log, and show it to whoever watches."""
+        self.folder.log(message)
+        if self.progress:
+            print(message, file=sys.stderr, flush=True)
 
     def _restore(self) -> None:
         """Take up the last checkpoint, and forget records of steps that will be taken again."""

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from minirpn.backbones import BACKBONES
+from minirpn.backbones import BACKBONES, Preprocessing
 from minirpn.nn.schedule import StepSchedule
 
 
@@ -54,7 +54,13 @@ class ModelConfig:
     backbone
         One of `minirpn.backbones.BACKBONES`.
     weights
-        File of pretrained weights for the backbone; None starts from random ones.
+        File of pretrained weights, of any kind that `minirpn.weights.read_weights` reads; None
+        starts from random ones.
+    preprocessing
+        How pixels become the network's input; None for what goes with the weights, or else for the
+        backbone's own. A run's ``config.toml`` says what was found out.
+    freeze
+        Stages of the backbone that are not trained; None for the paper's choice.
     anchor_centre
         ``"cell"``: as published; ``"receptive-field"``: see `minirpn.rpn.RPN`.
     classifier
@@ -63,6 +69,8 @@ class ModelConfig:
 
     backbone: str = "tiny"
     weights: str | None = None
+    preprocessing: Preprocessing | None = None
+    freeze: tuple[str, ...] | None = None
     anchor_centre: Literal["cell", "receptive-field"] = "cell"
     classifier: Literal["softmax", "logistic"] = "softmax"
 

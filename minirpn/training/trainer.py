@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minirpn import backend
+from minirpn.backbones import Backbone
 from minirpn.data.samples import Example
 from minirpn.errors import InputError
 from minirpn.nn import SGD
@@ -17,6 +19,7 @@ from minirpn.training.checkpoint import Checkpoint
 from minirpn.training.config import TrainConfig
 from minirpn.training.step import StepResult, training_step
 from minirpn.training.tables import to_table
+from minirpn.weights import LoadReport, load_weights
 
 
 class Trainer:
@@ -74,6 +77,25 @@ class Trainer:
             ) from error
         self.step += 1
         return result
+
+    def load_weights(self, path: str | Path) -> LoadReport:
+        """Start from pretrained weights, and prepare pixels as they want it from now on.
+
+        The settings then say how that is.
+
+        Raises
+        ------
+        InputError
+            They cannot be used. Nothing is changed then.
+        """
+        model, backbone = self.config.model, self.network.backbone
+        assert isinstance(backbone, Backbone)  # build_network makes no other
+        report = load_weights(
+            model.backbone, self.network.parameters(), path, preprocessing=model.preprocessing
+        )
+        self.network.backbone = replace(backbone, preprocessing=report.preprocessing)
+        self.config = replace(self.config, model=replace(model, preprocessing=report.preprocessing))
+        return report
 
     def checkpoint(self, metrics: Mapping[str, Any]) -> Checkpoint:
         """Return the state as it is now, on the host."""

@@ -1,77 +1,160 @@
-"""Fill the parameters of a network from named arrays."""
+"""Fill the parameters of a network from a weights file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from minirpn.backbones.preprocessing import Preprocessing
 from minirpn.errors import InputError
 from minirpn.nn.parameters import Parameter
-from minirpn.weights.names import NAMINGS
-from minirpn.weights.npz import read_npz
+from minirpn.weights.files import WeightsFile, read_weights
+from minirpn.weights.matching import Match, match
+from minirpn.weights.names import backbone_shapes
+from minirpn.weights.presets import PRESETS, Known, known_preprocessing
 
 
 class LoadReport(NamedTuple):
     """What became of the arrays in a weights file."""
 
-    naming: str  # whose names the file uses
+    kind: str  # of the file
+    naming: str  # whose names it uses
     matched: tuple[str, ...]  # parameters filled
+    kept: tuple[str, ...]  # parameters beyond the backbone that the file lacks, left as they were
     unused: tuple[str, ...]  # arrays in the file that the network has no place for
+    preprocessing: Preprocessing  # that goes with them
+    reason: str  # how that is known
 
-    def summary(self) -> str:
-        """Return one line for the terminal."""
-        unused = f", unused: {', '.join(self.unused)}" if self.unused else ""
-        return f"{len(self.matched)} arrays loaded ({self.naming} names){unused}"
+    def lines(self) -> list[str]:
+        """Return the report for the terminal."""
+        lines = [f"{len(self.matched)} arrays loaded ({self.kind}, {self.naming} names)"]
+        if self.kept:
+            lines.append(f"not in the file, left as they were: {', '.join(self.kept)}")
+        if self.unused:
+            lines.append(f"unused: {', '.join(self.unused)}")
+        return [*lines, describe_preprocessing(self.preprocessing, self.reason)]
 
 
-def load_weights(parameters: Sequence[Parameter], path: str | Path) -> LoadReport:
-    """Fill the parameters from an ``.npz`` file; all of them or none.
+def describe_preprocessing(preprocessing: Preprocessing, reason: str) -> str:
+    """Return one line that says how pixels are prepared and how that is known."""
+    mean, std = (
+        ", ".join(f"{value:g}" for value in values)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    return f"pixels: {preprocessing.order}, minus ({mean}), divided by ({std}): {reason}"
+
+
+def load_weights(
+    network: str,
+    parameters: Sequence[Parameter],
+    path: str | Path,
+    *,
+    preprocessing: Preprocessing | None = None,
+) -> LoadReport:
+    """Fill parameters from a weights file; all of them or none.
 
     Parameters
     ----------
+    network
+        Name of the backbone.
     parameters
-        Each keeps its dtype and gets the file's values.
+        Those of the backbone, perhaps with those of the RPN head. The backbone's must all be in
+        the file; the head's may be missing. Each keeps its dtype.
     path
-        An ``.npz`` with minirpn's own names or with Caffe's; which one is found by looking.
+        Any file that `read_weights` reads.
+    preprocessing
+        How pixels are prepared for these weights; None finds out from the file.
+
+    Returns
+    -------
+    LoadReport
+        With the preprocessing that the network needs from now on.
 
     Raises
     ------
     InputError
-        The file cannot be read, lacks a parameter, holds one in another shape, or holds one that
-        is not finite. Nothing is changed then.
+        The file cannot be read, lacks a parameter, holds one in another shape or one that is not
+        finite, or nothing tells how its pixels are prepared. Nothing is changed then.
     """
-    arrays = read_npz(path)
-    naming = max(NAMINGS, key=lambda name: sum(NAMINGS[name](p.name) in arrays for p in parameters))
-    their_names = {parameter.name: NAMINGS[naming](parameter.name) for parameter in parameters}
-    missing = [theirs for theirs in their_names.values() if theirs not in arrays]
-    if missing:
+    file = read_weights(path)
+    found = match(network, file.arrays, kind=file.kind)
+    check_complete(found, path)
+    wanted = [parameter for parameter in parameters if parameter.name in found.found]
+    arrays = {parameter.name: found.array(parameter.name, file.arrays) for parameter in wanted}
+    shapes = {parameter.name: tuple(parameter.value.shape) for parameter in wanted}
+    check_shapes(shapes, arrays, path)
+    check_finite(arrays, path)
+    known = preprocessing_for(file, preprocessing)
+    for parameter in wanted:
+        parameter.value = np.array(arrays[parameter.name], dtype=parameter.value.dtype, order="C")
+    filled = {parameter.name for parameter in wanted}
+    return LoadReport(
+        file.kind,
+        found.naming.label,
+        tuple(arrays),
+        tuple(parameter.name for parameter in parameters if parameter.name not in filled),
+        tuple(sorted({*found.unused, *(found.found[n] for n in found.found if n not in filled)})),
+        known.preprocessing,
+        known.reason,
+    )
+
+
+def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
+    """Return how pixels are prepared for a file: as given, or as the file tells.
+
+    Raises
+    ------
+    InputError
+        Nothing tells.
+    """
+    if given is not None:
+        names = [name for name, preset in PRESETS.items() if preset == given]
+        return Known(given, f"preset {names[0]}, as asked" if names else "as asked")
+    try:
+        known = known_preprocessing(file.path, file.sha256, file.metadata)
+    except ValueError as error:
+        raise InputError(f"{file.path}: {error}") from error
+    if known is None:
         raise InputError(
-            f"{path}: not weights of this network: {len(missing)} of {len(their_names)} arrays "
-            f"missing, {missing[0]!r} first"
+            f"{file.path}: nothing tells how pixels are prepared for these weights: "
+            f"say --preset {'|'.join(PRESETS)}"
         )
-    _check_arrays(parameters, {name: arrays[theirs] for name, theirs in their_names.items()}, path)
-    for parameter in parameters:
-        values = arrays[their_names[parameter.name]]
-        parameter.value = np.ascontiguousarray(values, dtype=parameter.value.dtype)
-    unused = tuple(sorted(set(arrays) - set(their_names.values())))
-    return LoadReport(naming, tuple(their_names), unused)
+    return known
 
 
-def _check_arrays(
-    parameters: Sequence[Parameter], arrays: dict[str, np.ndarray], path: str | Path
+def check_complete(found: Match, path: str | Path) -> None:
+    """Raise InputError unless the whole backbone is there."""
+    if found.missing:
+        raise InputError(
+            f"{path}: not weights of this network: {len(found.missing)} of "
+            f"{len(backbone_shapes(found.network))} arrays of {found.network} missing, "
+            f"{found.missing[0]!r} first"
+        )
+
+
+def check_shapes(
+    shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray], path: str | Path
 ) -> None:
-    """Raise InputError unless every array has its parameter's shape and finite numbers."""
+    """Raise InputError, which lists them all, if arrays have other shapes than they should."""
     mismatches = [
-        f"{parameter.name} {tuple(arrays[parameter.name].shape)}, expected "
-        f"{tuple(parameter.value.shape)}"
-        for parameter in parameters
-        if tuple(arrays[parameter.name].shape) != tuple(parameter.value.shape)
+        f"{name} {tuple(arrays[name].shape)}, expected {shape}"
+        for name, shape in shapes.items()
+        if tuple(arrays[name].shape) != shape
     ]
     if mismatches:
         raise InputError(f"{path}: shapes do not fit: {'; '.join(mismatches)}")
+
+
+def check_finite(arrays: Mapping[str, np.ndarray], path: str | Path) -> None:
+    """Raise InputError unless every array holds finite floating-point numbers."""
     for name, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.floating) or not np.all(np.isfinite(array)):
+        if not is_finite(array):
             raise InputError(f"{path}: {name}: holds values that are not finite numbers")
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Tell whether an array holds finite floating-point numbers alone."""
+    return bool(np.issubdtype(array.dtype, np.floating) and np.all(np.isfinite(array)))

@@ -1,15 +1,33 @@
 """Weights files: whose names they use, what fits, and that a bad file changes nothing."""
 
+import hashlib
 import io
+import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minirpn.backbones import build_backbone
+from minirpn.backbones import CAFFE_BGR, GIRSHICK_BGR, build_backbone
 from minirpn.errors import InputError
-from minirpn.weights import load_weights, read_npz
-from minirpn.weights.names import caffe_name
+from minirpn.rpn.head import RPNHead
+from minirpn.weights import (
+    PRESETS,
+    convert,
+    load_weights,
+    read_npz,
+    read_weights,
+    write_weights,
+)
+from minirpn.weights.names import (
+    backbone_shapes,
+    channels_first,
+    foreground_beside_background,
+    namings,
+    rows_of_kernels,
+)
+from minirpn.weights.presets import known_preprocessing
 
 
 @pytest.fixture
@@ -17,67 +35,269 @@ def parameters(rng):
     return build_backbone("squeezenet", rng=rng).parameters()
 
 
-def arrays_for(parameters, naming, rng):
+def namings_of(network):
+    return {naming.label: naming for naming in namings(network)}
+
+
+def arrays_for(network, label, rng):
+    """Return random arrays of a backbone by another program's names."""
+    sources = namings_of(network)[label].sources
     return {
-        naming(parameter.name): rng.normal(size=parameter.value.shape).astype(np.float32)
-        for parameter in parameters
+        sources[name].name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in backbone_shapes(network).items()
     }
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("network", "label", "ours", "theirs"),
     [
-        ("conv1.weight", "conv1_w"),
-        ("fire2.squeeze.bias", "fire2_squeeze1x1_b"),
-        ("fire9.expand3x3.weight", "fire9_expand3x3_w"),
+        ("squeezenet", "Caffe blobs", "conv1.weight", "conv1_w"),
+        ("squeezenet", "Caffe blobs", "fire2.squeeze.bias", "fire2_squeeze1x1_b"),
+        ("squeezenet", "Caffe", "fire9.expand3x3.weight", "fire9/expand3x3.weight"),
+        ("squeezenet", "torchvision", "conv1.bias", "features.0.bias"),
+        ("squeezenet", "torchvision", "fire2.squeeze.weight", "features.3.squeeze.weight"),
+        ("squeezenet", "torchvision", "fire9.expand1x1.bias", "features.12.expand1x1.bias"),
+        ("vgg16", "torchvision", "conv1_1.weight", "features.0.weight"),
+        ("vgg16", "torchvision", "conv2_2.weight", "features.7.weight"),
+        ("vgg16", "torchvision", "conv3_1.weight", "features.10.weight"),
+        ("vgg16", "torchvision", "conv5_3.bias", "features.28.bias"),
+        ("vgg16", "torchvision", "fc7.weight", "classifier.3.weight"),
+        ("vgg16", "timm", "fc6.weight", "pre_logits.fc1.weight"),
+        ("vgg16", "torchvision features", "conv5_3.weight", "28.weight"),
+        ("vgg16", "Keras", "conv4_2.weight", "block4_conv2.weight"),
+        ("vgg16", "Caffe", "conv1_1.weight", "conv1_1.weight"),
+        ("vgg16", "Caffe", "rpn.conv.bias", "rpn_conv/3x3.bias"),
+        ("zf", "Caffe", "rpn.objectness.weight", "rpn_cls_score.weight"),
+        ("zf", "Caffe blobs", "rpn.deltas.weight", "rpn_bbox_pred_w"),
     ],
 )
-def test_names_in_caffe(ours, theirs):
-    assert caffe_name(ours) == theirs
+def test_names_elsewhere(network, label, ours, theirs):
+    assert namings_of(network)[label].sources[ours].name == theirs
 
 
-@pytest.mark.parametrize(("label", "naming"), [("caffe", caffe_name), ("minirpn", str)])
-def test_every_parameter_gets_its_array(parameters, tmp_path, rng, label, naming):
-    arrays = arrays_for(parameters, naming, rng)
-    extra = {"conv10_w": np.zeros(3, np.float32)}
+def test_layouts_elsewhere():
+    # 2 A channels, all background first: background of base anchors 0, 1, 2, then foreground.
+    scores = np.array([10, 11, 12, 20, 21, 22])
+    assert foreground_beside_background(scores).tolist() == [10, 20, 11, 21, 12, 22]
+    x, kernel = np.random.default_rng(0).normal(size=(2, 3, 7, 7))
+    convolved = np.sum(x * kernel)
+    assert np.isclose(rows_of_kernels(kernel[None])[0] @ x.ravel(), convolved)
+    rows = kernel.transpose(1, 2, 0).reshape(1, -1)  # channels last
+    assert np.isclose(channels_first(rows)[0] @ x.ravel(), convolved)
+
+
+@pytest.mark.parametrize(
+    ("network", "label"),
+    [
+        (network, naming.label)
+        for network in ("squeezenet", "vgg16", "zf", "tiny")
+        for naming in namings(network)
+    ],
+)
+def test_every_parameter_gets_its_array(network, label, tmp_path, rng):
+    arrays = arrays_for(network, label, rng)
+    parameters = build_backbone(network, rng=None).parameters()
+    extra = {"other": np.zeros(3, np.float32)}
     np.savez(tmp_path / "w.npz", **arrays, **extra)
-    report = load_weights(parameters, tmp_path / "w.npz")
-    assert (report.naming, report.unused) == (label, ("conv10_w",))
+    report = load_weights(network, parameters, tmp_path / "w.npz", preprocessing=CAFFE_BGR)
+    shared_by_two = {"timm": "torchvision", "Caffe": "minirpn"}  # whose backbones have equal names
+    equal = network in ("vgg16", "zf") or label == "timm"
+    assert report.naming == (shared_by_two.get(label, label) if equal else label)
+    assert report.unused == ("other",)
     assert len(report.matched) == len(parameters)
-    assert "unused: conv10_w" in report.summary()
+    sources = namings_of(network)[label].sources
     for parameter in parameters:
-        np.testing.assert_array_equal(parameter.value, arrays[naming(parameter.name)])
+        np.testing.assert_array_equal(parameter.value, arrays[sources[parameter.name].name])
+
+
+def test_a_prefix_in_front_of_all_names(parameters, tmp_path, rng):
+    arrays = arrays_for("squeezenet", "torchvision", rng)
+    np.savez(
+        tmp_path / "w.npz", **{f"state_dict.module.{name}": array for name, array in arrays.items()}
+    )
+    report = load_weights("squeezenet", parameters, tmp_path / "w.npz", preprocessing=CAFFE_BGR)
+    assert (report.naming, report.unused) == ("torchvision", ())
+
+
+def test_the_report_says_what_became_of_everything(rng, tmp_path):
+    """A file of backbone and half of a head; the head's other half stays, the rest is unused."""
+    arrays = arrays_for("zf", "Caffe", rng)
+    hidden = rng.normal(size=(256, 256, 3, 3)).astype(np.float32)
+    arrays |= {"rpn_conv/3x3.weight": hidden, "fc6.bias": np.full(4096, np.nan, np.float32)}
+    np.savez(tmp_path / "zf.npz", **arrays)
+    head = RPNHead(256, 256, 9, rng=rng).parameters()
+    before = head[2].value
+    parameters = build_backbone("zf", rng=None).parameters() + head
+    report = load_weights("zf", parameters, tmp_path / "zf.npz", preprocessing=CAFFE_BGR)
+    np.testing.assert_array_equal(head[0].value, hidden)
+    np.testing.assert_array_equal(head[2].value, before)
+    assert report.kept == tuple(parameter.name for parameter in head[1:])
+    assert report.lines() == [
+        "11 arrays loaded (npz, Caffe names)",
+        f"not in the file, left as they were: {', '.join(report.kept)}",
+        "unused: fc6.bias",
+        "pixels: BGR, minus (104, 117, 123), divided by (1, 1, 1): preset caffe, as asked",
+    ]
 
 
 def refused(parameters, path, match):
     before = [parameter.value.copy() for parameter in parameters]
     with pytest.raises(InputError, match=match) as error:
-        load_weights(parameters, path)
+        load_weights("squeezenet", parameters, path)
     assert "\n" not in str(error.value)
     for parameter, value in zip(parameters, before, strict=True):
         np.testing.assert_array_equal(parameter.value, value)
 
 
 def test_weights_of_another_network_change_nothing(parameters, tmp_path, rng):
-    tiny = build_backbone("tiny", rng=rng).parameters()
-    np.savez(tmp_path / "tiny.npz", **arrays_for(tiny, str, rng))
-    refused(parameters, tmp_path / "tiny.npz", r"tiny.npz: not weights of this network: 48 of 50")
+    np.savez(tmp_path / "tiny.npz", **arrays_for("tiny", "minirpn", rng))
+    refused(
+        parameters,
+        tmp_path / "tiny.npz",
+        r"tiny.npz: not weights of this network: 48 of 50 arrays of squeezenet missing, 'fire2",
+    )
 
 
-def test_a_wrong_shape_changes_nothing(parameters, tmp_path, rng):
-    arrays = arrays_for(parameters, caffe_name, rng)
+def test_wrong_shapes_change_nothing_and_are_all_named(parameters, tmp_path, rng):
+    arrays = arrays_for("squeezenet", "Caffe blobs", rng)
     arrays["conv1_w"] = arrays["conv1_w"][:, :2]
+    arrays["fire9_expand3x3_b"] = arrays["fire9_expand3x3_b"][:-1]
     np.savez(tmp_path / "w.npz", **arrays)
     refused(
-        parameters, tmp_path / "w.npz", r"conv1.weight \(64, 2, 3, 3\), expected \(64, 3, 3, 3\)"
+        parameters,
+        tmp_path / "w.npz",
+        r"shapes do not fit: conv1.weight \(64, 2, 3, 3\), expected \(64, 3, 3, 3\); "
+        r"fire9.expand3x3.bias \(255,\), expected \(256,\)",
     )
 
 
 def test_numbers_that_are_not_finite_change_nothing(parameters, tmp_path, rng):
-    arrays = arrays_for(parameters, caffe_name, rng)
+    arrays = arrays_for("squeezenet", "Caffe blobs", rng)
     arrays["fire9_expand3x3_b"][7] = np.nan
     np.savez(tmp_path / "w.npz", **arrays)
     refused(parameters, tmp_path / "w.npz", r"fire9.expand3x3.bias: holds values that are not")
+
+
+# --- how pixels are prepared ---
+
+
+def test_unknown_files_must_say_how_pixels_are_prepared(parameters, tmp_path, rng):
+    np.savez(tmp_path / "mine.npz", **arrays_for("squeezenet", "Caffe", rng))
+    refused(
+        parameters,
+        tmp_path / "mine.npz",
+        r"mine\.npz: nothing tells how pixels are prepared .*: say --preset torchvision\|girshick",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [
+        ("vgg16-397923af.pth", "torchvision"),
+        ("vgg16_features-amdegroot-88682ab5.pth", "ssd"),
+        ("vgg16_caffe.pth", "girshick"),
+        ("VGG_ILSVRC_16_layers.caffemodel", "vgg"),
+        ("VGG16.v2.caffemodel", "girshick"),
+        ("ZF.v2.caffemodel", "girshick"),
+        ("VGG16_faster_rcnn_final.caffemodel", "girshick"),
+        ("vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "vgg"),
+        ("vgg16.tv_in1k.safetensors", "torchvision"),
+        ("squeezenet1_1-b8a52dc0.pth", "torchvision"),
+        ("squeezenet_v1.1.caffemodel", "caffe"),
+        ("squeezenet_v1_1.npz", "caffe"),
+    ],
+)
+def test_known_names(name, preset):
+    known = known_preprocessing(Path("folder") / name, "0" * 64, {})
+    assert known == (PRESETS[preset], f"preset {preset}, by the file's name")
+
+
+def test_known_checksums_win_over_names():
+    known = known_preprocessing(Path("vgg_ilsvrc_16_layers.pth"), "397923af" + "0" * 56, {})
+    assert known == (PRESETS["torchvision"], "preset torchvision, by the file's checksum")
+    assert known_preprocessing(Path("model.pth"), "0" * 64, {}) is None
+
+
+def test_the_torchvision_preset_is_its_arithmetic():
+    image = np.array([[[10, 20, 30]]], np.uint8)
+    expected = (np.array([10, 20, 30]) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    np.testing.assert_allclose(PRESETS["torchvision"](image).ravel(), expected, rtol=1e-6)
+
+
+# --- conversion ---
+
+
+@pytest.fixture
+def caffe_file(tmp_path, rng):
+    """ZF in Caffe's names, with a head, and fc6 that is not finite."""
+    arrays = arrays_for("zf", "Caffe", rng)
+    shapes = {"rpn_conv/3x3": (256, 256, 3, 3), "rpn_cls_score": (18, 256, 1, 1)}
+    for name, shape in shapes.items():
+        arrays[f"{name}.weight"] = rng.normal(size=shape).astype(np.float32)
+        arrays[f"{name}.bias"] = rng.normal(size=shape[0]).astype(np.float32)
+    arrays |= {"fc6.bias": np.full(4096, np.nan, np.float32), "cls_score.bias": np.zeros(21)}
+    np.savez(tmp_path / "zf.v2.caffemodel", **arrays)
+    (tmp_path / "zf.v2.caffemodel.npz").rename(tmp_path / "zf.v2.caffemodel")
+    return tmp_path / "zf.v2.caffemodel", arrays
+
+
+def test_a_converted_file_tells_what_it_is(caffe_file, tmp_path, rng):
+    path, arrays = caffe_file
+    converted = convert(read_weights(path))
+    assert converted.lines() == [
+        "zf: 10 arrays matched (npz, Caffe names)",
+        "also: rpn.conv.weight, rpn.conv.bias, rpn.objectness.weight, rpn.objectness.bias",
+        "left out, not finite: fc6.bias",
+        "unused: cls_score.bias",
+        "pixels: BGR, minus (102.98, 115.947, 122.772), divided by (1, 1, 1): "
+        "preset girshick, by the file's name",
+    ]
+    mine = tmp_path / "mine.npz"
+    with mine.open("wb") as file:
+        write_weights(file, converted)
+    again = read_weights(mine)
+    source = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert again.metadata == {
+        "format": "minirpn weights",
+        "network": "zf",
+        "order": "BGR",
+        "mean": [102.9801, 115.9465, 122.7717],
+        "std": [1, 1, 1],
+        "source": "zf.v2.caffemodel",
+        "sha256": source,
+    }
+    parameters = (
+        build_backbone("zf", rng=None).parameters() + RPNHead(256, 256, 9, rng=rng).parameters()
+    )
+    report = load_weights("zf", parameters, mine)
+    assert (report.naming, report.reason) == ("minirpn", "written in the file")
+    assert report.preprocessing == GIRSHICK_BGR
+    values = {parameter.name: parameter.value for parameter in parameters}
+    np.testing.assert_array_equal(values["conv4.weight"], arrays["conv4.weight"])
+    scores = foreground_beside_background(arrays["rpn_cls_score.bias"])
+    np.testing.assert_array_equal(values["rpn.objectness.bias"], scores)
+    assert convert(again).network == "zf"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"order": "GBR"}, {"mean": [1, 2]}, {"std": 3}, {"mean": None}, {"std": [1, 1, 0]}]
+)
+def test_metadata_without_sense_is_refused(metadata, parameters, tmp_path, rng):
+    whole = {"format": "minirpn weights", "order": "RGB", "mean": [0, 0, 0], "std": [1, 1, 1]}
+    encoded = np.frombuffer(json.dumps(whole | metadata).encode(), np.uint8)
+    arrays = arrays_for("squeezenet", "minirpn", rng)
+    np.savez(tmp_path / "w.npz", metadata=encoded, **arrays)
+    refused(parameters, tmp_path / "w.npz", r"w\.npz: ")
+
+
+def test_networks_are_told_apart_by_their_shapes(tmp_path, rng):
+    """tiny's names are ZF's."""
+    for network in ("tiny", "zf", "vgg16", "squeezenet"):
+        np.savez(tmp_path / "w.npz", **arrays_for(network, "minirpn", rng))
+        assert convert(read_weights(tmp_path / "w.npz"), preprocessing=CAFFE_BGR).network == network
+
+
+# --- broken archives ---
 
 
 def damaged(tmp_path, name, edit):
@@ -135,6 +355,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_the_real_squeezenet_fits(shared, parameters):
-    report = load_weights(parameters, shared / "weights" / "squeezenet_v1_1.npz")
-    assert report.naming == "caffe"
+    report = load_weights("squeezenet", parameters, shared / "weights" / "squeezenet_v1_1.npz")
+    assert report.naming == "Caffe blobs"
     assert report.unused == ("conv10_b", "conv10_w")
+    assert report.preprocessing == CAFFE_BGR

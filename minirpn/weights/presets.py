@@ -1,0 +1,101 @@
+"""How the pixels looked that known weights were trained on.
+
+The order of the channels, the mean and the scale belong to the weights: the same network gets other
+numbers from Caffe than from PyTorch. So they travel with the file, or are known by its name or its
+checksum, or must be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minirpn.backbones.preprocessing import CAFFE_BGR, CENTERED_RGB, GIRSHICK_BGR, Preprocessing
+
+PRESETS: Mapping[str, Preprocessing] = {
+    # torchvision and timm: (x / 255 - mean) / std, here on the scale 0 to 255.
+    "torchvision": Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    # py-faster-rcnn and all that is trained with it.
+    "girshick": GIRSHICK_BGR,
+    # The authors' own VGG-16, and Keras' copies of it.
+    "vgg": Preprocessing("BGR", (103.939, 116.779, 123.68)),
+    # SqueezeNet's authors, rounded.
+    "caffe": CAFFE_BGR,
+    # Caffe's VGG-16 turned to RGB for SSD in PyTorch.
+    "ssd": Preprocessing("RGB", (123.0, 117.0, 104.0)),
+    # minirpn's own networks, trained from nothing.
+    "centred": CENTERED_RGB,
+}
+
+# The first eight digits of the SHA-256, which torchvision puts into its names.
+_BY_SHA256 = {"397923af": "torchvision", "b8a52dc0": "torchvision", "88682ab5": "ssd"}
+
+# In this order: the first pattern that fits the lower-case name of the file.
+_BY_NAME = (
+    ("*amdegroot*", "ssd"),
+    ("vgg16_reducedfc*", "ssd"),
+    ("vgg16_caffe*", "girshick"),
+    ("vgg16.v2*.caffemodel", "girshick"),
+    ("zf.v2*.caffemodel", "girshick"),
+    ("*faster_rcnn*.caffemodel", "girshick"),
+    ("*_rpn*.caffemodel", "girshick"),
+    ("vgg_ilsvrc_16_layers*", "vgg"),
+    ("vgg16_weights_tf*", "vgg"),
+    ("squeezenet_v1?1*", "caffe"),
+    ("vgg16-*.pth", "torchvision"),
+    ("squeezenet1_1-*.pth", "torchvision"),
+    ("vgg16*tv_in1k*", "torchvision"),
+)
+
+
+class Known(NamedTuple):
+    """How to prepare the pixels, and why that is known."""
+
+    preprocessing: Preprocessing
+    reason: str
+
+
+def known_preprocessing(path: Path, sha256: str, metadata: Mapping[str, Any]) -> Known | None:
+    """Return how pixels are prepared for a weights file; None if nothing tells.
+
+    Parameters
+    ----------
+    path, sha256, metadata
+        Of the file; see `minirpn.weights.files.WeightsFile`.
+
+    Raises
+    ------
+    ValueError
+        The metadata makes no sense.
+    """
+    if metadata:
+        return Known(preprocessing_of(metadata), "written in the file")
+    if sha256[:8] in _BY_SHA256:
+        name = _BY_SHA256[sha256[:8]]
+        return Known(PRESETS[name], f"preset {name}, by the file's checksum")
+    for pattern, name in _BY_NAME:
+        if fnmatch(path.name.lower(), pattern):
+            return Known(PRESETS[name], f"preset {name}, by the file's name")
+    return None
+
+
+def preprocessing_of(metadata: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing that the metadata of an ``.npz`` tells.
+
+    Raises
+    ------
+    ValueError
+        Something is missing, or makes no sense.
+    """
+    try:
+        mean, std = _triple(metadata["mean"]), _triple(metadata["std"])
+        return Preprocessing(str(metadata["order"]), mean, std)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"metadata: {error}") from error
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    first, second, third = values
+    return float(first), float(second), float(third)
