@@ -22,7 +22,7 @@ class Flag(NamedTuple):
     metavar: str | None = None
 
 
-def _preset(name: str) -> dict[str, Any]:
+def preset(name: str) -> dict[str, Any]:
     """Return the settings behind the name of a preset."""
     from minirpn.training.tables import to_table
     from minirpn.weights import PRESETS
@@ -54,7 +54,7 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag(
             "--preset",
             "model.preprocessing",
-            _preset,
+            preset,
             "how pixels are prepared, where the weights do not tell: torchvision, girshick, ...",
             metavar="NAME",
         ),
