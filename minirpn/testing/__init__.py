@@ -30,18 +30,21 @@ from minirpn.testing.check_boxes import (
 )
 from minirpn.testing.check_equal import check_equal, reveal
 from minirpn.testing.check_labels import check_label_anchors
+from minirpn.testing.check_layers import check_conv2d, check_max_pool2d
 from minirpn.testing.check_losses import check_rpn_loss, check_smooth_l1
 from minirpn.testing.examine import CheckError, Verdict
 
 __all__ = [
     "CheckError",
     "Verdict",
+    "check_conv2d",
     "check_decode",
     "check_encode",
     "check_encode_decode",
     "check_equal",
     "check_iou",
     "check_label_anchors",
+    "check_max_pool2d",
     "check_nms",
     "check_rpn_loss",
     "check_smooth_l1",

@@ -34,6 +34,10 @@ CHECKS = (
     Applicable(testing.check_label_anchors, ("label_anchors",)),
     Applicable(testing.check_smooth_l1, ("smooth_l1", "smooth_l1_slope")),
     Applicable(testing.check_smooth_l1, ("smooth_l1",)),
+    Applicable(testing.check_conv2d, ("conv2d_forward", "conv2d_backward")),
+    Applicable(testing.check_conv2d, ("conv2d_forward",)),
+    Applicable(testing.check_max_pool2d, ("max_pool2d_forward", "max_pool2d_backward")),
+    Applicable(testing.check_max_pool2d, ("max_pool2d_forward",)),
     Applicable(testing.check_rpn_loss, ("rpn_loss", "rpn_loss_slopes")),
     Applicable(testing.check_rpn_loss, ("rpn_loss",)),
 )

@@ -152,6 +152,73 @@ def torch_rpn_loss(objectness, deltas, labels, targets, locations):
     return log_loss / 256 + 10 / locations * box
 
 
+def columns_conv2d(x, weight, bias, stride, padding):
+    image = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(image, weight.shape[2:], axis=(2, 3))
+    windows = windows[:, :, ::stride, ::stride]
+    y = np.einsum("ncijpq,ocpq->noij", windows, weight) + bias[:, None, None]
+    return y, (x.shape, windows, weight, stride, padding)
+
+
+def columns_conv2d_backward(dy, cache):
+    shape, windows, weight, stride, padding = cache
+    dimage = np.zeros((*shape[:2], shape[2] + 2 * padding, shape[3] + 2 * padding))
+    for p, q in np.ndindex(weight.shape[2:]):
+        rows = slice(p, p + stride * dy.shape[2], stride)
+        columns = slice(q, q + stride * dy.shape[3], stride)
+        dimage[:, :, rows, columns] += np.einsum("noij,oc->ncij", dy, weight[:, :, p, q])
+    dweight = np.einsum("noij,ncijpq->ocpq", dy, windows)
+    dx = dimage[:, :, padding : padding + shape[2], padding : padding + shape[3]]
+    return dx, dweight, dy.sum(axis=(0, 2, 3))
+
+
+def torch_conv2d(x, weight, bias, stride, padding):
+    import torch
+
+    inputs = [torch.from_numpy(array).requires_grad_() for array in (x, weight, bias)]
+    y = torch.nn.functional.conv2d(*inputs, stride=stride, padding=padding)
+    return y.detach(), (y, inputs)
+
+
+def torch_conv2d_backward(dy, cache):
+    import torch
+
+    y, inputs = cache
+    return torch.autograd.grad(y, inputs, torch.from_numpy(dy))
+
+
+def single_conv2d(x, weight, bias, stride, padding):
+    arrays = (array.astype(np.float32) for array in (x, weight, bias))
+    return nn.conv2d_forward(*arrays, stride=stride, padding=padding)
+
+
+def loops_max_pool2d(x, kernel, stride, padding, ceil_mode):
+    size = nn.pool_output_size(x.shape[2:], kernel, stride, padding, ceil_mode)
+    y, places = np.zeros((*x.shape[:2], *size)), {}
+    for n, c, i, j in np.ndindex(y.shape):
+        window = [
+            (-x[n, c, k, m], k, m)
+            for k in range(i * stride - padding, i * stride - padding + kernel)
+            for m in range(j * stride - padding, j * stride - padding + kernel)
+            if 0 <= k < x.shape[2] and 0 <= m < x.shape[3]
+        ]
+        least, k, m = min(window)
+        y[n, c, i, j], places[n, c, i, j] = -least, (k, m)
+    return y, (x.shape, places)
+
+
+def loops_max_pool2d_backward(dy, cache):
+    shape, places = cache
+    dx = np.zeros(shape)
+    for (n, c, i, j), (k, m) in places.items():
+        dx[n, c, k, m] += dy[n, c, i, j]
+    return dx
+
+
+def single_conv2d_backward(dy, cache):
+    return nn.conv2d_backward(dy.astype(np.float32), cache)
+
+
 # Wrong in ways of their own.
 
 
@@ -367,6 +434,81 @@ def rpn_loss_slopes_clipped(*inputs):
     return dobjectness, np.clip(ddeltas, -0.01, 0.01)
 
 
+def conv2d_no_padding(x, weight, bias, stride, padding):
+    return nn.conv2d_forward(x, weight, bias, stride=stride)
+
+
+def conv2d_no_stride(x, weight, bias, stride, padding):
+    return nn.conv2d_forward(x, weight, bias, padding=padding)
+
+
+def conv2d_first_channel(x, weight, bias, stride, padding):
+    return nn.conv2d_forward(x[:, :1], weight[:, :1], bias, stride=stride, padding=padding)[0]
+
+
+def conv2d_with_relu(x, weight, bias, stride, padding):
+    y, cache = nn.conv2d_forward(x, weight, bias, stride=stride, padding=padding)
+    return np.maximum(y, 0), cache
+
+
+def conv2d_bias_each_tap(x, weight, bias, stride, padding):
+    return nn.conv2d_forward(x, weight, bias * weight[0].size, stride=stride, padding=padding)[0]
+
+
+def conv2d_backward_swapped(dy, cache):
+    dx, dweight, dbias = nn.conv2d_backward(dy, cache)
+    return dweight, dx, dbias
+
+
+def conv2d_backward_no_dbias(dy, cache):
+    dx, dweight, dbias = nn.conv2d_backward(dy, cache)
+    return dx, dweight, np.zeros_like(dbias)
+
+
+def conv2d_backward_two(dy, cache):
+    return nn.conv2d_backward(dy, cache)[:2]
+
+
+def conv2d_backward_halved(dy, cache):
+    dx, dweight, dbias = nn.conv2d_backward(dy, cache)
+    return dx / 2, dweight, dbias
+
+
+def conv2d_backward_negative(dy, cache):
+    return tuple(-grad for grad in nn.conv2d_backward(dy, cache))
+
+
+def max_pool2d_mean(x, kernel, stride, padding, ceil_mode):
+    channels = np.eye(x.shape[1])[:, :, None, None] * np.ones((kernel, kernel)) / kernel**2
+    return nn.conv2d_forward(x, channels, np.zeros(x.shape[1]), stride=stride, padding=padding)[0]
+
+
+def max_pool2d_across_channels(x, kernel, stride, padding, ceil_mode):
+    return loops_max_pool2d(
+        np.broadcast_to(x.max(axis=1, keepdims=True), x.shape), kernel, stride, padding, ceil_mode
+    )
+
+
+def max_pool2d_absolute(x, kernel, stride, padding, ceil_mode):
+    return loops_max_pool2d(np.abs(x), kernel, stride, padding, ceil_mode)
+
+
+def max_pool2d_stride_is_kernel(x, kernel, stride, padding, ceil_mode):
+    return loops_max_pool2d(x, kernel, kernel, padding, ceil_mode)
+
+
+def max_pool2d_always_ceil(x, kernel, stride, padding, ceil_mode):
+    return loops_max_pool2d(x, kernel, stride, padding, True)
+
+
+def max_pool2d_backward_ones(dy, cache):
+    return loops_max_pool2d_backward(np.ones_like(dy), cache)
+
+
+def max_pool2d_backward_zero(dy, cache):
+    return np.zeros(cache[0])
+
+
 RIGHT = {
     "iou": [(boxes.iou,), (loops_iou,), (single_iou,), (torch_iou,)],
     "pair_iou": [(loops_pair_iou,)],
@@ -379,6 +521,18 @@ RIGHT = {
         (loops_smooth_l1,),
         (torch_smooth_l1, clipped_slope),
         (library_smooth_l1, library_slope),
+    ],
+    "conv2d": [
+        (columns_conv2d,),
+        (columns_conv2d, columns_conv2d_backward),
+        (torch_conv2d, torch_conv2d_backward),
+        (single_conv2d, single_conv2d_backward),
+        (nn.conv2d_forward, nn.conv2d_backward),
+    ],
+    "max_pool2d": [
+        (loops_max_pool2d,),
+        (loops_max_pool2d, loops_max_pool2d_backward),
+        (nn.max_pool2d_forward, nn.max_pool2d_backward),
     ],
     "rpn_loss": [
         (loops_rpn_loss,),
@@ -441,6 +595,27 @@ WRONG = {
         (loops_smooth_l1, slope_clipped_late),
         (loops_smooth_l1, slope_backwards),
         (loops_smooth_l1, slope_sigma_outside),
+    ],
+    "conv2d": [
+        (conv2d_no_padding,),
+        (conv2d_no_stride,),
+        (conv2d_first_channel,),
+        (conv2d_bias_each_tap,),
+        (conv2d_with_relu, nn.conv2d_backward),
+        (nn.conv2d_forward, conv2d_backward_swapped),
+        (nn.conv2d_forward, conv2d_backward_no_dbias),
+        (nn.conv2d_forward, conv2d_backward_two),
+        (nn.conv2d_forward, conv2d_backward_halved),
+        (nn.conv2d_forward, conv2d_backward_negative),
+    ],
+    "max_pool2d": [
+        (max_pool2d_mean,),
+        (max_pool2d_across_channels,),
+        (max_pool2d_absolute,),
+        (max_pool2d_stride_is_kernel,),
+        (max_pool2d_always_ceil,),
+        (loops_max_pool2d, max_pool2d_backward_ones),
+        (loops_max_pool2d, max_pool2d_backward_zero),
     ],
     "rpn_loss": [
         (rpn_loss_unstable,),

@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minirpn import testing
-from minirpn.testing import mistakes_boxes, mistakes_labels, mistakes_losses, mistakes_rpn_loss
+from minirpn import nn, testing
+from minirpn.testing import (
+    mistakes_boxes,
+    mistakes_labels,
+    mistakes_layers,
+    mistakes_losses,
+    mistakes_rpn_loss,
+)
 
 _SPEC = importlib.util.spec_from_file_location(
     "implementations", Path(__file__).with_name("implementations.py")
@@ -26,6 +32,8 @@ CHECKS = {
     "nms": testing.check_nms,
     "label_anchors": testing.check_label_anchors,
     "smooth_l1": testing.check_smooth_l1,
+    "conv2d": testing.check_conv2d,
+    "max_pool2d": testing.check_max_pool2d,
     "rpn_loss": testing.check_rpn_loss,
 }
 
@@ -36,6 +44,45 @@ def of_pair(function):
         return function(a[None], b[None])[0, 0]
 
     return pair
+
+
+def conv_pair(mistake):
+    """Return the forward and the backward of a convolution that is wrong in both at once."""
+
+    @wraps(mistake)
+    def forward(x, weight, bias, stride, padding):
+        size = nn.conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
+        dy = np.zeros((x.shape[0], weight.shape[0], *size))
+        return mistake(x, weight, bias, dy, stride, padding)["y"], (
+            x,
+            weight,
+            bias,
+            stride,
+            padding,
+        )
+
+    @wraps(mistake)
+    def backward(dy, cache):
+        answers = mistake(*cache[:3], dy, *cache[3:])
+        return answers["dx"], answers["dweight"], answers["dbias"]
+
+    return forward, backward
+
+
+def pool_pair(mistake):
+    """Return the forward and the backward of a pooling that is wrong in both at once."""
+
+    @wraps(mistake)
+    def forward(x, kernel, stride, padding, ceil_mode):
+        size = nn.pool_output_size(x.shape[2:], kernel, stride, padding, ceil_mode)
+        windows = (kernel, stride, padding, ceil_mode)
+        return mistake(x, np.zeros((*x.shape[:2], *size)), *windows)["y"], (x, windows)
+
+    @wraps(mistake)
+    def backward(dy, cache):
+        return mistake(cache[0], dy, *cache[1])["dx"]
+
+    return forward, backward
 
 
 # An IoU of two boxes cannot have its matrix the wrong way round.
@@ -49,6 +96,8 @@ MISTAKES = {
     "label_anchors": [(mistake,) for mistake in mistakes_labels.LABELS],
     "smooth_l1": [(mistake,) for mistake in mistakes_losses.SMOOTH_L1]
     + [(mistakes_losses.smooth_l1, mistake) for mistake in mistakes_losses.SLOPE],
+    "conv2d": [conv_pair(mistake) for mistake in mistakes_layers.CONV2D],
+    "max_pool2d": [pool_pair(mistake) for mistake in mistakes_layers.MAX_POOL2D],
     "rpn_loss": [(mistake,) for mistake in mistakes_rpn_loss.RPN_LOSS]
     + [(mistakes_rpn_loss.rpn_loss, mistake) for mistake in mistakes_rpn_loss.RPN_LOSS_SLOPES],
 }
@@ -109,6 +158,12 @@ def test_the_counterexample_is_small_and_in_plain_words():
         "iou_union_twice: for a = [[0, 0, 1, 1]], b = [[0, 0, 1, 1]]: "
         "yours gives 0.5, expected 1. Did you count the union twice?"
     )
+
+
+def test_a_wrong_forward_alone_is_recognised():
+    forward, _ = conv_pair(mistakes_layers.conv_no_bias)
+    with pytest.raises(testing.CheckError, match=r"Where is the bias\?$"):
+        testing.check_conv2d(forward)
 
 
 def test_what_a_function_raises_or_changes_is_said():
