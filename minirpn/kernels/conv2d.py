@@ -7,8 +7,11 @@ They are three sums over the same products, "pixel times weight goes to output":
                                          of  dy[n,o,i,j] weight[o,c,p,q]
     dweight[o,c,p,q] = sum over n, i, j  of  dy[n,o,i,j] x[n, c, i s + p, j s + q]
 
-with x padded by zeros. Every rung of a ladder is a function of plain arrays and pairs, so that the
-gradient of one rung follows the output of any other.
+with x padded by zeros. The output may be rectified on the way, ``max(y, 0)``, which a layer of its
+own would do in one more walk through memory, and be written into a given place.
+
+Every rung of a ladder is a function of plain arrays and pairs, so that the gradient of one rung
+follows the output of any other.
 """
 
 from __future__ import annotations
@@ -40,14 +43,24 @@ COLUMN_BYTES = 2**25
 # --- loops: the three sums, window by window ---
 
 
-def conv2d_loops(x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair) -> Array:
+def conv2d_loops(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    stride: Pair,
+    padding: Pair,
+    rectified: bool = False,
+    out: Array | None = None,
+) -> Array:
     """Return y (N,O,Ho,Wo): each output is a window of `x` times a kernel, summed."""
     (N, outs), kernel = (x.shape[0], weight.shape[0]), weight.shape[2:]
     image = _surrounded(x, padding)
-    y = np.empty((N, outs, *conv_output_size(x.shape[2:], kernel, stride, padding)), x.dtype)
+    size = conv_output_size(x.shape[2:], kernel, stride, padding)
+    y = np.empty((N, outs, *size), x.dtype) if out is None else out
     for n, o, i, j in np.ndindex(y.shape):
         rows, columns = _window(i, j, kernel, stride)
-        y[n, o, i, j] = np.sum(image[n, :, rows, columns] * weight[o]) + bias[o]
+        value = np.sum(image[n, :, rows, columns] * weight[o]) + bias[o]
+        y[n, o, i, j] = 0 if rectified and value < 0 else value
     return y
 
 
@@ -87,17 +100,29 @@ def _surrounded(x: Array, padding: Pair) -> Array:
 # --- im2col: windows side by side in a matrix, and the sums are matrix products ---
 
 
-def conv2d_im2col(x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair) -> Array:
+def conv2d_im2col(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    stride: Pair,
+    padding: Pair,
+    rectified: bool = False,
+    out: Array | None = None,
+) -> Array:
     """Return y (N,O,Ho,Wo): the kernels as rows times the windows as columns."""
     xp = namespace_of(x, weight, bias)
     (N, outs), kernel = (x.shape[0], weight.shape[0]), weight.shape[2:]
     Ho, Wo = conv_output_size(x.shape[2:], kernel, stride, padding)
     kernels = xp.reshape(weight, (outs, -1))  # (O,C,kh,kw) -> (O, C kh kw)
     image = _surrounded(x, padding)
-    y = xp.empty((N, outs, Ho, Wo), dtype=x.dtype, device=device_of(x))
+    y = out
+    if y is None:
+        y = xp.empty((N, outs, Ho, Wo), dtype=x.dtype, device=device_of(x))
     for rows in _chunks(image, kernel, (Ho, Wo)):
         product = xp.matmul(kernels, _columns(image, kernel, stride, rows, Wo))
         product += bias[:, None]
+        if rectified:
+            product = xp.maximum(product, xp.zeros((), dtype=x.dtype, device=device_of(x)))
         # (N, O, rows Wo) -> (N,O,rows,Wo)
         y[:, :, rows.start : rows.stop, :] = xp.reshape(product, (N, outs, len(rows), Wo))
     return y

@@ -55,6 +55,9 @@ def fill_columns(image: Array, columns: Array, first_row: int, stride: Pair, pad
                     if stride[1] == 1:  # apart, because the compiler copies this in vectors
                         for j in range(len(inside)):
                             inside[j] = source[j]
+                    elif stride[1] == 2:  # and this in vectors of every other pixel
+                        for j in range(len(inside)):
+                            inside[j] = source[2 * j]
                     else:
                         for j in range(len(inside)):
                             inside[j] = source[j * stride[1]]
@@ -85,18 +88,36 @@ def add_columns(columns: Array, dimage: Array, first_row: int, stride: Pair, pad
                             target[j * stride[1]] += inside[j]
 
 
+def finish(y: Array, start: int, end: int, bias: Array, rectified: bool) -> None:
+    """Add `bias` (O,) to the pixels from `start` to `end` of `y` (O, Ho Wo), and rectify them."""
+    for o in range(len(y)):
+        pixels = y[o, start:end]
+        for k in range(len(pixels)):
+            value = pixels[k] + bias[o]
+            pixels[k] = 0 if rectified and value < 0 else value
+
+
 _fill_columns = compiled(fill_columns, reached)
 _add_columns = compiled(add_columns, reached)
+_finish = compiled(finish)
 
 
-def conv2d_strips(x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair) -> Array:
+def conv2d_strips(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    stride: Pair,
+    padding: Pair,
+    rectified: bool = False,
+    out: Array | None = None,
+) -> Array:
     """Return y (N,O,Ho,Wo), a strip of output rows at a time."""
-    x, kernel = np.ascontiguousarray(x), weight.shape[2:]
+    x, bias, kernel = np.ascontiguousarray(x), np.ascontiguousarray(bias), weight.shape[2:]
     Ho, Wo = conv_output_size(x.shape[2:], kernel, stride, padding)
-    y = np.empty((x.shape[0], weight.shape[0], Ho, Wo), x.dtype)
+    y = place_for((x.shape[0], weight.shape[0], Ho, Wo), x.dtype, out)
     kernels = _matrix(weight)
     if _is_pointwise(kernel, stride, padding):
-        _multiply_pixels(kernels, x, y, bias)
+        _multiply_pixels(kernels, x, y, bias, rectified)
         return y
     row_bytes = kernels.shape[1] * Wo * x.itemsize
     height = max(BUFFER_BYTES // row_bytes, -(-LEAST_COLUMNS // Wo))
@@ -105,12 +126,27 @@ def conv2d_strips(x: Array, weight: Array, bias: Array, stride: Pair, padding: P
         n, rows = piece
         columns = buffer("columns", (x.shape[1], *kernel, len(rows), Wo), x.dtype)
         _fill_columns(x[n], columns, rows.start, stride, padding)
-        out = _flat(y[n])[:, rows.start * Wo : rows.stop * Wo]
-        np.matmul(kernels, _matrix_of(columns), out=out)
-        out += bias[:, None]
+        flat, start, end = _flat(y[n]), rows.start * Wo, rows.stop * Wo
+        np.matmul(kernels, _matrix_of(columns), out=flat[:, start:end])
+        _finish(flat, start, end, bias, rectified)
 
     share(strip, [(n, rows) for n in range(x.shape[0]) for rows in cut(Ho, height)])
     return y
+
+
+def place_for(shape: tuple[int, ...], dtype: np.dtype, out: Array | None) -> Array:
+    """Return the array to write an output into: `out` if there is one, or a new one.
+
+    Raises
+    ------
+    ValueError
+        The pixels of an image of `out` do not lie one after the other.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if not all(maps.flags.c_contiguous for maps in out):
+        raise ValueError("out: the pixels of an image must lie one after the other in memory")
+    return out
 
 
 def conv2d_dx_strips(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -171,17 +207,19 @@ def conv2d_dweight_strips(dy: Array, x: Array, kernel: Pair, stride: Pair, paddi
     return np.sum(sums, axis=0).reshape(outs, C, *kernel)
 
 
-def _multiply_pixels(matrix: Array, x: Array, y: Array, bias: Array | None = None) -> None:
+def _multiply_pixels(
+    matrix: Array, x: Array, y: Array, bias: Array | None = None, rectified: bool = False
+) -> None:
     """Set each pixel of `y` (N,O,H,W) to `matrix` (O,C) times that of `x`, plus `bias`."""
     pixels = x.shape[2] * x.shape[3]
 
     def strip(piece: tuple[int, range]) -> None:
         n, part = piece
         own = slice(part.start, part.stop)
-        out = _flat(y[n])[:, own]
-        np.matmul(matrix, _flat(x[n])[:, own], out=out)
+        flat = _flat(y[n])
+        np.matmul(matrix, _flat(x[n])[:, own], out=flat[:, own])
         if bias is not None:
-            out += bias[:, None]
+            _finish(flat, part.start, part.stop, bias, rectified)
 
     width = max(LEAST_COLUMNS, BUFFER_BYTES // (x.shape[1] * x.itemsize))
     share(strip, [(n, part) for n in range(x.shape[0]) for part in cut(pixels, width)])

@@ -25,6 +25,7 @@ from minirpn.kernels.conv2d_strips import (
     conv2d_dx_strips,
     conv2d_strips,
     cut,
+    place_for,
 )
 from minirpn.kernels.threads import share
 from minirpn.kernels.window import Pair, conv_output_size, reached
@@ -48,12 +49,23 @@ _transform_weight = compiled(winograd.transform_weight, winograd.weight_points)
 _transform_back = compiled(winograd.transform_back, winograd.points_weight)
 
 
-def conv2d_winograd(x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair) -> Array:
+def conv2d_winograd(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    stride: Pair,
+    padding: Pair,
+    rectified: bool = False,
+    out: Array | None = None,
+) -> Array:
     """Return y (N,O,Ho,Wo), a strip of tile rows at a time."""
-    if not is_winograd(weight.shape[2:], stride, padding):
-        return conv2d_strips(x, weight, bias, stride, padding)
-    kernels = _transformed(weight, turned=False)
-    return _convolved(x, kernels, np.ascontiguousarray(bias), padding)
+    kernel = weight.shape[2:]
+    if not is_winograd(kernel, stride, padding):
+        return conv2d_strips(x, weight, bias, stride, padding, rectified, out)
+    size = conv_output_size(x.shape[2:], kernel, stride, padding)
+    y = place_for((x.shape[0], weight.shape[0], *size), x.dtype, out)
+    _convolve(x, _transformed(weight), np.ascontiguousarray(bias), padding, rectified, y)
+    return y
 
 
 def conv2d_dx_winograd(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -61,16 +73,18 @@ def conv2d_dx_winograd(dy: Array, weight: Array, size: Pair, stride: Pair, paddi
     if not is_winograd(weight.shape[2:], stride, padding):
         return conv2d_dx_strips(dy, weight, size, stride, padding)
     kernels = _transformed(weight, turned=True).transpose(0, 2, 1)  # (36,O,C) -> (36,C,O)
+    dx = np.empty((len(dy), weight.shape[1], *size), dy.dtype)
     no_bias = np.zeros(weight.shape[1], dy.dtype)
-    return _convolved(dy, kernels, no_bias, (2 - padding[0], 2 - padding[1]))
+    _convolve(dy, kernels, no_bias, (2 - padding[0], 2 - padding[1]), False, dx)
+    return dx
 
 
-def _convolved(x: Array, kernels: Array, bias: Array, padding: Pair) -> Array:
-    """Return (N,O,Ho,Wo) of x (N,C,H,W) and transformed kernels (36,O,C)."""
+def _convolve(
+    x: Array, kernels: Array, bias: Array, padding: Pair, rectified: bool, y: Array
+) -> None:
+    """Write into y (N,O,Ho,Wo) what x (N,C,H,W) and transformed kernels (36,O,C) give."""
     x = np.ascontiguousarray(x)
-    (N, C), outs = x.shape[:2], kernels.shape[1]
-    Ho, Wo = conv_output_size(x.shape[2:], 3, 1, padding)
-    y = np.empty((N, outs, Ho, Wo), x.dtype)
+    (N, C), outs = x.shape[:2], y.shape[1]
     rows, columns = _tiles(y)
 
     def strip(piece: tuple[int, range]) -> None:
@@ -80,11 +94,10 @@ def _convolved(x: Array, kernels: Array, bias: Array, padding: Pair) -> Array:
         products = planes("products", POINTS, outs * tiles, x.dtype)
         _transform_pixels(x[n], pixels, (0, C), tile_rows, columns, padding)
         np.matmul(kernels, _matrices(pixels, C, tiles), out=_matrices(products, outs, tiles))
-        _transform_products(products, y[n], tile_rows, columns, bias, False)
+        _transform_products(products, y[n], tile_rows, columns, bias, rectified)
 
     tiles = max(LEAST_TILES, STRIP_BYTES // (POINTS * (C + outs) * x.itemsize))
     share(strip, [(n, part) for n in range(N) for part in cut(rows, -(-tiles // columns))])
-    return y
 
 
 def conv2d_dweight_winograd(
@@ -135,7 +148,7 @@ def _add_block(dy: Array, x: Array, sums: Array, part: range, padding: Pair) -> 
     share(multiply, range(POINTS))
 
 
-def _transformed(weight: Array, *, turned: bool) -> Array:
+def _transformed(weight: Array, *, turned: bool = False) -> Array:
     """Return (36,O,C) of `weight` (O,C,3,3), in this thread's buffer."""
     weight = np.ascontiguousarray(weight)
     outs, C = weight.shape[:2]
@@ -149,7 +162,9 @@ def is_winograd(kernel: Pair, stride: Pair, padding: Pair) -> bool:
     return (*kernel, *stride) == (3, 3, 1, 1) and max(padding) <= 2
 
 
-def suits(x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair) -> bool:
+def suits(
+    x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, *_: bool | Array | None
+) -> bool:
     """Tell whether the output is sooner ready than by strips."""
     return is_winograd(weight.shape[2:], stride, padding) and _pays(x, *weight.shape[:2])
 

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirpn._typing import Array
+from minirpn.backend import device_of, namespace_of
 from minirpn.kernels.window import Pair
-from minirpn.nn.activations import ReluCache, relu_backward, relu_forward
-from minirpn.nn.concat import ConcatCache, concat_backward, concat_forward
+from minirpn.nn.activations import ReluCache, relu_backward
+from minirpn.nn.concat import ConcatCache, concat_backward
 from minirpn.nn.conv import Conv2dCache
-from minirpn.nn.layers import Conv2d, Grads, Layer, Window
+from minirpn.nn.layers import Conv2d, Grads, Layer, ReLU, Window
 from minirpn.nn.parameters import Parameter
 
 
@@ -57,13 +58,28 @@ class Sequential(Layer):
             Called with the name and the output of each layer, in order.
         """
         first = 0 if need_dx else self._first_trainable()
-        caches = []
+        caches: list[Any] = []
+        cache: Any
         for index, layer in enumerate(self.layers):
+            if len(caches) > index:  # a ReLU that the convolution before it has computed
+                continue
+            conv = self._rectifying(index) if observe is None else None
+            if conv is not None:
+                x, cache = conv.forward(x, rectified=True)
+                caches += [cache, ReluCache(x)] if index >= first else [None, None]
+                continue
             x, cache = layer.forward(x) if index >= first else (layer.output(x), None)
             caches.append(cache)
             if observe is not None:
                 observe(layer.name, x)
         return x, tuple(caches)
+
+    def _rectifying(self, index: int) -> Conv2d | None:
+        """Return the layer if it is a convolution that can do the work of a ReLU behind it."""
+        layer, following = self.layers[index], self.layers[index + 1 : index + 2]
+        if isinstance(layer, Conv2d) and following and isinstance(following[0], ReLU):
+            return layer
+        return None
 
     def backward(
         self, dy: Array, cache: tuple[Any, ...], *, need_dx: bool = True
@@ -158,14 +174,21 @@ class Fire(Layer):
         return [parameter for conv in convolutions for parameter in conv.parameters()]
 
     def forward(self, x: Array) -> tuple[Array, FireCache]:
-        squeezed, squeeze_cache = self.squeeze.forward(x)
-        squeezed, squeezed_cache = relu_forward(squeezed)
-        left, left_cache = self.expand1x1.forward(squeezed)
-        right, right_cache = self.expand3x3.forward(squeezed)
-        joined, concat_cache = concat_forward([left, right])
-        y, expanded_cache = relu_forward(joined)  # one ReLU on both, after joining: the same
+        xp = namespace_of(x)
+        squeezed, squeeze_cache = self.squeeze.forward(x, rectified=True)
+        (N, _, H, W), channels = squeezed.shape, self._expanded_channels()
+        # The two write side by side: joining them later would be one more walk through memory.
+        y = xp.empty((N, sum(channels), H, W), dtype=x.dtype, device=device_of(x))
+        left, right = concat_backward(y, ConcatCache(channels))
+        _, left_cache = self.expand1x1.forward(squeezed, rectified=True, out=left)
+        _, right_cache = self.expand3x3.forward(squeezed, rectified=True, out=right)
         cache = FireCache(
-            squeeze_cache, squeezed_cache, left_cache, right_cache, concat_cache, expanded_cache
+            squeeze_cache,
+            ReluCache(squeezed),
+            left_cache,
+            right_cache,
+            ConcatCache(channels),
+            ReluCache(y),
         )
         return y, cache
 
@@ -182,6 +205,9 @@ class Fire(Layer):
         dsqueezed = relu_backward(by_left + by_right, cache.squeezed)
         dx, squeeze = self.squeeze.backward(dsqueezed, cache.squeeze, need_dx=need_dx)
         return dx, squeeze | left | right
+
+    def _expanded_channels(self) -> tuple[int, ...]:
+        return tuple(conv.weight.value.shape[0] for conv in (self.expand1x1, self.expand3x3))
 
     def output_size(self, size: Pair) -> Pair:
         return self.expand3x3.output_size(self.squeeze.output_size(size))

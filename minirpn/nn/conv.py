@@ -31,7 +31,14 @@ class Conv2dGrads(NamedTuple):
 
 
 def conv2d_forward(
-    x: Array, weight: Array, bias: Array, *, stride: int | Pair = 1, padding: int | Pair = 0
+    x: Array,
+    weight: Array,
+    bias: Array,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    rectified: bool = False,
+    out: Array | None = None,
 ) -> tuple[Array, Conv2dCache]:
     """Return the convolution (cross-correlation) of `x` with each kernel, and the cache.
 
@@ -48,18 +55,25 @@ def conv2d_forward(
         (O,), of the same dtype.
     stride, padding
         An int, or (vertical, horizontal).
+    rectified
+        Give ``max(y, 0)`` instead, computed on the way: the ReLU that follows costs no walk
+        through memory then. Its gradient remains `relu_backward`'s, before `conv2d_backward`.
+    out
+        Where to write the output: some channels of a larger array, to be joined with others'. The
+        pixels of each image must lie one after the other in memory.
 
     Returns
     -------
     y
-        (N,O,Ho,Wo), see `conv_output_size`.
+        (N,O,Ho,Wo), see `conv_output_size`; it is `out` if that was given.
     cache
         For `conv2d_backward`. It refers to the inputs, so they must not change until then.
 
     Raises
     ------
     ValueError
-        The shapes do not fit each other, or the kernel exceeds the padded image.
+        The shapes do not fit each other, the kernel exceeds the padded image, or the pixels of
+        `out` lie apart.
     TypeError
         The dtypes are not floating point, or not the same.
 
@@ -72,12 +86,15 @@ def conv2d_forward(
     check_shape(weight, (None, x.shape[1], None, None), "weight")
     check_shape(bias, (weight.shape[0],), "bias")
     check_floating(x, "x")
-    for other, name in ((weight, "weight"), (bias, "bias")):
-        if other.dtype != x.dtype:
+    for other, name in ((weight, "weight"), (bias, "bias"), (out, "out")):
+        if other is not None and other.dtype != x.dtype:
             raise TypeError(f"{name}: expected the dtype of x, {x.dtype}, got {other.dtype}")
     stride, padding = pair(stride, "stride", least=1), pair(padding, "padding", least=0)
-    conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)  # raises if there is no window
-    return CONV2D(x, weight, bias, stride, padding), Conv2dCache(x, weight, stride, padding)
+    size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
+    if out is not None:
+        check_shape(out, (x.shape[0], weight.shape[0], *size), "out")
+    y = CONV2D(x, weight, bias, stride, padding, rectified, out)
+    return y, Conv2dCache(x, weight, stride, padding)
 
 
 def conv2d_backward(

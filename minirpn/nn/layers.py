@@ -170,10 +170,13 @@ class Conv2d(_Affine):
             dtype=dtype,
         )
 
-    def forward(self, x: Array) -> tuple[Array, Conv2dCache]:
-        return conv2d_forward(
-            x, self.weight.value, self.bias.value, stride=self.stride, padding=self.padding
-        )
+    def forward(
+        self, x: Array, *, rectified: bool = False, out: Array | None = None
+    ) -> tuple[Array, Conv2dCache]:
+        """Return the output and the cache; the options are those of `conv2d_forward`."""
+        windows = {"stride": self.stride, "padding": self.padding}
+        weight, bias = self.weight.value, self.bias.value
+        return conv2d_forward(x, weight, bias, rectified=rectified, out=out, **windows)
 
     def backward(
         self, dy: Array, cache: Conv2dCache, *, need_dx: bool = True

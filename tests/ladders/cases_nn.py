@@ -37,7 +37,7 @@ def conv(draw):
 
 def conv2d(draw):
     x, weight, bias, _, s = conv(draw)
-    return (x, weight, bias, s.stride, s.padding), {}
+    return (x, weight, bias, s.stride, s.padding, draw(st.booleans())), {}
 
 
 def conv2d_dx(draw):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minirpn import kernels, nn
+from minirpn.kernels._ladder import numba_present
 from minirpn.kernels.conv2d import CONV2D
 from minirpn.kernels.max_pool2d import MAX_POOL2D
 
@@ -57,6 +58,32 @@ def test_conv2d_by_hand(rung):
         dweight, [[[[36.0, 36.0]]]]
     )  # each tap met every pixel: 0 + .. + 8
     np.testing.assert_array_equal(dbias, [12.0])
+
+
+@pytest.mark.parametrize("rung", CONV_RUNGS)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_conv2d_writes_where_it_is_told(rung, kernel, rng):
+    x, weight = rng.normal(size=(2, 2, 4, 5)), rng.normal(size=(3, 2, kernel, kernel))
+    arrays, windows = (x, weight, np.ones(3)), {"padding": kernel // 2, "rectified": True}
+    joined = np.full((2, 5, 4, 5), 7.0)
+    with kernels.use_rung(rung):
+        y, _ = nn.conv2d_forward(*arrays, **windows, out=joined[:, 1:4])
+        expected, _ = nn.conv2d_forward(*arrays, **windows)
+    assert np.shares_memory(y, joined)
+    np.testing.assert_array_equal(joined[:, 1:4], expected)
+    np.testing.assert_array_equal(joined[:, [0, 4]], np.full((2, 2, 4, 5), 7.0))
+    with pytest.raises(ValueError, match=r"out: expected shape \(2, 3, 4, 5\)"):
+        nn.conv2d_forward(*arrays, **windows, out=joined)
+    with pytest.raises(TypeError, match="out: expected the dtype of x"):
+        nn.conv2d_forward(*arrays, **windows, out=joined[:, :3].astype(np.float32))
+
+
+@pytest.mark.skipif(not numba_present(), reason="numba is not installed")
+def test_conv2d_says_when_it_cannot_write_there(rng):
+    x, weight = rng.normal(size=(1, 2, 4, 4)), rng.normal(size=(3, 2, 3, 3))
+    apart = np.zeros((1, 3, 4, 8))[..., ::2]
+    with pytest.raises(ValueError, match="out: the pixels of an image must lie one after"):
+        nn.conv2d_forward(x, weight, np.zeros(3), padding=1, out=apart)
 
 
 def test_conv2d_leaves_out_what_is_not_needed(rng):

@@ -50,6 +50,18 @@ def test_names_sizes_and_windows(rng):
     assert network.windows()[1] == nn.Window((2, 2), (2, 2), (0, 0))
 
 
+def test_a_relu_computed_with_its_convolution_is_the_same(rng):
+    network = net(rng)
+    x = rng.normal(size=(1, 3, 9, 10)).astype(np.float32)
+    y, cache = network.forward(x)
+    alone, cache_alone = network.forward(x, observe=lambda name, activation: None)
+    np.testing.assert_array_equal(y, alone)
+    _, grads = network.backward(np.ones_like(y), cache)
+    _, expected = network.backward(np.ones_like(y), cache_alone)
+    for name, grad in grads.items():
+        np.testing.assert_array_equal(grad, expected[name])
+
+
 def test_gradients_are_those_of_trainable_parameters(rng):
     network = net(rng, frozen=("c1", "c3"))
     x = rng.normal(size=(1, 3, 9, 10)).astype(np.float32)
