@@ -13,6 +13,7 @@ from hypothesis.strategies import DrawFn
 from minirpn.testing import exact, strategies
 from minirpn.testing import mistakes_boxes as wrong
 from minirpn.testing.examine import Question, Task, Verdict, examine
+from minirpn.testing.mistakes_nms import NMS
 from minirpn.testing.words import difference, plain
 
 
@@ -210,7 +211,7 @@ def check_nms(f: Callable[..., Any]) -> Verdict:
         drawn=(_scored_boxes(1), _scored_boxes(0)),
         probes=probes,
         last=({"boxes": _rows(), "scores": np.zeros(0), "iou_threshold": 0.5},),
-        mistakes=wrong.NMS,
+        mistakes=NMS,
         keywords=frozenset({"iou_threshold"}),
         reads=_indices,
         tell=_tell_indices,

@@ -14,6 +14,7 @@ from minirpn.testing import (
     mistakes_labels,
     mistakes_layers,
     mistakes_losses,
+    mistakes_nms,
     mistakes_rpn_loss,
 )
 
@@ -92,7 +93,7 @@ MISTAKES = {
     "pair_iou": [(of_pair(mistake),) for mistake in OF_PAIRS],
     "encode": [(mistake,) for mistake in mistakes_boxes.ENCODE],
     "decode": [(mistake,) for mistake in mistakes_boxes.DECODE],
-    "nms": [(mistake,) for mistake in mistakes_boxes.NMS],
+    "nms": [(mistake,) for mistake in mistakes_nms.NMS],
     "label_anchors": [(mistake,) for mistake in mistakes_labels.LABELS],
     "smooth_l1": [(mistake,) for mistake in mistakes_losses.SMOOTH_L1]
     + [(mistakes_losses.smooth_l1, mistake) for mistake in mistakes_losses.SLOPE],
