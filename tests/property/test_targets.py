@@ -1,7 +1,5 @@
 """What holds for any labels: the rules in exact fractions, invariants, counts of the sample."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,37 +32,15 @@ CONFIGS = st.sampled_from(
 )
 
 
-def labels_by_the_book(scene, config):
-    """Return the labels as section 3.1.2 words them, anchor by anchor, in fractions."""
-    height, width = scene.image_size
-    overlaps = [[exact.pair_iou(anchor, gt) for gt in scene.gt_boxes] for anchor in scene.anchors]
-    inside = [min(x1, y1) >= 0 and x2 <= width and y2 <= height for x1, y1, x2, y2 in scene.anchors]
-    allowed = [within or not config.inside_only for within in inside]
-    best = [
-        max((row[m] for row, may in zip(overlaps, allowed, strict=True) if may), default=0)
-        for m in range(len(scene.gt_boxes))
-    ]
-    labels = []
-    for row, may in zip(overlaps, allowed, strict=True):
-        highest = max(row, default=Fraction(0))
-        is_best = any(iou > 0 and iou == top for iou, top in zip(row, best, strict=True))
-        if not may:
-            labels.append(IGNORE)
-        elif is_best or float(highest) >= config.positive_iou:
-            labels.append(POSITIVE)
-        elif float(highest) < config.negative_iou:
-            labels.append(NEGATIVE)
-        else:
-            labels.append(IGNORE)
-    return labels
-
-
 @RUNGS
 @given(scene=strategies.scenes(), config=CONFIGS)
 def test_labels_follow_the_book(rung, scene, config):
     with kernels.use_rung(rung, "assign"):
         found = label_anchors(*scene, config)
-    assert found.labels.tolist() == labels_by_the_book(scene, config)
+    thresholds = {
+        name: getattr(config, name) for name in ("positive_iou", "negative_iou", "inside_only")
+    }
+    np.testing.assert_array_equal(found.labels, exact.labels(*scene, **thresholds))
     by_iou = found.max_iou >= config.positive_iou
     positive = found.labels == POSITIVE
     np.testing.assert_array_equal(positive, positive & (by_iou | found.by_best))
