@@ -12,6 +12,9 @@ from minirpn._checks import check_box_list
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of, to_device, to_host
 
+# No image has more pixels along a side; with larger numbers the arithmetic would overflow.
+_MOST = 1e6
+
 
 @dataclass(frozen=True)
 class AnchorConfig:
@@ -47,6 +50,8 @@ class AnchorConfig:
             for value in values:
                 if not (math.isfinite(value) and value > 0):
                     raise ValueError(f"{name}: expected finite numbers above 0, got {value}")
+                if not 1 / _MOST <= value <= _MOST:
+                    raise ValueError(f"{name}: expected 1e-06 to 1e+06, got {value}")
         if self.rounding not in ("caffe", None):
             raise ValueError(f"rounding: expected 'caffe' or None, got {self.rounding!r}")
         for ratio in self.ratios:
