@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import struct
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -33,6 +34,8 @@ DAMAGE = (
     RuntimeError,  # RecursionError, NotImplementedError among them; zipfile's at a password
     ArithmeticError,
     MemoryError,
+    SyntaxError,  # NumPy reads the header of an array as Python,
+    tokenize.TokenError,  # and what is not Python a second time, as Python 2
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
