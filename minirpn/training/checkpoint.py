@@ -21,6 +21,15 @@ from minirpn.weights import read_npz
 FORMAT = "minirpn checkpoint"
 VERSION = 1
 
+# What the metadata hold besides the format's name.
+_KINDS: Mapping[str, type] = {
+    "version": int,
+    "step": int,
+    "rng_state": dict,
+    "config": dict,
+    "metrics": dict,
+    "arrays": list,
+}
 _PARAMETERS, _VELOCITY, _METADATA = "parameters/", "velocity/", "metadata"
 
 
@@ -107,6 +116,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     version = metadata.get("version")
     if version != VERSION:
         raise InputError(f"{path}: checkpoint version {version}, this minirpn reads {VERSION}")
+    _check_kinds(metadata, path)
     hidden = [name for name in metadata.pop("arrays") if name not in arrays]
     if hidden:
         raise InputError(f"{path}: not a whole checkpoint: {hidden[0]} is missing")
@@ -115,6 +125,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
         velocity=_under(_VELOCITY, arrays),
         **metadata,
     )
+
+
+def _check_kinds(metadata: Mapping[str, Any], path: Path) -> None:
+    """Raise an InputError if the metadata are not what `save_checkpoint` writes."""
+    if set(metadata) != set(_KINDS):
+        odd = min(set(metadata) ^ set(_KINDS))
+        raise InputError(f"{path}: not a whole checkpoint: {odd!r} is missing or unknown")
+    for name, kind in _KINDS.items():
+        # type, not isinstance: to Python true is a number.
+        if type(metadata[name]) is not kind:
+            raise InputError(f"{path}: not a whole checkpoint: {name!r} is no {kind.__name__}")
+    if metadata["step"] < 0:
+        raise InputError(f"{path}: not a whole checkpoint: step {metadata['step']}")
+    if not all(type(name) is str for name in metadata["arrays"]):
+        raise InputError(f"{path}: not a whole checkpoint: 'arrays' holds more than names")
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -11,9 +12,10 @@ from minirpn.data.findings import summary
 from minirpn.data.loader import Loader, training_order
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
+from minirpn.errors import InputError
 from minirpn.evaluation import RecallResult
 from minirpn.training.build import build_pipeline, open_dataset
-from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
+from minirpn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.evaluate import Validation, validate
 from minirpn.training.finish import finish_run
@@ -139,7 +141,7 @@ class _Run:
         """Take up the last checkpoint, and forget records of steps that will be taken again."""
         checkpoint = load_checkpoint(self.folder.last)
         self.trainer.restore(checkpoint, self.folder.last)
-        self.best_recall = float(checkpoint.metrics["best_recall"])
+        self.best_recall = best_recall(checkpoint, self.folder.last)
         self.folder.drop_records_after(self.trainer.step)
         self.folder.log(f"resumed at step {self.trainer.step}")
 
@@ -253,3 +255,17 @@ def _losses(loss: Any) -> dict[str, float]:
 def _recall_at_half(found: Validation) -> dict[str, float]:
     """Return recall at IoU 0.5 by number of proposals."""
     return {str(count): found.recall.at(count) for count in found.recall.counts}
+
+
+def best_recall(checkpoint: Checkpoint, path: Path) -> float:
+    """Return the best recall measured before a checkpoint was saved.
+
+    Raises
+    ------
+    InputError
+        It is not in there.
+    """
+    value = checkpoint.metrics.get("best_recall")
+    if not isinstance(value, float | int):
+        raise InputError(f"{path}: not a whole checkpoint: its best recall is {value!r}")
+    return float(value)

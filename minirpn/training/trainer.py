@@ -116,12 +116,15 @@ class Trainer:
         Raises
         ------
         InputError
-            It is of another network.
+            It is of another network, or damaged.
         """
         fill_parameters(self.network.parameters(), checkpoint, path)
         try:
             self.optimizer.load_velocity(checkpoint.velocity)
         except ValueError as error:
             raise InputError(f"{path}: momentum of another network: {error}") from error
-        self.rng.bit_generator.state = checkpoint.rng_state
+        try:
+            self.rng.bit_generator.state = checkpoint.rng_state
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            raise InputError(f"{path}: no state of this random generator: {error}") from error
         self.step = checkpoint.step
