@@ -134,8 +134,8 @@ def _advice(fits: dict[str, AnchorFit]) -> str:
     if suggested.anchors == now.anchors:
         return "\nNothing fits better on the mean."
     gains = {iou: suggested.share(iou, inside=True) - now.share(iou, inside=True) for iou in _GAINS}
-    words = ", ".join(f"{100 * gain:+.1f} at IoU {iou:g}" for iou, gain in gains.items())
-    change = f"\nThe suggestion changes the share of objects, in percent, by {words}."
+    words = ", ".join(f"{100 * gain:+.1f} points at IoU {iou:g}" for iou, gain in gains.items())
+    change = f"\nThe suggestion changes the share of objects by {words}."
     if min(gains.values()) < 0 or not any(gains.values()):
         return f"{change} It fits better on the mean alone: better keep what is."
     scales, ratios = (

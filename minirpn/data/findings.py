@@ -42,7 +42,7 @@ class Kind(Enum):
     NO_OBJECTS = "no objects", Severity.WARNING
     SAME_BOX = "box twice", Severity.WARNING
     ODD_CLASS = "odd class name", Severity.WARNING
-    MAYBE_UNTURNED = "EXIF orientation, boxes unclear", Severity.WARNING
+    MAYBE_UNTURNED = "EXIF orientation unclear", Severity.WARNING
 
     CLIPPED = "box clipped", Severity.REPAIRED
     FRACTION = "coordinate not whole", Severity.REPAIRED

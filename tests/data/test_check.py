@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,3 +333,11 @@ class TestRealData:
             "BloodImage_00343",
         ]
         assert {one.kind for one in report.findings} == {Kind.NO_AREA}
+
+
+def test_every_kind_is_in_the_guide():
+    guide = Path(__file__).parents[2] / "docs/howto/check-your-data.md"
+    rows = [line for line in guide.read_text().splitlines() if line.startswith("| ")]
+    for kind in Kind:
+        (row,) = (row for row in rows if row.startswith(f"| {kind.severity} |"))
+        assert kind.label in row
