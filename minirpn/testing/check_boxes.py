@@ -14,6 +14,7 @@ from minirpn.testing import exact, strategies
 from minirpn.testing import mistakes_boxes as wrong
 from minirpn.testing.examine import Question, Task, Verdict, examine
 from minirpn.testing.mistakes_nms import NMS
+from minirpn.testing.pictures import draw_boxes_of
 from minirpn.testing.words import difference, plain
 
 
@@ -23,22 +24,6 @@ def _box(*corners: float) -> np.ndarray:
 
 def _rows(*rows: tuple[float, float, float, float]) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
-
-
-def _draw_question(question: Question) -> Any:
-    """Draw the boxes of a question, with their names."""
-    from minirpn.viz import draw_boxes
-    from minirpn.viz.style import CYCLE
-
-    named = {
-        name: np.atleast_2d(value)
-        for name, value in question.items()
-        if name in ("a", "b", "anchors", "boxes", "gt_boxes")
-    }
-    counts = [len(value) for value in named.values()]
-    captions = [name for name, count in zip(named, counts, strict=True) for _ in range(count)]
-    colors = [CYCLE[k] for k, count in enumerate(counts) for _ in range(count)]
-    return draw_boxes(np.concatenate(list(named.values())), names=captions, colors=colors)
 
 
 _PAIR_PROBES = (
@@ -89,7 +74,7 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
             probes=(*lists, several),
             last=({"a": _rows(), "b": _rows((0, 0, 1, 1))},),
             mistakes=wrong.IOU,
-            picture=_draw_question,
+            picture=draw_boxes_of,
         )
         return examine(f, task)
 
@@ -101,7 +86,7 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
         drawn=(_pairs_of_lists(1).map(only_pair), _pairs_of_lists(0).map(only_pair)),
         probes=_PAIR_PROBES,
         mistakes=tuple(map(_of_pair, wrong.IOU)),
-        picture=_draw_question,
+        picture=draw_boxes_of,
     )
     return examine(f, task)
 
@@ -144,7 +129,7 @@ def check_encode(f: Callable[..., Any]) -> Verdict:
         probes=(probe,),
         last=({"anchors": _rows(), "boxes": _rows()},),
         mistakes=wrong.ENCODE,
-        picture=_draw_question,
+        picture=draw_boxes_of,
     )
     return examine(f, task)
 
@@ -164,7 +149,7 @@ def check_decode(f: Callable[..., Any]) -> Verdict:
         probes=(probe,),
         last=({"anchors": _rows(), "deltas": _rows()},),
         mistakes=wrong.DECODE,
-        picture=_draw_question,
+        picture=draw_boxes_of,
     )
     return examine(f, task)
 
@@ -215,7 +200,7 @@ def check_nms(f: Callable[..., Any]) -> Verdict:
         keywords=frozenset({"iou_threshold"}),
         reads=_indices,
         tell=_tell_indices,
-        picture=_draw_question,
+        picture=draw_boxes_of,
     )
     return examine(f, task)
 

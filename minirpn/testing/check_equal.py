@@ -46,7 +46,7 @@ def reveal(guess: Any, truth: Any, unit: str = "") -> str:
     """Return a sentence that puts a guess beside the truth; an open guess (``...``) is no shame."""
     answer = f"{plain(truth)} {unit}".rstrip()
     if guess is ...:
-        return f"It is {answer}. (Next time, write a guess before you look.)"
+        return f"It is {answer}. (No guess yet: a wrong one teaches more than none.)"
     if plain(guess) == plain(truth):
         return f"You guessed it: {answer}."
     return f"You guessed {plain(guess)}; it is {answer}."

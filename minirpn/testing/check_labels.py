@@ -13,6 +13,7 @@ from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import exact, strategies
 from minirpn.testing import mistakes_labels as wrong
 from minirpn.testing.examine import Question, Task, Verdict, examine
+from minirpn.testing.pictures import draw_boxes_of
 from minirpn.testing.words import plain
 
 _WORDS = {POSITIVE: "positive", NEGATIVE: "negative", IGNORE: "ignored"}
@@ -77,7 +78,7 @@ def check_label_anchors(f: Callable[..., Any]) -> Verdict:
         mistakes=wrong.LABELS,
         reads=lambda result: result[0] if isinstance(result, tuple) else result,
         tell=_tell,
-        picture=_draw,
+        picture=draw_boxes_of,
     )
     return examine(f, task)
 
@@ -92,12 +93,3 @@ def _tell(question: Question, got: np.ndarray, right: np.ndarray) -> str:
     k = int(wrong_at[0])
     mine, expected = (_WORDS.get(value, str(value)) for value in (got[k].item(), right[k].item()))
     return f"anchor {k}, {plain(question['anchors'][k])}, is {mine} for you, expected {expected}"
-
-
-def _draw(question: Question) -> Any:
-    from minirpn.viz import draw_labels
-
-    height, width = question["image_size"]
-    white = np.full((height, width, 3), 255, dtype=np.uint8)
-    anchors, gt_boxes = question["anchors"], question["gt_boxes"]
-    return draw_labels(white, anchors, exact.labels(anchors, gt_boxes, (height, width)), gt_boxes)

@@ -16,6 +16,7 @@ from minirpn.testing import (
     mistakes_losses,
     mistakes_nms,
     mistakes_rpn_loss,
+    pictures,
 )
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -240,6 +241,20 @@ def test_a_file_without_mistakes_gives_0_and_one_without_functions_2(tmp_path, c
     file.write_text("")
     assert run_kit(file) == 2
     assert "known names are iou, pair_iou" in capsys.readouterr().err
+
+
+def test_a_counterexample_can_be_drawn_boxes_without_area_too():
+    question = {
+        "anchors": np.array([[0.0, 0, 2, 2], [1, 1, 1, 1]]),
+        "gt_boxes": np.zeros((0, 4)),
+        "image_size": (4, 3),
+    }
+    ax = pictures.draw_boxes_of(question)
+    assert [text.get_text() for text in ax.texts] == ["0", "1"]
+    named = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert named == ["image", "anchor", "object"]
+    assert ax.get_xlim() == (-1, 4)
+    assert ax.get_ylim() == (5, -1)
 
 
 def test_the_kit_runs_without_a_notebook(monkeypatch):

@@ -1,0 +1,40 @@
+"""A picture of a counterexample, for whoever checks a function in a notebook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirpn.testing.examine import Question
+
+_NAMES = {"a": "a", "b": "b", "anchors": "anchor", "boxes": "box", "gt_boxes": "object"}
+_MARGIN = 1  # pixel
+
+
+def draw_boxes_of(question: Question) -> Any:
+    """Return axes with all boxes of a question, named in the legend and numbered.
+
+    Each list is drawn thinner than the one before, so that equal boxes are both seen.
+    """
+    from minirpn.viz import draw_boxes
+    from minirpn.viz.style import CYCLE, GREY, new_axes
+
+    ax = new_axes((4.5, 4.5))
+    lists = {name: np.atleast_2d(question[name]) for name in _NAMES if name in question}
+    everything = np.concatenate(list(lists.values()))
+    if "image_size" in question:
+        height, width = question["image_size"]
+        image = np.array([[0.0, 0, width, height]])
+        draw_boxes(image, ax, colors=GREY, linestyle="--", label="image")
+        everything = np.concatenate([everything, image])
+    for k, (name, boxes) in enumerate(lists.items()):
+        numbers = [str(n) for n in range(len(boxes))] if len(boxes) > 1 else None
+        draw_boxes(
+            boxes, ax, names=numbers, colors=CYCLE[k], linewidth=5 - 2 * k, label=_NAMES[name]
+        )
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    low, high = everything[:, :2].min(axis=0) - _MARGIN, everything[:, 2:].max(axis=0) + _MARGIN
+    ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal")
+    ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
+    return ax
