@@ -90,8 +90,8 @@ def test_one_training_steps_gradients(pair, rng):
     image = rng.normal(size=(3, *SIZE)).astype(dtype)
     gt_boxes = np.array([[10, 12, 40, 50], [60, 20, 90, 66]], dtype)
     seed = 5
-    # Direct sums: Winograd's larger rounding in float32 turns a ReLU or the winner of a pooling here
-    # and there, and each such turn moves a whole gradient by its share.
+    # Direct sums: Winograd's larger rounding in float32 turns a ReLU or the winner of a pooling
+    # here and there, and each such turn moves a whole gradient by its share.
     with kernels.use_rung("im2col"):
         result = loss_and_gradients(
             network, image, gt_boxes, rng=np.random.default_rng(seed), objective=Objective()
