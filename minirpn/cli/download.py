@@ -1,0 +1,69 @@
+"""``minirpn download``: data sets and pretrained weights."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minirpn.data.download import RemoteFile
+
+NAME = "download"
+SUMMARY = "fetch PASCAL VOC or pretrained weights"
+DESCRIPTION = """\
+Fetch voc2007 (trainval and test), voc2012 (trainval), or ImageNet weights of squeezenet or vgg16.
+Mirrors are tried in turn, a broken download goes on where it stopped, every file is verified
+(SHA-256), and data sets are unpacked.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags of this command."""
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="voc2007, voc2012, squeezenet or vgg16"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("data"), metavar="DIR", help="where to (default: data)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch, unpack, say what to do next, and return the exit status."""
+    from minirpn.data.download import DOWNLOADS, fetch, unpack
+    from minirpn.errors import InputError
+
+    for name in args.names:
+        if name not in DOWNLOADS:
+            raise InputError(f"{name}: nothing to download; there are {', '.join(DOWNLOADS)}")
+    for name in args.names:
+        for remote in DOWNLOADS[name]:
+            with _shown(remote) as bar:
+                path = fetch(remote, args.out, advance=_mover(bar))
+            if remote.is_archive:
+                unpack(path, args.out)
+            print(f"{path}: {remote.size} bytes, as expected")
+        print(f"try next: {_next(name, args.out, DOWNLOADS[name][0])}")
+    return 0
+
+
+def _shown(remote: RemoteFile) -> Any:
+    from tqdm import tqdm
+
+    # disable=None: no bar where there is no terminal.
+    return tqdm(
+        desc=remote.name, total=remote.size, unit="B", unit_scale=True, leave=False, disable=None
+    )
+
+
+def _mover(bar: Any) -> Callable[[int], object]:
+    """Return what moves the bar to a number of bytes; it may go back, at a new start."""
+    return lambda count: bar.update(count - bar.n)
+
+
+def _next(name: str, folder: Path, remote: RemoteFile) -> str:
+    if remote.is_archive:
+        year = name.removeprefix("voc")
+        return f"minirpn train --voc {folder / 'VOCdevkit'} --year {year}"
+    return f"minirpn train --voc DIR --backbone {name} --weights {folder / remote.name}"

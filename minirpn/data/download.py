@@ -1,0 +1,206 @@
+"""Fetch files from the net: mirrors in turn, what came before resumed, every byte verified."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import tarfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minirpn.errors import InputError
+
+_CHUNK = 2**18
+TIMEOUT = 30.0  # seconds without a byte before a mirror is given up
+
+Advance = Callable[[int], object]  # told how many bytes there are, as they come
+
+
+class RemoteFile(NamedTuple):
+    """A file on the net."""
+
+    name: str
+    size: int  # bytes
+    sha256: str
+    urls: tuple[str, ...]  # mirrors, tried in this order
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is to be unpacked."""
+        return self.name.endswith(".tar")
+
+
+def _voc(year: int, name: str, size: int, sha256: str) -> RemoteFile:
+    urls = (
+        f"https://thor.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}",
+        f"http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}",
+        f"https://pjreddie.com/media/files/{name}",
+    )
+    return RemoteFile(name, size, sha256, urls)
+
+
+def _torchvision(name: str, size: int, sha256: str) -> RemoteFile:
+    return RemoteFile(name, size, sha256, (f"https://download.pytorch.org/models/{name}",))
+
+
+DOWNLOADS: Mapping[str, tuple[RemoteFile, ...]] = {
+    "voc2007": (
+        _voc(
+            2007,
+            "VOCtrainval_06-Nov-2007.tar",
+            460_032_000,
+            "7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508",
+        ),
+        _voc(
+            2007,
+            "VOCtest_06-Nov-2007.tar",
+            451_020_800,
+            "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892",
+        ),
+    ),
+    "voc2012": (
+        _voc(
+            2012,
+            "VOCtrainval_11-May-2012.tar",
+            1_999_639_040,
+            "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+        ),
+    ),
+    "squeezenet": (
+        _torchvision(
+            "squeezenet1_1-b8a52dc0.pth",
+            4_958_839,
+            "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+        ),
+    ),
+    "vgg16": (
+        _torchvision(
+            "vgg16-397923af.pth",
+            553_433_881,
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        ),
+    ),
+}
+
+
+class _FetchError(Exception):
+    """A mirror did not give the file; the message is the reason."""
+
+
+def fetch(
+    remote: RemoteFile,
+    folder: Path,
+    *,
+    timeout: float = TIMEOUT,
+    advance: Advance = lambda count: None,
+) -> Path:
+    """Return the path of a file in `folder`, fetched unless it is there already.
+
+    What a broken connection left behind stays in ``NAME.part``; the next mirror, or the next call,
+    goes on from there if the server can.
+
+    Parameters
+    ----------
+    remote
+        What to fetch.
+    folder
+        Where to put it; it is made if need be.
+    timeout
+        Seconds without a byte before a mirror is given up.
+    advance
+        Called with the number of bytes there are, as they come.
+
+    Raises
+    ------
+    InputError
+        No mirror gave the file whole; the line says why for each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target, part = folder / remote.name, folder / f"{remote.name}.part"
+    if target.exists() and _sha256(target) == remote.sha256:
+        advance(remote.size)
+        return target
+    reasons = []
+    for url in remote.urls:
+        try:
+            _fetch_from(url, remote, part, timeout, advance)
+            part.replace(target)
+            return target
+        except _FetchError as error:
+            reasons.append(f"{urllib.parse.urlsplit(url).netloc}: {error}")
+    raise InputError(f"{target}: no mirror gave the file: {'; '.join(reasons)}")
+
+
+def _fetch_from(url: str, remote: RemoteFile, part: Path, timeout: float, advance: Advance) -> None:
+    """Bring `part` to the whole file from one mirror, or raise `_FetchError`."""
+    resumed = part.exists() and part.stat().st_size > 0
+    if not resumed or part.stat().st_size < remote.size:
+        resumed = _receive(url, remote, part, timeout, advance)
+    if _sha256(part) == remote.sha256:
+        return
+    part.unlink()
+    if not resumed:
+        raise _FetchError("other content than expected (sha256)")
+    # What was there before may have been the wrong part.
+    _fetch_from(url, remote, part, timeout, advance)
+
+
+def _receive(url: str, remote: RemoteFile, part: Path, timeout: float, advance: Advance) -> bool:
+    """Append to `part` what it lacks, and return whether anything of it was there before."""
+    there = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "minirpn", **({"Range": f"bytes={there}-"} if there else {})}
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            resumes = response.status == http.client.PARTIAL_CONTENT
+            if not resumes:
+                there = 0
+            with part.open("ab" if resumes else "wb") as file:
+                count = _copy(response, file, there, remote.size, advance)
+    except urllib.error.HTTPError as error:
+        raise _FetchError(f"{error.code} {error.reason}") from error
+    except TimeoutError as error:
+        raise _FetchError(f"nothing came for {timeout:g} s") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _FetchError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+    if count < remote.size:
+        raise _FetchError(f"ended after {count} of {remote.size} bytes")
+    return there > 0
+
+
+def _copy(response: Any, file: Any, there: int, size: int, advance: Advance) -> int:
+    """Write what comes, and return the number of bytes there are then."""
+    advance(there)
+    while chunk := response.read1(_CHUNK):
+        there += len(chunk)
+        if there > size:
+            raise _FetchError(f"sends more than the {size} bytes expected")
+        file.write(chunk)
+        advance(there)
+    return there
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive into `folder`; nothing in it gets out of there.
+
+    Raises
+    ------
+    InputError
+        It is damaged, or holds a member that would land outside.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        raise InputError(f"{archive}: unpacking it safely needs Python 3.11.4 or newer")
+    try:
+        with tarfile.open(archive) as content:
+            content.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(f"{archive}: cannot unpack: {error}") from error
