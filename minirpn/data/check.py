@@ -78,21 +78,25 @@ def check_dataset(
     """
     folder = find_folder(Path(root), year)
     images = image_files(folder)
-    listed = read_splits(folder, splits)
-    ids = sorted({image_id for members in listed.ids.values() for image_id in members})
-    used = set(ids)
-    if splits is None:
-        ids = sorted({*ids, *split_ids(folder, None, images)})
+    listed = read_splits(folder, splits, images)
+    used = {image_id for members in listed.ids.values() for image_id in members}
+    ids = sorted(used | set(split_ids(folder, None, images)) if splits is None else used)
+    unused = set(ids) - used if listed.ids else set()
     read = partial(_examine, folder=folder, images=images)
     done = list(track(_in_threads(read, ids, threads), len(ids)))
 
     entries = [one.entry for one in done if one.entry is not None]
     findings = [*listed.findings, *shared_ids(folder, listed.ids)]
     for one in done:
-        lenient = bool(listed.ids) and one.image_id not in used
-        findings += [_unused(found) for found in one.findings] if lenient else one.findings
+        findings += map(_mild, one.findings) if one.image_id in unused else one.findings
+    if classes is None:
+        findings += odd_classes(entries)
+    else:
+        of_splits = [entry for entry in entries if entry.image_id not in unused]
+        others = [entry for entry in entries if entry.image_id in unused]
+        findings += unknown_classes(of_splits, classes)
+        findings += map(_mild, unknown_classes(others, classes))
     findings += same_bytes({one.image_id: one.digest for one in done if one.digest}, listed.ids)
-    findings += odd_classes(entries) if classes is None else unknown_classes(entries, classes)
     return CheckReport(
         root=folder.path,
         images=len(done),
@@ -124,7 +128,7 @@ def _examine(image_id: str, *, folder: Folder, images: dict[str, Path]) -> _Exam
     return _Examined(image_id, entry, findings, digest)
 
 
-def _unused(found: Finding) -> Finding:
+def _mild(found: Finding) -> Finding:
     """Return the finding as one about an image that no split names."""
     if found.severity is not Severity.ERROR:
         return found

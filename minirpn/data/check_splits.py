@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Splits(NamedTuple):
     findings: list[Finding]
 
 
-def read_splits(folder: Folder, wanted: Sequence[str] | None) -> Splits:
+def read_splits(folder: Folder, wanted: Sequence[str] | None, images: Iterable[str]) -> Splits:
     """Return the splits of a data set; none where there is no ``ImageSets/Main``.
 
     Parameters
@@ -27,6 +27,8 @@ def read_splits(folder: Folder, wanted: Sequence[str] | None) -> Splits:
         What `find_folder` found.
     wanted
         Their names; None for all there are.
+    images
+        The ids there is an image for.
 
     Raises
     ------
@@ -37,7 +39,7 @@ def read_splits(folder: Folder, wanted: Sequence[str] | None) -> Splits:
     findings: list[Finding] = []
     for name in split_names(folder) if wanted is None else wanted:
         try:
-            listed = split_ids(folder, name, ())
+            listed = split_ids(folder, name, images)
         except BadFileError as error:
             findings.append(error.finding)
             continue

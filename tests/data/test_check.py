@@ -204,8 +204,9 @@ def test_missing_and_orphan_files(voc):
 def test_without_splits_every_file_counts(tmp_path, write_voc):
     root = write_voc(tmp_path / "data", side_by_side=True)
     (root / "b.xml").unlink()
-    (error,) = check_dataset(root).findings
-    assert (error.severity, error.kind) == (Severity.ERROR, Kind.MISSING_FILE)
+    for splits in (None, ["all"]):
+        (error,) = check_dataset(root, splits=splits).findings
+        assert (error.severity, error.kind) == (Severity.ERROR, Kind.MISSING_FILE)
 
 
 def test_lists_of_ids(voc):
@@ -251,6 +252,14 @@ def test_class_names_that_are_given(voc):
         ("object 1 (cat)", f"unknown class, perhaps 'Cat_s'; {listed}"),
         ("object 1 (kat)", f"unknown class; {listed}"),
     }
+    # In no split, it stops no training.
+    (voc / "ImageSets/Main/val.txt").unlink()
+    (voc / "ImageSets/Main/trainval.txt").write_text("a\n")
+    edit(voc, "<name>cat<", "<name>dog<", "a")
+    edit(voc, "<name>cat<", "<name>dog<", "c")
+    (found_outside,) = check_dataset(voc, classes=["dog"]).findings
+    assert (found_outside.severity, found_outside.part) == (Severity.WARNING, "object 1 (kat)")
+    assert found_outside.reason.endswith("(in no split)")
 
 
 @pytest.mark.parametrize(
