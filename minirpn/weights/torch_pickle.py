@@ -159,11 +159,20 @@ class _Machine:
 
     def update(self, items: list[Any]) -> None:
         target = self.stack[-1] if self.stack else None
-        keys = items[::2]
-        # Names and numbers alone: hashing a tuple of tuples of tuples ... would end the process.
-        if not isinstance(target, dict) or not all(isinstance(key, str | int) for key in keys):
-            raise Damage("a pickle that fills what is no dictionary of names")
-        target.update(zip(keys, items[1::2], strict=True))
+        if not isinstance(target, dict):
+            raise Damage("a pickle that fills what is no dictionary")
+        target.update(_dictionary(list(zip(items[::2], items[1::2], strict=True))))
+
+
+def _dictionary(pairs: list[Any]) -> dict[str | int, Any]:
+    """Return the dictionary of pairs (key, value)."""
+    # Names and numbers alone: hashing a tuple of tuples of tuples ... would end the process.
+    if not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str | int)
+        for pair in pairs
+    ):
+        raise Damage("a pickle with a dictionary of other things than names")
+    return dict(pairs)
 
 
 def _called(function: Any, arguments: Any) -> Any:
@@ -171,6 +180,8 @@ def _called(function: Any, arguments: Any) -> Any:
     match function, arguments:
         case Named("collections", "OrderedDict"), ():
             return {}
+        case Named("collections", "OrderedDict"), (list(pairs),):  # Python 2's way
+            return _dictionary(pairs)
         case Named("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), (
             Storage() as storage,
             int(offset),

@@ -84,6 +84,20 @@ def test_nested_dictionaries_join_their_names(writers, arrays):
     assert_equal(parse_weights(data)[1], expected)
 
 
+def test_dictionaries_as_python_2_has_pickled_them(writers, arrays):
+    """torchvision's oldest files are of it: pairs in a list, names in bytes."""
+    container = writers["PyTorch (legacy)"](arrays)
+    start = container.index(b"ccollections") - 2
+    described = container[start : container.index(b"u.", start) + 2]
+    pairs = described.removeprefix(b"\x80\x02ccollections\nOrderedDict\n)R(").removesuffix(b"u.")
+    for name in arrays:
+        word = b"X" + struct.pack("<I", len(name)) + name.encode()
+        pairs = pairs.replace(word, b"e](U" + bytes([len(name)]) + name.encode(), 1)
+    program = b"\x80\x02ccollections\nOrderedDict\n](" + pairs.removeprefix(b"e") + b"ee\x85R."
+    data = writers["PyTorch (legacy)"](arrays, described=program)
+    assert_equal(parse_weights(data)[1], arrays)
+
+
 def test_keras_of_a_whole_model_and_of_keras_1(writers, arrays):
     whole = writers["Keras"](arrays, root="model_weights/")
     assert_equal(parse_weights(whole)[1], arrays)
