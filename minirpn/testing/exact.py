@@ -22,14 +22,20 @@ def pair_iou(a: Array, b: Array) -> Fraction:
     >>> pair_iou((0, 0, 2, 2), (0, 1, 2, 3))
     Fraction(1, 3)
     """
-    ax1, ay1, ax2, ay2 = (Fraction(float(side)) for side in a)
-    bx1, by1, bx2, by2 = (Fraction(float(side)) for side in b)
+    ax1, ay1, ax2, ay2 = map(_exactly, a)
+    bx1, by1, bx2, by2 = map(_exactly, b)
     width = min(ax2, bx2) - max(ax1, bx1)
     height = min(ay2, by2) - max(ay1, by1)
     if width <= 0 or height <= 0:
         return Fraction(0)
     shared = width * height
-    return shared / ((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared)
+    return Fraction(shared, (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared)
+
+
+def _exactly(side: float) -> int | Fraction:
+    """Return the number itself; whole ones as int, whose arithmetic is several times faster."""
+    number = float(side)
+    return int(number) if number.is_integer() else Fraction(number)
 
 
 def iou(a: Array, b: Array) -> np.ndarray:
