@@ -8,7 +8,7 @@ from minirpn.kernels._ladder import Ladder, Rung, available, ladders, use_rung
 
 # isort: split
 # Imported so that every ladder is known as soon as one is.
-from minirpn.kernels import assign, conv2d, iou, lrn, max_pool2d, nms
+from minirpn.kernels import assign, conv2d, iou, lrn, max_pool2d, nms, relu
 
 __all__ = [
     "Ladder",

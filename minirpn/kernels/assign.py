@@ -10,7 +10,7 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
-from minirpn.kernels.iou import iou_xp, pair_iou
+from minirpn.kernels.iou import as_columns, iou_xp, pair_iou, vector_iou
 
 
 class Assignment(NamedTuple):
@@ -90,19 +90,75 @@ def assign_xp(
     )
 
 
-_assign_machine = compiled(assign_loops, pair_iou)
+# Anchors that meet the ground truths together: their columns stay in the first-level cache.
+BLOCK = 512
+
+
+def assign_columns(
+    columns: Array,
+    gt_boxes: Array,
+    eligible: Array,
+    tie_tolerance: float,
+    max_iou: Array,
+    matched_gt: Array,
+    gt_max_iou: Array,
+    is_best: Array,
+) -> None:
+    """Write the fields of `Assignment` into the last four; as `assign_loops`.
+
+    A block of anchors meets one ground truth after the other, in vectors. The anchors lie in
+    `columns` x1, y1, x2, y2 and area (5, K). Memory grows with K + M, never with their product.
+    """
+    x1, y1, x2, y2, areas = columns[0], columns[1], columns[2], columns[3], columns[4]
+    max_iou[:] = 0
+    matched_gt[:] = 0 if len(gt_boxes) else -1
+    # The best of a ground truth is kept for each place in a block, since a maximum over all
+    # anchors is one chain of comparisons, which a vector does not shorten.
+    best = np.zeros((len(gt_boxes), BLOCK))
+    for start in range(0, len(areas), BLOCK):
+        count = min(BLOCK, len(areas) - start)
+        own = slice(start, start + count)
+        ax1, ay1, ax2, ay2, aarea = x1[own], y1[own], x2[own], y2[own], areas[own]
+        top, match, open_to_all = max_iou[own], matched_gt[own], eligible[own]
+        for m in range(len(gt_boxes)):
+            box, best_of_gt = gt_boxes[m], best[m]
+            area = (box[2] - box[0]) * (box[3] - box[1])
+            for k in range(count):
+                overlap = vector_iou(ax1[k], ay1[k], ax2[k], ay2[k], aarea[k], box, area)
+                match[k] = m if overlap > top[k] else match[k]
+                top[k] = overlap if overlap > top[k] else top[k]
+                wins = open_to_all[k] & (overlap > best_of_gt[k])
+                best_of_gt[k] = overlap if wins else best_of_gt[k]
+    for m in range(len(gt_boxes)):
+        gt_max_iou[m] = best[m].max()
+
+    is_best[:] = False
+    for m in range(len(gt_boxes)):
+        box = gt_boxes[m]
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        enough = gt_max_iou[m] - tie_tolerance
+        for k in range(len(areas)):
+            overlap = vector_iou(x1[k], y1[k], x2[k], y2[k], areas[k], box, area)
+            is_best[k] |= eligible[k] & (overlap > 0) & (overlap >= enough)
+
+
+_assign_columns = compiled(assign_columns, vector_iou)
 
 
 def assign_numba(
     anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Return the fields of `Assignment` from the compiled loops; see `assign_loops`."""
-    return _assign_machine(
-        np.ascontiguousarray(anchors),
+    """Return the fields of `Assignment` from compiled loops in vectors; see `assign_loops`."""
+    K, M = len(anchors), len(gt_boxes)
+    found = np.empty(K), np.empty(K, np.int64), np.empty(M), np.empty(K, np.bool_)
+    _assign_columns(
+        as_columns(anchors),
         np.ascontiguousarray(gt_boxes),
         np.ascontiguousarray(eligible),
         float(tie_tolerance),
+        *found,
     )
+    return found
 
 
 ASSIGN = Ladder(

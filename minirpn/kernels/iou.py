@@ -8,6 +8,11 @@ from minirpn._typing import Array
 from minirpn.backend import namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.threads import share
+
+# Pairs in one piece of work. Fewer are not worth waking a second thread.
+PIECE = 2**20
+ZERO = np.float32(0)  # of no dtype wider than another's
 
 
 def pair_iou(a: Array, b: Array) -> float:
@@ -57,12 +62,55 @@ def _product_of_sides(xp: Array, upper_left: Array, lower_right: Array) -> Array
     return sides[..., 0] * sides[..., 1]
 
 
-_iou_machine = compiled(iou_loops, pair_iou)
+def vector_iou(
+    x1: Array, y1: Array, x2: Array, y2: Array, area: Array, box: Array, box_area: Array
+) -> Array:
+    """Return the IoU of a box given by coordinates and area with `box` (4,).
+
+    The numbers are those of `pair_iou`, but there is no branch in it: in a loop over boxes whose
+    coordinates lie in arrays of their own it compiles to vectors.
+    """
+    width = min(x2, box[2]) - max(x1, box[0])
+    height = min(y2, box[3]) - max(y1, box[1])
+    shared = width * height
+    overlaps = (width > 0) & (height > 0) & (shared > 0)
+    # Divided in any case, and forgotten where nothing is shared.
+    overlap = shared / (area + box_area - shared)
+    return overlap if overlaps else ZERO
+
+
+def iou_rows(a: Array, columns: Array, overlaps: Array) -> None:
+    """Write the IoU of a (N, 4) and of boxes in `columns` x1, y1, x2, y2 and area (5, M)."""
+    x1, y1, x2, y2, areas = columns[0], columns[1], columns[2], columns[3], columns[4]
+    for n in range(len(a)):
+        box, row = a[n], overlaps[n]
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        for m in range(len(row)):
+            row[m] = vector_iou(x1[m], y1[m], x2[m], y2[m], areas[m], box, area)
+
+
+_iou_rows = compiled(iou_rows, vector_iou)
 
 
 def iou_numba(a: Array, b: Array) -> Array:
-    """Return the IoU of a (N, 4) and b (M, 4) from the compiled loops: (N, M)."""
-    return _iou_machine(np.ascontiguousarray(a), np.ascontiguousarray(b))
+    """Return the IoU of a (N, 4) and b (M, 4) from compiled loops in vectors: (N, M)."""
+    a, columns = np.ascontiguousarray(a), as_columns(b)
+    overlaps = np.empty((len(a), len(b)), a.dtype)
+    step = max(1, PIECE // max(1, len(b)))
+    if len(a) <= step:
+        _iou_rows(a, columns, overlaps)
+        return overlaps
+    starts = range(0, len(a), step)
+    share(lambda n: _iou_rows(a[n : n + step], columns, overlaps[n : n + step]), starts)
+    return overlaps
+
+
+def as_columns(boxes: Array) -> Array:
+    """Return x1, y1, x2, y2 and area of boxes (M, 4), each in a row of its own: (5, M)."""
+    columns = np.empty((5, len(boxes)), boxes.dtype)
+    columns[:4] = boxes.T
+    columns[4] = (columns[2] - columns[0]) * (columns[3] - columns[1])
+    return columns
 
 
 IOU = Ladder(

@@ -8,7 +8,7 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
-from minirpn.kernels.iou import iou_xp, pair_iou
+from minirpn.kernels.iou import iou_xp, pair_iou, vector_iou
 
 
 def nms_loops(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
@@ -63,14 +63,50 @@ def nms_xp(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
     return xp.concat(kept)
 
 
-_nms_machine = compiled(nms_loops, pair_iou)
+# Kept boxes that a candidate is compared with before it is asked whether one covers it.
+BLOCK = 64
+
+
+def nms_blocks(boxes: Array, iou_threshold: float, kept: Array, kept_columns: Array) -> int:
+    """Write which boxes stay into `kept` and return how many do; as `nms_loops`.
+
+    A candidate is compared with a block of kept boxes at once, in vectors: more comparisons, and
+    yet sooner done. The kept boxes lie in `kept_columns` x1, y1, x2, y2 and area (5, max_keep).
+    """
+    x1, y1, x2, y2 = kept_columns[0], kept_columns[1], kept_columns[2], kept_columns[3]
+    areas = kept_columns[4]
+    count = 0
+    for candidate in range(len(boxes)):
+        if count == len(kept):
+            break
+        box = boxes[candidate]
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        covering = 0
+        for start in range(0, count, BLOCK):
+            for k in range(start, min(start + BLOCK, count)):
+                overlap = vector_iou(x1[k], y1[k], x2[k], y2[k], areas[k], box, area)
+                covering += overlap > iou_threshold
+            if covering:
+                break
+        if not covering:
+            kept[count] = candidate
+            x1[count], y1[count], x2[count], y2[count] = box
+            areas[count] = area
+            count += 1
+    return count
+
+
+_nms_blocks = compiled(nms_blocks, vector_iou)
 
 
 def nms_numba(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
-    """Return which boxes stay, from the compiled loops; see `nms_loops`."""
+    """Return which boxes stay, from compiled loops in vectors; see `nms_loops`."""
     # NumPy compares an array with a Python float in the array's dtype; so must the machine code.
     threshold = boxes.dtype.type(iou_threshold)
-    return _nms_machine(np.ascontiguousarray(boxes), threshold, max_keep)
+    kept = np.empty(min(max_keep, len(boxes)), np.int64)
+    columns = np.empty((5, len(kept)), boxes.dtype)
+    count = _nms_blocks(np.ascontiguousarray(boxes), threshold, kept, columns)
+    return kept[:count]
 
 
 NMS = Ladder(
