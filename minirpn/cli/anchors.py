@@ -72,10 +72,9 @@ def run(args: argparse.Namespace) -> int:
     grid = _grid(config, chosen=args.config is not None or "model.backbone" in values)
     sides = boxes[:, 2:] - boxes[:, :2]
     suggestion = suggest_anchors(sides, config.anchors, rng=np.random.default_rng(config.run.seed))
-    fits = {
-        name: anchor_fit(scenes, anchors, grid=grid, labels=config.labels)
-        for name, anchors in (("now", config.anchors), ("suggested", suggestion))
-    }
+    fits = {"now": anchor_fit(scenes, config.anchors, grid=grid, labels=config.labels)}
+    if suggestion != config.anchors:
+        fits["suggested"] = anchor_fit(scenes, suggestion, grid=grid, labels=config.labels)
     print(fit_table(fits))
     print(_advice(fits))
     if args.out is not None:
@@ -130,14 +129,16 @@ def _head(config: TrainConfig, images: int, objects: int, findings: Any) -> str:
 
 def _advice(fits: dict[str, AnchorFit]) -> str:
     """Return what to do next."""
+    if "suggested" not in fits:
+        return "\nNo other scales and ratios were found that fit better."
     now, suggested = fits["now"], fits["suggested"]
-    if suggested.anchors == now.anchors:
-        return "\nNothing fits better on the mean."
     gains = {iou: suggested.share(iou, inside=True) - now.share(iou, inside=True) for iou in _GAINS}
     words = ", ".join(f"{100 * gain:+.1f} points at IoU {iou:g}" for iou, gain in gains.items())
     change = f"\nThe suggestion changes the share of objects by {words}."
     if min(gains.values()) < 0 or not any(gains.values()):
-        return f"{change} It fits better on the mean alone: better keep what is."
+        return (
+            f"{change} Its shapes fit better, but not where its anchors stand: better keep what is."
+        )
     scales, ratios = (
         ",".join(f"{value:g}" for value in values)
         for values in (suggested.anchors.scales, suggested.anchors.ratios)

@@ -10,20 +10,23 @@ from minirpn.boxes import iou
 from minirpn.rpn.anchors import AnchorConfig, base_anchors
 
 _ROUNDS = 50
+_ENOUGH = (0.5, 0.7)
 # Eighths are exact in binary: with the whole sides of "caffe" rounding all coordinates of anchors
 # stay exact, and with them the ties between anchors.
 _PARTS = 8
 
 
 def suggest_anchors(
-    sides: np.ndarray, config: AnchorConfig, *, rng: np.random.Generator, restarts: int = 8
+    sides: np.ndarray, config: AnchorConfig, *, rng: np.random.Generator, restarts: int = 16
 ) -> AnchorConfig:
     """Return anchors of as many scales and ratios as `config` has that fit the objects better.
 
     Lloyd's k-means with the distance 1 - IoU of boxes laid centre on centre (Redmon and Farhadi,
     *YOLO9000*, 2017, section 2), except that the clusters stand on a grid: every ratio at every
     scale, because that is what anchors are. Each object goes to the anchor it overlaps most; then
-    each scale becomes the median of the scales of its objects, and each ratio likewise.
+    each scale becomes the median of the scales of its objects, and each ratio likewise. Of all
+    anchors met on the way, those are returned that cover most objects, not those of the best mean:
+    the mean would give a rare size away for a better fit to the most frequent one.
 
     Parameters
     ----------
@@ -39,38 +42,42 @@ def suggest_anchors(
     Returns
     -------
     AnchorConfig
-        Of all anchors tried, those with the highest mean IoU; `config` itself if nothing is better.
+        The best by `shape_fit`; `config` itself if nothing is better.
 
     Notes
     -----
     Scales are multiples of 1/8, ratios have two digits. Ties: an object that overlaps two anchors
     equally goes to the first; of equal results the first found stays.
     """
-    boxes = _centred(sides)
-    if not len(boxes):
+    if not len(sides):
         return config
-    best, best_fit = config, mean_shape_iou(boxes, config)
+    best, best_fit = config, shape_fit(sides, config)
     starts = [config, *(_drawn(sides, config, rng) for _ in range(restarts))]
     for candidate in starts:
         for _ in range(_ROUNDS):
-            fit = mean_shape_iou(boxes, candidate)
+            fit = shape_fit(sides, candidate)
             if fit > best_fit:
                 best, best_fit = candidate, fit
-            moved = _moved(boxes, sides, candidate)
+            moved = _moved(sides, candidate)
             if moved == candidate:
                 break
             candidate = moved
     return best
 
 
-def mean_shape_iou(boxes: np.ndarray, config: AnchorConfig) -> float:
-    """Return the mean over boxes of the best IoU with an anchor on the same centre."""
-    return float(iou(boxes, _shapes(config)).max(axis=1).mean())
+def shape_fit(sides: np.ndarray, config: AnchorConfig) -> tuple[float, float]:
+    """Return how well anchors fit objects on the same centres, to be compared as a pair.
+
+    First the share of objects with an IoU of at least 0.5 plus the share of at least 0.7 (what
+    counts as found, and what makes a positive); then, among equals, the mean IoU.
+    """
+    best = iou(_centred(sides), _shapes(config)).max(axis=1)
+    return sum(float((best >= enough).mean()) for enough in _ENOUGH), float(best.mean())
 
 
-def _moved(boxes: np.ndarray, sides: np.ndarray, config: AnchorConfig) -> AnchorConfig:
+def _moved(sides: np.ndarray, config: AnchorConfig) -> AnchorConfig:
     """Return the anchors moved to the middle of the objects that overlap them most."""
-    nearest = iou(boxes, _shapes(config)).argmax(axis=1)
+    nearest = iou(_centred(sides), _shapes(config)).argmax(axis=1)
     ratio_index, scale_index = np.divmod(nearest, len(config.scales))
     scales, ratios = _scales(sides, config), sides[:, 1] / sides[:, 0]
     return _config(
@@ -81,11 +88,21 @@ def _moved(boxes: np.ndarray, sides: np.ndarray, config: AnchorConfig) -> Anchor
 
 
 def _drawn(sides: np.ndarray, config: AnchorConfig, rng: np.random.Generator) -> AnchorConfig:
-    """Return anchors with the scales and the ratios of objects drawn by chance."""
-    of_scale = rng.integers(len(sides), size=len(config.scales))
-    of_ratio = rng.integers(len(sides), size=len(config.ratios))
-    ratios = sides[of_ratio, 1] / sides[of_ratio, 0]
-    return _config(config, _scales(sides, config)[of_scale].tolist(), ratios.tolist())
+    """Return anchors with the scales and the ratios of objects drawn by chance, unlike ones.
+
+    As k-means++ does (Arthur and Vassilvitskii 2007): each next object with a probability that
+    goes by the square of its distance from those drawn before.
+    """
+    boxes, drawn = _centred(sides), [int(rng.integers(len(sides)))]
+    while len(drawn) < max(len(config.scales), len(config.ratios)):
+        weights = (1 - iou(boxes, boxes[drawn]).max(axis=1)) ** 2
+        if not weights.any():  # all objects are of the shapes drawn
+            weights = np.ones(len(sides))
+        drawn.append(int(rng.choice(len(sides), p=weights / weights.sum())))
+    scales, ratios = _scales(sides[drawn], config), sides[drawn, 1] / sides[drawn, 0]
+    return _config(
+        config, scales[: len(config.scales)].tolist(), ratios[: len(config.ratios)].tolist()
+    )
 
 
 def _config(config: AnchorConfig, scales: list[float], ratios: list[float]) -> AnchorConfig:

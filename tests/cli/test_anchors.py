@@ -54,18 +54,18 @@ def test_the_report_is_printed_and_written(
     assert capsys.readouterr().out == printed
 
 
-def test_the_suggestion_can_be_measured_again(voc: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_suggestion_can_be_measured_again(
+    voc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     # Small pictures of small shapes, not enlarged: anchors from 128 pixels on are far too large.
     words = ["anchors", "--voc", str(voc), "--split", "train", "--short-side", "120"]
-    assert main([*words, "--max-side", "160"]) == 0
-    printed = capsys.readouterr().out
-    before = rows(printed)
-    command = printed.split("minirpn train ")[1].split(" ...")[0].split()
-    assert main([*words, "--max-side", "160", *command]) == 0
-    after = rows(capsys.readouterr().out)
-    assert {row: cells[1] for row, cells in before.items()} == {
-        row: cells[0] for row, cells in after.items()
-    }
+    words += ["--max-side", "160", "--out", str(tmp_path)]
+    assert main(words) == 0
+    before = json.loads((tmp_path / "anchors.json").read_text())
+    assert before["suggested"]["share_of_objects"]["0.7"] > before["now"]["share_of_objects"]["0.7"]
+    command = capsys.readouterr().out.split("minirpn train ")[1].split(" ...")[0].split()
+    assert main([*words, *command]) == 0
+    assert json.loads((tmp_path / "anchors.json").read_text())["now"] == before["suggested"]
 
 
 def test_the_grid_of_a_backbone(voc: Path, tmp_path: Path):
@@ -87,6 +87,19 @@ def test_what_is_bad_is_left_out_and_said(tmp_path: Path, capsys: pytest.Capture
     assert "1 error (1 0-based coordinate); `minirpn check` lists them" in out
     assert main([*words, "--use-difficult"]) == 0
     assert "images 1, objects 2\n" in capsys.readouterr().out
+
+
+def test_anchors_that_fit_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    # Squares of 128 pixels at the training scale, as one of the paper's anchors.
+    (tmp_path / "Annotations").mkdir()
+    objects = [VOCObject("cat", (1, 1, 128, 128)), VOCObject("cat", (301, 201, 428, 328))]
+    write_annotation(tmp_path / "Annotations" / "a.xml", "a.jpg", (600, 800), objects)
+    words = ["anchors", "--voc", str(tmp_path), "--split", "all", "--out", str(tmp_path)]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "No other scales and ratios were found that fit better." in out
+    assert "suggested" not in out
+    assert "suggested" not in json.loads((tmp_path / "anchors.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from minirpn.evaluation import (
     suggest_anchors,
 )
 from minirpn.evaluation.anchor_fit import vgg16_feature_size
-from minirpn.evaluation.anchor_search import mean_shape_iou
+from minirpn.evaluation.anchor_search import shape_fit
 from minirpn.evaluation.anchor_table import fit_table
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.targets import LabelConfig
@@ -167,12 +167,20 @@ def test_a_suggestion_is_never_worse_and_always_the_same(rows, seed):
     )
     assert found == again
     assert found.count == config.count
-    half = sides / 2
-    boxes = np.concatenate([-half, half], axis=1)
-    assert mean_shape_iou(boxes, found) >= mean_shape_iou(boxes, config)
+    assert shape_fit(sides, found) >= shape_fit(sides, config)
     # Eighths, so that whole sides times them are exact in binary.
     if found != config:
         assert all((8 * scale).is_integer() for scale in found.scales)
+
+
+def test_a_rare_size_is_not_given_away(rng):
+    # As blood cells are: many of one size with a little spread, few of a much larger one.
+    size = np.concatenate([rng.normal(128, 16, 900), rng.normal(256, 10, 70)])
+    sides = np.stack([size, size], axis=1)
+    start = AnchorConfig(ratios=(1.0,), scales=(7.0, 9.0))
+    found = suggest_anchors(sides, start, rng=rng)
+    assert shape_fit(sides, found)[0] > shape_fit(sides, start)[0]
+    assert 13 < found.scales[1] < 19
 
 
 # --- VOC ------------------------------------------------------------------------------------------
