@@ -65,3 +65,15 @@ def test_a_module_and_a_checkpoint_around_it(saved):
         np.testing.assert_array_equal(read[f"model.{name}"], tensor.numpy())
     assert "optimizer.state.0.momentum_buffer" in read
     assert set(saved(collections.OrderedDict(state))) == set(state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_safetensors_of_pytorch(dtype, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    values = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    safetensors.save_file({"a": values}, tmp_path / "file.bin", metadata={"format": "pt"})
+    file = read_weights(tmp_path / "file.bin")
+    assert file.kind == "safetensors"
+    expected = (values.float() if dtype == torch.bfloat16 else values).numpy()
+    assert file.arrays["a"].dtype == expected.dtype
+    np.testing.assert_array_equal(file.arrays["a"], expected)
