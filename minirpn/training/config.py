@@ -162,7 +162,9 @@ def check_resumable(
     before = flat(to_table(stored))
     after = override(stored, asked, origins=origins)
     for key, value in flat(to_table(after)).items():
-        if value != before[key] and key not in MAY_CHANGE_ON_RESUME:
-            name = origins.get(key, key)
-            raise InputError(f"{source}: {key}: is {before[key]!r}, but {name} asks for {value!r}")
+        # A table may stand where there was none: its values have no value before.
+        stood = before.get(key, NONE)
+        if value != stood and key not in MAY_CHANGE_ON_RESUME:
+            name = origins.get(key) or origins.get(key.rpartition(".")[0], key)
+            raise InputError(f"{source}: {key}: is {stood!r}, but {name} asks for {value!r}")
     return after

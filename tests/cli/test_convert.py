@@ -82,17 +82,23 @@ def test_a_run_keeps_how_its_weights_want_their_pixels(
     mine.unlink()  # a run needs its weights file no more
     network, _ = load_network(run)
     assert network.backbone.preprocessing == PRESETS["girshick"]
-    assert main(["train", "--resume", str(run)]) == 0
+    assert main(["train", "--resume", str(run), "--preset", "girshick"]) == 0
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_without_weights_has_the_backbones_own_pixels(tmp_path: Path, small_config: Path):
+def test_a_run_without_weights_has_the_backbones_own_pixels(
+    fails: Fails, tmp_path: Path, small_config: Path
+):
     run = tmp_path / "run"
     words = ["train", "--config", small_config, "--out", run, "--steps", "1"]
     assert main([*map(str, words), "--freeze", "conv1,conv2"]) == 0
     network, config = load_network(run)
     assert network.backbone.preprocessing == CENTERED_RGB
     assert config.model.preprocessing is None
+    message = fails("train", "--resume", run, "--preset", "girshick")
+    assert message == (
+        f"{run / 'config.toml'}: model.preprocessing.order: is 'none', but --preset asks for 'BGR'"
+    )
     frozen = {p.name.split(".")[0] for p in network.parameters() if not p.trainable}
     assert frozen == {"conv1", "conv2"}
 
