@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from minirpn import boxes as box_ops
 from minirpn._checks import check_shape
 from minirpn._typing import Array, ImageSize
@@ -102,7 +104,9 @@ def candidates(
     check_shape(deltas, (K, 4), "deltas")
     check_shape(objectness, (K, None), "objectness")
     scores = object_scores(objectness)
-    boxes = box_ops.clip(box_ops.decode(anchors, deltas), image_size)
+    # Early in training a t_w can be wild: its side is infinite, until the image's border cuts it.
+    with np.errstate(over="ignore"):
+        boxes = box_ops.clip(box_ops.decode(anchors, deltas), image_size)
     shortest = xp.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     keep = shortest >= config.min_size * scale
     if config.inside_only:

@@ -176,7 +176,7 @@ def test_a_finished_run_can_be_finished_again(copied: Path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--lr", "0.5"], "optimizer.lr: is 0.01, but --lr asks for 0.5"),
+        (["--lr", "0.5"], "optimizer.lr: is 0.03, but --lr asks for 0.5"),
         (["--steps", "9"], "optimizer.steps: is 3, but --steps asks for 9"),
         (["--anchors", "scales=1,2"], "but --anchors scales asks for [1.0, 2.0]"),
     ],

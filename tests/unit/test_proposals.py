@@ -45,6 +45,12 @@ def test_deltas_are_decoded_before_clipping():
     np.testing.assert_allclose(proposals, [[10, 10, 60, 50]])
 
 
+def test_a_wild_delta_reaches_the_border_and_no_warning():
+    objectness, deltas = outputs([0.0], np.array([[0.0, 0.0, 2000.0, 0.0]]))
+    proposals, _ = propose(ANCHORS[:1], objectness, deltas, SIZE)
+    np.testing.assert_allclose(proposals, [[0, 10, 100, 50]])
+
+
 def test_min_size_is_in_original_pixels():
     objectness, deltas = outputs([0.0] * 5)
     at = {scale: candidates(ANCHORS, objectness, deltas, SIZE, scale=scale) for scale in (0.5, 2.0)}
