@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import minirpn
-from minirpn.cli import anchors, check, convert, download, evaluate, info, propose, train
+from minirpn.cli import anchors, bench, check, convert, download, evaluate, info, propose, train
 from minirpn.errors import InputError
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
-COMMANDS = (download, check, anchors, convert, train, evaluate, propose, info)
+COMMANDS = (download, check, anchors, convert, train, evaluate, propose, bench, info)
 
 
 class _Parser(argparse.ArgumentParser):

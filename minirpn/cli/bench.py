@@ -1,0 +1,87 @@
+"""``minirpn bench``: how fast this machine is, beside every peer that is installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+NAME = "bench"
+SUMMARY = "measure speed beside other implementations"
+DESCRIPTION = """\
+Measure whole networks at 600x1000 and the work on boxes, beside each peer that is installed
+(pip install 'minirpn[peers]'), all in turns in one run. The ratio is to the fastest of them.
+It takes some minutes; a machine that does nothing else gives steadier numbers.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags of this command."""
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="measure these rows alone")
+    parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="calls of each (default: 5)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")
+    parser.add_argument("--no-peers", action="store_true", help="measure minirpn alone")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print a line for each row, and return the exit status."""
+    from minirpn import bench
+    from minirpn.bench.peers import peer_versions
+    from minirpn.bench.run import use_threads
+    from minirpn.kernels.threads import thread_count
+
+    chosen = _chosen(bench.rows(), args.only)
+    if args.list:
+        for row in chosen:
+            print(f"{row.name:<16} {row.what}")
+        return 0
+    _check(args)
+    use_threads(args.threads or thread_count())
+    versions = {} if args.no_peers else peer_versions()
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        print(f"not here, or not working: {', '.join(missing)}", file=sys.stderr)
+    results = []
+    for row in chosen:
+        print(f"measuring {row.name} ... (the first call may compile)", file=sys.stderr)
+        results.append(bench.run_row(row, rounds=args.rounds, peers=not args.no_peers))
+        print(results[-1].line(), flush=True)
+    if args.json is not None:
+        record = {"machine": _machine(versions), "rows": [r.to_record() for r in results]}
+        args.json.write_text(json.dumps(record, indent=2) + "\n")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from minirpn.errors import InputError
+
+    for flag, value in (("--rounds", args.rounds), ("--threads", args.threads)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag}: expected at least 1, got {value}")
+    if args.json is not None and not args.json.parent.is_dir():
+        raise InputError(f"--json: {args.json}: there is no folder {args.json.parent}")
+
+
+def _chosen(rows: tuple[Any, ...], only: list[str] | None) -> list[Any]:
+    """Return the rows that were asked for, in their own order."""
+    from minirpn.errors import InputError
+
+    names = [row.name for row in rows]
+    for name in only or ():
+        if name not in names:
+            raise InputError(f"--only: no row {name!r}; there are {', '.join(names)}")
+    return [row for row in rows if only is None or row.name in only]
+
+
+def _machine(peers: dict[str, str | None]) -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    from minirpn.kernels.threads import thread_count
+    from minirpn.training.environment import describe_environment
+
+    return describe_environment() | {"threads": thread_count(), "peers": peers}
