@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from minirpn.backbones import stage_of
 from minirpn.data.findings import summary
 from minirpn.data.loader import Loader, training_order
 from minirpn.data.samples import Example
@@ -98,7 +99,7 @@ class _Run:
         self.interrupted = False
         self.trainer = Trainer(config)
         self.best_recall = -1.0
-        if not resume and config.model.weights is not None:
+        if not resume:
             self._load_weights(config.model.weights)
         self.train_set = open_dataset(config, folder, config.data.split)
         self.val_set: VOCDataset | None = None
@@ -110,12 +111,24 @@ class _Run:
         else:
             self._start()
 
-    def _load_weights(self, path: str) -> None:
+    def _load_weights(self, path: str | None) -> None:
         """Start from pretrained weights; from now on the settings say what pixels they want."""
+        if path is None:
+            self._warn_of_frozen_noise()
+            return
         for line in self.trainer.load_weights(path).lines():
             self._say(f"{path}: {line}")
         self.config = self.trainer.config
         save_config(self.folder.config, self.config)
+
+    def _warn_of_frozen_noise(self) -> None:
+        parameters = self.trainer.network.backbone.parameters()
+        frozen = {stage_of(parameter.name) for parameter in parameters if not parameter.trainable}
+        if frozen:
+            self._say(
+                f"warning: no --weights: {', '.join(sorted(frozen))} of "
+                f"{self.config.model.backbone} stay frozen at random numbers"
+            )
 
     def _start(self) -> None:
         """Save step 0, so that there is a checkpoint from the start."""

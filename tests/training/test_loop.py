@@ -152,6 +152,24 @@ def test_a_loss_that_is_not_finite_stops_with_a_name_and_keeps_the_checkpoint(
     assert all(np.isfinite(value).all() for value in checkpoint.parameters.values())
 
 
+def test_frozen_random_stages_are_warned_of(new_run, small_config, capsys):
+    model = replace(small_config.model, backbone="squeezenet")
+    config = replace(
+        small_config, model=model, optimizer=replace(small_config.optimizer, steps=1, lr=1e-5)
+    )
+    folder = new_run("noise", config)
+    train(config, folder)
+    warning = "no --weights: conv1, fire2, fire3 of squeezenet stay frozen at random numbers"
+    assert warning in capsys.readouterr().err
+    assert warning in folder.text.read_text()
+
+
+def test_tiny_starts_from_random_numbers_without_a_warning(new_run, small_config):
+    folder = new_run("quiet")
+    train(small_config, folder, progress=False)
+    assert "--weights" not in folder.text.read_text()
+
+
 def test_images_without_objects_train(new_run, small_config, shapes, tmp_path):
     bare = tmp_path / "bare"
     for source in shapes.rglob("*"):
