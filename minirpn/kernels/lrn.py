@@ -8,10 +8,12 @@ the map are zero::
     dx    = dy scale^-beta - 2 alpha beta / size^2  x  S(dy x scale^(-beta - 1))
 
 S is its own adjoint, because pixel k is in the window of pixel i exactly if i is in that of k. So
-the same sum serves both directions.
+the same sum serves both directions, and the rungs differ in how they compute it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,67 +24,67 @@ from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.threads import share
 from minirpn.kernels.window import padded
 
+WindowSums = Callable[[Array, int], Array]  # S of (N,C,H,W), for a size
+
+
+def _normalised(
+    x: Array, size: int, alpha: float, beta: float, window_sums: WindowSums
+) -> tuple[Array, Array]:
+    xp = namespace_of(x)
+    scale = 1.0 + alpha / size**2 * window_sums(x * x, size)
+    return x * xp.pow(scale, -beta), scale
+
+
+def _dx(
+    dy: Array,
+    x: Array,
+    scale: Array,
+    size: int,
+    alpha: float,
+    beta: float,
+    window_sums: WindowSums,
+) -> Array:
+    xp = namespace_of(dy, x, scale)
+    kept = dy * xp.pow(scale, -beta)
+    return kept - 2.0 * alpha * beta / size**2 * x * window_sums(kept * x / scale, size)
+
+
 # --- loops: window by window ---
+
+
+def window_sums_loops(x: Array, size: int) -> Array:
+    """Return S(x): for each pixel, the sum over the window around it, columns first."""
+    N, C, H, W = x.shape
+    reach = size // 2
+    sums = np.zeros(x.shape, x.dtype)
+    columns = np.zeros(W + 2 * reach, x.dtype)  # of the windows in one row; zero beside the map
+    for n in range(N):
+        for c in range(C):
+            for i in range(H):
+                columns[reach : reach + W] = 0.0
+                for k in range(max(i - reach, 0), min(i + reach + 1, H)):
+                    for j in range(W):
+                        columns[reach + j] += x[n, c, k, j]
+                for m in range(size):
+                    for j in range(W):
+                        sums[n, c, i, j] += columns[j + m]
+    return sums
 
 
 def lrn_loops(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
     """Return y and scale, both (N,C,H,W)."""
-    N, C, H, W = x.shape
-    reach, share_of_one = size // 2, alpha / (size * size)
-    y, scale = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    for n in range(N):
-        for c in range(C):
-            for i in range(H):
-                for j in range(W):
-                    total = 0.0
-                    for k in range(max(i - reach, 0), min(i + reach + 1, H)):
-                        for m in range(max(j - reach, 0), min(j + reach + 1, W)):
-                            total += x[n, c, k, m] * x[n, c, k, m]
-                    scale[n, c, i, j] = 1.0 + share_of_one * total
-                    y[n, c, i, j] = x[n, c, i, j] * scale[n, c, i, j] ** -beta
-    return y, scale
+    return _normalised(x, size, alpha, beta, window_sums_loops)
 
 
 def lrn_dx_loops(dy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
     """Return dx (N,C,H,W): what a pixel does to itself, and to the windows it is in."""
-    N, C, H, W = x.shape
-    reach, share_of_one = size // 2, alpha / (size * size)
-    dx, pulled = np.empty(x.shape, x.dtype), np.empty((H, W), x.dtype)
-    for n in range(N):
-        for c in range(C):
-            for i in range(H):
-                for j in range(W):
-                    kept = dy[n, c, i, j] * scale[n, c, i, j] ** -beta
-                    dx[n, c, i, j] = kept
-                    pulled[i, j] = kept * x[n, c, i, j] / scale[n, c, i, j]
-            for i in range(H):
-                for j in range(W):
-                    total = 0.0
-                    for k in range(max(i - reach, 0), min(i + reach + 1, H)):
-                        for m in range(max(j - reach, 0), min(j + reach + 1, W)):
-                            total += pulled[k, m]
-                    dx[n, c, i, j] -= 2.0 * beta * share_of_one * x[n, c, i, j] * total
-    return dx
+    return _dx(dy, x, scale, size, alpha, beta, window_sums_loops)
 
 
 # --- xp: the window's sum as a sum of shifted maps ---
 
 
-def lrn_xp(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
-    """Return the same from whole maps."""
-    xp = namespace_of(x)
-    scale = 1.0 + alpha / size**2 * _window_sums(x * x, size)
-    return x * xp.pow(scale, -beta), scale
-
-
-def lrn_dx_xp(dy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
-    """Return the same from whole maps."""
-    xp = namespace_of(dy, x, scale)
-    kept = dy * xp.pow(scale, -beta)
-    return kept - 2.0 * alpha * beta / size**2 * x * _window_sums(kept * x / scale, size)
-
-
-def _window_sums(x: Array, size: int) -> Array:
+def window_sums_xp(x: Array, size: int) -> Array:
     """Return S(x): columns of each window first, then rows, 2 size additions instead of size^2."""
     H, W = x.shape[2:]
     image = padded(x, (size // 2, size // 2), (H + size - 1, W + size - 1))
@@ -95,10 +97,19 @@ def _window_sums(x: Array, size: int) -> Array:
     return sums
 
 
+def lrn_xp(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
+    """Return the same from whole maps."""
+    return _normalised(x, size, alpha, beta, window_sums_xp)
+
+
+def lrn_dx_xp(dy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
+    """Return the same from whole maps."""
+    return _dx(dy, x, scale, size, alpha, beta, window_sums_xp)
+
+
 # --- numba: the loops, compiled, with the channels shared among threads ---
 
-_lrn = compiled(lrn_loops)
-_lrn_dx = compiled(lrn_dx_loops)
+_window_sums = compiled(window_sums_loops)
 
 
 def lrn_numba(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
@@ -106,7 +117,7 @@ def lrn_numba(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Ar
     y, scale = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
 
     def normalise(some: slice) -> None:
-        y[:, some], scale[:, some] = _lrn(np.ascontiguousarray(x[:, some]), size, alpha, beta)
+        y[:, some], scale[:, some] = _normalised(x[:, some], size, alpha, beta, _window_sums_numba)
 
     share(normalise, _channel_slices(x.shape[1]))
     return y, scale
@@ -117,15 +128,19 @@ def lrn_dx_numba(dy: Array, x: Array, scale: Array, size: int, alpha: float, bet
     dx = np.empty(x.shape, x.dtype)
 
     def spread(some: slice) -> None:
-        parts = (np.ascontiguousarray(array[:, some]) for array in (dy, x, scale))
-        dx[:, some] = _lrn_dx(*parts, size, alpha, beta)
+        parts = dy[:, some], x[:, some], scale[:, some]
+        dx[:, some] = _dx(*parts, size, alpha, beta, _window_sums_numba)
 
     share(spread, _channel_slices(x.shape[1]))
     return dx
 
 
+def _window_sums_numba(x: Array, size: int) -> Array:
+    return _window_sums(np.ascontiguousarray(x), size)
+
+
 def _channel_slices(C: int) -> list[slice]:
-    return [slice(start, min(start + 8, C)) for start in range(0, C, 8)]
+    return [slice(start, min(start + 2, C)) for start in range(0, C, 2)]
 
 
 LRN = Ladder(
