@@ -5,6 +5,7 @@ import pytest
 
 from minirpn import bench
 from minirpn.bench import boxes, networks, peers, run, timing
+from minirpn.bench.memory import peak_bytes
 from minirpn.bench.rows import Row
 
 
@@ -76,3 +77,8 @@ def test_the_twin_computes_the_same(backbone, close):
     assert sum(p.numel() for group in groups for p in group["params"]) == trained
     twin.step(images)
     assert torch.is_grad_enabled()
+
+
+def test_memory_is_that_of_the_step():
+    # tiny at 600x1000 keeps some 100 MB of activations.
+    assert 2**24 < peak_bytes("tiny", peers=False)["minirpn"] < 2**31
