@@ -53,7 +53,7 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
             status = ended.code
         error = capsys.readouterr().err
         assert status == 2
-        # Progress of what went before aside, there is one line and no traceback.
+        # Progress and warnings of what went before aside, there is one line and no traceback.
         (line,) = (line for line in error.splitlines() if not line.startswith(("step ", "image ")))
         assert line.startswith("minirpn: error: ")
         return line.removeprefix("minirpn: error: ")
