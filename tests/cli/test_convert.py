@@ -87,11 +87,12 @@ def test_a_run_keeps_how_its_weights_want_their_pixels(
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_run_without_weights_has_the_backbones_own_pixels(
-    fails: Fails, tmp_path: Path, small_config: Path
+    fails: Fails, tmp_path: Path, small_config: Path, capsys
 ):
     run = tmp_path / "run"
     words = ["train", "--config", small_config, "--out", run, "--steps", "1"]
     assert main([*map(str, words), "--freeze", "conv1,conv2"]) == 0
+    assert "conv1, conv2 of tiny stay frozen at random" in capsys.readouterr().err
     network, config = load_network(run)
     assert network.backbone.preprocessing == CENTERED_RGB
     assert config.model.preprocessing is None
