@@ -99,7 +99,7 @@ class _Run:
         self.interrupted = False
         self.trainer = Trainer(config)
         self.best_recall = -1.0
-        if not resume:
+        if not resume and config.model.weights is not None:
             self._load_weights(config.model.weights)
         self.train_set = open_dataset(config, folder, config.data.split)
         self.val_set: VOCDataset | None = None
@@ -111,11 +111,8 @@ class _Run:
         else:
             self._start()
 
-    def _load_weights(self, path: str | None) -> None:
+    def _load_weights(self, path: str) -> None:
         """Start from pretrained weights; from now on the settings say what pixels they want."""
-        if path is None:
-            self._warn_of_frozen_noise()
-            return
         for line in self.trainer.load_weights(path).lines():
             self._say(f"{path}: {line}")
         self.config = self.trainer.config
@@ -132,6 +129,8 @@ class _Run:
 
     def _start(self) -> None:
         """Save step 0, so that there is a checkpoint from the start."""
+        if self.config.model.weights is None:
+            self._warn_of_frozen_noise()
         self._say_what_was_found(self.config.data.split, self.train_set)
         if self.val_set is not None:
             self._say_what_was_found(self.config.data.val_split, self.val_set)

@@ -54,7 +54,8 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         error = capsys.readouterr().err
         assert status == 2
         # Progress and warnings of what went before aside, there is one line and no traceback.
-        (line,) = (line for line in error.splitlines() if not line.startswith(("step ", "image ")))
+        aside = ("step ", "image ", "warning: ")
+        (line,) = (line for line in error.splitlines() if not line.startswith(aside))
         assert line.startswith("minirpn: error: ")
         return line.removeprefix("minirpn: error: ")
 
