@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,17 @@ from minirpn.errors import InputError
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
 COMMANDS = (download, check, anchors, convert, train, evaluate, propose, bench, info)
+
+
+class _Notes(logging.Handler):
+    """Shows what the library has to say on stderr, so that a wait does not look like a hang."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line, on what is stderr by then."""
+        print(f"minirpn: {record.getMessage()}", file=sys.stderr)
+
+
+_NOTES = _Notes()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     args = parser.parse_args(argv)
+    logger = logging.getLogger("minirpn")
+    logger.addHandler(_NOTES)
+    logger.setLevel(logging.INFO)
     if "run" not in args:
         parser.print_help(sys.stderr)
         return USER_ERROR

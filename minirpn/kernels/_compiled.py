@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 _LOCK = threading.Lock()
+_LOG = logging.getLogger(__name__)
 
 
 class Compiled:
@@ -51,7 +54,22 @@ class Compiled:
         machine: dict[str, Callable[..., Any]] = {}
         for helper in self._helpers:
             machine[helper.__name__] = jit(_rebound(helper, machine, checksum))
-        return jit(_rebound(self.python, machine, checksum))
+        compiled = jit(_rebound(self.python, machine, checksum))
+        if not _is_kept(compiled):
+            _announce()
+        return compiled
+
+
+def _is_kept(machine: Any) -> bool:
+    """Tell whether numba has machine code of this function on disk, for some arguments."""
+    folder, name = Path(machine.stats.cache_path), machine.py_func.__qualname__
+    return any(name in index.name for index in folder.glob("*.nbi"))
+
+
+@cache
+def _announce() -> None:
+    """Say once that there will be a wait, for those who listen (the command line does)."""
+    _LOG.info("compiling for this machine: some seconds, once; the code is kept on disk")
 
 
 def _checksum(helpers: tuple[Callable[..., Any], ...]) -> str:

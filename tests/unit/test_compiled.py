@@ -1,0 +1,32 @@
+"""Functions compiled on their first call: what is said, and when."""
+
+import logging
+
+import pytest
+
+from minirpn.kernels import _compiled
+from minirpn.kernels._ladder import numba_present
+
+pytestmark = pytest.mark.skipif(not numba_present(), reason="numba is not installed")
+SOURCE = "def twice(x):\n    return 2 * x\n"
+
+
+@pytest.fixture
+def twice(tmp_path):
+    """A function that numba keeps beside its own file, where no run has been before."""
+    file = tmp_path / "source_of_twice.py"
+    file.write_text(SOURCE)
+    namespace = {"__name__": "source_of_twice"}
+    exec(compile(SOURCE, str(file), "exec"), namespace)
+    return namespace["twice"]
+
+
+def test_the_wait_for_the_compiler_is_said_once_and_not_again_from_disk(twice, caplog):
+    caplog.set_level(logging.INFO)
+    _compiled._announce.cache_clear()
+    for _ in range(2):
+        assert _compiled.compiled(twice)(3) == 6
+    assert [record.getMessage()[:9] for record in caplog.records] == ["compiling"]
+    _compiled._announce.cache_clear()
+    assert _compiled.compiled(twice)(4) == 8
+    assert len(caplog.records) == 1
