@@ -1,4 +1,6 @@
-"""Convolutions of SqueezeNet v1.1 and the RPN's head at 600x1000, beside PyTorch on the CPU.
+"""Convolutions of SqueezeNet, VGG-16 and the RPN's head at 600x1000, beside PyTorch on the CPU.
+
+The last sizes lie around the crossovers between the rungs: what `suits` decides by comes from them.
 
 Left out by default; ``pytest tests/benchmarks --benchmark-only`` runs it.
 """
@@ -20,6 +22,14 @@ SIZES = {
     "fire9.expand3x3": (64, 256, 3, 1, 1, 37, 62),
     "rpn.conv": (512, 256, 3, 1, 1, 37, 62),
     "rpn.deltas": (256, 36, 1, 1, 0, 37, 62),
+    "vgg.conv1_1": (3, 64, 3, 1, 1, 600, 1000),
+    "vgg.conv1_2": (64, 64, 3, 1, 1, 600, 1000),
+    "vgg.conv3_2": (256, 256, 3, 1, 1, 150, 250),
+    "vgg.conv5_2": (512, 512, 3, 1, 1, 38, 63),
+    "8 to 8": (8, 8, 3, 1, 1, 37, 62),
+    "16 to 16": (16, 16, 3, 1, 1, 37, 62),
+    "32 to 32": (32, 32, 3, 1, 1, 19, 31),
+    "12 tiles": (256, 256, 3, 1, 1, 12, 16),
 }
 
 
