@@ -174,9 +174,7 @@ def training_step(
     gt_boxes = example.gt_boxes if use_difficult else example.gt_boxes[~example.difficult]
     # An overflow shows in the loss, where it is said once and by name.
     with np.errstate(over="ignore", invalid="ignore"):
-        result = loss_and_gradients(
-            network, example.image, gt_boxes, rng=rng, objective=objective
-        )
+        result = loss_and_gradients(network, example.image, gt_boxes, rng=rng, objective=objective)
     for name, value in result.loss._asdict().items():
         if not np.isfinite(float(value)):
             raise FloatingPointError(f"{name} is {float(value)}")
