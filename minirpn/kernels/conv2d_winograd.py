@@ -31,7 +31,8 @@ from minirpn.kernels.threads import share
 from minirpn.kernels.window import Pair, conv_output_size, reached
 
 POINTS = 36
-# Transformed tiles of a strip fill about a core's second-level cache ...
+# Transformed tiles of a strip fill about a core's second-level cache (half or four times as much
+# differ by a few per cent)...
 STRIP_BYTES = 2**20
 # ... but matrix products with fewer columns are slower.
 LEAST_TILES = 64

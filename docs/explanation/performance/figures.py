@@ -1,0 +1,188 @@
+"""Measure and draw the figures of performance.md: ``python figures.py`` writes SVGs beside itself.
+
+All on one thread, so that what else the machine does disturbs little; about three minutes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from minirpn import nn
+from minirpn.bench import boxes
+from minirpn.bench.networks import new_trainer
+from minirpn.bench.timing import alternate
+from minirpn.kernels import conv2d, nms
+from minirpn.kernels.threads import set_threads
+from minirpn.rpn.targets import label_anchors
+from minirpn.viz.style import BLUE, GREEN, ORANGE, VERMILLION, dress, new_axes, save
+
+HERE = Path(__file__).parent
+FOUND: dict[str, object] = {}
+
+
+def cpu(function: Callable[[], object], rounds: int = 5) -> float:
+    """Return the processor time of a call in seconds, the least of some."""
+    return alternate({"it": function}, rounds, pause=0)["it"].cpu
+
+
+def conv_arguments(C: int, O: int, H: int, W: int) -> tuple:  # noqa: E741
+    """Return x, weight, bias, stride and padding of a 3x3 convolution."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, C, H, W)).astype(np.float32)
+    weight = rng.normal(size=(O, C, 3, 3)).astype(np.float32)
+    return x, weight, np.zeros(O, np.float32), (1, 1), (1, 1)
+
+
+def ladder_bars() -> None:
+    """Draw what each rung takes: a small and a large convolution, and NMS."""
+    small = conv_arguments(32, 32, 19, 31)
+    large = conv_arguments(256, 256, 75, 125)
+    ordered = boxes.random_boxes(2_000)
+    by_rung = {
+        "conv2d, 32 to 32 channels, 19x31": {
+            rung.name: cpu(lambda rung=rung: rung.function(*small), 1 + 4 * (rung.name != "loops"))
+            for rung in conv2d.CONV2D.rungs
+        },
+        "conv2d, 256 to 256 channels, 75x125": {
+            rung.name: cpu(lambda rung=rung: rung.function(*large))
+            for rung in conv2d.CONV2D.rungs[1:]
+        },
+        "nms, 2,000 boxes": {
+            rung.name: cpu(
+                lambda rung=rung: rung.function(ordered, 0.7, 2_000), 1 + 4 * (rung.name != "loops")
+            )
+            for rung in nms.NMS.rungs
+        },
+    }
+    FOUND["ladders"] = by_rung
+    bars = [
+        (f"{rung}\n{what}" if rung == next(iter(taken)) else rung, seconds * 1e3, colour)
+        for colour, (what, taken) in zip((BLUE, GREEN, ORANGE), by_rung.items(), strict=True)
+        for rung, seconds in taken.items()
+    ]
+    labels, milliseconds, colours = zip(*bars, strict=True)
+    ax = new_axes((7.2, 4.8))
+    drawn = ax.barh(range(len(bars)), milliseconds, color=colours)
+    ax.set_yticks(range(len(bars)), labels)
+    said = [f"{value:,.0f}" if value >= 100 else f"{value:.2g}" for value in milliseconds]
+    ax.bar_label(drawn, said, padding=3, fontsize="small")
+    ax.set_xscale("log")
+    ax.set_xlim(right=max(milliseconds) * 4)
+    ax.invert_yaxis()
+    dress(ax, x="processor time, ms", y="", title="The same result on every rung")
+    save(ax, HERE / "ladders.svg")
+
+
+def growth() -> None:
+    """Draw a step against the pixels of the image, and labelling against anchors and objects."""
+    trainer = new_trainer("squeezenet")
+    sizes = [(150, 250), (300, 500), (450, 750), (600, 1000), (800, 1333)]
+    rng = np.random.default_rng(0)
+    gt = np.array([[10, 10, 120, 120]], np.float32)
+    steps = []
+    for size in sizes:
+        image = rng.normal(size=(3, *size)).astype(np.float32)
+
+        def step(image: np.ndarray = image) -> None:
+            from minirpn.training.step import loss_and_gradients
+
+            loss_and_gradients(
+                trainer.network, image, gt, rng=trainer.rng, objective=trainer.objective
+            )
+
+        steps.append(cpu(step, 3))
+    cells = [(10, 15), (19, 31), (38, 63), (76, 126)]
+    anchors = [boxes.anchors_of(size) for size in cells]
+    by_anchors = [
+        cpu(lambda a=a: label_anchors(a, boxes.random_boxes(40), (2000, 3000))) for a in anchors
+    ]
+    objects = [1, 10, 40, 160]
+    by_objects = [
+        cpu(lambda m=m: label_anchors(anchors[2], boxes.random_boxes(m), (600, 1000)))
+        for m in objects
+    ]
+    FOUND["growth"] = {
+        "step": [[h * w, s] for (h, w), s in zip(sizes, steps, strict=True)],
+        "anchors": [[len(a), s] for a, s in zip(anchors, by_anchors, strict=True)],
+        "objects": [[m, s] for m, s in zip(objects, by_objects, strict=True)],
+    }
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for ax, x, y, title, unit in (
+        (left, [h * w / 1e3 for h, w in sizes], steps, "SqueezeNet step", "thousand pixels"),
+        (middle, [len(a) for a in anchors], by_anchors, "labelling, 40 objects", "anchors"),
+        (right, objects, by_objects, "labelling, 21,546 anchors", "objects"),
+    ):
+        ax.plot(x, [value * 1e3 for value in y], "o-", color=BLUE)
+        ax.set(xlim=(0, None), ylim=(0, None))
+        dress(ax, x=unit, y="processor time, ms", title=title)
+    save(figure, HERE / "growth.svg")
+
+
+def roofline() -> None:
+    """Draw where convolutions of VGG-16 and SqueezeNet land beside the machine's two limits."""
+    square = np.ones((1024, 1024), np.float32)
+    out = np.empty_like(square)
+    peak = 2 * 1024**3 / cpu(lambda: np.matmul(square, square, out=out)) / 1e9
+    source = np.ones(2**25, np.float32)
+    target = np.empty_like(source)
+    bandwidth = 2 * source.nbytes / cpu(lambda: np.copyto(target, source)) / 1e9
+    layers = {
+        "conv1_1": (3, 64, 600, 1000, 3), "conv1_2": (64, 64, 600, 1000, 3),
+        "conv2_2": (128, 128, 300, 500, 3), "conv3_2": (256, 256, 150, 250, 3),
+        "conv4_2": (512, 512, 75, 125, 3), "conv5_2": (512, 512, 38, 63, 3),
+        "fire2 3x3": (16, 64, 149, 249, 3), "fire9 3x3": (64, 256, 37, 62, 3),
+        "fire2 squeeze": (64, 16, 149, 249, 1), "fire9 squeeze": (512, 64, 37, 62, 1),
+    }  # fmt: skip
+    points = {}
+    for name, (C, O, H, W, k) in layers.items():  # noqa: E741
+        x, weight, bias, *_ = conv_arguments(C, O, H, W)
+        weight = np.ascontiguousarray(weight[:, :, :k, :k])
+        taken = cpu(
+            lambda x=x, weight=weight, bias=bias, k=k: nn.conv2d_forward(
+                x, weight, bias, padding=k // 2
+            ),
+            3,
+        )
+        flop = 2 * C * O * H * W * k * k
+        moved = 4 * (C * H * W + O * H * W + weight.size)
+        points[name] = (flop / moved, flop / taken / 1e9, k)
+    FOUND["roofline"] = {"peak_gflops": peak, "bandwidth_gbs": bandwidth, "layers": points}
+    ax = new_axes((7.2, 4.6))
+    x = np.geomspace(4, 2000, 200)
+    ax.plot(x, np.minimum(peak, bandwidth * x), color="0.3")
+    ax.annotate(
+        f"matrix product: {peak:.0f} GFLOP/s",
+        (700, peak),
+        (0, -12),
+        textcoords="offset points",
+        fontsize="small",
+        ha="center",
+    )
+    for name, (intensity, speed, k) in points.items():
+        ax.plot(intensity, speed, "o", color=BLUE if k == 3 else VERMILLION)
+        ax.annotate(
+            name, (intensity, speed), (5, 4), textcoords="offset points", fontsize="x-small"
+        )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    dress(
+        ax,
+        x="operations per byte that must move",
+        y="GFLOP/s of the direct sum, one thread",
+        title="3x3 (blue) lands above the roof: Winograd needs fewer operations",
+    )
+    save(ax, HERE / "roofline.svg")
+
+
+if __name__ == "__main__":
+    set_threads(1)
+    for draw in (ladder_bars, growth, roofline):
+        draw()
+    (HERE / "figures.json").write_text(json.dumps(FOUND, indent=1) + "\n")
