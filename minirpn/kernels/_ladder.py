@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -88,12 +89,11 @@ class Ladder:
         on_host = is_numpy(args[0])
         wished = self._wished()
         if wished is None:
+            possible = [rung for rung in self.rungs if on_host or not rung.host_only]
             return next(
                 rung
-                for rung in reversed(self.rungs)
-                if (on_host or not rung.host_only)
-                and rung.present()
-                and rung.suits(*args, **kwargs)
+                for rung in reversed(possible)
+                if _is_here(rung) and rung.suits(*args, **kwargs)
             )
         if wished.host_only and not on_host:
             raise TypeError(f"rung {wished.name!r} of {self.name} takes NumPy arrays only")
@@ -105,6 +105,22 @@ class Ladder:
         """Return the rung `use_rung` asks for, if this ladder has it."""
         wishes = _WISHES.get() or {}
         return self.by_name.get(wishes.get(self.name) or wishes.get("*", ""))
+
+
+def _is_here(rung: Rung) -> bool:
+    """Tell whether what a rung needs is installed; the first time that numba is not, warn."""
+    if rung.present is numba_present and not numba_present():
+        _warn_of_missing()
+    return rung.present()
+
+
+@cache
+def _warn_of_missing() -> None:
+    warnings.warn(
+        "numba is not installed: slower rungs run instead, with the same results",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 @contextlib.contextmanager

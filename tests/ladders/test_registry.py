@@ -106,3 +106,30 @@ def test_machine_code_follows_a_helper_in_another_file(tmp_path):
             [sys.executable, "-B", str(caller)], check=True, capture_output=True, text=True
         ).stdout
         assert float(printed) == 10.0 + step
+
+
+WITHOUT_NUMBA = """
+import sys, warnings
+sys.modules["numba"] = None  # as if it were not installed
+import numpy as np
+from minirpn import kernels
+from minirpn.bench.networks import new_trainer, take_step
+assert kernels.available()["conv2d"] == ("loops", "im2col")
+trainer = new_trainer("tiny")
+images = np.random.default_rng(0).normal(size=(1, 3, 240, 320)).astype(np.float32)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    take_step(trainer, images)
+    trainer.network.propose(images[0])
+print(*(str(warning.message) for warning in caught), sep="\\n")
+"""
+
+
+def test_without_numba_everything_works_after_one_warning():
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [
+        "numba is not installed: slower rungs run instead, with the same results"
+    ]
