@@ -1,23 +1,37 @@
 """What must hold of the pairs whatever the numbers: adjoints, linearity, selections, sums."""
 
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import nn
+from minirpn import kernels, nn
+from minirpn.kernels.conv2d import CONV2D
 from minirpn.testing import strategies
 
 RNGS = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+RUNG_NAME = attrgetter("name")
 
 
 def dot(a, b):
     return float(np.sum(a * b))
 
 
-@given(shape=strategies.conv_shapes(), rng=RNGS)
-def test_conv2d_backward_is_the_adjoint_of_forward(shape, rng, close):
+@pytest.mark.parametrize("rung", [rung for rung in CONV2D.rungs if rung.present()], ids=RUNG_NAME)
+@given(shape=strategies.conv_shapes(), rng=RNGS, three=st.booleans())
+def test_conv2d_backward_is_the_adjoint_of_forward(rung, shape, rng, three, close):
+    if three:  # what the winograd rung is for
+        shape = shape._replace(kernel=(3, 3), stride=(1, 1), padding=(1, 1))
+    with kernels.use_rung(rung.name):
+        check_conv2d_pair(shape, rng, close)
+
+
+def check_conv2d_pair(shape, rng, close):
     x = rng.normal(size=(shape.N, shape.C, shape.H, shape.W))
     weight = rng.normal(size=(shape.O, shape.C, *shape.kernel))
     bias = rng.normal(size=shape.O)
