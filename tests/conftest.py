@@ -21,7 +21,7 @@ mpl.use("Agg")
 _SLOW_OK = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("dev", max_examples=40, deadline=None, suppress_health_check=_SLOW_OK)
 settings.register_profile(
-    "ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=_SLOW_OK
+    "ci", max_examples=40, deadline=None, derandomize=True, suppress_health_check=_SLOW_OK
 )
 settings.register_profile(
     "thorough", max_examples=10_000, deadline=None, suppress_health_check=_SLOW_OK

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -129,3 +131,30 @@ def test_a_forked_child_shares_work_too():
         threads.share(lambda _: None, range(4))
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+SPAWNED = """
+import hashlib, multiprocessing, sys
+import numpy as np
+from minirpn.nn import conv2d_forward
+
+def digest(_):
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(1, 32, 40, 40)), rng.normal(size=(32, 32, 3, 3))
+    y, _ = conv2d_forward(x, weight, np.zeros(32), padding=1)
+    return hashlib.sha256(y.tobytes()).hexdigest()
+
+if __name__ == "__main__":
+    here = digest(0)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        print(*{here, *pool.map(digest, range(4))})
+"""
+
+
+def test_spawned_children_compute_the_same_bits(tmp_path):
+    program = tmp_path / "spawned.py"
+    program.write_text(SPAWNED)
+    ended = subprocess.run(
+        [sys.executable, program], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert len(ended.stdout.split()) == 1
