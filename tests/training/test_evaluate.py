@@ -1,0 +1,52 @@
+"""Measuring a network: proposals come back in original pixels, and nothing is disturbed."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from minirpn.data import Annotation, Example, ResizeConfig, VOCDataset
+from minirpn.rpn import Proposals
+from minirpn.training.build import build_objective, build_pipeline
+from minirpn.training.evaluate import in_original_pixels, propose_all, validate
+from minirpn.training.trainer import Trainer
+
+
+def test_proposals_come_back_in_original_pixels():
+    none = np.zeros((0, 4), np.float32)
+    annotation = Annotation("a", "a.jpg", (50, 60), none, np.zeros(0, int), np.zeros(0, bool))
+    example = Example(annotation, np.zeros((3, 80, 96), np.float32), none, 1.6, False)
+    found = Proposals(np.array([[16.0, 32, 80, 64]], np.float32), np.array([0.5], np.float32))
+    boxes = in_original_pixels(found, example).boxes
+    assert boxes.dtype == np.float32
+    np.testing.assert_allclose(boxes, [[10, 20, 50, 40]], rtol=1e-6)
+
+
+def test_proposals_stay_inside_the_original_image_whatever_the_scale(small_config, shapes):
+    config = replace(small_config, resize=ResizeConfig(short_side=160, max_side=240))
+    network = Trainer(config).network
+    dataset = VOCDataset(shapes, split="val")
+    for item in propose_all(network, dataset, build_pipeline(config, network), config.proposals):
+        height, width = item.annotation.image_size
+        assert len(item.boxes) > 0
+        assert np.all(item.boxes[:, 2:] <= (width + 1e-3, height + 1e-3))
+
+
+def test_validation_is_repeatable_and_leaves_the_training_alone(small_config, shapes):
+    trainer = Trainer(small_config)
+    before = trainer.checkpoint({})
+    dataset = VOCDataset(shapes, split="val")
+    arguments = (
+        trainer.network,
+        dataset,
+        build_pipeline(small_config, trainer.network),
+        build_objective(small_config),
+        small_config.proposals,
+    )
+    once, again = validate(*arguments, seed=0), validate(*arguments, seed=0)
+    assert once[:3] == again[:3]
+    assert once.images == len(dataset)
+    assert validate(*arguments, seed=1).loss != once.loss
+    after = trainer.checkpoint({})
+    assert after.rng_state == before.rng_state
+    for name, value in before.parameters.items():
+        np.testing.assert_array_equal(after.parameters[name], value)
