@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minirpn import backend
+from minirpn import boxes as box_ops
 from minirpn.data.loader import Draw, Loader
 from minirpn.data.samples import Annotation, Example
 from minirpn.data.transforms import ResizeConfig, prepare
@@ -69,8 +70,13 @@ class Validation(NamedTuple):
 
 
 def in_original_pixels(proposals: Proposals, example: Example) -> ImageProposals:
-    """Return the proposals of a resized image in the pixels of the original."""
+    """Return the proposals of a resized image in the pixels of the original.
+
+    The sides of the resized image are rounded to whole pixels, so its border may lie a fraction of
+    a pixel beyond the original's, where the boxes are clipped.
+    """
     boxes = backend.to_host(proposals.boxes) / np.float32(example.scale)
+    boxes = box_ops.clip(boxes, example.original_size)
     return ImageProposals(example.annotation, boxes, backend.to_host(proposals.scores))
 
 
