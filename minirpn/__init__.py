@@ -21,6 +21,7 @@ _SUBMODULES = (
     "backend",
     "boxes",
     "data",
+    "detector",
     "errors",
     "evaluation",
     "kernels",
