@@ -21,7 +21,7 @@ from minirpn.nn.gradcheck import (
     check_gradients_elementwise,
 )
 from minirpn.nn.init import he_normal, normal, zeros
-from minirpn.nn.layers import Conv2d, Layer, Linear, MaxPool2d, ReLU, Window
+from minirpn.nn.layers import Conv2d, Layer, Linear, Window
 from minirpn.nn.linear import LinearCache, LinearGrads, linear_backward, linear_forward
 from minirpn.nn.losses import (
     SigmoidCrossEntropyCache,
@@ -37,6 +37,7 @@ from minirpn.nn.losses import (
 from minirpn.nn.lrn import LRN, LRNCache, lrn_backward, lrn_forward
 from minirpn.nn.optim import SGD
 from minirpn.nn.parameters import Parameter
+from minirpn.nn.plain import Flatten, MaxPool2d, ReLU
 from minirpn.nn.pooling import (
     MaxPool2dCache,
     max_pool2d_backward,
@@ -54,6 +55,7 @@ __all__ = [
     "Conv2dGrads",
     "Fire",
     "FireCache",
+    "Flatten",
     "GradientError",
     "KinkError",
     "LRNCache",

@@ -15,8 +15,9 @@ from minirpn.kernels.window import Pair
 from minirpn.nn.activations import ReluCache, relu_backward
 from minirpn.nn.concat import ConcatCache, concat_backward
 from minirpn.nn.conv import Conv2dCache
-from minirpn.nn.layers import Conv2d, Grads, Layer, ReLU, Window
+from minirpn.nn.layers import Conv2d, Grads, Layer, Window
 from minirpn.nn.parameters import Parameter
+from minirpn.nn.plain import ReLU
 
 
 class Sequential(Layer):

@@ -1,4 +1,4 @@
-"""Layers: a name, parameters, and the pair of functions they are for.
+"""Layers: a name, parameters, and the pair of functions they are for. Here: those of a weight.
 
 A layer keeps no state of a call: what `backward` needs is in the cache that `forward` returns, so
 one layer can be in use many times at once.
@@ -16,16 +16,9 @@ from numpy.typing import DTypeLike
 from minirpn._typing import Array
 from minirpn.kernels.window import Pair, pair
 from minirpn.nn import init
-from minirpn.nn.activations import ReluCache, relu_backward, relu_forward
 from minirpn.nn.conv import Conv2dCache, conv2d_backward, conv2d_forward, conv_output_size
 from minirpn.nn.linear import LinearCache, linear_backward, linear_forward
 from minirpn.nn.parameters import Parameter
-from minirpn.nn.pooling import (
-    MaxPool2dCache,
-    max_pool2d_backward,
-    max_pool2d_forward,
-    pool_output_size,
-)
 
 Grads = dict[str, Array]
 
@@ -226,58 +219,3 @@ class Linear(_Affine):
     ) -> tuple[Array | None, Grads]:
         grads = linear_backward(dy, cache, need_dx=need_dx, need_dweight=self.trainable)
         return grads.dx, self._named(grads.dweight, grads.dbias)
-
-
-class ReLU(Layer):
-    """The rectifier."""
-
-    def forward(self, x: Array) -> tuple[Array, ReluCache]:
-        return relu_forward(x)
-
-    def backward(
-        self, dy: Array, cache: ReluCache, *, need_dx: bool = True
-    ) -> tuple[Array | None, Grads]:
-        return (relu_backward(dy, cache) if need_dx else None), {}
-
-
-class MaxPool2d(Layer):
-    """Max pooling; the options are those of `max_pool2d_forward`."""
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        kernel: int | Pair,
-        stride: int | Pair,
-        padding: int | Pair = 0,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__(name)
-        self.kernel = pair(kernel, "kernel", least=1)
-        self.stride = pair(stride, "stride", least=1)
-        self.padding = pair(padding, "padding", least=0)
-        self.ceil_mode = ceil_mode
-
-    def forward(self, x: Array, *, need_dx: bool = True) -> tuple[Array, MaxPool2dCache]:
-        return max_pool2d_forward(
-            x,
-            kernel=self.kernel,
-            stride=self.stride,
-            padding=self.padding,
-            ceil_mode=self.ceil_mode,
-            need_dx=need_dx,
-        )
-
-    def output(self, x: Array) -> Array:
-        return self.forward(x, need_dx=False)[0]
-
-    def backward(
-        self, dy: Array, cache: MaxPool2dCache, *, need_dx: bool = True
-    ) -> tuple[Array | None, Grads]:
-        return (max_pool2d_backward(dy, cache) if need_dx else None), {}
-
-    def output_size(self, size: Pair) -> Pair:
-        return pool_output_size(size, self.kernel, self.stride, self.padding, self.ceil_mode)
-
-    def windows(self) -> tuple[Window, ...]:
-        return (Window(self.kernel, self.stride, self.padding),)
