@@ -8,7 +8,7 @@ from minirpn.kernels._ladder import Ladder, Rung, available, ladders, use_rung
 
 # isort: split
 # Imported so that every ladder is known as soon as one is.
-from minirpn.kernels import assign, conv2d, iou, lrn, max_pool2d, nms, relu
+from minirpn.kernels import assign, conv2d, iou, lrn, max_pool2d, nms, relu, roi_align, roi_pool
 
 __all__ = [
     "Ladder",
@@ -22,5 +22,7 @@ __all__ = [
     "max_pool2d",
     "nms",
     "relu",
+    "roi_align",
+    "roi_pool",
     "use_rung",
 ]
