@@ -14,6 +14,7 @@ from minirpn.nn.conv import (
     conv2d_forward,
     conv_output_size,
 )
+from minirpn.nn.dropout import DropoutCache, dropout_backward, dropout_forward
 from minirpn.nn.gradcheck import (
     GradientError,
     KinkError,
@@ -44,6 +45,13 @@ from minirpn.nn.pooling import (
     max_pool2d_forward,
     pool_output_size,
 )
+from minirpn.nn.roi_align import (
+    RoIAlignCache,
+    RoIAlignGrads,
+    roi_align_backward,
+    roi_align_forward,
+)
+from minirpn.nn.roi_pool import RoIPoolCache, roi_pool_backward, roi_pool_forward
 from minirpn.nn.schedule import StepSchedule
 
 __all__ = [
@@ -53,6 +61,7 @@ __all__ = [
     "Conv2d",
     "Conv2dCache",
     "Conv2dGrads",
+    "DropoutCache",
     "Fire",
     "FireCache",
     "Flatten",
@@ -68,6 +77,9 @@ __all__ = [
     "Parameter",
     "ReLU",
     "ReluCache",
+    "RoIAlignCache",
+    "RoIAlignGrads",
+    "RoIPoolCache",
     "Sequential",
     "SigmoidCrossEntropyCache",
     "SmoothL1Cache",
@@ -81,6 +93,8 @@ __all__ = [
     "conv2d_backward",
     "conv2d_forward",
     "conv_output_size",
+    "dropout_backward",
+    "dropout_forward",
     "he_normal",
     "linear_backward",
     "linear_forward",
@@ -92,6 +106,10 @@ __all__ = [
     "pool_output_size",
     "relu_backward",
     "relu_forward",
+    "roi_align_backward",
+    "roi_align_forward",
+    "roi_pool_backward",
+    "roi_pool_forward",
     "sigmoid_cross_entropy_backward",
     "sigmoid_cross_entropy_forward",
     "smooth_l1_backward",
