@@ -11,7 +11,15 @@ from minirpn.rpn.loss import (
     rpn_loss_forward,
 )
 from minirpn.rpn.network import RPN, RPNCache, RPNOutput
-from minirpn.rpn.proposals import ProposalConfig, Proposals, candidates, object_scores, propose
+from minirpn.rpn.proposals import (
+    ProposalConfig,
+    Proposals,
+    TracedProposals,
+    candidates,
+    object_scores,
+    propose,
+    trace_proposals,
+)
 from minirpn.rpn.targets import (
     IGNORE,
     NEGATIVE,
@@ -43,6 +51,7 @@ __all__ = [
     "RPNLossGrads",
     "RPNOutput",
     "SamplingConfig",
+    "TracedProposals",
     "anchor_map",
     "anchor_rows",
     "anchor_targets",
@@ -55,4 +64,5 @@ __all__ = [
     "rpn_loss_backward",
     "rpn_loss_forward",
     "sample_minibatch",
+    "trace_proposals",
 ]

@@ -129,7 +129,19 @@ class RPN:
         output = RPNOutput(features, objectness, deltas, anchors)
         return output, RPNCache(backbone_cache, head_cache)
 
-    def backward(self, dobjectness: Array, ddeltas: Array, cache: RPNCache) -> dict[str, Array]:
+    @property
+    def trains_backbone(self) -> bool:
+        """Whether any parameter of the backbone is trainable."""
+        return any(parameter.trainable for parameter in self.backbone.parameters())
+
+    def backward(
+        self,
+        dobjectness: Array,
+        ddeltas: Array,
+        cache: RPNCache,
+        *,
+        dfeatures: Array | None = None,
+    ) -> dict[str, Array]:
         """Return the gradient of the loss by each trainable parameter, by name.
 
         Parameters
@@ -138,11 +150,15 @@ class RPN:
             Gradients by the outputs of `forward`, in their shapes.
         cache
             What `forward` returned.
+        dfeatures
+            Gradient by the features of whatever else looks at them, such as a detector that shares
+            them; None for nothing.
         """
-        trained = any(parameter.trainable for parameter in self.backbone.parameters())
-        dfeatures, grads = self.head.backward(dobjectness, ddeltas, cache.head, need_dx=trained)
+        trained = self.trains_backbone
+        by_head, grads = self.head.backward(dobjectness, ddeltas, cache.head, need_dx=trained)
         if trained:
-            grads = self.backbone.backward(dfeatures, cache.backbone) | grads
+            whole = by_head if dfeatures is None else by_head + dfeatures
+            grads = self.backbone.backward(whole, cache.backbone) | grads
         return grads
 
     def propose(

@@ -59,6 +59,14 @@ class Proposals(NamedTuple):
     scores: Array  # (R,) probability of an object
 
 
+class TracedProposals(NamedTuple):
+    """Proposals, and which anchors they were decoded from."""
+
+    boxes: Array  # (R, 4) pixels of the resized image
+    scores: Array  # (R,) probability of an object
+    anchors: Array  # (R,) int64, positions among the anchors, each there once at most
+
+
 def object_scores(objectness: Array) -> Array:
     """Return the probability that each anchor holds an object.
 
@@ -92,7 +100,7 @@ def candidates(
     *,
     scale: float = 1.0,
     config: ProposalConfig | None = None,
-) -> Proposals:
+) -> TracedProposals:
     """Return what enters NMS: decoded, clipped, large enough, the `pre_nms` best.
 
     Parameters are those of `propose`.
@@ -115,7 +123,7 @@ def candidates(
     boxes, scores = xp.take(boxes, kept, axis=0), xp.take(scores, kept, axis=0)
     count = min(config.pre_nms, scores.shape[0])
     best = xp.argsort(scores, descending=True, stable=True)[:count]
-    return Proposals(xp.take(boxes, best, axis=0), xp.take(scores, best, axis=0))
+    return _chosen(TracedProposals(boxes, scores, kept), best)
 
 
 def propose(
@@ -159,8 +167,32 @@ def propose(
     Equal scores keep the order of the anchors. The order of the steps (clip, minimum size, best,
     NMS) is py-faster-rcnn's and ChainerCV's; torchvision and detectron2 take the best first.
     """
-    xp = namespace_of(anchors, objectness, deltas)
+    found = trace_proposals(anchors, objectness, deltas, image_size, scale=scale, config=config)
+    return Proposals(found.boxes, found.scores)
+
+
+def trace_proposals(
+    anchors: Array,
+    objectness: Array,
+    deltas: Array,
+    image_size: ImageSize,
+    *,
+    scale: float = 1.0,
+    config: ProposalConfig | None = None,
+) -> TracedProposals:
+    """Return the proposals of one image as `propose` does, and the anchors they come from.
+
+    Parameters are those of `propose`.
+    """
     config = config or ProposalConfig()
-    boxes, scores = candidates(anchors, objectness, deltas, image_size, scale=scale, config=config)
-    kept = box_ops.nms(boxes, scores, iou_threshold=config.iou_threshold, max_keep=config.post_nms)
-    return Proposals(xp.take(boxes, kept, axis=0), xp.take(scores, kept, axis=0))
+    found = candidates(anchors, objectness, deltas, image_size, scale=scale, config=config)
+    kept = box_ops.nms(
+        found.boxes, found.scores, iou_threshold=config.iou_threshold, max_keep=config.post_nms
+    )
+    return _chosen(found, kept)
+
+
+def _chosen(proposals: TracedProposals, indices: Array) -> TracedProposals:
+    """Return the proposals at `indices`, in that order."""
+    xp = namespace_of(proposals.boxes)
+    return TracedProposals(*(xp.take(part, indices, axis=0) for part in proposals))

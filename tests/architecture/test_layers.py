@@ -14,7 +14,7 @@ import minirpn
 PACKAGE = Path(minirpn.__file__).parent
 STOREYS = [
     {"errors", "_typing", "_checks", "backend"},
-    {"kernels", "boxes"},
+    {"kernels", "boxes", "box_gradients"},
     {"nn"},
     {"rpn"},
     {"backbones", "weights", "detector"},
