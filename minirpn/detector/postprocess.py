@@ -1,0 +1,123 @@
+"""From the detector's output to detections.
+
+decode for every class -> clip -> score above 0.05 -> NMS class by class -> the 100 best
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minirpn import boxes as box_ops
+from minirpn._checks import check_box_list, check_shape
+from minirpn._typing import Array, ImageSize
+from minirpn.backend import namespace_of
+from minirpn.detector.detections import Detections
+from minirpn.detector.targets import decode_regions
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """Which of the detector's answers are kept.
+
+    Parameters
+    ----------
+    score_threshold
+        A detection scores above this: 0.05 (py-faster-rcnn's demo and its COCO settings; its VOC
+        settings keep everything above 0).
+    iou_threshold
+        Of two boxes of one class that overlap more, the lower-scored one goes: 0.3 (Fast R-CNN's
+        released code, ``TEST.NMS``).
+    max_detections
+        The best of an image, of all classes together: 100.
+    """
+
+    score_threshold: float = 0.05
+    iou_threshold: float = 0.3
+    max_detections: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "iou_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        if self.max_detections < 1:
+            raise ValueError(f"max_detections: expected at least 1, got {self.max_detections}")
+
+
+def class_probabilities(scores: Array) -> Array:
+    """Return the softmax (R, L + 1) of scores (R, L + 1)."""
+    xp = namespace_of(scores)
+    exponentials = xp.exp(scores - xp.max(scores, axis=1, keepdims=True))
+    return exponentials / xp.sum(exponentials, axis=1, keepdims=True)
+
+
+def postprocess(
+    regions: Array,
+    scores: Array,
+    deltas: Array,
+    image_size: ImageSize,
+    *,
+    config: DetectionConfig = DetectionConfig(),
+) -> Detections:
+    """Return the detections of one image, highest score first.
+
+    Parameters
+    ----------
+    regions
+        (R, 4) half-open pixels of the resized image.
+    scores
+        (R, L + 1) before the softmax, the background's first.
+    deltas
+        (R, L + 1, 4) normalised.
+    image_size
+        (height, width) of the resized image.
+    config
+        Thresholds and counts.
+
+    Returns
+    -------
+    Detections
+        In pixels of the resized image.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not fit, or a score is not a number.
+
+    Notes
+    -----
+    One region may give detections of several classes. Of equal scores the lower class comes first,
+    and within a class the earlier region. On a device one number travels to the host, to look for
+    NaN, besides those of `minirpn.boxes.nms`.
+    """
+    xp = namespace_of(regions, scores, deltas)
+    check_box_list(regions, "regions")
+    R, classes = scores.shape
+    check_shape(scores, (regions.shape[0], None), "scores")
+    check_shape(deltas, (R, classes, 4), "deltas")
+    probabilities = class_probabilities(scores)
+    if bool(xp.any(xp.isnan(probabilities))):
+        raise ValueError("scores: NaN has no place in an order")
+    # A wild t_w makes a side infinite, until the image's border cuts it.
+    with np.errstate(over="ignore"):
+        boxes = box_ops.clip(decode_regions(regions, deltas), image_size)  # (R, L + 1, 4)
+    found = [
+        _of_class(number, boxes[:, number + 1, :], probabilities[:, number + 1], config)
+        for number in range(classes - 1)
+    ]
+    joined = Detections(*(xp.concat(parts, axis=0) for parts in zip(*found, strict=True)))
+    best = xp.argsort(joined.scores, descending=True, stable=True)[: config.max_detections]
+    return Detections(*(xp.take(part, best, axis=0) for part in joined))
+
+
+def _of_class(number: int, boxes: Array, scores: Array, config: DetectionConfig) -> Detections:
+    """Return the detections of one class: above the threshold, and not suppressed."""
+    xp = namespace_of(boxes, scores)
+    above = xp.nonzero(scores > config.score_threshold)[0]
+    boxes, scores = xp.take(boxes, above, axis=0), xp.take(scores, above, axis=0)
+    kept = box_ops.nms(
+        boxes, scores, iou_threshold=config.iou_threshold, max_keep=config.max_detections
+    )
+    classes = xp.full_like(kept, number, dtype=xp.int64)
+    return Detections(xp.take(boxes, kept, axis=0), xp.take(scores, kept, axis=0), classes)
