@@ -1,4 +1,4 @@
-"""``minirpn propose``: the proposals of a trained network on pictures of one's own."""
+"""``minirpn propose``: the proposals of a trained network on pictures, or on a whole split."""
 
 from __future__ import annotations
 
@@ -15,44 +15,110 @@ if TYPE_CHECKING:
     from minirpn.training.evaluate import ImageProposals
 
 NAME = "propose"
-SUMMARY = "show the proposals of a run on pictures"
+SUMMARY = "show the proposals of a run on pictures, or save them"
 DESCRIPTION = """\
 Print the proposals for pictures, best first, as score and (x1, y1, x2, y2) in pixels of the
 picture. With --save or --out, also draw them (PNG) and write them down (JSON).
+
+With --split, save the proposals for all images of a data set in one file, as many as a detector is
+trained on: minirpn train --sharing 4-step --proposals FILE begins with them.
 """
+
+_SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the parser the flags of this command."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="picture files")
+    parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="picture files")
     parser.add_argument(
-        "--top", type=int, default=20, metavar="N", help="proposals an image (default: 20)"
+        "--top", type=int, metavar="N", help="proposals an image (default: 20; of a split: 2000)"
     )
-    parser.add_argument("--save", action="store_true", help="PNG and JSON into RUN/proposals")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="PNG and JSON into DIR")
+    parser.add_argument("--save", action="store_true", help="into RUN/proposals")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="into DIR")
+    parser.add_argument("--split", metavar="S", help="all images of a split, into S.npz")
+    parser.add_argument("--voc", metavar="DIR", help="its data set (default: that of the run)")
+    parser.add_argument("--year", metavar="Y", help="which year of a VOCdevkit")
 
 
 def run(args: argparse.Namespace) -> int:
     """Propose, print, perhaps save, and return the exit status."""
-    from minirpn.data.images import read_image
     from minirpn.errors import InputError
+
+    if args.top is not None and args.top < 1:
+        raise InputError(f"--top: expected at least 1, got {args.top}")
+    if args.split is not None:
+        if args.images:
+            raise InputError(f"{args.images[0]}: either pictures or --split, not both")
+        return _propose_split(args)
+    if not args.images:
+        raise InputError("nothing to propose for: name pictures, or --split S")
+    for flag in ("voc", "year"):
+        if getattr(args, flag) is not None:
+            raise InputError(f"--{flag} {getattr(args, flag)}: only with --split")
+    return _propose_pictures(args)
+
+
+def _propose_pictures(args: argparse.Namespace) -> int:
+    from minirpn.data.images import read_image
     from minirpn.training.build import load_network
 
-    if args.top < 1:
-        raise InputError(f"--top: expected at least 1, got {args.top}")
     network, config = load_network(args.folder)
     target = args.out or (args.folder / "proposals" if args.save else None)
+    top = args.top or _SHOWN
     names = _output_names(args.images)
     for path, name in zip(args.images, names, strict=True):
         image = read_image(path)
         found = _propose(network, config, path, image)
-        boxes, scores = found.boxes[: args.top], found.scores[: args.top]
+        boxes, scores = found.boxes[:top], found.scores[:top]
         print(f"{path}: {len(scores)} proposals")
         for box, score in zip(boxes.tolist(), scores.tolist(), strict=True):
             print(f"  {score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
         if target is not None:
             print(f"  saved: {_save(target, name, path, image, boxes, scores)}")
+    return 0
+
+
+def _propose_split(args: argparse.Namespace) -> int:
+    """Save the proposals for all images of a split."""
+    from dataclasses import replace
+
+    from minirpn.training.build import (
+        build_pipeline,
+        load_network,
+        open_dataset,
+        training_proposals,
+    )
+    from minirpn.training.config import override
+    from minirpn.training.evaluate import propose_all
+    from minirpn.training.log import Progress
+    from minirpn.training.proposal_files import save_proposals
+    from minirpn.training.run_folder import open_run
+
+    network, config = load_network(args.folder)
+    values = {"data.classes": None}
+    if args.voc is not None:
+        values |= {"data.voc": args.voc, "data.year": None}
+    if args.year is not None:
+        values["data.year"] = args.year
+    config = override(config, values, origins={"data.voc": "--voc", "data.year": "--year"})
+    asked = training_proposals(config)
+    if args.top is not None:
+        asked = replace(asked, post_nms=args.top, pre_nms=max(asked.pre_nms, args.top))
+    dataset = open_dataset(config, open_run(args.folder), args.split)
+    found = []
+    with Progress(len(dataset), unit="image") as progress:
+        for item in propose_all(network, dataset, build_pipeline(config, network), asked):
+            found.append(item)
+            progress.advance()
+    mean = sum(len(item.boxes) for item in found) / len(found)
+    print(f"split {args.split}: {len(found)} images, {mean:.0f} proposals each on average")
+    target = args.out or (args.folder / "proposals" if args.save else None)
+    if target is not None:
+        target.mkdir(parents=True, exist_ok=True)
+        path = target / f"{args.split}.npz"
+        save_proposals(path, found)
+        print(f"saved: {path}")
     return 0
 
 

@@ -80,6 +80,29 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
             choices=("softmax", "logistic"),
         ),
     ),
+    "detector": (
+        Flag(
+            "--sharing",
+            "sharing.kind",
+            str,
+            "train a detector along, and how it shares the features (default: rpn-only)",
+            choices=("rpn-only", "4-step", "approximate-joint", "joint"),
+        ),
+        Flag(
+            "--pooling",
+            "sharing.pooling",
+            str,
+            "how the features of a region are pooled",
+            choices=("pool", "align"),
+        ),
+        Flag(
+            "--proposals",
+            "sharing.proposals",
+            str,
+            "4-step training starts from these, saved by `minirpn propose`",
+            metavar="FILE",
+        ),
+    ),
     "learning": (
         Flag("--loss", "loss.form", str, "form of the loss", choices=("paper", "released")),
         Flag("--steps", "optimizer.steps", int, "images to learn from", metavar="N"),

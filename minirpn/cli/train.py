@@ -106,6 +106,8 @@ def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> N
     print(f"\n{result.steps} steps in {result.seconds:.0f} s")
     if result.recall is not None:
         print(f"\n{result.recall.table()}")
+    if result.precision is not None:
+        print(f"\n{result.precision.table()}")
     print(f"\nreport:  {folder.report}")
     print("try next:")
     print(f"  minirpn propose {folder.path} IMAGE... --save    proposals on pictures of yours")

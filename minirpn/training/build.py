@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from minirpn.backbones import build_backbone
+from minirpn.backbones import Backbone, build_backbone
+from minirpn.data.classes import choose_classes
 from minirpn.data.synthetic import generate
 from minirpn.data.voc import VOCDataset
+from minirpn.detector import FasterRCNN, FastRCNN, build_head
 from minirpn.errors import InputError
 from minirpn.nn import Parameter
 from minirpn.rpn.head import RPNHead
 from minirpn.rpn.network import RPN
+from minirpn.rpn.proposals import ProposalConfig
 from minirpn.training.checkpoint import Checkpoint, load_checkpoint
 from minirpn.training.config import TrainConfig, load_config
+from minirpn.training.detector_step import DetectorObjective
 from minirpn.training.evaluate import Pipeline
 from minirpn.training.run_folder import RunFolder, open_run
 from minirpn.training.step import Objective
@@ -45,16 +49,63 @@ def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
         rng=rng,
     )
     network = RPN(backbone, head, config.anchors, anchor_centre=config.model.anchor_centre)
-    for parameter in network.parameters():
+    _set_bias_multipliers(network.parameters(), config)
+    return network
+
+
+def build_model(config: TrainConfig, *, rng: np.random.Generator) -> RPN | FasterRCNN:
+    """Return a new network as `build_network` does, with a detector if the settings ask for one.
+
+    Raises
+    ------
+    InputError
+        As of `build_network`; or there is a detector, and no class for it to tell apart.
+    """
+    network = build_network(config, rng=rng)
+    if not config.sharing.has_detector:
+        return network
+    if not config.data.classes:
+        raise InputError("data.classes: a detector needs at least one class to find")
+    backbone = network.backbone
+    assert isinstance(backbone, Backbone)  # build_network makes no other
+    classes = len(config.data.classes)
+    head, pool_size = build_head(backbone.name, backbone.channels, classes, rng=rng)
+    _set_bias_multipliers(head.parameters(), config)
+    detector = FastRCNN(head, pool_size, network.stride, pooling=config.sharing.chosen_pooling)
+    return FasterRCNN(network, detector)
+
+
+def rpn_of(model: RPN | FasterRCNN) -> RPN:
+    """Return the RPN in a network with or without a detector."""
+    return model.rpn if isinstance(model, FasterRCNN) else model
+
+
+def _set_bias_multipliers(parameters: list[Parameter], config: TrainConfig) -> None:
+    for parameter in parameters:
         if parameter.name.endswith(".bias"):
             parameter.lr_multiplier = config.optimizer.bias_lr_multiplier
             parameter.decay_multiplier = config.optimizer.bias_decay_multiplier
-    return network
 
 
 def build_objective(config: TrainConfig) -> Objective:
     """Return what the settings ask the network to learn."""
     return Objective(config.labels, config.sampling, config.loss)
+
+
+def build_detector_objective(config: TrainConfig) -> DetectorObjective:
+    """Return what the settings ask the detector to learn."""
+    sharing, regions = config.sharing, config.regions
+    if regions.background_iou is None:
+        regions = replace(regions, background_iou=0.1 if sharing.kind == "4-step" else 0.0)
+    return DetectorObjective(
+        regions, training_proposals(config), through_boxes=sharing.kind == "joint"
+    )
+
+
+def training_proposals(config: TrainConfig) -> ProposalConfig:
+    """Return how the RPN proposes what a detector is trained on."""
+    sharing = config.sharing
+    return replace(config.proposals, pre_nms=sharing.pre_nms, post_nms=sharing.post_nms)
 
 
 def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:
@@ -65,8 +116,9 @@ def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:
 def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDataset:
     """Return one split of the data the settings name.
 
-    Each split has the classes found in it: the RPN does not look at them, and a class that is
-    missing from a small training split must not stop the validation.
+    It has the classes that the settings name, as those of a detector do. Without any, each split
+    has those found in it: the RPN does not look at them, and a class that is missing from a small
+    training split must not stop the validation.
 
     Without a VOC folder, shapes are generated into the run's own folder, once.
     """
@@ -75,8 +127,20 @@ def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDatas
         root = folder.path / "shapes"
         if not root.exists():
             generate(root, config.synthetic)
-        return VOCDataset(root, split=split)
-    return VOCDataset(data.voc, year=data.year, split=split, skip_bad=data.skip_bad)
+        return VOCDataset(root, split=split, classes=data.classes)
+    return VOCDataset(
+        data.voc, year=data.year, split=split, classes=data.classes, skip_bad=data.skip_bad
+    )
+
+
+def find_classes(config: TrainConfig, folder: RunFolder) -> tuple[str, ...]:
+    """Return the classes of the objects in the training and the validation split together.
+
+    A class that is only in the second cannot be learned, but can be missed.
+    """
+    splits = [split for split in (config.data.split, config.data.val_split) if split is not None]
+    found = [open_dataset(config, folder, split).classes for split in splits]
+    return choose_classes(name for classes in found for name in classes)
 
 
 def fill_parameters(parameters: list[Parameter], checkpoint: Checkpoint, path: Path) -> None:
@@ -102,8 +166,8 @@ def fill_parameters(parameters: list[Parameter], checkpoint: Checkpoint, path: P
         parameter.value = stored[parameter.name]
 
 
-def load_network(run: Path) -> tuple[RPN, TrainConfig]:
-    """Return the network a run has trained, as it was saved last, and the run's settings.
+def load_model(run: Path) -> tuple[RPN | FasterRCNN, TrainConfig]:
+    """Return what a run has trained, as it was saved last, and the run's settings.
 
     Raises
     ------
@@ -113,6 +177,12 @@ def load_network(run: Path) -> tuple[RPN, TrainConfig]:
     folder = open_run(run)
     config = load_config(folder.config)
     checkpoint = load_checkpoint(folder.last)
-    network = build_network(config, rng=np.random.default_rng(config.run.seed))
-    fill_parameters(network.parameters(), checkpoint, folder.last)
-    return network, config
+    model = build_model(config, rng=np.random.default_rng(config.run.seed))
+    fill_parameters(model.parameters(), checkpoint, folder.last)
+    return model, config
+
+
+def load_network(run: Path) -> tuple[RPN, TrainConfig]:
+    """Return the RPN a run has trained, with or without a detector; otherwise as `load_model`."""
+    model, config = load_model(run)
+    return rpn_of(model), config

@@ -19,12 +19,13 @@ from minirpn.training.files import replace_file
 from minirpn.weights import read_npz
 
 FORMAT = "minirpn checkpoint"
-VERSION = 1
+VERSION = 2
 
 # What the metadata hold besides the format's name.
 _KINDS: Mapping[str, type] = {
     "version": int,
     "step": int,
+    "phase": int,
     "rng_state": dict,
     "config": dict,
     "metrics": dict,
@@ -42,9 +43,11 @@ class Checkpoint:
     parameters
         Host array of each parameter, by name.
     velocity
-        Momentum of the optimizer, by the same names (frozen parameters have none).
+        Momentum of the optimizer, by the same names (what does not learn in this phase has none).
     step
         Steps done.
+    phase
+        Which of the training's phases the next step is of, or the one that is just over.
     rng_state
         ``rng.bit_generator.state`` of the NumPy generator that drew the samples.
     config
@@ -58,6 +61,7 @@ class Checkpoint:
     parameters: Mapping[str, np.ndarray]
     velocity: Mapping[str, np.ndarray]
     step: int
+    phase: int
     rng_state: Mapping[str, Any]
     config: Mapping[str, Any]
     metrics: Mapping[str, Any]
@@ -83,6 +87,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "version": checkpoint.version,
         "step": checkpoint.step,
+        "phase": checkpoint.phase,
         "rng_state": checkpoint.rng_state,
         "config": checkpoint.config,
         "metrics": checkpoint.metrics,

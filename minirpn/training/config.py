@@ -9,12 +9,20 @@ from typing import Any
 
 from minirpn.data.synthetic import SyntheticConfig
 from minirpn.data.transforms import ResizeConfig
+from minirpn.detector.postprocess import DetectionConfig
+from minirpn.detector.targets import RegionConfig
 from minirpn.errors import InputError
 from minirpn.rpn.anchors import AnchorConfig
 from minirpn.rpn.loss import LossConfig
 from minirpn.rpn.proposals import ProposalConfig
 from minirpn.rpn.targets import LabelConfig, SamplingConfig
-from minirpn.training.sections import DataConfig, ModelConfig, OptimizerConfig, RunConfig
+from minirpn.training.sections import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    SharingConfig,
+)
 from minirpn.training.tables import (
     NONE,
     flat,
@@ -44,8 +52,17 @@ class TrainConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
+    sharing: SharingConfig = field(default_factory=SharingConfig)
+    regions: RegionConfig = field(default_factory=RegionConfig)
+    detections: DetectionConfig = field(default_factory=DetectionConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if self.sharing.kind == "4-step" and self.optimizer.steps < 6:
+            raise ValueError(
+                f"optimizer: 4-step training needs 6 steps or more, got {self.optimizer.steps}"
+            )
 
 
 def default_config(*, voc: bool) -> TrainConfig:

@@ -1,8 +1,8 @@
-"""After the last step: recall on the whole validation split, pictures, report."""
+"""After the last step: the whole validation split is measured; pictures and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +10,20 @@ import numpy as np
 from minirpn import backend
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
-from minirpn.evaluation import COUNTS, RecallResult
+from minirpn.detector import FasterRCNN
+from minirpn.evaluation import COUNTS, APResult, RecallResult
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import object_scores
-from minirpn.training.build import build_objective, build_pipeline
+from minirpn.training.build import build_objective, build_pipeline, rpn_of
 from minirpn.training.config import TrainConfig
-from minirpn.training.evaluate import ImageProposals, propose_all, recall_of
+from minirpn.training.evaluate import (
+    ImageDetections,
+    ImageProposals,
+    detect_all,
+    precision_of,
+    propose_all,
+    recall_of,
+)
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import make_minibatch
 
@@ -32,17 +40,17 @@ class Picture(NamedTuple):
 
 
 def finish_run(
-    network: RPN,
+    model: RPN | FasterRCNN,
     config: TrainConfig,
     folder: RunFolder,
     train_set: VOCDataset,
     val_set: VOCDataset | None,
-) -> RecallResult | None:
+) -> tuple[RecallResult | None, APResult | None]:
     """Measure the trained network, draw what it learned, and write the report.
 
     Parameters
     ----------
-    network
+    model
         As training left it.
     config, folder
         Of the run.
@@ -51,23 +59,42 @@ def finish_run(
 
     Returns
     -------
-    RecallResult or None
-        On all of `val_set`; None without one.
+    recall, precision
+        On all of `val_set`; None without one, the second also without a detector.
     """
     from minirpn.report import write_report
 
-    recall = None
-    found: list[ImageProposals] = []
+    network = rpn_of(model)
+    recall, precision = None, None
+    proposed: list[ImageProposals] = []
+    found: list[ImageDetections] = []
     if val_set is not None:
         pipeline = build_pipeline(config, network)
-        found = list(propose_all(network, val_set, pipeline, config.proposals))
+        if isinstance(model, FasterRCNN):
+            found = list(detect_all(model, val_set, pipeline, config.proposals, config.detections))
+            proposed = [item.proposals for item in found]
+            precision = precision_of(found, val_set.classes)
+            _write(folder, "precision.json", precision, config, found)
+        else:
+            proposed = list(propose_all(network, val_set, pipeline, config.proposals))
         counts = tuple(n for n in COUNTS if n <= config.proposals.post_nms)
-        recall = recall_of(found, counts=counts or (config.proposals.post_nms,))
-        split = {"split": config.data.val_split, "images": len(found)}
-        folder.write_json("recall.json", recall.to_dict() | split)
-    _save_pictures(folder, _pictures(network, config, train_set, val_set, found))
+        recall = recall_of(proposed, counts=counts or (config.proposals.post_nms,))
+        _write(folder, "recall.json", recall, config, proposed)
+    _save_pictures(folder, _pictures(network, config, train_set, val_set, proposed, found))
     write_report(folder.path)
-    return recall
+    return recall, precision
+
+
+def _write(
+    folder: RunFolder,
+    name: str,
+    result: RecallResult | APResult,
+    config: TrainConfig,
+    measured: Sequence[Any],
+) -> None:
+    """Write a result and what it was measured on."""
+    split = {"split": config.data.val_split, "images": len(measured)}
+    folder.write_json(name, result.to_dict() | split)
 
 
 def _save_pictures(folder: RunFolder, pictures: Iterator[Picture]) -> None:
@@ -85,7 +112,8 @@ def _pictures(
     config: TrainConfig,
     train_set: VOCDataset,
     val_set: VOCDataset | None,
-    found: list[ImageProposals],
+    proposed: list[ImageProposals],
+    found: list[ImageDetections],
 ) -> Iterator[Picture]:
     """Yield the pictures of a run, drawn one at a time."""
     from minirpn import viz
@@ -96,9 +124,10 @@ def _pictures(
     if val_set is None:
         return
     # Evenly over the split, so that neighbours from one scene do not fill the page.
-    chosen = np.linspace(0, len(found) - 1, min(PICTURED, len(found))).round().astype(int)
-    for number, index in enumerate(chosen.tolist(), start=1):
-        sample, proposals = val_set[index], found[index]
+    count = min(PICTURED, len(proposed))
+    chosen = np.linspace(0, len(proposed) - 1, count).round().astype(int).tolist()
+    for number, index in enumerate(chosen, start=1):
+        sample, proposals = val_set[index], proposed[index]
         objects = sample.annotation.gt_boxes[~sample.annotation.difficult]
         axes = viz.draw_proposals(
             sample.image, proposals.boxes, proposals.scores, objects, top=SHOWN

@@ -1,30 +1,35 @@
-"""The training loop: steps, and between them what is measured, said and saved."""
+"""The training loop: steps, phases of them, and what is said and saved between."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from minirpn.backbones import stage_of
 from minirpn.data.findings import summary
 from minirpn.data.loader import Loader, training_order
-from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
-from minirpn.evaluation import RecallResult
-from minirpn.training.build import build_pipeline, open_dataset
-from minirpn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from minirpn.evaluation import APResult, RecallResult
+from minirpn.training.build import build_pipeline, find_classes, open_dataset
+from minirpn.training.build import training_proposals as proposals_of
+from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig, save_config
-from minirpn.training.evaluate import Validation, validate
+from minirpn.training.evaluate import propose_all
+from minirpn.training.files import replace_file
 from minirpn.training.finish import finish_run
-from minirpn.training.health import examine
 from minirpn.training.interrupt import InterruptRequest
 from minirpn.training.log import Progress
+from minirpn.training.measure import Measurements, best_of, is_due
+from minirpn.training.proposal_files import (
+    SavedProposals,
+    load_proposals,
+    proposals_for,
+    save_proposals,
+)
 from minirpn.training.run_folder import RunFolder
-from minirpn.training.step import StepResult
 from minirpn.training.trainer import Trainer
 
 
@@ -40,6 +45,8 @@ class TrainResult:
         Whether it was asked to stop before the last step.
     recall
         Of the proposals on the whole validation split; None when interrupted or without one.
+    precision
+        Of the detections on it; None without a detector, too.
     seconds
         Wall time of this call.
     """
@@ -47,13 +54,14 @@ class TrainResult:
     steps: int
     interrupted: bool
     recall: RecallResult | None
+    precision: APResult | None
     seconds: float
 
 
 def train(
     config: TrainConfig, folder: RunFolder, *, resume: bool = False, progress: bool = True
 ) -> TrainResult:
-    """Train a Region Proposal Network and leave everything about it in the run's folder.
+    """Train a network and leave everything about it in the run's folder.
 
     Parameters
     ----------
@@ -81,10 +89,13 @@ def train(
     run = _Run(config, folder, resume=resume, progress=progress)
     with InterruptRequest() as interrupt:
         run.take_steps(interrupt)
-    recall = None
+    recall, precision = None, None
     if not run.interrupted:
-        recall = finish_run(run.trainer.network, config, folder, run.train_set, run.val_set)
-    return TrainResult(run.trainer.step, run.interrupted, recall, perf_counter() - began)
+        trainer = run.trainer
+        recall, precision = finish_run(
+            trainer.model, trainer.config, folder, run.train_set, run.val_set
+        )
+    return TrainResult(run.trainer.step, run.interrupted, recall, precision, perf_counter() - began)
 
 
 class _Run:
@@ -93,29 +104,38 @@ class _Run:
     def __init__(
         self, config: TrainConfig, folder: RunFolder, *, resume: bool, progress: bool
     ) -> None:
-        self.config = config
         self.folder = folder
         self.progress = progress
         self.interrupted = False
-        self.trainer = Trainer(config)
-        self.best_recall = -1.0
-        if not resume and config.model.weights is not None:
-            self._load_weights(config.model.weights)
+        if config.sharing.has_detector and config.data.classes is None:
+            config = replace(
+                config, data=replace(config.data, classes=find_classes(config, folder))
+            )
+            save_config(folder.config, config)
         self.train_set = open_dataset(config, folder, config.data.split)
         self.val_set: VOCDataset | None = None
         if config.data.val_split is not None:
             self.val_set = open_dataset(config, folder, config.data.val_split)
+        self.trainer = Trainer(config)
+        if not resume and config.model.weights is not None:
+            self._load_weights(config.model.weights)
         self.pipeline = build_pipeline(config, self.trainer.network)
+        self.measurements = Measurements(self.trainer, folder, self.val_set)
+        self.saved: dict[str, SavedProposals] = {}
         if resume:
             self._restore()
         else:
             self._start()
 
+    @property
+    def config(self) -> TrainConfig:
+        """The settings, with what has been found out about them."""
+        return self.trainer.config
+
     def _load_weights(self, path: str) -> None:
         """Start from pretrained weights; from now on the settings say what pixels they want."""
         for line in self.trainer.load_weights(path).lines():
             self._say(f"{path}: {line}")
-        self.config = self.trainer.config
         save_config(self.folder.config, self.config)
 
     def _warn_of_frozen_noise(self) -> None:
@@ -134,6 +154,10 @@ class _Run:
         self._say_what_was_found(self.config.data.split, self.train_set)
         if self.val_set is not None:
             self._say_what_was_found(self.config.data.val_split, self.val_set)
+        if self.config.sharing.proposals is not None:
+            self._take_proposals(Path(self.config.sharing.proposals))
+        if any(phase.backbone_afresh for phase in self.trainer.phases):
+            save_checkpoint(self.folder.start, self.measurements.checkpoint())
         self._save()
 
     def _say_what_was_found(self, split: str | None, dataset: VOCDataset) -> None:
@@ -153,131 +177,105 @@ class _Run:
         """Take up the last checkpoint, and forget records of steps that will be taken again."""
         checkpoint = load_checkpoint(self.folder.last)
         self.trainer.restore(checkpoint, self.folder.last)
-        self.best_recall = best_recall(checkpoint, self.folder.last)
+        self.measurements.best = best_of(checkpoint, self.folder.last)
         self.folder.drop_records_after(self.trainer.step)
         self.folder.log(f"resumed at step {self.trainer.step}")
+        if self.trainer.phase.proposes:
+            self.saved = load_proposals(self._proposals_path)
 
     def take_steps(self, interrupt: InterruptRequest) -> None:
         """Take the steps that are left, until the last one or until asked to stop."""
         steps = self.config.optimizer.steps
+        asked_to_stop = False
+        while self.trainer.step < steps and not asked_to_stop:
+            if self.trainer.phase_is_over:
+                self._next_phase()
+            asked_to_stop = self._take_phase(interrupt)
+        if asked_to_stop:
+            self.interrupted = True
+            self._save()
+            self.folder.log(f"stopped at step {self.trainer.step}, as asked")
+
+    def _take_phase(self, interrupt: InterruptRequest) -> bool:
+        """Take the steps that are left of the phase; return whether asked to stop before."""
         draws = training_order(
             len(self.train_set),
             seed=self.config.run.seed,
             flip=self.config.data.flip,
             start=self.trainer.step,
         )
+        steps, phase = self.config.optimizer.steps, self.trainer.phase
         with (
             self.pipeline.examples(self.train_set, draws) as examples,
             Progress(steps, done=self.trainer.step, show=self.progress) as shown,
         ):
-            while self.trainer.step < steps and not interrupt.requested:
+            while self.trainer.step < phase.end:
+                if interrupt.requested:
+                    return True
                 self._one_step(examples, shown)
-        if self.trainer.step < steps:
-            self.interrupted = True
-            self._save()
-            self.folder.log(f"stopped at step {self.trainer.step}, as asked")
+        return False
 
     def _one_step(self, examples: Loader, shown: Progress) -> None:
         began, waited = perf_counter(), examples.wait_seconds
         example = next(examples)
         lr = self.trainer.lr
-        result = self.trainer.take(example)
-        self.folder.record(
-            {
-                "kind": "train",
-                "step": self.trainer.step,
-                "image": example.image_id,
-                **_losses(result.loss),
-                "positives": result.positives,
-                "negatives": result.negatives,
-                "lr": lr,
-                "step_seconds": perf_counter() - began,
-                "data_wait_seconds": examples.wait_seconds - waited,
-            }
+        proposals = None
+        if self.trainer.phase.proposes:
+            proposals = proposals_for(example, self.saved, self._proposals_path)
+        result = self.trainer.take(example, proposals)
+        words = self.measurements.record_step(
+            example,
+            result,
+            lr=lr,
+            step_seconds=perf_counter() - began,
+            data_wait_seconds=examples.wait_seconds - waited,
         )
-        shown.advance(f"loss {float(result.loss.total):.3f}, {result.positives} positives")
-        self._between_steps(example, result, shown)
-
-    def _between_steps(self, example: Example, result: StepResult, shown: Progress) -> None:
-        """Measure and save when it is time to; after the last step, all of it."""
-        run = self.config.run
-        if self._due(run.diagnose_every):
-            self._examine(example, result, shown)
-        if self._due(run.validate_every) and self.val_set is not None:
-            self._validate(self.val_set, shown)
-        if self._due(run.checkpoint_every):
+        shown.advance(words)
+        self.measurements.between_steps(example, result, shown)
+        if is_due(self.trainer, self.config.run.checkpoint_every):
             self._save()
 
-    def _due(self, every: int) -> bool:
-        return self.trainer.step % every == 0 or self.trainer.step == self.config.optimizer.steps
+    @property
+    def _proposals_path(self) -> Path:
+        return self.folder.proposals(self.trainer.phase.name)
 
-    def _examine(self, example: Example, result: StepResult, shown: Progress) -> None:
-        health = examine(self.trainer.network, example, result.grads, self.config.proposals)
-        step = self.trainer.step
-        self.folder.record({"kind": "diagnose", "step": step, **health.to_record()})
-        for warning in health.warnings():
-            self.folder.record({"kind": "warning", "step": step, "message": warning})
-            self.folder.log(f"step {step}: {warning}")
-            shown.say(f"warning: step {step}: {warning}")
+    def _next_phase(self) -> None:
+        """Begin the next phase: make its proposals, set the backbone back, save where we are.
 
-    def _validate(self, val_set: VOCDataset, shown: Progress) -> None:
-        found = validate(
-            self.trainer.network,
-            val_set,
-            self.pipeline,
-            self.trainer.objective,
-            self.config.proposals,
-            seed=self.config.run.seed,
-            limit=self.config.run.validation_images,
-        )
-        step, recall = self.trainer.step, _recall_at_half(found)
-        self.folder.record(
-            {
-                "kind": "validate",
-                "step": step,
-                "loss": found.loss,
-                "objectness_loss": found.objectness_loss,
-                "box_loss": found.box_loss,
-                "recall": recall,
-                "images": found.images,
-            }
-        )
-        words = ", ".join(f"{value:.3f} with {count}" for count, value in recall.items())
-        shown.say(f"step {step}: validation loss {found.loss:.3f}; recall at IoU 0.5: {words}")
-        last = list(recall.values())[-1]
-        if last >= self.best_recall:
-            self.best_recall = last
-            save_checkpoint(self.folder.best, self.trainer.checkpoint(self._metrics()))
+        The proposals are on the disk before anything else changes. A run that dies on the way
+        resumes from before, and makes the same ones again.
+        """
+        trainer = self.trainer
+        following = trainer.phases[trainer.phase_index + 1]
+        self._say(f"step {trainer.step}: {trainer.phase.name} is done, {following.name} begins")
+        if following.proposes:
+            self._make_proposals(self.folder.proposals(following.name))
+        if following.backbone_afresh:
+            trainer.restore_backbone(load_checkpoint(self.folder.start), self.folder.start)
+        trainer.begin(trainer.phase_index + 1)
+        self._save()
 
-    def _metrics(self) -> dict[str, Any]:
-        return {"best_recall": self.best_recall}
+    def _make_proposals(self, path: Path) -> None:
+        """Let the RPN propose on every training image, and keep that for the phase."""
+        path.parent.mkdir(exist_ok=True)
+        found = []
+        with Progress(len(self.train_set), unit="image", show=self.progress) as shown:
+            network, config = self.trainer.network, proposals_of(self.config)
+            for item in propose_all(network, self.train_set, self.pipeline, config):
+                found.append(item)
+                shown.advance("proposals for training")
+        save_proposals(path, found)
+        self.saved = load_proposals(path)
+
+    def _take_proposals(self, given: Path) -> None:
+        """Keep a copy of the proposals from a file that the first phase learns from."""
+        self.saved = load_proposals(given)
+        for image_id in self.train_set.image_ids:
+            if image_id not in self.saved:
+                raise InputError(f"{given}: no proposals for image {image_id!r}")
+        self._proposals_path.parent.mkdir(exist_ok=True)
+        content = given.read_bytes()
+        replace_file(self._proposals_path, lambda file: file.write(content))
 
     def _save(self) -> None:
-        save_checkpoint(self.folder.last, self.trainer.checkpoint(self._metrics()))
-
-
-def _losses(loss: Any) -> dict[str, float]:
-    return {
-        "loss": float(loss.total),
-        "objectness_loss": float(loss.objectness),
-        "box_loss": float(loss.box),
-    }
-
-
-def _recall_at_half(found: Validation) -> dict[str, float]:
-    """Return recall at IoU 0.5 by number of proposals."""
-    return {str(count): found.recall.at(count) for count in found.recall.counts}
-
-
-def best_recall(checkpoint: Checkpoint, path: Path) -> float:
-    """Return the best recall measured before a checkpoint was saved.
-
-    Raises
-    ------
-    InputError
-        It is not in there.
-    """
-    value = checkpoint.metrics.get("best_recall")
-    if not isinstance(value, float | int):
-        raise InputError(f"{path}: not a whole checkpoint: its best recall is {value!r}")
-    return float(value)
+        save_checkpoint(self.folder.last, self.measurements.checkpoint())

@@ -34,6 +34,8 @@ class RunFolder:
     ``log.txt``              what happened, in words
     ``checkpoints/last.npz`` the state to resume from
     ``checkpoints/best.npz`` the state with the best validation recall
+    ``checkpoints/start.npz`` the state before the first step, where a phase goes back to it
+    ``proposals/``           those that a phase of the training learns from
     ``plots/``               pictures
     ``report.html``          all of it on one page
     ======================== =====================================================
@@ -70,6 +72,15 @@ class RunFolder:
     def best(self) -> Path:
         """The checkpoint with the best validation recall."""
         return self.path / "checkpoints" / "best.npz"
+
+    @property
+    def start(self) -> Path:
+        """The checkpoint from before the first step."""
+        return self.path / "checkpoints" / "start.npz"
+
+    def proposals(self, name: str) -> Path:
+        """Return where the proposals are that a phase learns from."""
+        return self.path / "proposals" / f"{name}.npz"
 
     @property
     def plots(self) -> Path:

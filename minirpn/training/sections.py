@@ -24,6 +24,9 @@ class DataConfig:
         A data set in VOC layout; None generates shapes.
     year
         Which year of a VOCdevkit; None if there is only one.
+    classes
+        Names of what a detector tells apart; None for those of the splits trained and validated on,
+        which a run's ``config.toml`` then names. The RPN does not look at them.
     split
         What is trained on; ``"all"`` for a folder without splits.
     val_split
@@ -38,6 +41,7 @@ class DataConfig:
 
     voc: str | None = None
     year: str | None = None
+    classes: tuple[str, ...] | None = None
     split: str = "trainval"
     val_split: str | None = None
     flip: bool = True
@@ -81,13 +85,61 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class SharingConfig:
+    """Whether a detector is trained along, and how it comes to share its features (section 3.2).
+
+    Parameters
+    ----------
+    kind
+        ``"rpn-only"``: no detector. ``"4-step"``: the paper's alternating training.
+        ``"approximate-joint"``: both losses in every step, with the proposals taken as given.
+        ``"joint"``: the gradients by the proposals flow into the RPN as well.
+    pooling
+        ``"pool"`` (Fast R-CNN's RoI max pooling) or ``"align"``, the only one with a gradient by
+        the boxes; None takes ``"align"`` for joint training and ``"pool"`` for the others.
+    proposals
+        File of proposals for the training images, saved by ``minirpn propose``. 4-step training
+        then begins with its second step, on them; None lets the first step make them.
+    pre_nms, post_nms
+        Proposals before and after NMS that the detector is trained on: 12000 and 2000
+        (py-faster-rcnn, section 3.3 of the paper).
+    """
+
+    kind: Literal["rpn-only", "4-step", "approximate-joint", "joint"] = "rpn-only"
+    pooling: Literal["pool", "align"] | None = None
+    proposals: str | None = None
+    pre_nms: int = 12_000
+    post_nms: int = 2000
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, 1, "pre_nms", "post_nms")
+        if self.kind == "joint" and self.pooling == "pool":
+            raise ValueError(
+                "pooling: joint training needs align, for max pooling has no gradient by the boxes"
+            )
+        if self.proposals is not None and self.kind != "4-step":
+            raise ValueError(f"proposals: only 4-step training starts from a file, not {self.kind}")
+
+    @property
+    def has_detector(self) -> bool:
+        """Whether there is a detector."""
+        return self.kind != "rpn-only"
+
+    @property
+    def chosen_pooling(self) -> Literal["pool", "align"]:
+        """The pooling, whether asked for or not."""
+        return self.pooling or ("align" if self.kind == "joint" else "pool")
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """Stochastic gradient descent (section 3.1.3).
 
     Parameters
     ----------
     steps
-        Mini-batches, each from one image: 80k.
+        Mini-batches, each from one image: 80k for the RPN. 4-step training deals them out to its
+        steps, 2:1:2:1 as py-faster-rcnn does (80k, 40k, 80k, 40k).
     lr
         Learning rate before the drop: 0.001.
     momentum, weight_decay

@@ -5,6 +5,7 @@ forward -> label the anchors -> sample 256 -> loss -> backward -> SGD
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,7 +13,6 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array, ImageSize
-from minirpn.data.samples import Example
 from minirpn.nn.optim import SGD
 from minirpn.rpn.loss import LossConfig, RPNLoss, RPNLossCache, rpn_loss_backward, rpn_loss_forward
 from minirpn.rpn.network import RPN, RPNCache, RPNOutput
@@ -46,10 +46,9 @@ class Minibatch(NamedTuple):
 class StepResult(NamedTuple):
     """What one step found."""
 
-    loss: RPNLoss
-    grads: dict[str, Array]
-    positives: int
-    negatives: int
+    losses: dict[str, Array]  # "loss" and its terms, by the names they have in metrics.jsonl
+    grads: dict[str, Array]  # by parameter name
+    counts: dict[str, int]  # how many of what the losses are about
 
 
 def make_minibatch(
@@ -135,47 +134,44 @@ def loss_and_gradients(
     )
     dobjectness, ddeltas = rpn_loss_backward(1.0, loss_cache)
     grads = network.backward(dobjectness[None, ...], ddeltas[None, ...], network_cache)
+    return StepResult(rpn_losses(loss), grads, anchor_counts(batch))
+
+
+def rpn_losses(loss: RPNLoss) -> dict[str, Array]:
+    """Return the loss of the RPN and its terms by the names they have in metrics.jsonl."""
+    return {"loss": loss.total, "objectness_loss": loss.objectness, "box_loss": loss.box}
+
+
+def anchor_counts(batch: Minibatch) -> dict[str, int]:
+    """Return how many anchors were sampled as positives and as negatives."""
     labels = backend.to_host(batch.labels)
-    return StepResult(loss, grads, int((labels == POSITIVE).sum()), int((labels == NEGATIVE).sum()))
+    return {
+        "positives": int((labels == POSITIVE).sum()),
+        "negatives": int((labels == NEGATIVE).sum()),
+    }
 
 
-def training_step(
-    network: RPN,
-    optimizer: SGD,
-    example: Example,
-    *,
-    lr: float,
-    rng: np.random.Generator,
-    objective: Objective,
-    use_difficult: bool = False,
-) -> StepResult:
-    """Take one SGD step on one example and return what was found on the way.
+def update(optimizer: SGD, compute: Callable[[], StepResult], *, lr: float) -> StepResult:
+    """Take one SGD step along the gradients that `compute` finds, and return what it found.
 
     Parameters
     ----------
-    network, optimizer
-        Changed in place: the optimizer owns the parameters' values.
-    example
-        One image, resized and preprocessed, with its ground truths.
+    optimizer
+        Owns the parameters' values, and changes them.
+    compute
+        Such as `loss_and_gradients` with its arguments bound.
     lr
         Learning rate of this step.
-    rng
-        Draws the mini-batch.
-    objective
-        What is asked.
-    use_difficult
-        Whether ground truths marked difficult are learnt too; VOC's rule is that they are not.
 
     Raises
     ------
     FloatingPointError
-        The loss is not finite. Nothing is updated then.
+        A loss is not finite. Nothing is updated then.
     """
-    gt_boxes = example.gt_boxes if use_difficult else example.gt_boxes[~example.difficult]
     # An overflow shows in the loss, where it is said once and by name.
     with np.errstate(over="ignore", invalid="ignore"):
-        result = loss_and_gradients(network, example.image, gt_boxes, rng=rng, objective=objective)
-    for name, value in result.loss._asdict().items():
+        result = compute()
+    for name, value in result.losses.items():
         if not np.isfinite(float(value)):
             raise FloatingPointError(f"{name} is {float(value)}")
     optimizer.step(result.grads, lr=lr)

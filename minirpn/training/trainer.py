@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minirpn import backend
+from minirpn._typing import Array
 from minirpn.backbones import Backbone
 from minirpn.data.samples import Example
+from minirpn.detector import FasterRCNN
 from minirpn.errors import InputError
-from minirpn.nn import SGD
-from minirpn.training.build import build_network, build_objective, fill_parameters
+from minirpn.nn import SGD, Parameter
+from minirpn.rpn.network import RPN
+from minirpn.training.build import (
+    build_detector_objective,
+    build_model,
+    build_objective,
+    fill_parameters,
+    rpn_of,
+)
 from minirpn.training.checkpoint import Checkpoint
 from minirpn.training.config import TrainConfig
-from minirpn.training.step import StepResult, training_step
+from minirpn.training.detector_step import detector_loss_and_gradients, joint_loss_and_gradients
+from minirpn.training.phases import Part, Phase, phases_of
+from minirpn.training.step import StepResult, loss_and_gradients, update
 from minirpn.training.tables import to_table
 from minirpn.weights import LoadReport, load_weights
 
@@ -31,45 +43,100 @@ class Trainer:
         The run's settings. The seed gives two independent streams: one for the first weights, one
         for the mini-batches. (The order of the images needs none; see
         `minirpn.data.training_order`.)
+
+    Attributes
+    ----------
+    model : RPN or FasterRCNN
+        All that is trained.
+    network : RPN
+        The RPN in it.
+    step : int
+        Steps done.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         weights_rng, self.rng = np.random.default_rng(config.run.seed).spawn(2)
-        optimizer = config.optimizer
         self.config = config
         self.objective = build_objective(config)
-        self.network = build_network(config, rng=weights_rng)
-        self.optimizer = SGD(
-            self.network.parameters(),
-            momentum=optimizer.momentum,
-            weight_decay=optimizer.weight_decay,
-            rule=optimizer.rule,
-        )
+        self.detector_objective = build_detector_objective(config)
+        self.model = build_model(config, rng=weights_rng)
+        self.phases = phases_of(config)
+        self._frozen = {p.name for p in self.model.parameters() if not p.trainable}
         self.step = 0
+        self.begin(0)
+
+    @property
+    def network(self) -> RPN:
+        """The RPN in the model."""
+        return rpn_of(self.model)
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of the next step."""
+        return self.phases[self.phase_index]
+
+    @property
+    def phase_is_over(self) -> bool:
+        """Whether another phase is to begin before the next step."""
+        return self.step >= self.phase.end and self.phase is not self.phases[-1]
 
     @property
     def lr(self) -> float:
         """The learning rate of the next step."""
-        return self.config.optimizer.schedule.lr(self.step)
+        return self.phase.lr(self.step, self.config.optimizer)
 
-    def take(self, example: Example) -> StepResult:
-        """Take one step on one example.
+    def begin(self, phase_index: int) -> None:
+        """Let the parts of a phase learn, from no momentum."""
+        self.phase_index = phase_index
+        for parameter in self.model.parameters():
+            learns = self.part_of(parameter) in self.phase.learns
+            parameter.trainable = learns and parameter.name not in self._frozen
+        optimizer = self.config.optimizer
+        self.optimizer = SGD(
+            self.model.parameters(),
+            momentum=optimizer.momentum,
+            weight_decay=optimizer.weight_decay,
+            rule=optimizer.rule,
+        )
+
+    def restore_backbone(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Give the backbone the values it has in a checkpoint; everything else stays.
 
         Raises
         ------
         InputError
-            The loss is not finite; the line names image, step and quantity. Nothing is updated.
+            The checkpoint is of another network.
+        """
+        backbone = self.network.backbone.parameters()
+        names = {parameter.name for parameter in backbone}
+        values = {name: value for name, value in checkpoint.parameters.items() if name in names}
+        fill_parameters(backbone, replace(checkpoint, parameters=values), path)
+
+    def part_of(self, parameter: Parameter) -> Part:
+        """Return the part of the network a parameter belongs to."""
+        if parameter.name in {p.name for p in self.network.backbone.parameters()}:
+            return "backbone"
+        return "rpn" if parameter.name.startswith("rpn.") else "detector"
+
+    def take(self, example: Example, proposals: Array | None = None) -> StepResult:
+        """Take one step on one example.
+
+        Parameters
+        ----------
+        example
+            One image, resized and preprocessed, with its ground truths. Those marked difficult are
+            left out, by VOC's rule, unless the settings say otherwise.
+        proposals
+            (R, 4) in its pixels, for a phase that learns from proposals made before it.
+
+        Raises
+        ------
+        InputError
+            A loss is not finite; the line names image, step and quantity. Nothing is updated.
         """
         try:
-            result = training_step(
-                self.network,
-                self.optimizer,
-                example,
-                lr=self.lr,
-                rng=self.rng,
-                objective=self.objective,
-                use_difficult=self.config.data.use_difficult,
-            )
+            compute = partial(self._compute, example, proposals)
+            result = update(self.optimizer, compute, lr=self.lr)
         except FloatingPointError as error:
             raise InputError(
                 f"{example.annotation.image_path}: step {self.step + 1}: {error}; "
@@ -77,6 +144,39 @@ class Trainer:
             ) from error
         self.step += 1
         return result
+
+    def _compute(self, example: Example, proposals: Array | None) -> StepResult:
+        """Return the loss that the phase is about, and its gradients."""
+        keep = np.full(len(example.gt_boxes), True)
+        if not self.config.data.use_difficult:
+            keep = ~example.difficult
+        gt_boxes, gt_classes = example.gt_boxes[keep], example.gt_classes[keep]
+        if self.phase.loss == "rpn":
+            return loss_and_gradients(
+                self.network, example.image, gt_boxes, rng=self.rng, objective=self.objective
+            )
+        assert isinstance(self.model, FasterRCNN)
+        if self.phase.loss == "detector":
+            assert proposals is not None
+            return detector_loss_and_gradients(
+                self.model,
+                example.image,
+                proposals,
+                gt_boxes,
+                gt_classes,
+                rng=self.rng,
+                config=self.detector_objective.regions,
+            )
+        return joint_loss_and_gradients(
+            self.model,
+            example.image,
+            gt_boxes,
+            gt_classes,
+            scale=example.scale,
+            rng=self.rng,
+            objective=self.objective,
+            detector=self.detector_objective,
+        )
 
     def load_weights(self, path: str | Path) -> LoadReport:
         """Start from pretrained weights, and prepare pixels as they want it from now on.
@@ -91,7 +191,7 @@ class Trainer:
         model, backbone = self.config.model, self.network.backbone
         assert isinstance(backbone, Backbone)  # build_network makes no other
         report = load_weights(
-            model.backbone, self.network.parameters(), path, preprocessing=model.preprocessing
+            model.backbone, self.model.parameters(), path, preprocessing=model.preprocessing
         )
         self.network.backbone = replace(backbone, preprocessing=report.preprocessing)
         self.config = replace(self.config, model=replace(model, preprocessing=report.preprocessing))
@@ -100,11 +200,12 @@ class Trainer:
     def checkpoint(self, metrics: Mapping[str, Any]) -> Checkpoint:
         """Return the state as it is now, on the host."""
         return Checkpoint(
-            parameters={p.name: backend.to_host(p.value) for p in self.network.parameters()},
+            parameters={p.name: backend.to_host(p.value) for p in self.model.parameters()},
             velocity={
                 name: backend.to_host(value) for name, value in self.optimizer.velocity.items()
             },
             step=self.step,
+            phase=self.phase_index,
             rng_state=self.rng.bit_generator.state,
             config=to_table(self.config),
             metrics=metrics,
@@ -118,7 +219,10 @@ class Trainer:
         InputError
             It is of another network, or damaged.
         """
-        fill_parameters(self.network.parameters(), checkpoint, path)
+        fill_parameters(self.model.parameters(), checkpoint, path)
+        if not 0 <= checkpoint.phase < len(self.phases):
+            raise InputError(f"{path}: phase {checkpoint.phase} of {len(self.phases)}")
+        self.begin(checkpoint.phase)
         try:
             self.optimizer.load_velocity(checkpoint.velocity)
         except ValueError as error:

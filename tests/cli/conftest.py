@@ -39,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pat
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the last part of training, which takes the longest, where a test needs none."""
-    monkeypatch.setattr("minirpn.training.loop.finish_run", lambda *args: None)
+    monkeypatch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
 
 
 @pytest.fixture

@@ -96,15 +96,15 @@ def test_one_training_steps_gradients(pair, rng):
         result = loss_and_gradients(
             network, image, gt_boxes, rng=np.random.default_rng(seed), objective=Objective()
         )
-    assert result.positives > 0
-    assert result.negatives > 0
+    assert result.counts["positives"] > 0
+    assert result.counts["negatives"] > 0
     anchors = network.anchors(network.backbone.feature_size(SIZE), like=image)
     batch = make_minibatch(
         anchors, gt_boxes, SIZE, rng=np.random.default_rng(seed), objective=Objective()
     )
     loss = torch_loss(features, parameters, image, batch)
     loss.backward()
-    np.testing.assert_allclose(float(result.loss.total), loss.item(), rtol=tolerance)
+    np.testing.assert_allclose(float(result.losses["loss"]), loss.item(), rtol=tolerance)
     trained = {p.name for p in network.parameters() if p.trainable}
     assert set(result.grads) == trained
     for name in trained:

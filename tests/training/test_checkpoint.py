@@ -25,6 +25,7 @@ def make_checkpoint(step: int = 7, *, size: int = 3) -> Checkpoint:
         parameters={"conv1.weight": weight, "conv1.bias": np.zeros(size), "empty": np.empty(0)},
         velocity={"conv1.weight": 2 * weight},
         step=step,
+        phase=0,
         rng_state=rng.bit_generator.state,
         config={"optimizer": {"lr": 0.001, "rule": "caffe"}},
         metrics={"recall": {"300": 0.5}, "best": float("nan")},
@@ -38,7 +39,7 @@ def assert_equal(actual: Checkpoint, expected: Checkpoint) -> None:
         for name, value in theirs.items():
             assert ours[name].dtype == value.dtype
             np.testing.assert_array_equal(ours[name], value)
-    for field in ("step", "rng_state", "config", "version"):
+    for field in ("step", "phase", "rng_state", "config", "version"):
         assert getattr(actual, field) == getattr(expected, field)
     assert str(actual.metrics) == str(expected.metrics)  # nan is unequal to itself
 
@@ -120,7 +121,7 @@ def test_pickles_are_refused(tmp_path: Path):
 def test_another_version_is_refused(tmp_path: Path):
     path = tmp_path / "new.npz"
     save_checkpoint(path, Checkpoint(**{**vars(make_checkpoint()), "version": 9}))
-    with pytest.raises(InputError, match=r"new\.npz: checkpoint version 9, this minirpn reads 1"):
+    with pytest.raises(InputError, match=r"new\.npz: checkpoint version 9, this minirpn reads 2"):
         load_checkpoint(path)
 
 
@@ -169,7 +170,7 @@ path, step = Path(sys.argv[1]), int(sys.argv[2])
 while True:
     step += 1
     arrays = {"w": np.full((200, 200), step, np.float32)}
-    save_checkpoint(path, Checkpoint(arrays, arrays, step, {}, {}, {}))
+    save_checkpoint(path, Checkpoint(arrays, arrays, step, 0, {}, {}, {}))
     print(step, flush=True)
 """
 

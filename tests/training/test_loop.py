@@ -18,7 +18,7 @@ from minirpn.training.loop import train
 from minirpn.training.trainer import Trainer
 
 # What differs between two equal runs: the clock.
-TIMES = {"step_seconds", "data_wait_seconds"}
+TIMES = {"step_seconds", "data_wait_seconds", "seconds"}
 
 
 def records(folder):
@@ -114,7 +114,7 @@ def test_a_checkpoint_older_than_the_log_is_caught_up(whole, new_run, small_conf
     folder = new_run("killed")
     train(small_config, folder, progress=False)
     trainer = Trainer(small_config)
-    save_checkpoint(folder.last, trainer.checkpoint({"best_recall": -1.0}))
+    save_checkpoint(folder.last, trainer.checkpoint({"best": -1.0}))
     with folder.metrics.open("a") as file:
         file.write('{"kind": "train", "st')
     train(small_config, folder, resume=True, progress=False)

@@ -1,0 +1,114 @@
+"""What is trained when: a training as a sequence of phases (section 3.2 of the paper).
+
+Most trainings have one phase. The paper's 4-step training has four::
+
+    rpn-1       backbone, RPN          from ImageNet
+    detector-1  backbone, detector     the backbone from ImageNet again, on proposals of rpn-1
+    rpn-2       RPN                    on the backbone of detector-1
+    detector-2  detector               on the same backbone, on proposals of rpn-2
+
+There is one network throughout, and one set of parameters. A phase says which parts of it learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from minirpn.nn.schedule import StepSchedule
+from minirpn.training.config import TrainConfig
+from minirpn.training.sections import OptimizerConfig
+
+Part = Literal["backbone", "rpn", "detector"]
+Loss = Literal["rpn", "detector", "both"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some steps in which the same parts of the network learn from the same loss.
+
+    Parameters
+    ----------
+    name
+        Such as ``"rpn-1"``.
+    learns
+        The parts whose parameters change.
+    loss
+        Whose loss it is.
+    start, steps
+        Steps before it, and of it.
+    backbone_afresh
+        Whether the backbone begins as the run began with it.
+    proposes
+        Whether it learns from proposals that the RPN makes before it, once.
+    whole
+        Whether at its end RPN and detector fit the backbone.
+    """
+
+    name: str
+    learns: frozenset[Part]
+    loss: Loss
+    start: int
+    steps: int
+    backbone_afresh: bool = False
+    proposes: bool = False
+    whole: bool = False
+
+    @property
+    def end(self) -> int:
+        """Steps done when it is over."""
+        return self.start + self.steps
+
+    @property
+    def measures_rpn(self) -> bool:
+        """Whether the RPN fits the backbone while it lasts."""
+        return self.loss != "detector" or "backbone" not in self.learns
+
+    @property
+    def measures_detector(self) -> bool:
+        """Whether RPN and detector both fit the backbone while it lasts."""
+        return self.whole
+
+    def lr(self, step: int, optimizer: OptimizerConfig) -> float:
+        """Return the learning rate of a step, counted from the start of the run."""
+        schedule = StepSchedule(optimizer.lr, self.steps, optimizer.drop_at, optimizer.drop_factor)
+        return schedule.lr(step - self.start)
+
+
+def phases_of(config: TrainConfig) -> tuple[Phase, ...]:
+    """Return the phases of a training, in order; their steps add up to ``optimizer.steps``."""
+    steps, kind = config.optimizer.steps, config.sharing.kind
+    if kind == "rpn-only":
+        return (Phase("rpn", frozenset({"backbone", "rpn"}), "rpn", 0, steps),)
+    if kind != "4-step":
+        everything = frozenset[Part]({"backbone", "rpn", "detector"})
+        return (Phase("joint", everything, "both", 0, steps, whole=True),)
+    # Twice as many steps for an RPN as for a detector.
+    shares, parts = [0, 2, 3, 5, 6], _FOUR_STEPS
+    if config.sharing.proposals is not None:  # somebody's RPN has done the first
+        shares, parts = [0, 1, 3, 4], _FOUR_STEPS[1:]
+    ends = [round(steps * share / shares[-1]) for share in shares]
+    return tuple(
+        Phase(start=start, steps=end - start, **part)
+        for part, start, end in zip(parts, ends[:-1], ends[1:], strict=True)
+    )
+
+
+_FOUR_STEPS: tuple[dict[str, Any], ...] = (
+    {"name": "rpn-1", "learns": frozenset({"backbone", "rpn"}), "loss": "rpn"},
+    {
+        "name": "detector-1",
+        "learns": frozenset({"backbone", "detector"}),
+        "loss": "detector",
+        "backbone_afresh": True,
+        "proposes": True,
+    },
+    {"name": "rpn-2", "learns": frozenset({"rpn"}), "loss": "rpn"},
+    {
+        "name": "detector-2",
+        "learns": frozenset({"detector"}),
+        "loss": "detector",
+        "proposes": True,
+        "whole": True,
+    },
+)

@@ -1,0 +1,243 @@
+"""Trainings with a detector: phases, what learns in which, and that a stop changes nothing."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minirpn.detector import FasterRCNN
+from minirpn.errors import InputError
+from minirpn.training.build import load_model
+from minirpn.training.checkpoint import load_checkpoint
+from minirpn.training.config import load_config
+from minirpn.training.loop import train
+from minirpn.training.phases import phases_of
+from minirpn.training.proposal_files import load_proposals
+from minirpn.training.sections import OptimizerConfig, RunConfig, SharingConfig
+from minirpn.training.trainer import Trainer
+
+KINDS = ("4-step", "approximate-joint", "joint")
+STEPS = 12
+
+
+@pytest.fixture
+def sharing_config(small_config):
+    """Make the settings of a small run with a detector."""
+
+    def make(kind, **options):
+        return replace(
+            small_config,
+            sharing=SharingConfig(kind=kind, pre_nms=60, post_nms=30, **options),
+            optimizer=OptimizerConfig(steps=STEPS, lr=0.01),
+            run=RunConfig(threads=1, validate_every=4, checkpoint_every=5, diagnose_every=6),
+        )
+
+    return make
+
+
+@pytest.fixture
+def finished(sharing_config, new_run):
+    """Train one of each kind, once."""
+
+    def make(kind, name="whole", **options):
+        config = sharing_config(kind, **options)
+        folder = new_run(name, config)
+        return folder, train(config, folder, progress=False)
+
+    return make
+
+
+def records(folder):
+    times = {"step_seconds", "data_wait_seconds", "seconds"}
+    lines = folder.metrics.read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in times} for line in lines]
+
+
+def assert_same_end(one, other):
+    assert records(one) == records(other)
+    a, b = load_checkpoint(one.last), load_checkpoint(other.last)
+    assert (a.step, a.phase, a.rng_state, a.metrics) == (b.step, b.phase, b.rng_state, b.metrics)
+    for before, after in ((a.parameters, b.parameters), (a.velocity, b.velocity)):
+        assert set(before) == set(after)
+        for name in before:
+            np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_four_steps_share_the_steps_two_to_one(sharing_config):
+    phases = phases_of(sharing_config("4-step"))
+    assert [(phase.name, phase.start, phase.steps) for phase in phases] == [
+        ("rpn-1", 0, 4),
+        ("detector-1", 4, 2),
+        ("rpn-2", 6, 4),
+        ("detector-2", 10, 2),
+    ]
+    from_file = phases_of(sharing_config("4-step", proposals="file.npz"))
+    assert [(phase.name, phase.steps) for phase in from_file] == [
+        ("detector-1", 3),
+        ("rpn-2", 6),
+        ("detector-2", 3),
+    ]
+
+
+def test_each_phase_has_a_learning_rate_of_its_own(sharing_config):
+    config = sharing_config("4-step")
+    first, second = phases_of(config)[:2]
+    rates = [
+        phase.lr(step, config.optimizer)
+        for phase in (first, second)
+        for step in range(phase.start, phase.end)
+    ]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.01, 0.001, 0.01, 0.01])
+
+
+def changed(before, after):
+    """Return the parts of the network whose parameters two checkpoints tell apart."""
+    names = {n for n in before.parameters if np.any(before.parameters[n] != after.parameters[n])}
+    return {
+        "rpn" if n.startswith("rpn.") else "detector" if n.startswith("detector.") else "backbone"
+        for n in names
+    }
+
+
+def test_a_phase_changes_what_it_is_for(sharing_config, new_run, monkeypatch):
+    config = sharing_config("4-step")
+    folder = new_run("phases", config)
+    seen = {}
+    begin = Trainer.begin
+
+    def spied(trainer, index):
+        seen[index] = trainer.checkpoint({}) if index else None
+        begin(trainer, index)
+
+    monkeypatch.setattr(Trainer, "begin", spied)
+    train(config, folder, progress=False)
+    start, end = load_checkpoint(folder.start), load_checkpoint(folder.last)
+    # Before phase 1 the backbone has been set back to the start, so only the RPN differs.
+    assert changed(start, seen[1]) == {"rpn"}
+    assert changed(seen[1], seen[2]) == {"backbone", "detector"}
+    assert changed(seen[2], seen[3]) == {"rpn"}
+    assert changed(seen[3], end) == {"detector"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_is_whole_and_repeats_to_the_bit(finished, kind):
+    folder, result = finished(kind)
+    assert result.steps == STEPS
+    assert 0 <= result.precision.mean_ap <= 1
+    for name in ("precision.json", "recall.json", "report.html", "checkpoints/best.npz"):
+        assert (folder.path / name).is_file(), name
+    model, config = load_model(folder.path)
+    assert isinstance(model, FasterRCNN)
+    assert config.data.classes
+    assert model.detector.pooling == ("align" if kind == "joint" else "pool")
+    again, _ = finished(kind, "again")
+    assert_same_end(again, folder)
+    kinds = {record["phase"] for record in records(folder) if record["kind"] == "train"}
+    assert kinds == {phase.name for phase in phases_of(config)}
+    train_records = [record for record in records(folder) if record["kind"] == "train"]
+    assert all(np.isfinite(record["loss"]) for record in train_records)
+
+
+class StopAfter:
+    """Stands in for the interrupt: asks to stop when it was asked for the n-th time."""
+
+    def __init__(self, times):
+        self.left = times
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def requested(self):
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_stopped_and_resumed_anywhere_it_ends_the_same(
+    finished, sharing_config, new_run, monkeypatch, kind
+):
+    whole, _ = finished(kind)
+    config = sharing_config(kind)
+    stopped_at = set()
+    for times in range(STEPS + 2 * len(phases_of(config))):
+        folder = new_run(f"stopped-{times}", config)
+        with monkeypatch.context() as patch:
+            patch.setattr("minirpn.training.loop.InterruptRequest", lambda n=times: StopAfter(n))
+            patch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+            stopped_at.add(train(config, folder, progress=False).steps)
+            patch.undo()
+            patch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+            train(load_config(folder.config), folder, resume=True, progress=False)
+        assert_same_end(folder, whole)
+    assert stopped_at == set(range(STEPS + 1))
+
+
+def test_death_between_two_phases_changes_nothing(finished, sharing_config, new_run, monkeypatch):
+    whole, _ = finished("4-step")
+    config = sharing_config("4-step")
+    for place in ("begin", "restore_backbone"):
+        folder = new_run(place, config)
+        with monkeypatch.context() as patch:
+            method = getattr(Trainer, place)
+
+            def dies(trainer, *args, method=method):
+                if trainer.step > 0:
+                    raise RuntimeError("killed")
+                method(trainer, *args)
+
+            patch.setattr(Trainer, place, dies)
+            with pytest.raises(RuntimeError, match="killed"):
+                train(config, folder, progress=False)
+        train(load_config(folder.config), folder, resume=True, progress=False)
+        assert_same_end(folder, whole)
+
+
+def test_saved_proposals_start_the_second_step(finished, sharing_config, new_run):
+    first, _ = finished("4-step")
+    path = first.proposals("detector-1")
+    config = sharing_config("4-step", proposals=str(path))
+    folder = new_run("from-file", config)
+    result = train(config, folder, progress=False)
+    assert result.precision is not None
+    kept, given = load_proposals(folder.proposals("detector-1")), load_proposals(path)
+    assert set(kept) == set(given)
+    for image in given:
+        np.testing.assert_array_equal(kept[image].boxes, given[image].boxes)
+
+
+def test_proposals_of_other_images_are_refused(finished, sharing_config, new_run, tmp_path):
+    first, _ = finished("4-step")
+    with np.load(first.proposals("detector-1")) as archive:
+        arrays = dict(archive)
+    metadata = json.loads(arrays["metadata"].tobytes())
+    metadata["images"] = [f"x{image}" for image in metadata["images"]]
+    arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    path = tmp_path / "others.npz"
+    np.savez(path, **arrays)
+    config = sharing_config("4-step", proposals=str(path))
+    with pytest.raises(InputError, match=r"others\.npz: no proposals for image"):
+        train(config, new_run("others", config), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"kind": "joint", "pooling": "pool"}, "pooling: joint training needs align"),
+        ({"kind": "joint", "proposals": "x"}, "proposals: only 4-step"),
+        ({"kind": "4-step", "post_nms": 0}, "post_nms: expected at least 1"),
+    ],
+)
+def test_contradictions_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        SharingConfig(**options)
+
+
+def test_too_few_steps_for_four_are_refused(sharing_config):
+    with pytest.raises(ValueError, match="optimizer: 4-step training needs 6 steps or more"):
+        replace(sharing_config("4-step"), optimizer=OptimizerConfig(steps=5))
