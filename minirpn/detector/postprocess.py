@@ -107,7 +107,8 @@ def postprocess(
         for number in range(classes - 1)
     ]
     joined = Detections(*(xp.concat(parts, axis=0) for parts in zip(*found, strict=True)))
-    best = xp.argsort(joined.scores, descending=True, stable=True)[: config.max_detections]
+    count = min(config.max_detections, joined.scores.shape[0])
+    best = xp.argsort(joined.scores, descending=True, stable=True)[:count]
     return Detections(*(xp.take(part, best, axis=0) for part in joined))
 
 
