@@ -2,7 +2,8 @@
 
 from minirpn.viz.anchor_fit import plot_best_iou, plot_box_shapes
 from minirpn.viz.anchors import draw_anchors, draw_labels
-from minirpn.viz.diagrams import draw_pixels, plot_bars, plot_lines
+from minirpn.viz.animation import Animation, animate_window
+from minirpn.viz.diagrams import draw_numbers, draw_pixels, plot_bars, plot_lines
 from minirpn.viz.images import draw_boxes, draw_image
 from minirpn.viz.objectness import plot_objectness
 from minirpn.viz.proposals import draw_proposals
@@ -15,14 +16,20 @@ from minirpn.viz.training import (
     plot_validation_recall,
     plot_zero_share,
 )
+from minirpn.viz.windows import draw_columns, draw_window
 
 __all__ = [
+    "Animation",
+    "animate_window",
     "draw_anchors",
     "draw_boxes",
+    "draw_columns",
     "draw_image",
     "draw_labels",
+    "draw_numbers",
     "draw_pixels",
     "draw_proposals",
+    "draw_window",
     "plot_bars",
     "plot_best_iou",
     "plot_box_shapes",

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 
 from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.viz.images import draw_image
-from minirpn.viz.style import BLACK, BLUE, CYCLE, dress, new_axes
+from minirpn.viz.style import BLACK, BLUE, CYCLE, DIVERGING, dress, new_axes
 
 _MOST_NUMBERS = 400
+_CELL = 0.45  # inches
 
 
 def plot_lines(
@@ -105,16 +107,89 @@ def draw_pixels(values: Array, ax: Axes | None = None, *, title: str = "") -> Ax
     # (H, W) -> (H, W, 3)
     ax = draw_image(np.repeat(shades[:, :, None], 3, axis=2), ax, title=title)
     for row, column in np.ndindex(H, W):
-        ax.text(
-            column + 0.5,
-            row + 0.5,
-            f"{grey[row, column]:g}",
-            color="white" if shades[row, column] < 140 else BLACK,
-            fontsize="small",
-            horizontalalignment="center",
-            verticalalignment="center",
-        )
+        _write(ax, row, column, f"{grey[row, column]:g}", dark=shades[row, column] < 140)
     ax.set_xticks(range(W + 1))
     ax.set_yticks(range(H + 1))
     ax.grid(color="0.6", linewidth=0.6)
     return ax
+
+
+def draw_numbers(
+    values: Array,
+    ax: Axes | None = None,
+    *,
+    x_label: str = "column",
+    y_label: str = "row",
+    title: str = "",
+    limit: float | None = None,
+) -> Axes:
+    """Return axes with a table of numbers, blue below zero and orange above.
+
+    The cell (row, column) covers the square from (x, y) = (column, row) to (column + 1, row + 1),
+    as a pixel of `draw_image` does, so that `draw_boxes` can frame cells.
+
+    Parameters
+    ----------
+    values
+        (H, W), at most 400 numbers. A NaN leaves its cell empty.
+    ax
+        Where to draw; None makes a new figure.
+    x_label, y_label
+        What the columns and the rows are.
+    title
+        A line above.
+    limit
+        The size of a number in full colour; None for the largest of `values`.
+
+    Raises
+    ------
+    ValueError
+        `values` is no matrix, or has too many numbers to read.
+    """
+    table = np.asarray(to_host(values), dtype=np.float64)
+    if table.ndim != 2 or table.size > _MOST_NUMBERS:
+        raise ValueError(f"values: expected (H, W) of at most 400 numbers, got {table.shape}")
+    H, W = table.shape
+    ax = new_axes((max(W * _CELL + 1, 3), max(H * _CELL + 1, 2))) if ax is None else ax
+    known = np.isfinite(table)
+    limit = np.max(np.abs(table[known]), initial=0) if limit is None else limit
+    shade = Normalize(-(limit or 1), limit or 1)
+    ax.imshow(
+        np.ma.masked_where(~known, table),
+        DIVERGING,
+        norm=shade,
+        extent=(0, W, H, 0),
+        aspect="equal",
+    )
+    for row, column in zip(*np.nonzero(known), strict=True):
+        value = table[row, column]
+        # BLUE alone is dark: its half of the map begins with it.
+        _write(ax, row, column, _short(value), dark=shade(value) < 0.15)
+    ax.set(xlabel=x_label, ylabel=y_label)
+    ax.set_xticks(np.arange(W) + 0.5, labels=map(str, range(W)))
+    ax.set_yticks(np.arange(H) + 0.5, labels=map(str, range(H)))
+    ax.set_xticks(range(W + 1), minor=True)
+    ax.set_yticks(range(H + 1), minor=True)
+    ax.tick_params(which="both", length=0)
+    ax.grid(which="minor", color="0.6", linewidth=0.6)
+    if title:
+        ax.set_title(title, fontsize="medium")
+    return ax
+
+
+def _short(value: float) -> str:
+    """Return a whole number in full, any other in three digits."""
+    return f"{value + 0.0:.0f}" if value.is_integer() else f"{value:.3g}"  # no -0
+
+
+def _write(ax: Axes, row: int, column: int, text: str, *, dark: bool) -> None:
+    """Write into the middle of a cell, in white on a dark one."""
+    ax.text(
+        column + 0.5,
+        row + 0.5,
+        text,
+        color="white" if dark else BLACK,
+        fontsize="small",
+        horizontalalignment="center",
+        verticalalignment="center",
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 # Okabe and Ito, "Color Universal Design" (2008).
@@ -27,6 +28,9 @@ CYCLE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 
 SEQUENTIAL = "viridis"
 """The colour map of a quantity: even in lightness, so that it survives grey print."""
+
+DIVERGING = LinearSegmentedColormap.from_list("blue to orange", (BLUE, "white", ORANGE))
+"""The colour map of a quantity with a sign: white at zero."""
 
 INCHES = (6.4, 4.0)
 

@@ -33,3 +33,36 @@ def test_each_pixel_shows_its_number_in_its_middle():
 def test_too_many_pixels_to_read_are_refused():
     with pytest.raises(ValueError, match="at most 400 pixels"):
         viz.draw_pixels(np.zeros((21, 20)))
+
+
+def test_a_table_shows_numbers_with_a_sign():
+    ax = viz.draw_numbers(np.array([[-2.0, -0.0, 1], [0.25, np.nan, -1]]), x_label="output")
+    assert [text.get_text() for text in ax.texts] == ["-2", "0", "1", "0.25", "-1"]
+    assert ax.texts[3].get_position() == (0.5, 1.5)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("output", "row")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
+    picture = ax.images[0]
+    blue, white, orange = (picture.to_rgba(value)[:3] for value in (-2.0, 0.0, 2.0))
+    assert blue[2] > blue[0]
+    assert np.min(white) > 0.99
+    assert orange[0] > orange[2]
+    # White on the dark end, black everywhere else.
+    assert [text.get_color() == "white" for text in ax.texts] == [True, False, False, False, False]
+
+
+def test_a_table_can_have_the_colours_of_a_larger_one():
+    alone = viz.draw_numbers(np.array([[1.0]])).images[0]
+    beside = viz.draw_numbers(np.array([[1.0]]), limit=4.0).images[0]
+    assert alone.norm(1.0) == 1.0
+    assert beside.norm(1.0) == 0.625
+
+
+def test_a_table_of_zeros_or_of_nothing_known_is_white():
+    assert viz.draw_numbers(np.zeros((2, 2))).images[0].norm(0.0) == 0.5
+    assert not viz.draw_numbers(np.full((2, 2), np.nan)).texts
+
+
+@pytest.mark.parametrize("shape", [(21, 20), (3,), (2, 2, 3)])
+def test_a_table_too_large_to_read_is_refused(shape):
+    with pytest.raises(ValueError, match="at most 400 numbers"):
+        viz.draw_numbers(np.zeros(shape))
