@@ -4,10 +4,12 @@ from minirpn.viz.anchor_fit import plot_best_iou, plot_box_shapes
 from minirpn.viz.anchors import draw_anchors, draw_labels
 from minirpn.viz.animation import Animation, animate_window
 from minirpn.viz.diagrams import draw_numbers, draw_pixels, plot_bars, plot_lines
+from minirpn.viz.graph import draw_graph
 from minirpn.viz.images import draw_boxes, draw_image
 from minirpn.viz.objectness import plot_objectness
 from minirpn.viz.proposals import draw_proposals
 from minirpn.viz.recall import plot_recall
+from minirpn.viz.roofline import plot_roofline
 from minirpn.viz.style import save
 from minirpn.viz.training import (
     plot_gradient_norm,
@@ -24,6 +26,7 @@ __all__ = [
     "draw_anchors",
     "draw_boxes",
     "draw_columns",
+    "draw_graph",
     "draw_image",
     "draw_labels",
     "draw_numbers",
@@ -37,6 +40,7 @@ __all__ = [
     "plot_lines",
     "plot_objectness",
     "plot_recall",
+    "plot_roofline",
     "plot_stages",
     "plot_training",
     "plot_validation_recall",

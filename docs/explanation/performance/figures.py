@@ -18,6 +18,7 @@ from minirpn.bench.timing import alternate
 from minirpn.kernels import conv2d, nms
 from minirpn.kernels.threads import set_threads
 from minirpn.rpn.targets import label_anchors
+from minirpn.viz import plot_roofline
 from minirpn.viz.style import BLUE, GREEN, ORANGE, VERMILLION, dress, new_axes, save
 
 HERE = Path(__file__).parent
@@ -154,28 +155,13 @@ def roofline() -> None:
         moved = 4 * (C * H * W + O * H * W + weight.size)
         points[name] = (flop / moved, flop / taken / 1e9, k)
     FOUND["roofline"] = {"peak_gflops": peak, "bandwidth_gbs": bandwidth, "layers": points}
-    ax = new_axes((7.2, 4.6))
-    x = np.geomspace(4, 2000, 200)
-    ax.plot(x, np.minimum(peak, bandwidth * x), color="0.3")
-    ax.annotate(
-        f"matrix product: {peak:.0f} GFLOP/s",
-        (700, peak),
-        (0, -12),
-        textcoords="offset points",
-        fontsize="small",
-        ha="center",
-    )
-    for name, (intensity, speed, k) in points.items():
-        ax.plot(intensity, speed, "o", color=BLUE if k == 3 else VERMILLION)
-        ax.annotate(
-            name, (intensity, speed), (5, 4), textcoords="offset points", fontsize="x-small"
-        )
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    dress(
-        ax,
-        x="operations per byte that must move",
-        y="GFLOP/s of the direct sum, one thread",
+    ax = plot_roofline(
+        {name: (intensity, speed) for name, (intensity, speed, _) in points.items()},
+        new_axes((7.2, 4.6)),
+        peak=peak,
+        bandwidth=bandwidth,
+        colors={name: BLUE if k == 3 else VERMILLION for name, (*_, k) in points.items()},
+        y_label="GFLOP/s of the direct sum, one thread",
         title="3x3 (blue) lands above the roof: Winograd needs fewer operations",
     )
     save(ax, HERE / "roofline.svg")
