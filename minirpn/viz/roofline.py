@@ -55,7 +55,8 @@ def plot_roofline(
     x = np.geomspace(min(corner, *intensities) / 2, max(corner, *intensities) * 3, 200)
     ax.plot(x, np.minimum(peak, bandwidth * x), color=_ROOF)
     _write(ax, f"{peak:.0f} GFLOP/s", (corner, peak), (0, 5))
-    _write(ax, f"{bandwidth:.0f} GB/s", (x[0], bandwidth * x[0]), (10, -2))
+    middle = np.sqrt(x[0] * corner)
+    _write(ax, f"{bandwidth:.0f} GB/s", (middle, bandwidth * middle), (8, -8))
     for name, point in points.items():
         ax.plot(*point, "o", color=(colors or {}).get(name, BLUE))
         _write(ax, name, point, (5, 4), fontsize="x-small")
