@@ -74,7 +74,7 @@ def plot_bars(
     """
     ax = new_axes((6.4, 0.9 + 0.4 * len(values))) if ax is None else ax
     bars = ax.barh(list(values), list(values.values()), color=BLUE, height=0.6)
-    ax.bar_label(bars, fmt=_short, padding=4)
+    ax.bar_label(bars, fmt=_in_full, padding=4)
     ax.invert_yaxis()
     if log:
         ax.set_xscale("log")
@@ -82,7 +82,7 @@ def plot_bars(
     return dress(ax, x=x_label, y="", title=title)
 
 
-def _short(value: float) -> str:
+def _in_full(value: float) -> str:
     """Return three digits of a number, or all that stand before its point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
