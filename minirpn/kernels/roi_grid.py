@@ -55,12 +55,13 @@ def bins(boxes: Array, output_size: Pair, scale: float, size: Pair) -> tuple[Arr
     sides = xp.clip(xp.abs(corners), 0.0, FAR)
     whole = xp.floor(sides)
     sides = whole + xp.astype(sides - whole >= 0.5, boxes.dtype)
-    sides = xp.where(of_nan(boxes)[:, None], xp.zeros_like(sides), sides)
-    cells = xp.astype(xp.where(corners >= 0, sides, -sides), xp.int64)
-    rows = _bins_along(cells[:, 1], cells[:, 3], output_size[0], size[0])
-    columns = _bins_along(cells[:, 0], cells[:, 2], output_size[1], size[1])
-    empty = xp.astype(of_nan(boxes), xp.int64)[:, None, None]
-    return rows * (1 - empty), columns * (1 - empty)
+    nowhere = of_nan(boxes)[:, None]
+    cells = xp.astype(xp.where(nowhere, 0.0, xp.where(corners >= 0, sides, -sides)), xp.int64)
+    rows, columns = (
+        xp.where(nowhere[..., None], 0, _bins_along(cells[:, k], cells[:, k + 2], n, length))
+        for k, n, length in zip((1, 0), output_size, size, strict=True)
+    )
+    return rows, columns
 
 
 def _bins_along(first: Array, last: Array, count: int, size: int) -> Array:
@@ -74,10 +75,7 @@ def _bins_along(first: Array, last: Array, count: int, size: int) -> Array:
 
 
 class Sample(NamedTuple):
-    """A sample along one axis: the two cells it lies between, and how the box moves it.
-
-    Its numbers are Python's, so that what is computed with them keeps the precision of features.
-    """
+    """A sample along one axis: the two cells it lies between, and how the box moves it."""
 
     cells: tuple[int, int]
     weights: tuple[float, float]
@@ -104,67 +102,78 @@ def sample_at(
     low = int(position)
     weight = position - low
     cells = low, min(low + 1, size - 1)
-    return Sample(cells, (float(1 - weight), float(weight)), 1.0 if moves else 0.0, by_corners)
+    return Sample(cells, (1 - weight, weight), 1.0 if moves else 0.0, by_corners)
 
 
-class Samples(NamedTuple):
-    """What `Sample` says, of all samples of all boxes along one axis; cells of -1 for None."""
+class Positions(NamedTuple):
+    """Where the samples of each bin are along one axis, (R,n,samples) each; see `Sample`."""
 
-    cells: Array  # (R,count,2) int64
-    weights: Array  # (R,count,2)
-    slope: Array  # (R,count)
-    by_corners: Array  # (R,count,2)
+    at: Array  # on the map, in cells
+    on_map: Array  # or less than a cell off it; the others count as 0
+    moves: Array  # whether the value changes with the position
+    by_first: Array  # of the position, by the first corner of the box
+    by_last: Array
 
 
-def samples_along(
-    first: Array, last: Array, count: int, size: int, scale: float, aligned: bool
-) -> Samples:
-    """Return the samples of boxes from `first` (R,) to `last` (R,), as `sample_at` finds them."""
-    xp, device = namespace_of(first, last), device_of(first)
+def positions_along(
+    first: Array, last: Array, n: int, samples: int, size: int, scale: float, aligned: bool
+) -> Positions:
+    """Return where the samples of `n` bins of boxes from `first` (R,) to `last` (R,) are."""
+    xp = namespace_of(first, last)
+    count = n * samples
     parts = [(k + 0.5) / count for k in range(count)]
-    t = xp.asarray(parts, dtype=first.dtype, device=device)
-    rest = xp.asarray([1 - part for part in parts], dtype=first.dtype, device=device)
+    t, rest = (
+        xp.asarray(numbers, dtype=first.dtype, device=device_of(first))
+        for numbers in (parts, [1 - part for part in parts])
+    )
     length = ((last - first) * scale)[:, None]  # (R,) -> (R,1)
     short = (length < 1) & (not aligned)
-    by_first = xp.where(short, scale, scale * rest)  # (R,1) and (count,) -> (R,count)
-    by_last = xp.where(short, 0.0, scale * t)
+    # (R,1) and (count,) -> (R,count)
+    by_first, by_last = xp.where(short, scale, scale * rest), xp.where(short, 0.0, scale * t)
     length = xp.where(short, 1.0, length)
     position = (first * scale)[:, None] - (0.5 if aligned else 0.0) + length * t
     on_map = (position >= -1) & (position <= size)  # nor is a NaN anywhere
-    slope = xp.astype((position > 0) & (position < size - 1), t.dtype)
-    position = xp.clip(xp.where(on_map, position, 0.0), 0.0, size - 1.0)
-    low = xp.floor(position)
-    weight = position - low
-    low = xp.astype(low, xp.int64)
-    cells = xp.stack([low, xp.clip(low + 1, None, size - 1)], axis=-1)
-    return Samples(
-        xp.where(on_map[..., None], cells, -1),
-        xp.stack([1 - weight, weight], axis=-1),
-        slope,
-        xp.stack([by_first, by_last], axis=-1),
+    moves = on_map & (position > 0) & (position < size - 1)
+    at = xp.clip(xp.where(on_map, position, 0.0), 0.0, size - 1.0)
+    shape = (first.shape[0], n, samples)
+    return Positions(*(xp.reshape(part, shape) for part in (at, on_map, moves, by_first, by_last)))
+
+
+def weights_along(positions: Positions, size: int) -> Array:
+    """Return how much of each cell along one axis is in the mean of each bin: (R,n,size)."""
+    xp = namespace_of(positions.at)
+    distance = xp.abs(_from_cells(positions, size))
+    weights = xp.where(positions.on_map[..., None], xp.clip(1 - distance, 0.0, None), 0.0)
+    return xp.mean(weights, axis=2)  # (R,n,samples,size) -> (R,n,size)
+
+
+def slopes_along(positions: Positions, size: int) -> tuple[Array, Array]:
+    """Return the slopes of `weights_along`, by the first and by the last corner: (R,n,size)."""
+    xp = namespace_of(positions.at)
+    offset = _from_cells(positions, size)
+    # The cell behind a sample gains what the one before it loses.
+    gains, loses = (offset >= -1) & (offset < 0), (offset >= 0) & (offset < 1)
+    slope = xp.astype(gains, offset.dtype) - xp.astype(loses, offset.dtype)
+    slope = xp.where(positions.moves[..., None], slope, 0.0)
+    by_first, by_last = (
+        xp.mean(slope * by_corner[..., None], axis=2)
+        for by_corner in (positions.by_first, positions.by_last)
     )
+    return by_first, by_last
 
 
-def samples_of(
-    boxes: Array, count: Pair, size: Pair, scale: float, aligned: bool
-) -> tuple[Samples, Samples]:
-    """Return the samples of boxes (R, 4) along the rows and along the columns of the map."""
-    rows = samples_along(boxes[:, 1], boxes[:, 3], count[0], size[0], scale, aligned)
-    columns = samples_along(boxes[:, 0], boxes[:, 2], count[1], size[1], scale, aligned)
+def _from_cells(positions: Positions, size: int) -> Array:
+    """Return how far each sample is behind each cell: (R,n,samples,size)."""
+    xp, at = namespace_of(positions.at), positions.at
+    return at[..., None] - xp.arange(size, dtype=at.dtype, device=device_of(at))
+
+
+def positions_of(
+    boxes: Array, output_size: Pair, samples: int, size: Pair, scale: float, aligned: bool
+) -> tuple[Positions, Positions]:
+    """Return where the samples of boxes (R, 4) are along the rows and along the columns."""
+    rows, columns = (
+        positions_along(boxes[:, k], boxes[:, k + 2], n, samples, length, scale, aligned)
+        for k, n, length in zip((1, 0), output_size, size, strict=True)
+    )
     return rows, columns
-
-
-def gradient_by_boxes(drows: Array, dcolumns: Array, rows: Samples, columns: Samples) -> Array:
-    """Return dboxes (R, 4), given the gradients by the weights of rows and columns (R,count).
-
-    Those are by the weight of a sample's second cell, if the first one's changes the other way.
-    """
-    xp = namespace_of(drows, dcolumns)
-    by_x, by_y = (
-        # (R,count,1) and (R,count,2) -> (R,2)
-        xp.sum((by_weight * along.slope)[..., None] * along.by_corners, axis=1)
-        for by_weight, along in ((dcolumns, columns), (drows, rows))
-    )
-    # (R, corner, x or y) -> (R, 4)
-    dboxes = xp.reshape(xp.stack([by_x, by_y], axis=-1), (drows.shape[0], 4))
-    return xp.astype(dboxes, rows.weights.dtype)

@@ -8,7 +8,7 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of, to_host
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
-from minirpn.kernels.lanes import LANES, blocks, cells_of
+from minirpn.kernels.lanes import blocks, cells_of
 from minirpn.kernels.roi_grid import bin_cells, bins, of_nan, rounded
 from minirpn.kernels.threads import share
 from minirpn.kernels.window import Pair
@@ -47,16 +47,16 @@ def roi_pool_loops(
 def roi_pool_dx_loops(dy: Array, argmax: Array, size: Pair) -> Array:
     """Return dfeatures (C,Hf,Wf): each output hands its gradient to the cell that won its bin."""
     dfeatures = np.empty((dy.shape[1], *size), dy.dtype)
-    hand_back(dy, argmax, dfeatures)
+    hand_back(dy, argmax, dfeatures, 0, dy.shape[1])
     return dfeatures
 
 
-def hand_back(dy: Array, argmax: Array, dfeatures: Array) -> None:
-    """Write into `dfeatures` (C,Hf,Wf) the sum of what each of `dy` (R,C,h,w) hands back."""
-    R, C, h, w = dy.shape
+def hand_back(dy: Array, argmax: Array, dfeatures: Array, first: int, behind: int) -> None:
+    """Write into some channels of `dfeatures` (C,Hf,Wf) what their `dy` (R,C,h,w) hand back."""
+    R, _, h, w = dy.shape
     Wf = dfeatures.shape[2]
-    dfeatures[:] = 0
-    for c in range(C):
+    for c in range(first, behind):
+        dfeatures[c] = 0
         for r in range(R):
             for i in range(h):
                 for j in range(w):
@@ -117,14 +117,16 @@ def roi_pool_dx_xp(dy: Array, argmax: Array, size: Pair) -> Array:
     return xp.reshape(xp.astype(total, dy.dtype), (C, Hf, Wf))
 
 
-def pool_block(cells: Array, Wf: int, rows: Array, columns: Array, y: Array, argmax: Array) -> None:
+def pool_block(
+    cells: Array, Wf: int, rows: Array, columns: Array, y: Array, argmax: Array, first: int
+) -> None:
     """Write the largest cell of each bin, and which it was, for the channels of one block.
 
-    `cells` (Hf Wf, LANES) is of `cells_of`, `rows` (R,h,2) and `columns` (R,w,2) of `bins`; `y`
-    and `argmax` are (R,K,h,w), K <= LANES.
+    `cells` (Hf Wf,K) is of `cells_of`, `rows` (R,h,2) and `columns` (R,w,2) of `bins`. Of `y` and
+    `argmax` (R,C,h,w), the block has K channels from `first` on.
     """
-    R, K, h, w = y.shape
-    best, winner = np.empty(LANES, cells.dtype), np.empty(LANES, np.int32)
+    (R, _, h, w), K = y.shape, cells.shape[1]
+    best, winner = np.empty(K, cells.dtype), np.empty(K, np.int32)
     for r in range(R):
         for i in range(h):
             for j in range(w):
@@ -134,14 +136,14 @@ def pool_block(cells: Array, Wf: int, rows: Array, columns: Array, y: Array, arg
                     for column in range(columns[r, j, 0], columns[r, j, 1]):
                         cell = np.int32(row * Wf + column)
                         values = cells[cell]
-                        for k in range(LANES):
+                        for k in range(K):
                             value = values[k]
                             wins = (value > best[k]) | (value != value) | (winner[k] < 0)
                             best[k] = value if wins else best[k]
                             winner[k] = cell if wins else winner[k]
                 for k in range(K):
-                    y[r, k, i, j] = best[k]
-                    argmax[r, k, i, j] = winner[k]
+                    y[r, first + k, i, j] = best[k]
+                    argmax[r, first + k, i, j] = winner[k]
 
 
 _pool_block = compiled(pool_block)
@@ -159,7 +161,7 @@ def roi_pool_numba(
 
     def pool(block: slice) -> None:
         cells = cells_of(features[block])
-        _pool_block(cells, Wf, rows, columns, y[:, block], argmax[:, block])
+        _pool_block(cells, Wf, rows, columns, y, argmax, block.start)
 
     share(pool, blocks(C))
     y[of_nan(boxes)] = np.nan
@@ -170,10 +172,11 @@ def roi_pool_dx_numba(dy: Array, argmax: Array, size: Pair) -> Array:
     """Return the same from the loops, compiled, with blocks of channels shared among threads."""
     dy, argmax = np.ascontiguousarray(dy), np.ascontiguousarray(argmax)
     dfeatures = np.empty((dy.shape[1], *size), dy.dtype)
-    share(
-        lambda block: _hand_back(dy[:, block], argmax[:, block], dfeatures[block]),
-        blocks(dy.shape[1]),
-    )
+
+    def hand_back(block: slice) -> None:
+        _hand_back(dy, argmax, dfeatures, block.start, block.stop)
+
+    share(hand_back, blocks(len(dfeatures)))
     return dfeatures
 
 

@@ -51,7 +51,8 @@ def roi_align_forward(
     features
         (C,Hf,Wf), floating point: of one image.
     boxes
-        (R, 4) floating point, half-open pixels of the (resized) image, of any precision.
+        (R, 4) floating point, half-open pixels of the (resized) image; brought to the dtype of
+        `features`.
     output_size
         (h, w), or an int for both.
     stride
@@ -91,10 +92,11 @@ def roi_align_forward(
     >>> roi_align_forward(ramp, np.array([[8.0, 8, 40, 24]]), output_size=1)[0].item()
     1.0
     """
-    namespace_of(features, boxes)
+    xp = namespace_of(features, boxes)
     scale, output_size = check_regions(features, boxes, output_size, stride)
     if samples < 1:
         raise ValueError(f"samples: expected at least 1 a row, got {samples}")
+    boxes = xp.astype(boxes, features.dtype, copy=False)
     y = ROI_ALIGN(features, boxes, output_size, scale, samples, aligned)
     return y, RoIAlignCache(features, boxes, output_size, stride, samples, aligned)
 
@@ -117,7 +119,7 @@ def roi_align_backward(
     -------
     RoIAlignGrads
         ``dfeatures`` (C,Hf,Wf): each output's gradient, spread over the cells it was interpolated
-        from with the same weights; ``dboxes`` (R, 4), loss per pixel.
+        from with the same weights; ``dboxes`` (R, 4), by pixels, of the dtype of the features.
 
     Notes
     -----

@@ -7,7 +7,7 @@ import pytest
 
 from minirpn import kernels, nn
 from minirpn.kernels.roi_align import ROI_ALIGN
-from minirpn.kernels.roi_grid import samples_of
+from minirpn.kernels.roi_grid import positions_of
 from minirpn.kernels.roi_pool import ROI_POOL
 
 SIZE = (5, 6)  # of the map; with a stride of 4, an image of 20 by 24 pixels
@@ -58,11 +58,11 @@ def test_roi_align(rung, aligned, samples, output_size, rng):
     features = rng.normal(size=(3, *SIZE))
     boxes = boxes_away_from_kinks(rng, 12, samples, aligned, output_size)
     # They are of every kind: inverted, off the map, across its border, inside.
-    rows, columns = samples_of(boxes, (samples, samples), SIZE, 1 / STRIDE, aligned)
+    rows, columns = positions_of(boxes, output_size, samples, SIZE, 1 / STRIDE, aligned)
     assert np.any(boxes[:, 2] < boxes[:, 0])
-    assert np.any(rows.cells < 0)
-    assert np.any(columns.slope == 0)
-    assert np.any(columns.slope == 1)
+    assert not np.all(rows.on_map)
+    assert np.any(columns.on_map & ~columns.moves)
+    assert np.any(columns.moves)
     options = {"output_size": output_size, "stride": STRIDE}
     forward = partial(nn.roi_align_forward, **options, samples=samples, aligned=aligned)
     with kernels.use_rung(rung):
