@@ -32,6 +32,7 @@ from minirpn.testing.check_equal import check_equal, reveal
 from minirpn.testing.check_labels import check_label_anchors
 from minirpn.testing.check_layers import check_conv2d, check_max_pool2d
 from minirpn.testing.check_losses import check_rpn_loss, check_smooth_l1
+from minirpn.testing.check_regions import check_roi_pool
 from minirpn.testing.examine import CheckError, Verdict
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "check_label_anchors",
     "check_max_pool2d",
     "check_nms",
+    "check_roi_pool",
     "check_rpn_loss",
     "check_smooth_l1",
     "exact",

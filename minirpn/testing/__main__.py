@@ -38,6 +38,8 @@ CHECKS = (
     Applicable(testing.check_conv2d, ("conv2d_forward",)),
     Applicable(testing.check_max_pool2d, ("max_pool2d_forward", "max_pool2d_backward")),
     Applicable(testing.check_max_pool2d, ("max_pool2d_forward",)),
+    Applicable(testing.check_roi_pool, ("roi_pool_forward", "roi_pool_backward")),
+    Applicable(testing.check_roi_pool, ("roi_pool_forward",)),
     Applicable(testing.check_rpn_loss, ("rpn_loss", "rpn_loss_slopes")),
     Applicable(testing.check_rpn_loss, ("rpn_loss",)),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis.strategies import DrawFn
 from minirpn.nn import conv_output_size, pool_output_size
 from minirpn.testing import mistakes_layers as wrong
 from minirpn.testing.examine import Question, Task, Verdict, examine
+from minirpn.testing.pairs import name_of, only_y, parts
 
 _SMALL = st.integers(1, 2)
 
@@ -85,7 +85,7 @@ def check_conv2d(
     """
 
     def both(x: Any, weight: Any, bias: Any, dy: Any, stride: int, padding: int) -> Any:
-        y, cache = _parts(forward(x, weight, bias, stride=stride, padding=padding), backward)
+        y, cache = parts(forward(x, weight, bias, stride=stride, padding=padding), backward)
         if y is ... or backward is None or np.shape(y) != dy.shape:
             return y if y is ... else {"y": y}
         grads = backward(dy, cache)
@@ -96,15 +96,15 @@ def check_conv2d(
         )
 
     task = Task(
-        answer=_only_y(wrong.conv2d) if backward is None else wrong.conv2d,
+        answer=only_y(wrong.conv2d) if backward is None else wrong.conv2d,
         drawn=(_convolutions(),),
         probes=(
             _conv_question(2, 2, 1, (4, 4), (3, 3), stride=1, padding=1),
             _conv_question(2, 1, 2, (5, 4), (2, 2), stride=2, padding=1),
         ),
-        mistakes=tuple(map(_only_y, wrong.CONV2D)) if backward is None else wrong.CONV2D,
+        mistakes=tuple(map(only_y, wrong.CONV2D)) if backward is None else wrong.CONV2D,
     )
-    return examine(both, task, _name(forward, backward))
+    return examine(both, task, name_of(forward, backward))
 
 
 def _pool_question(
@@ -172,42 +172,19 @@ def check_max_pool2d(
 
     def both(x: Any, dy: Any, kernel: int, stride: int, padding: int, ceil_mode: bool) -> Any:
         windows = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
-        y, cache = _parts(forward(x, **windows), backward)
+        y, cache = parts(forward(x, **windows), backward)
         if y is ... or backward is None or np.shape(y) != dy.shape:
             return y if y is ... else {"y": y}
         dx = backward(dy, cache)
         return dx if dx is ... else {"y": y, "dx": dx}
 
     task = Task(
-        answer=_only_y(wrong.max_pool2d) if backward is None else wrong.max_pool2d,
+        answer=only_y(wrong.max_pool2d) if backward is None else wrong.max_pool2d,
         drawn=(_poolings(),),
         probes=(
             _pool_question(2, 2, (5, 5), kernel=3, stride=1, padding=1, ceil_mode=True),
             _pool_question(1, 2, (5, 4), kernel=2, stride=2, padding=0, ceil_mode=True),
         ),
-        mistakes=tuple(map(_only_y, wrong.MAX_POOL2D)) if backward is None else wrong.MAX_POOL2D,
+        mistakes=tuple(map(only_y, wrong.MAX_POOL2D)) if backward is None else wrong.MAX_POOL2D,
     )
-    return examine(both, task, _name(forward, backward))
-
-
-def _parts(result: Any, backward: Callable[..., Any] | None) -> tuple[Any, Any]:
-    """Return y and the cache of a forward's result, which is y alone where no backward follows."""
-    if result is ... or (backward is None and not isinstance(result, tuple)):
-        return result, None
-    y, cache = result
-    return y, cache
-
-
-def _only_y(pair: Callable[..., wrong.Answers]) -> Callable[..., wrong.Answers]:
-    """Return the forward alone of what answers for both."""
-
-    @wraps(pair)
-    def forward(*question: Any, **named: Any) -> wrong.Answers:
-        return {"y": pair(*question, **named)["y"]}
-
-    return forward
-
-
-def _name(forward: Callable[..., Any], backward: Callable[..., Any] | None) -> str:
-    names = [getattr(function, "__name__", "yours") for function in (forward, backward) if function]
-    return " and ".join(names)
+    return examine(both, task, name_of(forward, backward))

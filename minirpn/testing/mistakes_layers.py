@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from minirpn.nn import conv_output_size, pool_output_size
+from minirpn.testing.pairs import Answers
 
-Answers = dict[str, np.ndarray]
 Place = tuple[tuple[int, int], tuple[slice, slice]]
 
 

@@ -59,6 +59,12 @@ def test_max_pool2d(rung):
         assert testing.check_max_pool2d(nn.max_pool2d_forward, nn.max_pool2d_backward)
 
 
+@rungs("roi_pool", "roi_pool_dx")
+def test_roi_pool(rung):
+    with kernels.use_rung(rung, "roi_pool", "roi_pool_dx"):
+        assert testing.check_roi_pool(nn.roi_pool_forward, nn.roi_pool_backward)
+
+
 def test_rpn_loss():
     def forward(*inputs):
         return rpn.rpn_loss_forward(*inputs[:4], locations=inputs[4])

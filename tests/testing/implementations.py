@@ -219,6 +219,83 @@ def single_conv2d_backward(dy, cache):
     return nn.conv2d_backward(dy.astype(np.float32), cache)
 
 
+def loops_roi_pool(features, boxes, output_size, stride):
+    """The released code's way: bins from fractions in floating point."""
+    (C, Hf, Wf), (h, w) = features.shape, output_size
+    y, winners = np.zeros((len(boxes), C, h, w)), {}
+    for r, box in enumerate(boxes):
+        left, top, right, bottom = (math.floor(abs(v) / stride + 0.5) for v in box)
+        left, top, right, bottom = (
+            whole if v >= 0 else -whole
+            for whole, v in zip((left, top, right, bottom), box, strict=True)
+        )
+        high, wide = max(bottom - top + 1, 1) / h, max(right - left + 1, 1) / w
+        for c, i, j in np.ndindex(C, h, w):
+            best = -np.inf
+            for p in range(top + math.floor(i * high), top + math.ceil((i + 1) * high)):
+                for q in range(left + math.floor(j * wide), left + math.ceil((j + 1) * wide)):
+                    if 0 <= p < Hf and 0 <= q < Wf and features[c, p, q] > best:
+                        best = y[r, c, i, j] = features[c, p, q]
+                        winners[r, c, i, j] = (c, p, q)
+    return y, (features.shape, winners)
+
+
+def loops_roi_pool_backward(dy, cache):
+    shape, winners = cache
+    dfeatures = np.zeros(shape)
+    for place, cell in winners.items():
+        dfeatures[cell] += dy[place]
+    return dfeatures
+
+
+def masks_roi_pool(features, boxes, output_size, stride):
+    """All bins at once: which rows and columns are in which, and the largest of what is left."""
+
+    def members(first, last, count, size):
+        length = np.maximum(last - first + 1, 1)[:, None]
+        k, cell = np.arange(count), np.arange(size)
+        start = first[:, None] + np.floor(k * length / count)
+        stop = first[:, None] + np.ceil((k + 1) * length / count)
+        return (cell >= start[..., None]) & (cell < stop[..., None])  # (R,count,size)
+
+    x1, y1, x2, y2 = (np.sign(boxes) * np.floor(np.abs(boxes) / stride + 0.5)).T
+    rows = members(y1, y2, output_size[0], features.shape[1])
+    columns = members(x1, x2, output_size[1], features.shape[2])
+    inside = (rows[:, :, None, :, None] & columns[:, None, :, None, :])[:, None]
+    y = np.where(inside, features[:, None, None], -np.inf).max(axis=(-2, -1))
+    return np.where(np.isfinite(y), y, 0)
+
+
+def torch_roi_pool(features, boxes, output_size, stride):
+    import torch
+
+    features, boxes = torch.from_numpy(features), torch.from_numpy(boxes) / stride
+    cells = (boxes.sign() * (boxes.abs() + 0.5).floor()).int()
+    # A map large enough that every box is on it; what is far off must not win, and gives 0.
+    around = 2 * max(features.shape) + 8
+    padded = torch.nn.functional.pad(features, 4 * [around], value=-1e9)
+    pooled = [
+        torch.nn.functional.adaptive_max_pool2d(
+            padded[
+                :, around + y1 : around + max(y1, y2) + 1, around + x1 : around + max(x1, x2) + 1
+            ],
+            output_size,
+        )
+        for x1, y1, x2, y2 in cells.tolist()
+    ]
+    y = torch.stack(pooled) if pooled else torch.zeros(0, len(features), *output_size)
+    return torch.where(y == -1e9, 0.0, y)
+
+
+def single_roi_pool(features, boxes, output_size, stride):
+    arrays = (array.astype(np.float32) for array in (features, boxes))
+    return nn.roi_pool_forward(*arrays, output_size=output_size, stride=stride)
+
+
+def single_roi_pool_backward(dy, cache):
+    return nn.roi_pool_backward(dy.astype(np.float32), cache)
+
+
 # Wrong in ways of their own.
 
 
@@ -509,6 +586,51 @@ def max_pool2d_backward_zero(dy, cache):
     return np.zeros(cache[0])
 
 
+def roi_pool_sides(features, boxes, output_size, stride):
+    """It takes boxes for x, y, width, height."""
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    return loops_roi_pool(features, corners, output_size, stride)
+
+
+def roi_pool_shifted(features, boxes, output_size, stride):
+    """It subtracts half a cell, which is RoI align's way."""
+    return loops_roi_pool(features, boxes - stride / 2, output_size, stride)
+
+
+def roi_pool_inclusive(features, boxes, output_size, stride):
+    """It turns half-open corners to inclusive ones first, as py-faster-rcnn had them."""
+    return loops_roi_pool(features, boxes - np.array([0, 0, 1, 1]), output_size, stride)
+
+
+def roi_pool_square(features, boxes, output_size, stride):
+    """It takes (h, w) for (w, h)."""
+    y, _ = loops_roi_pool(features, boxes, output_size[::-1], stride)
+    return y.reshape(len(boxes), len(features), *output_size)
+
+
+def roi_pool_across_channels(features, boxes, output_size, stride):
+    strongest = np.broadcast_to(features.max(axis=0), features.shape)
+    return loops_roi_pool(strongest, boxes, output_size, stride)
+
+
+def roi_pool_positive(features, boxes, output_size, stride):
+    """It starts the search for the largest at 0."""
+    y, cache = loops_roi_pool(features, boxes, output_size, stride)
+    return np.maximum(y, 0), cache
+
+
+def roi_pool_backward_ones(dy, cache):
+    return loops_roi_pool_backward(np.ones_like(dy), cache)
+
+
+def roi_pool_backward_first_box(dy, cache):
+    return loops_roi_pool_backward(dy * (np.arange(len(dy)) == 0)[:, None, None, None], cache)
+
+
+def roi_pool_backward_averaged(dy, cache):
+    return loops_roi_pool_backward(dy, cache) / max(1, len(dy))
+
+
 RIGHT = {
     "iou": [(boxes.iou,), (loops_iou,), (single_iou,), (torch_iou,)],
     "pair_iou": [(loops_pair_iou,)],
@@ -533,6 +655,14 @@ RIGHT = {
         (loops_max_pool2d,),
         (loops_max_pool2d, loops_max_pool2d_backward),
         (nn.max_pool2d_forward, nn.max_pool2d_backward),
+    ],
+    "roi_pool": [
+        (masks_roi_pool,),
+        (torch_roi_pool,),
+        (loops_roi_pool,),
+        (loops_roi_pool, loops_roi_pool_backward),
+        (single_roi_pool, single_roi_pool_backward),
+        (nn.roi_pool_forward, nn.roi_pool_backward),
     ],
     "rpn_loss": [
         (loops_rpn_loss,),
@@ -616,6 +746,17 @@ WRONG = {
         (max_pool2d_always_ceil,),
         (loops_max_pool2d, max_pool2d_backward_ones),
         (loops_max_pool2d, max_pool2d_backward_zero),
+    ],
+    "roi_pool": [
+        (roi_pool_sides,),
+        (roi_pool_shifted,),
+        (roi_pool_inclusive,),
+        (roi_pool_square,),
+        (roi_pool_across_channels,),
+        (roi_pool_positive, loops_roi_pool_backward),
+        (loops_roi_pool, roi_pool_backward_ones),
+        (loops_roi_pool, roi_pool_backward_first_box),
+        (loops_roi_pool, roi_pool_backward_averaged),
     ],
     "rpn_loss": [
         (rpn_loss_unstable,),

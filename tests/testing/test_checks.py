@@ -15,6 +15,7 @@ from minirpn.testing import (
     mistakes_layers,
     mistakes_losses,
     mistakes_nms,
+    mistakes_roi_pool,
     mistakes_rpn_loss,
     pictures,
 )
@@ -36,6 +37,7 @@ CHECKS = {
     "smooth_l1": testing.check_smooth_l1,
     "conv2d": testing.check_conv2d,
     "max_pool2d": testing.check_max_pool2d,
+    "roi_pool": testing.check_roi_pool,
     "rpn_loss": testing.check_rpn_loss,
 }
 
@@ -87,6 +89,27 @@ def pool_pair(mistake):
     return forward, backward
 
 
+def roi_pair(mistake):
+    """Return the forward and the backward of a RoI pooling that is wrong in both at once."""
+
+    @wraps(mistake)
+    def forward(features, boxes, output_size, stride):
+        dy = np.zeros((len(boxes), len(features), *output_size))
+        return mistake(features, boxes, dy, output_size, stride)["y"], (
+            features,
+            boxes,
+            output_size,
+            stride,
+        )
+
+    @wraps(mistake)
+    def backward(dy, cache):
+        features, boxes, output_size, stride = cache
+        return mistake(features, boxes, dy, output_size, stride)["dfeatures"]
+
+    return forward, backward
+
+
 # An IoU of two boxes cannot have its matrix the wrong way round.
 OF_PAIRS = [m for m in mistakes_boxes.IOU if m is not mistakes_boxes.iou_transposed]
 MISTAKES = {
@@ -100,6 +123,7 @@ MISTAKES = {
     + [(mistakes_losses.smooth_l1, mistake) for mistake in mistakes_losses.SLOPE],
     "conv2d": [conv_pair(mistake) for mistake in mistakes_layers.CONV2D],
     "max_pool2d": [pool_pair(mistake) for mistake in mistakes_layers.MAX_POOL2D],
+    "roi_pool": [roi_pair(mistake) for mistake in mistakes_roi_pool.ROI_POOL],
     "rpn_loss": [(mistake,) for mistake in mistakes_rpn_loss.RPN_LOSS]
     + [(mistakes_rpn_loss.rpn_loss, mistake) for mistake in mistakes_rpn_loss.RPN_LOSS_SLOPES],
 }
