@@ -89,6 +89,17 @@ def test_bins_off_the_map_give_0_and_take_no_gradient(rung):
 
 
 @POOL_RUNGS
+def test_a_box_at_the_border_of_the_image_may_end_behind_the_map(rung):
+    # An image 1000 wide has 63 cells, 0 to 62. 992 / 16 = 62, and 1000 / 16 = 62.5 -> 63. Two cells
+    # in seven bins: those before the fourth begin at floor(2 k / 7) = 0, the others at 1, off the
+    # map. The first of 200 pixels has cells 50 to 63, two for each bin.
+    with kernels.use_rung(rung):
+        y, _ = pool(np.ones((1, 1, 63)), (992, 0, 1000, 0), (800, 0, 1000, 0))
+    np.testing.assert_array_equal(y[0, 0], [1, 1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(y[1, 0], np.ones(7))
+
+
+@POOL_RUNGS
 def test_of_equal_cells_the_first_wins(rung):
     with kernels.use_rung(rung):
         y, cache = pool(np.full((1, 3, 3), -2.0), (16, 16, 32, 32), output_size=1)
