@@ -67,6 +67,14 @@ class RPNLoss(NamedTuple):
     box: Array  # ()
 
 
+class Divisors(NamedTuple):
+    """What the two terms of eq. 1 are divided by, and lambda before the second."""
+
+    n_cls: int
+    n_reg: int
+    balance: float
+
+
 class RPNLossCache(NamedTuple):
     """What `rpn_loss_backward` needs."""
 
@@ -80,6 +88,25 @@ class RPNLossGrads(NamedTuple):
 
     dobjectness: Array  # (K, 2) or (K, 1)
     ddeltas: Array  # (K, 4)
+
+
+def divisors(labels: Array, locations: int, config: LossConfig) -> Divisors:
+    """Return N_cls, N_reg and lambda of eq. 1 for one image.
+
+    Parameters
+    ----------
+    labels, locations, config
+        As of `rpn_loss_forward`.
+
+    Notes
+    -----
+    The released form counts the anchors sampled, which the host has to wait for.
+    """
+    if config.form == "paper":
+        return Divisors(config.n_cls, locations, config.balance)
+    xp = namespace_of(labels)
+    sampled = max(int(xp.sum(xp.astype(labels != IGNORE, xp.int64))), 1)
+    return Divisors(sampled, sampled, 1.0)
 
 
 def rpn_loss_forward(
@@ -133,11 +160,7 @@ def rpn_loss_forward(
     check_shape(targets, (K, 4), "targets")
     sampled = xp.astype(labels != IGNORE, deltas.dtype)
     positive = xp.astype(labels == POSITIVE, deltas.dtype)
-    if config.form == "paper":
-        n_cls, n_reg, balance = config.n_cls, locations, config.balance
-    else:
-        n_cls = n_reg = max(int(xp.sum(sampled)), 1)
-        balance = 1.0
+    n_cls, n_reg, balance = divisors(labels, locations, config)
     objectness_cache: SoftmaxCrossEntropyCache | SigmoidCrossEntropyCache
     if objectness.shape[1] == 2:
         objectness_loss, objectness_cache = softmax_cross_entropy_forward(
