@@ -124,24 +124,14 @@ def _propose_split(args: argparse.Namespace) -> int:
 
 def _propose(network: RPN, config: TrainConfig, path: Path, image: np.ndarray) -> ImageProposals:
     """Return the proposals for an image (H, W, 3) uint8, in its own pixels."""
-    import numpy as np
-
-    from minirpn.data.samples import Annotation, Sample
+    from minirpn.data.samples import unannotated
     from minirpn.data.transforms import prepare
     from minirpn.training.build import build_pipeline
     from minirpn.training.evaluate import in_original_pixels
 
-    unknown = Annotation(
-        image_id=path.stem,
-        image_path=path,
-        image_size=(image.shape[0], image.shape[1]),
-        gt_boxes=np.empty((0, 4), np.float32),
-        gt_classes=np.empty(0, np.int64),
-        difficult=np.empty(0, bool),
-    )
     pipeline = build_pipeline(config, network)
     example = prepare(
-        Sample(unknown, image), resize_config=pipeline.resize, to_input=pipeline.preprocessing
+        unannotated(path, image), resize_config=pipeline.resize, to_input=pipeline.preprocessing
     )
     proposals = network.propose(example.image, scale=example.scale, config=config.proposals)
     return in_original_pixels(proposals, example)

@@ -48,6 +48,19 @@ class Sample:
     image: np.ndarray
 
 
+def unannotated(path: Path, image: np.ndarray) -> Sample:
+    """Return an image (H, W, 3) uint8 of which no ground truth is known, read from `path`."""
+    annotation = Annotation(
+        image_id=path.stem,
+        image_path=path,
+        image_size=(image.shape[0], image.shape[1]),
+        gt_boxes=np.empty((0, 4), np.float32),
+        gt_classes=np.empty(0, np.int64),
+        difficult=np.empty(0, bool),
+    )
+    return Sample(annotation, image)
+
+
 @dataclass(frozen=True, eq=False)
 class Example:
     """One resized, perhaps mirrored image as the network takes it, and its ground truth.

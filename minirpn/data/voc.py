@@ -187,6 +187,33 @@ def read_ground_truth(
     return [_to_annotation(entry, classes) for entry in entries], tuple(findings)
 
 
+def read_sample(
+    image_path: Path, folder: Folder, *, skip_bad: bool = False
+) -> tuple[Sample, tuple[str, ...]]:
+    """Return one image with its ground truth, and the class names its numbers stand for.
+
+    Parameters
+    ----------
+    image_path
+        The image, in the folder or anywhere.
+    folder
+        Where its annotation is looked for, under the image's name.
+    skip_bad
+        Leave bad boxes out.
+
+    Raises
+    ------
+    InputError
+        There is no such image or annotation, one of them is bad, or they do not belong together.
+    """
+    entry, findings = read_entry(image_path.stem, image_path, folder, read_image_header)
+    problems = errors_of(findings)
+    if entry is None or (problems and not skip_bad):
+        raise _stop(problems)
+    classes = choose_classes(count_classes([entry]))
+    return Sample(_to_annotation(entry, classes), read_image(image_path)), classes
+
+
 def _read_split(
     folder: Folder, split: str | None, *, decode: bool
 ) -> tuple[list[Entry], list[Finding]]:
