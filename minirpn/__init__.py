@@ -25,6 +25,7 @@ _SUBMODULES = (
     "detector",
     "errors",
     "evaluation",
+    "explain",
     "kernels",
     "nn",
     "report",

@@ -18,7 +18,7 @@ STOREYS = [
     {"nn"},
     {"rpn"},
     {"backbones", "weights", "detector"},
-    {"data", "evaluation", "training", "viz", "report", "testing", "bench"},
+    {"data", "evaluation", "training", "viz", "report", "explain", "testing", "bench"},
     {"cli", "__main__"},
 ]
 STOREY_OF = {name: level for level, names in enumerate(STOREYS) for name in names}

@@ -1,0 +1,26 @@
+"""One training step opened up: every quantity of eq. 1, anchor by anchor, on a page."""
+
+from minirpn.explain.ranking import KEPT, NOT_REACHED, Ranking, rank_proposals
+from minirpn.explain.rules import Rule, rules_of
+from minirpn.explain.source import Picture, find_picture
+from minirpn.explain.step import Learning, OpenStep, open_step
+from minirpn.explain.terms import Terms, box_losses, class_losses, contributions, terms_of
+
+__all__ = [
+    "KEPT",
+    "NOT_REACHED",
+    "Learning",
+    "OpenStep",
+    "Picture",
+    "Ranking",
+    "Rule",
+    "Terms",
+    "box_losses",
+    "class_losses",
+    "contributions",
+    "find_picture",
+    "open_step",
+    "rank_proposals",
+    "rules_of",
+    "terms_of",
+]
