@@ -10,12 +10,23 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import minirpn
-from minirpn.cli import anchors, bench, check, convert, download, evaluate, info, propose, train
+from minirpn.cli import (
+    anchors,
+    bench,
+    check,
+    convert,
+    download,
+    evaluate,
+    explain,
+    info,
+    propose,
+    train,
+)
 from minirpn.errors import InputError
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
-COMMANDS = (download, check, anchors, convert, train, evaluate, propose, bench, info)
+COMMANDS = (download, check, anchors, convert, train, evaluate, propose, explain, bench, info)
 
 
 class _Notes(logging.Handler):

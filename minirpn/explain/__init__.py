@@ -1,5 +1,6 @@
 """One training step opened up: every quantity of eq. 1, anchor by anchor, on a page."""
 
+from minirpn.explain.page import write_page
 from minirpn.explain.ranking import KEPT, NOT_REACHED, Ranking, rank_proposals
 from minirpn.explain.rules import Rule, rules_of
 from minirpn.explain.source import Picture, find_picture
@@ -23,4 +24,5 @@ __all__ = [
     "rank_proposals",
     "rules_of",
     "terms_of",
+    "write_page",
 ]

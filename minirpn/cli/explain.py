@@ -1,0 +1,71 @@
+"""``minirpn explain``: one training step on one image, opened up on a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minirpn.explain import Learning
+
+NAME = "explain"
+SUMMARY = "open up one training step on an image, as an interactive page"
+DESCRIPTION = """\
+Write a page that opens up one training step of a run on one image: every anchor with its label and
+the rule behind it, the sampled mini-batch, each term of the loss, the gradient that each output of
+the head gets, and the proposals before and after NMS. One file, to be opened in a browser.
+
+The ground truth is the image's VOC annotation: that of --voc, or else the one that lies with the
+file (Annotations beside JPEGImages, or an XML file next to it). Without one only anchors,
+objectness and proposals are shown. The mini-batch is drawn from the seed of the run.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags of this command."""
+    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
+    parser.add_argument(
+        "image",
+        metavar="IMAGE",
+        help="picture file, or the name of an image in --voc (default: in the data of the run)",
+    )
+    parser.add_argument("--voc", type=Path, metavar="DIR", help="data set in VOC layout")
+    parser.add_argument("--year", metavar="Y", help="which year of a VOCdevkit")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the page (default: RUN/explain/IMAGE.html)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page, say what is on it, and return the exit status."""
+    from minirpn.explain import find_picture, open_step, write_page
+    from minirpn.training.build import load_network
+    from minirpn.training.run_folder import open_run
+
+    network, config = load_network(args.folder)
+    folder = open_run(args.folder)
+    picture = find_picture(args.image, folder, config.data, voc=args.voc, year=args.year)
+    step = open_step(network, config, picture)
+    if step.learning is None:
+        reason = f"{picture.no_truth}: nothing to learn from"
+        print(f"{reason}; only anchors, objectness and proposals are shown", file=sys.stderr)
+    else:
+        _print_learning(step.learning, config.run.seed)
+    name = f"{picture.sample.annotation.image_id}.html"
+    path = write_page(step, args.out or folder.path / "explain" / name)
+    print(f"page: {path}")
+    return 0
+
+
+def _print_learning(learning: Learning, seed: int) -> None:
+    from minirpn.rpn import NEGATIVE, POSITIVE
+
+    loss, labels = learning.loss, learning.labels
+    positives, negatives = (labels == POSITIVE).sum(), (labels == NEGATIVE).sum()
+    print(
+        f"loss {float(loss.total):.4f}: objectness {float(loss.objectness):.4f}, "
+        f"boxes {float(loss.box):.4f}"
+    )
+    print(f"mini-batch: {positives} positive, {negatives} negative anchors, drawn with seed {seed}")

@@ -1,0 +1,87 @@
+"""``minirpn explain``: a page from a run and an image, or one line that says why not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minirpn.cli.main import main
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to be written into."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Path:
+    """A picture without an annotation."""
+    path = tmp_path / "lone.png"
+    Image.fromarray(np.full((80, 96, 3), 90, np.uint8)).save(path)
+    return path
+
+
+def data_of(page: Path) -> dict:
+    text = page.read_text(encoding="utf-8")
+    return json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_an_image_of_the_runs_own_shapes(run: Path, capsys: pytest.CaptureFixture[str]):
+    image = run / "shapes" / "JPEGImages" / "000001.jpg"
+    assert main(["explain", str(run), str(image)]) == 0
+    loss, batch, page = capsys.readouterr().out.splitlines()
+    path = run / "explain" / "000001.html"
+    assert page == f"page: {path}"
+    learning = data_of(path)["learning"]
+    terms = [f"{learning['loss'][name]:.4f}" for name in ("total", "objectness", "box")]
+    assert loss == "loss {}: objectness {}, boxes {}".format(*terms)
+    counts = learning["counts"]
+    assert batch == (
+        f"mini-batch: {counts['sampled_positives']} positive, "
+        f"{counts['sampled_negatives']} negative anchors, drawn with seed 0"
+    )
+    assert counts["sampled_positives"] > 0
+
+
+def test_a_name_in_another_data_set_and_another_file(run: Path, tmp_path: Path):
+    data = shutil.copytree(run / "shapes", tmp_path / "VOC2012")
+    out = tmp_path / "new" / "page.html"
+    words = ["explain", str(run), "000002", "--voc", str(data), "--out", str(out)]
+    assert main(words) == 0
+    assert data_of(out)["image"]["name"] == "000002"
+    assert not (run / "explain").exists()
+
+
+def test_without_ground_truth_one_line_says_so(
+    run: Path, lone: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["explain", str(run), str(lone)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == (
+        f"{lone}: there is no annotation beside it: nothing to learn from; "
+        "only anchors, objectness and proposals are shown\n"
+    )
+    assert captured.out == f"page: {run / 'explain' / 'lone.html'}\n"
+    assert data_of(run / "explain" / "lone.html")["learning"] is None
+
+
+def test_explain_says_what_is_wrong(fails: Fails, trained: Path, lone: Path, tmp_path: Path):
+    gone = tmp_path / "gone.jpg"
+    own = trained / "shapes" / "JPEGImages"
+    said = fails("explain", trained, gone)
+    assert said == f"{gone}: image: no such file, and none of that name in {own}"
+    said = fails("explain", trained, lone, "--voc", trained / "shapes")
+    assert said == f"{trained}/shapes/Annotations/lone.xml: annotation: no such file"
+    assert fails("explain", tmp_path, lone).startswith(f"{tmp_path}: not a run folder")
+    said = fails("explain", trained, "000001", "--out", lone / "page.html")
+    assert said == f"{lone}: cannot make the folder: File exists"
