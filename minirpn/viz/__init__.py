@@ -3,6 +3,7 @@
 from minirpn.viz.anchor_fit import plot_best_iou, plot_box_shapes
 from minirpn.viz.anchors import draw_anchors, draw_labels
 from minirpn.viz.animation import Animation, animate_window
+from minirpn.viz.animation_proposals import Moment, animate_boxes, animate_nms
 from minirpn.viz.diagrams import draw_numbers, draw_pixels, plot_bars, plot_lines
 from minirpn.viz.graph import draw_graph
 from minirpn.viz.images import draw_boxes, draw_image
@@ -22,6 +23,9 @@ from minirpn.viz.windows import draw_columns, draw_window
 
 __all__ = [
     "Animation",
+    "Moment",
+    "animate_boxes",
+    "animate_nms",
     "animate_window",
     "draw_anchors",
     "draw_boxes",

@@ -1,0 +1,190 @@
+"""Pictures that move: proposals while a network learns, and suppression box by box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from minirpn import boxes as box_ops
+from minirpn._checks import check_box_list, check_shape
+from minirpn._typing import Array
+from minirpn.backend import to_host
+from minirpn.viz.images import draw_boxes, draw_image
+from minirpn.viz.objectness import plot_objectness
+from minirpn.viz.player import Player, play
+from minirpn.viz.proposals import draw_proposals
+from minirpn.viz.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, legend_below
+
+_SECONDS = 0.5  # a picture of a network that learns
+_SECONDS_A_ROUND = 1.2  # of suppression: there is more to read
+_DOTS_PER_INCH = 80
+_MARGIN = 0.05  # around boxes without an image, as a share of what they cover
+
+
+class Moment(NamedTuple):
+    """What a network says of an image at one time of its training."""
+
+    name: str  # such as "step 40, loss 0.031"
+    objectness: Array  # (Hf, Wf) probabilities, or (Hf, Wf, A)
+    proposals: Array  # (R, 4) half-open pixels of the image, the best first
+    scores: Array  # (R,)
+
+
+def animate_boxes(
+    image: Array,
+    moments: Sequence[Moment],
+    gt_boxes: Array | None = None,
+    *,
+    stride: float = 16,
+    top: int = 10,
+) -> Player:
+    """Return a player of the objectness map and the best proposals, moment after moment.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    moments
+        In the order of time, at least one.
+    gt_boxes
+        (M, 4) half-open pixels of the image; drawn solid once the proposals find them.
+    stride
+        Image pixels a cell of the objectness map covers.
+    top
+        How many proposals are drawn.
+
+    See Also
+    --------
+    plot_objectness, draw_proposals : one picture each.
+    """
+    figure = Figure(figsize=(9.6, 3.9), dpi=_DOTS_PER_INCH, layout="constrained")
+    pale = _pale(to_host(image))
+
+    def draw(index: int) -> None:
+        moment = moments[index]
+        left, right = figure.subplots(1, 2)
+        plot_objectness(moment.objectness, pale, left, stride=stride)
+        draw_proposals(image, moment.proposals, moment.scores, gt_boxes, right, top=top)
+        figure.suptitle(moment.name, fontsize="medium")
+
+    return play(figure, draw, len(moments), seconds=_SECONDS)
+
+
+def _pale(image: np.ndarray) -> np.ndarray:
+    """Return the image in light greys, on which the colours of a map are the only ones."""
+    grey = (128 + image.mean(axis=2) / 2).astype(np.uint8)
+    return np.stack([grey] * 3, axis=2)  # (H, W) -> (H, W, 3)
+
+
+class Round(NamedTuple):
+    """One round of greedy suppression; all are positions in the list of boxes, ascending."""
+
+    best: int  # the highest score that was left: it stays
+    struck: np.ndarray  # what it strikes out
+    stayed: np.ndarray  # what stayed before
+    gone: np.ndarray  # what was struck out before
+    waiting: np.ndarray  # what is left
+
+
+def suppression_rounds(boxes: Array, scores: Array, iou_threshold: float) -> list[Round]:
+    """Return the rounds of greedy suppression, one for each box that stays.
+
+    Parameters
+    ----------
+    boxes, scores
+        (N, 4) and (N,).
+    iou_threshold
+        A box goes when its IoU with a better one that stayed is above this.
+
+    Notes
+    -----
+    The `best` of the rounds are, in order, what `minirpn.boxes.nms` returns.
+    """
+    check_box_list(boxes)
+    check_shape(scores, (boxes.shape[0],), "scores")
+    corners = to_host(boxes)
+    overlaps = box_ops.iou(corners, corners)
+    left = np.argsort(-to_host(scores), kind="stable")
+    stayed, gone = left[:0], left[:0]
+    rounds = []
+    while len(left):
+        best, others = left[0], left[1:]
+        covered = overlaps[best, others] > iou_threshold
+        struck, left = others[covered], others[~covered]
+        rounds.append(Round(int(best), *map(np.sort, (struck, stayed, gone, left))))
+        stayed, gone = np.append(stayed, best), np.concatenate([gone, struck])
+    return rounds
+
+
+def animate_nms(
+    boxes: Array, scores: Array, *, iou_threshold: float, image: Array | None = None
+) -> Player:
+    """Return a player of greedy suppression: a picture of all boxes, then one for each that stays.
+
+    Parameters
+    ----------
+    boxes, scores
+        (N, 4) half-open pixels and (N,), in any order, at least one.
+    iou_threshold
+        A box goes when its IoU with a better one that stayed is above this.
+    image
+        (H, W, 3) uint8, drawn below the boxes; None for none.
+    """
+    corners, host_scores = to_host(boxes), to_host(scores)
+    rounds = suppression_rounds(corners, host_scores, iou_threshold)
+    figure = Figure(figsize=(6.0, 5.6), dpi=_DOTS_PER_INCH, layout="constrained")
+
+    def draw(index: int) -> None:
+        ax = _ground(figure.add_subplot(), corners, image)
+        if index == 0:
+            draw_boxes(corners, ax, colors=ORANGE, label=f"waiting ({len(corners)})")
+            ax.set_title(f"{len(corners)} boxes, none looked at", fontsize="medium")
+            legend_below(ax)
+        else:
+            draw_round(corners, host_scores, rounds[index - 1], ax)
+
+    return play(figure, draw, 1 + len(rounds), seconds=_SECONDS_A_ROUND)
+
+
+def draw_round(boxes: np.ndarray, scores: np.ndarray, step: Round, ax: Axes) -> Axes:
+    """Return axes with one round of suppression: what is looked at, what goes, what is decided."""
+    for chosen, color, linestyle, linewidth, name in (
+        (step.gone, GREY, ":", 1.0, "gone"),
+        (step.waiting, ORANGE, "-", 1.2, "waiting"),
+        (step.stayed, BLUE, "-", 2.0, "stayed"),
+        (step.struck, VERMILLION, "--", 2.0, "struck out now"),
+    ):
+        draw_boxes(
+            boxes[chosen],
+            ax,
+            colors=color,
+            linestyle=linestyle,
+            linewidth=linewidth,
+            label=f"{name} ({len(chosen)})",
+        )
+    best = slice(step.best, step.best + 1)
+    draw_boxes(
+        boxes[best], ax, scores=scores[best], colors=BLACK, linewidth=3, label="best of those left"
+    )
+    number = len(step.stayed) + 1
+    ax.set_title(
+        f"round {number}: score {scores[step.best]:.2f} stays, {len(step.struck)} struck out",
+        fontsize="medium",
+    )
+    legend_below(ax)
+    return ax
+
+
+def _ground(ax: Axes, boxes: np.ndarray, image: Array | None) -> Axes:
+    """Return axes with the image, or empty ones in which the boxes have room."""
+    if image is not None:
+        return draw_image(image, ax)
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    room = _MARGIN * (high - low).max()
+    ax.set(xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal")
+    ax.set(xlim=(low[0] - room, high[0] + room), ylim=(high[1] + room, low[1] - room))
+    return ax

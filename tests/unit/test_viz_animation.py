@@ -1,0 +1,156 @@
+"""Pictures that move: what each shows, that nothing is fetched, and how large the page gets."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from PIL import Image
+
+from minirpn import boxes, viz
+from minirpn.data.shapes import SHAPES, draw_picture
+from minirpn.testing import strategies
+from minirpn.viz import animation_proposals as animation
+from minirpn.viz.player import play
+
+BOXES = np.array([[0.0, 0, 4, 4], [1, 0, 5, 4], [2, 0, 6, 4], [8, 0, 12, 4]])
+SCORES = np.array([0.9, 0.8, 0.7, 0.95])
+IMAGE, _ = draw_picture(
+    np.random.default_rng(0), (240, 320), names=SHAPES, max_objects=4, side_range=(20, 140)
+)
+
+
+def pictures(player):
+    """Return the pictures in a page, decoded."""
+    encoded = re.findall(r"data:image/jpeg;base64,([^\"]*)\"", player.html)
+    return [Image.open(io.BytesIO(base64.b64decode(text.replace("\\", "")))) for text in encoded]
+
+
+def moments(count):
+    rng = np.random.default_rng(1)
+    low = rng.uniform(0, 150, (count, 20, 2))
+    proposals = np.concatenate([low, low + rng.uniform(20, 80, low.shape)], axis=2)
+    scores = -np.sort(-rng.random((count, 20)))
+    return [
+        viz.Moment(f"step {k}", rng.random((15, 20, 9)), proposals[k], scores[k])
+        for k in range(count)
+    ]
+
+
+def test_a_player_holds_each_picture_once_and_draws_on_an_empty_figure():
+    drawn = []
+    figure = Figure(figsize=(2, 1), dpi=50)
+
+    def draw(index):
+        assert not figure.axes
+        figure.add_subplot()
+        drawn.append(index)
+
+    player = play(figure, draw, 3, seconds=0.5)
+    assert set(drawn) == {0, 1, 2}
+    assert player.frames == 3
+    assert [picture.size for picture in pictures(player)] == [(100, 50)] * 3
+    assert "500" in player.html
+    assert player._repr_html_() == player.html
+    assert repr(player).startswith("<a player of 3 pictures")
+
+
+def test_a_player_needs_no_network_and_every_button_has_a_symbol():
+    html = play(Figure(figsize=(1, 1)), lambda index: None, 1, seconds=1).html
+    assert "http" not in html
+    assert "<link" not in html
+    assert "fa fa-" not in html
+    symbols = re.findall(r"<button[^>]*>\s*(.*?)\s*</button>", html, re.DOTALL)
+    assert len(symbols) == len(set(symbols)) == 9
+    assert all(symbols)
+
+
+def test_a_player_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one picture"):
+        play(Figure(), lambda index: None, 0, seconds=1)
+
+
+def test_learning_is_seen_in_two_panels_at_every_moment(monkeypatch):
+    figures = []
+
+    def seen(figure, draw, count, *, seconds):
+        for index in range(count):
+            figure.clear()
+            draw(index)
+            names = [axes.get_title() for axes in figure.axes[:2]]
+            figures.append((figure.get_suptitle(), *names))
+
+    monkeypatch.setattr(animation, "play", seen)
+    viz.animate_boxes(IMAGE, moments(2), BOXES, top=5)
+    assert [suptitle for suptitle, _, _ in figures] == ["step 0", "step 1"]
+    for _, left, right in figures:
+        assert left == "objectness of each cell"
+        assert right.startswith("the 5 best proposals find")
+
+
+def test_twenty_moments_of_a_textured_image_stay_below_a_megabyte_and_a_half():
+    player = viz.animate_boxes(IMAGE, moments(20), BOXES)
+    assert len(pictures(player)) == 20
+    assert len(player.html) < 1_500_000
+
+
+def test_the_ground_of_the_map_has_no_colours_and_is_light():
+    pale = animation._pale(IMAGE)
+    assert pale.shape == IMAGE.shape
+    assert (pale == pale[:, :, :1]).all()
+    assert pale.min() >= 128
+
+
+@given(data=st.data(), threshold=st.sampled_from([0.0, 0.25, 0.5, 0.7]))
+def test_rounds_keep_what_nms_keeps_and_share_out_all_boxes(data, threshold):
+    drawn = data.draw(strategies.boxes(max_count=6, extent=8, whole=True))
+    scores = data.draw(strategies.scores(len(drawn)))
+    rounds = animation.suppression_rounds(drawn, scores, threshold)
+    kept = boxes.nms(drawn, scores, iou_threshold=threshold)
+    assert [step.best for step in rounds] == kept.tolist()
+    for number, step in enumerate(rounds):
+        assert sorted(step.stayed) == sorted(kept[:number])
+        parts = [[step.best], step.struck, step.stayed, step.gone, step.waiting]
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(len(drawn)))
+
+
+def test_a_round_by_hand():
+    # 3 is best and alone; 0 strikes out 1 (IoU 3/5) and leaves 2 (2/6), as 1 would not have.
+    first, second, third = animation.suppression_rounds(BOXES, SCORES, 0.5)
+    assert (first.best, first.struck.tolist()) == (3, [])
+    assert (second.best, second.struck.tolist(), second.stayed.tolist()) == (0, [1], [3])
+    assert (third.best, third.gone.tolist(), third.waiting.tolist()) == (2, [1], [])
+
+
+def test_a_round_is_drawn_with_counts_and_the_score_of_the_best():
+    ax = animation._ground(Figure().add_subplot(), BOXES, None)
+    step = animation.suppression_rounds(BOXES, SCORES, 0.5)[1]
+    animation.draw_round(BOXES, SCORES, step, ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "gone (0)",
+        "waiting (1)",
+        "stayed (1)",
+        "struck out now (1)",
+        "best of those left",
+    ]
+    assert ax.get_title() == "round 2: score 0.90 stays, 1 struck out"
+    assert [text.get_text() for text in ax.texts] == ["0.90"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x (pixels)", "y (pixels)")
+    assert ax.get_xlim()[0] < 0 < 12 < ax.get_xlim()[1]
+    assert ax.yaxis_inverted()
+
+
+@pytest.mark.parametrize("image", [None, IMAGE])
+def test_suppression_plays_all_boxes_and_then_a_picture_for_each_that_stays(image):
+    player = viz.animate_nms(BOXES, SCORES, iou_threshold=0.5, image=image)
+    assert player.frames == len(pictures(player)) == 1 + 3
+    assert len(player.html) < 500_000
+
+
+def test_scores_that_are_not_as_many_are_refused():
+    with pytest.raises(ValueError, match="scores"):
+        viz.animate_nms(BOXES, SCORES[:2], iou_threshold=0.5)
