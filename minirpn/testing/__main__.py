@@ -42,6 +42,11 @@ CHECKS = (
     Applicable(testing.check_roi_pool, ("roi_pool_forward",)),
     Applicable(testing.check_rpn_loss, ("rpn_loss", "rpn_loss_slopes")),
     Applicable(testing.check_rpn_loss, ("rpn_loss",)),
+    Applicable(testing.check_anchor_rows, ("anchor_rows",)),
+    Applicable(testing.check_rpn_head, ("head_forward", "head_backward")),
+    Applicable(testing.check_rpn_head, ("head_forward",)),
+    Applicable(testing.check_sgd_step, ("sgd_step",)),
+    Applicable(partial(testing.check_sgd_step, rule="torch"), ("torch_sgd_step",)),
 )
 
 

@@ -11,20 +11,30 @@ import pytest
 from minirpn import nn, testing
 from minirpn.testing import (
     mistakes_boxes,
+    mistakes_head,
     mistakes_labels,
     mistakes_layers,
     mistakes_losses,
     mistakes_nms,
+    mistakes_optim,
     mistakes_roi_pool,
     mistakes_rpn_loss,
     pictures,
 )
 
-_SPEC = importlib.util.spec_from_file_location(
-    "implementations", Path(__file__).with_name("implementations.py")
-)
-implementations = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(implementations)
+
+def beside(name):
+    """Return the module of this name in the folder of this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+implementations = beside("implementations")
+implementations_head = beside("implementations_head")
+RIGHT = implementations.RIGHT | implementations_head.RIGHT
+WRONG = implementations.WRONG | implementations_head.WRONG
 
 CHECKS = {
     "iou": testing.check_iou,
@@ -39,6 +49,10 @@ CHECKS = {
     "max_pool2d": testing.check_max_pool2d,
     "roi_pool": testing.check_roi_pool,
     "rpn_loss": testing.check_rpn_loss,
+    "anchor_rows": testing.check_anchor_rows,
+    "rpn_head": testing.check_rpn_head,
+    "sgd_step": testing.check_sgd_step,
+    "torch_sgd_step": partial(testing.check_sgd_step, rule="torch"),
 }
 
 
@@ -110,6 +124,26 @@ def roi_pair(mistake):
     return forward, backward
 
 
+def head_pair(mistake):
+    """Return the forward and the backward of a head that is wrong in one of them or in both."""
+
+    @wraps(mistake)
+    def forward(features, weights):
+        size = features.shape[2:]
+        zeros = [
+            np.zeros((len(features), len(weights[f"{name}.bias"]), *size))
+            for name in mistakes_head.LAYERS[1:]
+        ]
+        answers = mistake(features, weights, *zeros)
+        return (answers["objectness"], answers["deltas"]), (features, weights)
+
+    @wraps(mistake)
+    def backward(dobjectness, ddeltas, cache):
+        return mistake(*cache, dobjectness, ddeltas)
+
+    return forward, backward
+
+
 # An IoU of two boxes cannot have its matrix the wrong way round.
 OF_PAIRS = [m for m in mistakes_boxes.IOU if m is not mistakes_boxes.iou_transposed]
 MISTAKES = {
@@ -126,6 +160,10 @@ MISTAKES = {
     "roi_pool": [roi_pair(mistake) for mistake in mistakes_roi_pool.ROI_POOL],
     "rpn_loss": [(mistake,) for mistake in mistakes_rpn_loss.RPN_LOSS]
     + [(mistakes_rpn_loss.rpn_loss, mistake) for mistake in mistakes_rpn_loss.RPN_LOSS_SLOPES],
+    "anchor_rows": [(mistake,) for mistake in mistakes_head.ROWS],
+    "rpn_head": [head_pair(mistake) for mistake in mistakes_head.HEAD],
+    "sgd_step": [(mistake,) for mistake in mistakes_optim.CAFFE],
+    "torch_sgd_step": [(mistake,) for mistake in mistakes_optim.TORCH],
 }
 
 
@@ -137,14 +175,14 @@ def cases(table):
     ]
 
 
-@pytest.mark.parametrize(("name", "functions"), cases(implementations.RIGHT))
+@pytest.mark.parametrize(("name", "functions"), cases(RIGHT))
 def test_right_ones_are_accepted_in_any_style(name, functions):
     if "torch" in functions[0].__name__:
         pytest.importorskip("torch")
     assert CHECKS[name](*functions)
 
 
-@pytest.mark.parametrize(("name", "functions"), cases(implementations.WRONG))
+@pytest.mark.parametrize(("name", "functions"), cases(WRONG))
 def test_wrong_ones_are_rejected(name, functions):
     with pytest.raises(testing.CheckError, match=r"yours|expected"):
         CHECKS[name](*functions)
@@ -159,7 +197,7 @@ def test_common_mistakes_are_recognised(name, functions):
 
 def test_every_check_knows_five_mistakes_and_rejects_five_others():
     assert all(len(mistakes) >= 5 for mistakes in MISTAKES.values())
-    assert all(len(wrong) >= 5 for wrong in implementations.WRONG.values())
+    assert all(len(wrong) >= 5 for wrong in WRONG.values())
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -167,7 +205,7 @@ def test_an_unsolved_stub_is_open_and_no_error(name):
     def stub(*args, **kwargs):
         return ...
 
-    verdict = CHECKS[name](*len(implementations.RIGHT[name][-1]) * [stub])
+    verdict = CHECKS[name](*len(RIGHT[name][-1]) * [stub])
     assert not verdict
     assert "open" in repr(verdict)
 
@@ -210,6 +248,22 @@ def test_moods_are_noticed():
 
     with pytest.raises(testing.CheckError):
         testing.check_iou(moody)
+
+
+def test_a_head_without_backward_is_checked_forward_alone():
+    forward, _ = head_pair(mistakes_head.HEAD[0])
+    with pytest.raises(testing.CheckError, match=r"Where is the ReLU\?$"):
+        testing.check_rpn_head(forward)
+
+
+def test_a_head_in_halves_is_open():
+    assert not testing.check_rpn_head(implementations_head.plain_head, lambda *asked: ...)
+    assert not testing.check_rpn_head(lambda *asked: (..., None), lambda *asked: {})
+
+
+def test_there_are_two_rules_of_a_step():
+    with pytest.raises(ValueError, match="expected one of caffe, torch, got 'adam'"):
+        testing.check_sgd_step(implementations_head.loops_sgd, rule="adam")
 
 
 def test_equal_compares_call_by_call():
