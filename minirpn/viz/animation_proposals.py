@@ -121,7 +121,12 @@ def suppression_rounds(boxes: Array, scores: Array, iou_threshold: float) -> lis
 
 
 def animate_nms(
-    boxes: Array, scores: Array, *, iou_threshold: float, image: Array | None = None
+    boxes: Array,
+    scores: Array,
+    *,
+    iou_threshold: float,
+    image: Array | None = None,
+    names: Sequence[str] | None = None,
 ) -> Player:
     """Return a player of greedy suppression: a picture of all boxes, then one for each that stays.
 
@@ -133,48 +138,56 @@ def animate_nms(
         A box goes when its IoU with a better one that stayed is above this.
     image
         (H, W, 3) uint8, drawn below the boxes; None for none.
+    names
+        A word for each box, written at its upper left corner.
     """
     corners, host_scores = to_host(boxes), to_host(scores)
     rounds = suppression_rounds(corners, host_scores, iou_threshold)
-    figure = Figure(figsize=(6.0, 5.6), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=(6.0, 5.6), dpi=_DOTS_PER_INCH)
 
     def draw(index: int) -> None:
+        # One place for all pictures: a layout that fits each anew would let them jump.
+        figure.subplots_adjust(left=0.12, right=0.97, top=0.94, bottom=0.27)
         ax = _ground(figure.add_subplot(), corners, image)
-        if index == 0:
-            draw_boxes(corners, ax, colors=ORANGE, label=f"waiting ({len(corners)})")
-            ax.set_title(f"{len(corners)} boxes, none looked at", fontsize="medium")
-            legend_below(ax)
-        else:
-            draw_round(corners, host_scores, rounds[index - 1], ax)
+        draw_round(corners, host_scores, rounds[index - 1] if index else None, ax, names)
 
     return play(figure, draw, 1 + len(rounds), seconds=_SECONDS_A_ROUND)
 
 
-def draw_round(boxes: np.ndarray, scores: np.ndarray, step: Round, ax: Axes) -> Axes:
-    """Return axes with one round of suppression: what is looked at, what goes, what is decided."""
-    for chosen, color, linestyle, linewidth, name in (
-        (step.gone, GREY, ":", 1.0, "gone"),
-        (step.waiting, ORANGE, "-", 1.2, "waiting"),
-        (step.stayed, BLUE, "-", 2.0, "stayed"),
-        (step.struck, VERMILLION, "--", 2.0, "struck out now"),
+def draw_round(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    step: Round | None,
+    ax: Axes,
+    names: Sequence[str] | None = None,
+) -> Axes:
+    """Return axes with one round of suppression, or with all boxes waiting where there is none."""
+    none = np.zeros(0, dtype=np.int64)
+    if step is None:
+        best, struck, stayed, gone, waiting = none, none, none, none, np.arange(len(boxes))
+    else:
+        best, (struck, stayed, gone, waiting) = np.array([step.best]), step[1:]
+    for chosen, color, linestyle, linewidth, group in (
+        (gone, GREY, ":", 1.2, "gone"),
+        (waiting, ORANGE, "-", 1.2, "waiting"),
+        (stayed, BLUE, "-", 2.0, "stayed"),
+        (struck, VERMILLION, "--", 2.0, "struck out now"),
+        (best, BLACK, "-", 3.0, "best of those left"),
     ):
         draw_boxes(
             boxes[chosen],
             ax,
+            names=None if names is None else [names[int(k)] for k in chosen],
+            scores=scores[chosen] if chosen is best else None,
             colors=color,
             linestyle=linestyle,
             linewidth=linewidth,
-            label=f"{name} ({len(chosen)})",
+            label=f"{group} ({len(chosen)})",
         )
-    best = slice(step.best, step.best + 1)
-    draw_boxes(
-        boxes[best], ax, scores=scores[best], colors=BLACK, linewidth=3, label="best of those left"
-    )
-    number = len(step.stayed) + 1
-    ax.set_title(
-        f"round {number}: score {scores[step.best]:.2f} stays, {len(step.struck)} struck out",
-        fontsize="medium",
-    )
+    title = f"{len(boxes)} boxes, none looked at yet"
+    if step is not None:
+        title = f"round {len(stayed) + 1}: {scores[step.best]:.2f} stays, {len(struck)} struck out"
+    ax.set_title(title, fontsize="medium")
     legend_below(ax)
     return ax
 
