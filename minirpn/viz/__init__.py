@@ -2,12 +2,13 @@
 
 from minirpn.viz.anchor_fit import plot_best_iou, plot_box_shapes
 from minirpn.viz.anchors import draw_anchors, draw_labels
-from minirpn.viz.animation import Animation, animate_window
+from minirpn.viz.animation import animate_window
 from minirpn.viz.animation_proposals import Moment, animate_boxes, animate_nms
 from minirpn.viz.diagrams import draw_numbers, draw_pixels, plot_bars, plot_lines
 from minirpn.viz.graph import draw_graph
 from minirpn.viz.images import draw_boxes, draw_image
 from minirpn.viz.objectness import plot_objectness
+from minirpn.viz.player import Animation
 from minirpn.viz.proposals import draw_proposals
 from minirpn.viz.recall import plot_recall
 from minirpn.viz.roofline import plot_roofline

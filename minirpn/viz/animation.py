@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-
 import numpy as np
 from matplotlib.animation import FuncAnimation
 
 from minirpn._typing import Array
 from minirpn.kernels.window import Pair
+from minirpn.viz.player import Animation, recorded
 from minirpn.viz.windows import Kernel, Panels
 
 _MOST_FRAMES = 40
-# matplotlib takes the symbols of its buttons from a web page; these are in every font.
-_SYMBOLS = {
-    "minus": "−",
-    "fast-backward": "«",
-    "step-backward": "‹",
-    "play fa-flip-horizontal": "◂",
-    "pause": "||",
-    "play": "▸",
-    "step-forward": "›",
-    "fast-forward": "»",
-    "plus": "+",
-}
-
-
-@dataclass(frozen=True)
-class Animation:
-    """Pictures one after the other, with buttons; a notebook shows it as it is.
-
-    Parameters
-    ----------
-    html
-        A piece of a page that needs nothing from elsewhere, and runs offline.
-    """
-
-    html: str = field(repr=False)
-
-    def _repr_html_(self) -> str:
-        return self.html
 
 
 def animate_window(
@@ -81,10 +51,4 @@ def animate_window(
         interval=interval,
         cache_frame_data=False,
     )
-    return Animation(_offline(frames.to_jshtml(default_mode="loop")))
-
-
-def _offline(html: str) -> str:
-    """Return a player of matplotlib's whose buttons need no font from the web."""
-    html = re.sub(r"<link [^>]*>", "", html)
-    return re.sub(r'<i class="fa fa-([a-z -]+)"></i>', lambda found: _SYMBOLS[found.group(1)], html)
+    return recorded(frames, mode="loop")

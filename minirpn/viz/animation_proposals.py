@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,12 +16,12 @@ from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.viz.images import draw_boxes, draw_image
 from minirpn.viz.objectness import plot_objectness
-from minirpn.viz.player import Player, play
+from minirpn.viz.player import Animation, recorded
 from minirpn.viz.proposals import draw_proposals
 from minirpn.viz.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, legend_below
 
-_SECONDS = 0.5  # a picture of a network that learns
-_SECONDS_A_ROUND = 1.2  # of suppression: there is more to read
+_MOMENT = 500  # milliseconds a picture of a network that learns is seen
+_ROUND = 1200  # milliseconds a round of suppression is seen: there is more to read
 _DOTS_PER_INCH = 80
 _MARGIN = 0.05  # around boxes without an image, as a share of what they cover
 
@@ -41,8 +42,8 @@ def animate_boxes(
     *,
     stride: float = 16,
     top: int = 10,
-) -> Player:
-    """Return a player of the objectness map and the best proposals, moment after moment.
+) -> Animation:
+    """Return an animation of the objectness map and the best proposals, moment after moment.
 
     Parameters
     ----------
@@ -71,7 +72,20 @@ def animate_boxes(
         draw_proposals(image, moment.proposals, moment.scores, gt_boxes, right, top=top)
         figure.suptitle(moment.name, fontsize="medium")
 
-    return play(figure, draw, len(moments), seconds=_SECONDS)
+    return _played(figure, draw, len(moments), interval=_MOMENT)
+
+
+def _played(figure: Figure, draw: Callable[[int], None], count: int, *, interval: int) -> Animation:
+    """Return an animation that plays once, each picture drawn on the cleared figure."""
+    if count < 1:
+        raise ValueError("expected at least one picture to play")
+
+    def draw_anew(index: int) -> None:
+        figure.clear()
+        draw(index)
+
+    pictures = FuncAnimation(figure, draw_anew, frames=count, interval=interval)
+    return recorded(pictures, mode="once", picture_format="jpeg")
 
 
 def _pale(image: np.ndarray) -> np.ndarray:
@@ -127,8 +141,8 @@ def animate_nms(
     iou_threshold: float,
     image: Array | None = None,
     names: Sequence[str] | None = None,
-) -> Player:
-    """Return a player of greedy suppression: a picture of all boxes, then one for each that stays.
+) -> Animation:
+    """Return an animation of greedy suppression: all boxes, then a picture for each that stays.
 
     Parameters
     ----------
@@ -151,7 +165,7 @@ def animate_nms(
         ax = _ground(figure.add_subplot(), corners, image)
         draw_round(corners, host_scores, rounds[index - 1] if index else None, ax, names)
 
-    return play(figure, draw, 1 + len(rounds), seconds=_SECONDS_A_ROUND)
+    return _played(figure, draw, 1 + len(rounds), interval=_ROUND)
 
 
 def draw_round(

@@ -15,7 +15,6 @@ from minirpn import boxes, viz
 from minirpn.data.shapes import SHAPES, draw_picture
 from minirpn.testing import strategies
 from minirpn.viz import animation_proposals as animation
-from minirpn.viz.player import play
 
 BOXES = np.array([[0.0, 0, 4, 4], [1, 0, 5, 4], [2, 0, 6, 4], [8, 0, 12, 4]])
 SCORES = np.array([0.9, 0.8, 0.7, 0.95])
@@ -24,9 +23,9 @@ IMAGE, _ = draw_picture(
 )
 
 
-def pictures(player):
+def pictures(played):
     """Return the pictures in a page, decoded."""
-    encoded = re.findall(r"data:image/jpeg;base64,([^\"]*)\"", player.html)
+    encoded = re.findall(r"data:image/jpeg;base64,([^\"]*)\"", played.html)
     return [Image.open(io.BytesIO(base64.b64decode(text.replace("\\", "")))) for text in encoded]
 
 
@@ -41,7 +40,7 @@ def moments(count):
     ]
 
 
-def test_a_player_holds_each_picture_once_and_draws_on_an_empty_figure():
+def test_each_picture_is_drawn_on_an_empty_figure_and_held_in_the_page():
     drawn = []
     figure = Figure(figsize=(2, 1), dpi=50)
 
@@ -50,41 +49,30 @@ def test_a_player_holds_each_picture_once_and_draws_on_an_empty_figure():
         figure.add_subplot()
         drawn.append(index)
 
-    player = play(figure, draw, 3, seconds=0.5)
+    played = animation._played(figure, draw, 3, interval=500)
     assert set(drawn) == {0, 1, 2}
-    assert player.frames == 3
-    assert [picture.size for picture in pictures(player)] == [(100, 50)] * 3
-    assert "500" in player.html
-    assert player._repr_html_() == player.html
-    assert repr(player).startswith("<a player of 3 pictures")
+    assert [picture.size for picture in pictures(played)] == [(100, 50)] * 3
+    assert "slider_id, 500.0" in played.html
+    assert re.search(r'value="once"[^>]*checked', played.html)
+    assert "http" not in played.html
 
 
-def test_a_player_needs_no_network_and_every_button_has_a_symbol():
-    html = play(Figure(figsize=(1, 1)), lambda index: None, 1, seconds=1).html
-    assert "http" not in html
-    assert "<link" not in html
-    assert "fa fa-" not in html
-    symbols = re.findall(r"<button[^>]*>\s*(.*?)\s*</button>", html, re.DOTALL)
-    assert len(symbols) == len(set(symbols)) == 9
-    assert all(symbols)
-
-
-def test_a_player_of_nothing_is_refused():
+def test_nothing_to_play_is_refused():
     with pytest.raises(ValueError, match="at least one picture"):
-        play(Figure(), lambda index: None, 0, seconds=1)
+        viz.animate_boxes(IMAGE, [])
 
 
 def test_learning_is_seen_in_two_panels_at_every_moment(monkeypatch):
     figures = []
 
-    def seen(figure, draw, count, *, seconds):
+    def seen(figure, draw, count, *, interval):
         for index in range(count):
             figure.clear()
             draw(index)
             names = [axes.get_title() for axes in figure.axes[:2]]
             figures.append((figure.get_suptitle(), *names))
 
-    monkeypatch.setattr(animation, "play", seen)
+    monkeypatch.setattr(animation, "_played", seen)
     viz.animate_boxes(IMAGE, moments(2), BOXES, top=5)
     assert [suptitle for suptitle, _, _ in figures] == ["step 0", "step 1"]
     for _, left, right in figures:
@@ -93,9 +81,9 @@ def test_learning_is_seen_in_two_panels_at_every_moment(monkeypatch):
 
 
 def test_twenty_moments_of_a_textured_image_would_stay_below_a_megabyte_and_a_half():
-    player = viz.animate_boxes(IMAGE, moments(4), BOXES)
-    assert len(pictures(player)) == 4
-    assert len(player.html) / 4 < 1_500_000 / 20
+    played = viz.animate_boxes(IMAGE, moments(4), BOXES)
+    assert len(pictures(played)) == 4
+    assert len(played.html) / 4 < 1_500_000 / 20
 
 
 def test_the_ground_of_the_map_has_no_colours_and_is_light():
@@ -159,7 +147,7 @@ def test_before_the_first_round_all_boxes_wait_under_their_names():
 def test_title_and_legend_are_in_the_picture(monkeypatch):
     seen = []
 
-    def inspect(figure, draw, count, *, seconds):
+    def inspect(figure, draw, count, *, interval):
         draw(1)
         figure.draw_without_rendering()
         (ax,) = figure.axes
@@ -168,7 +156,7 @@ def test_title_and_legend_are_in_the_picture(monkeypatch):
             for artist in (ax.title, ax.get_legend(), ax.yaxis.label)
         )
 
-    monkeypatch.setattr(animation, "play", inspect)
+    monkeypatch.setattr(animation, "_played", inspect)
     viz.animate_nms(BOXES, SCORES, iou_threshold=0.5)
     viz.animate_nms(BOXES, SCORES, iou_threshold=0.5, image=IMAGE)
     assert len(seen) == 6
@@ -179,9 +167,9 @@ def test_title_and_legend_are_in_the_picture(monkeypatch):
 
 @pytest.mark.parametrize("image", [None, IMAGE])
 def test_suppression_plays_all_boxes_and_then_a_picture_for_each_that_stays(image):
-    player = viz.animate_nms(BOXES, SCORES, iou_threshold=0.5, image=image)
-    assert player.frames == len(pictures(player)) == 1 + 3
-    assert len(player.html) < 500_000
+    played = viz.animate_nms(BOXES, SCORES, iou_threshold=0.5, image=image)
+    assert len(pictures(played)) == 1 + 3
+    assert len(played.html) < 500_000
 
 
 def test_scores_that_are_not_as_many_are_refused():
