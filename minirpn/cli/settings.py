@@ -128,6 +128,12 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--validate-every", "run.validate_every", int, "steps", metavar="N"),
         Flag("--checkpoint-every", "run.checkpoint_every", int, "steps", metavar="N"),
         Flag("--diagnose-every", "run.diagnose_every", int, "steps", metavar="N"),
+        Flag(
+            "--detect-anomaly",
+            "run.detect_anomaly",
+            True,
+            "where a number stops being finite, name the first layer",
+        ),
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from minirpn.nn import Parameter
 from minirpn.rpn.head import RPNHead
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig
-from minirpn.training.checkpoint import Checkpoint, load_checkpoint
+from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import TrainConfig, load_config
 from minirpn.training.detector_step import DetectorObjective
 from minirpn.training.evaluate import Pipeline
@@ -143,15 +144,16 @@ def find_classes(config: TrainConfig, folder: RunFolder) -> tuple[str, ...]:
     return choose_classes(name for classes in found for name in classes)
 
 
-def fill_parameters(parameters: list[Parameter], checkpoint: Checkpoint, path: Path) -> None:
-    """Give the parameters the values of a checkpoint.
+def fill_parameters(
+    parameters: list[Parameter], stored: Mapping[str, np.ndarray], path: Path
+) -> None:
+    """Give the parameters the values that a file at `path` holds, by name.
 
     Raises
     ------
     InputError
-        The checkpoint is of another network. Nothing is changed then.
+        They are those of another network. Nothing is changed then.
     """
-    stored = checkpoint.parameters
     names = {parameter.name for parameter in parameters}
     if names != set(stored):
         odd = min(names ^ set(stored))
@@ -178,7 +180,7 @@ def load_model(run: Path) -> tuple[RPN | FasterRCNN, TrainConfig]:
     config = load_config(folder.config)
     checkpoint = load_checkpoint(folder.last)
     model = build_model(config, rng=np.random.default_rng(config.run.seed))
-    fill_parameters(model.parameters(), checkpoint, folder.last)
+    fill_parameters(model.parameters(), checkpoint.parameters, folder.last)
     return model, config
 
 

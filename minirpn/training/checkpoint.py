@@ -126,8 +126,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if hidden:
         raise InputError(f"{path}: not a whole checkpoint: {hidden[0]} is missing")
     return Checkpoint(
-        parameters=_under(_PARAMETERS, arrays),
-        velocity=_under(_VELOCITY, arrays),
+        parameters=under(_PARAMETERS, arrays),
+        velocity=under(_VELOCITY, arrays),
         **metadata,
     )
 
@@ -147,8 +147,8 @@ def _check_kinds(metadata: Mapping[str, Any], path: Path) -> None:
         raise InputError(f"{path}: not a whole checkpoint: 'arrays' holds more than names")
 
 
-def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays whose name starts with `prefix`, without it."""
+def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays whose name starts with `prefix`, by what follows it."""
     return {
         name.removeprefix(prefix): value
         for name, value in arrays.items()

@@ -11,24 +11,17 @@ from minirpn.backbones import stage_of
 from minirpn.data.findings import summary
 from minirpn.data.loader import Loader, training_order
 from minirpn.data.voc import VOCDataset
-from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
+from minirpn.training.anomaly import NotFiniteError
 from minirpn.training.build import build_pipeline, find_classes, open_dataset
-from minirpn.training.build import training_proposals as proposals_of
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig, save_config
-from minirpn.training.evaluate import propose_all
-from minirpn.training.files import replace_file
+from minirpn.training.failure import report_failure
 from minirpn.training.finish import finish_run
 from minirpn.training.interrupt import InterruptRequest
 from minirpn.training.log import Progress
 from minirpn.training.measure import Measurements, best_of, is_due
-from minirpn.training.proposal_files import (
-    SavedProposals,
-    load_proposals,
-    proposals_for,
-    save_proposals,
-)
+from minirpn.training.phase_proposals import PhaseProposals
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.trainer import Trainer
 
@@ -83,7 +76,7 @@ def train(
     Raises
     ------
     InputError
-        Data, weights or checkpoint cannot be used, or a loss stopped being finite.
+        Data, weights or checkpoint cannot be used, or a loss or gradient stopped being finite.
     """
     began = perf_counter()
     run = _Run(config, folder, resume=resume, progress=progress)
@@ -121,7 +114,7 @@ class _Run:
             self._load_weights(config.model.weights)
         self.pipeline = build_pipeline(config, self.trainer.network)
         self.measurements = Measurements(self.trainer, folder, self.val_set)
-        self.saved: dict[str, SavedProposals] = {}
+        self.proposals = PhaseProposals(folder, self.train_set)
         if resume:
             self._restore()
         else:
@@ -155,7 +148,7 @@ class _Run:
         if self.val_set is not None:
             self._say_what_was_found(self.config.data.val_split, self.val_set)
         if self.config.sharing.proposals is not None:
-            self._take_proposals(Path(self.config.sharing.proposals))
+            self.proposals.take(self.trainer.phase, Path(self.config.sharing.proposals))
         if any(phase.backbone_afresh for phase in self.trainer.phases):
             save_checkpoint(self.folder.start, self.measurements.checkpoint())
         self._save()
@@ -181,7 +174,7 @@ class _Run:
         self.folder.drop_records_after(self.trainer.step)
         self.folder.log(f"resumed at step {self.trainer.step}")
         if self.trainer.phase.proposes:
-            self.saved = load_proposals(self._proposals_path)
+            self.proposals.load(self.trainer.phase)
 
     def take_steps(self, interrupt: InterruptRequest) -> None:
         """Take the steps that are left, until the last one or until asked to stop."""
@@ -219,10 +212,11 @@ class _Run:
         began, waited = perf_counter(), examples.wait_seconds
         example = next(examples)
         lr = self.trainer.lr
-        proposals = None
-        if self.trainer.phase.proposes:
-            proposals = proposals_for(example, self.saved, self._proposals_path)
-        result = self.trainer.take(example, proposals)
+        proposals = self.proposals.of(example) if self.trainer.phase.proposes else None
+        try:
+            result = self.trainer.take(example, proposals)
+        except NotFiniteError as error:
+            raise report_failure(error, self.trainer, self.folder, proposals) from error
         words = self.measurements.record_step(
             example,
             result,
@@ -235,10 +229,6 @@ class _Run:
         if is_due(self.trainer, self.config.run.checkpoint_every):
             self._save()
 
-    @property
-    def _proposals_path(self) -> Path:
-        return self.folder.proposals(self.trainer.phase.name)
-
     def _next_phase(self) -> None:
         """Begin the next phase: make its proposals, set the backbone back, save where we are.
 
@@ -249,33 +239,11 @@ class _Run:
         following = trainer.phases[trainer.phase_index + 1]
         self._say(f"step {trainer.step}: {trainer.phase.name} is done, {following.name} begins")
         if following.proposes:
-            self._make_proposals(self.folder.proposals(following.name))
+            self.proposals.make(following, trainer, progress=self.progress)
         if following.backbone_afresh:
             trainer.restore_backbone(load_checkpoint(self.folder.start), self.folder.start)
         trainer.begin(trainer.phase_index + 1)
         self._save()
-
-    def _make_proposals(self, path: Path) -> None:
-        """Let the RPN propose on every training image, and keep that for the phase."""
-        path.parent.mkdir(exist_ok=True)
-        found = []
-        with Progress(len(self.train_set), unit="image", show=self.progress) as shown:
-            network, config = self.trainer.network, proposals_of(self.config)
-            for item in propose_all(network, self.train_set, self.pipeline, config):
-                found.append(item)
-                shown.advance("proposals for training")
-        save_proposals(path, found)
-        self.saved = load_proposals(path)
-
-    def _take_proposals(self, given: Path) -> None:
-        """Keep a copy of the proposals from a file that the first phase learns from."""
-        self.saved = load_proposals(given)
-        for image_id in self.train_set.image_ids:
-            if image_id not in self.saved:
-                raise InputError(f"{given}: no proposals for image {image_id!r}")
-        self._proposals_path.parent.mkdir(exist_ok=True)
-        content = given.read_bytes()
-        replace_file(self._proposals_path, lambda file: file.write(content))
 
     def _save(self) -> None:
         save_checkpoint(self.folder.last, self.measurements.checkpoint())

@@ -195,6 +195,9 @@ class RunConfig:
         Steps between two; the last step does all three.
     validation_images
         Images a validation looks at; None for the whole split.
+    detect_anomaly
+        Where a loss or a gradient stops being finite, compute the step once more and name the
+        first layer that is to blame.
     """
 
     seed: int = 0
@@ -204,6 +207,7 @@ class RunConfig:
     checkpoint_every: int = 500
     diagnose_every: int = 500
     validation_images: int | None = 200
+    detect_anomaly: bool = False
 
     def __post_init__(self) -> None:
         _check_at_least(self, 0, "seed")

@@ -166,13 +166,45 @@ def update(optimizer: SGD, compute: Callable[[], StepResult], *, lr: float) -> S
     Raises
     ------
     FloatingPointError
-        A loss is not finite. Nothing is updated then.
+        A loss or a gradient is not finite. Nothing is updated then.
     """
-    # An overflow shows in the loss, where it is said once and by name.
+    # An overflow shows in the loss or in a gradient, where it is said once and by name.
     with np.errstate(over="ignore", invalid="ignore"):
         result = compute()
-    for name, value in result.losses.items():
-        if not np.isfinite(float(value)):
-            raise FloatingPointError(f"{name} is {float(value)}")
+        wrong = not_finite(result)
+    if wrong is not None:
+        raise FloatingPointError(wrong)
     optimizer.step(result.grads, lr=lr)
     return result
+
+
+def not_finite(result: StepResult) -> str | None:
+    """Return what is not finite in what a step found, such as "box_loss is nan"; None if nothing.
+
+    Of the losses the terms are looked at before their sum. The gradients cost one walk through
+    memory: the sum of all their squares is finite if they are, but for an overflow, which a
+    closer look tells apart.
+    """
+    terms = {name: float(value) for name, value in result.losses.items() if name != "loss"}
+    for name, value in (terms | {"loss": float(result.losses["loss"])}).items():
+        if not np.isfinite(value):
+            return f"{name} is {value}"
+    if np.isfinite(float(sum(_square(grad) for grad in result.grads.values()))):
+        return None
+    for name, grad in result.grads.items():
+        if not is_finite(grad):
+            return f"the gradient of {name} is not finite"
+    return None
+
+
+def is_finite(array: Array) -> bool:
+    """Tell whether every number of a floating-point array is finite."""
+    xp = backend.namespace_of(array)
+    return bool(xp.all(xp.isfinite(array)))
+
+
+def _square(grad: Array) -> Array:
+    """Return the sum of the squares, on the device: one number comes to the host for all grads."""
+    xp = backend.namespace_of(grad)
+    flat = xp.reshape(grad, (-1,))
+    return xp.vecdot(flat, flat)

@@ -18,6 +18,7 @@ from minirpn.detector import FasterRCNN
 from minirpn.errors import InputError
 from minirpn.nn import SGD, Parameter
 from minirpn.rpn.network import RPN
+from minirpn.training.anomaly import NotFiniteError
 from minirpn.training.build import (
     build_detector_objective,
     build_model,
@@ -29,7 +30,7 @@ from minirpn.training.checkpoint import Checkpoint
 from minirpn.training.config import TrainConfig
 from minirpn.training.detector_step import detector_loss_and_gradients, joint_loss_and_gradients
 from minirpn.training.phases import Part, Phase, phases_of
-from minirpn.training.step import StepResult, loss_and_gradients, update
+from minirpn.training.step import StepResult, is_finite, loss_and_gradients, update
 from minirpn.training.tables import to_table
 from minirpn.weights import LoadReport, load_weights
 
@@ -110,7 +111,7 @@ class Trainer:
         backbone = self.network.backbone.parameters()
         names = {parameter.name for parameter in backbone}
         values = {name: value for name, value in checkpoint.parameters.items() if name in names}
-        fill_parameters(backbone, replace(checkpoint, parameters=values), path)
+        fill_parameters(backbone, values, path)
 
     def part_of(self, parameter: Parameter) -> Part:
         """Return the part of the network a parameter belongs to."""
@@ -131,22 +132,22 @@ class Trainer:
 
         Raises
         ------
-        InputError
-            A loss is not finite; the line names image, step and quantity. Nothing is updated.
+        NotFiniteError
+            A loss or a gradient is not finite; the line names image, step and quantity. The
+            trainer is what it was before, its random state too.
         """
+        state = self.rng.bit_generator.state
         try:
-            compute = partial(self._compute, example, proposals)
+            compute = partial(self.compute, example, proposals)
             result = update(self.optimizer, compute, lr=self.lr)
         except FloatingPointError as error:
-            raise InputError(
-                f"{example.annotation.image_path}: step {self.step + 1}: {error}; "
-                "a lower --lr may help, and the last checkpoint is from before"
-            ) from error
+            self.rng.bit_generator.state = state
+            raise NotFiniteError(example, self.step + 1, str(error)) from error
         self.step += 1
         return result
 
-    def _compute(self, example: Example, proposals: Array | None) -> StepResult:
-        """Return the loss that the phase is about, and its gradients."""
+    def compute(self, example: Example, proposals: Array | None = None) -> StepResult:
+        """Return the loss that the phase is about, and its gradients; the first half of `take`."""
         keep = np.full(len(example.gt_boxes), True)
         if not self.config.data.use_difficult:
             keep = ~example.difficult
@@ -198,7 +199,19 @@ class Trainer:
         return report
 
     def checkpoint(self, metrics: Mapping[str, Any]) -> Checkpoint:
-        """Return the state as it is now, on the host."""
+        """Return the state as it is now, on the host.
+
+        Raises
+        ------
+        InputError
+            A parameter is not finite: such a state would be no good to go on from.
+        """
+        for parameter in self.model.parameters():
+            if not is_finite(parameter.value):
+                raise InputError(
+                    f"step {self.step}: {parameter.name} is not finite; a lower --lr may help, and "
+                    "the last checkpoint is from before"
+                )
         return Checkpoint(
             parameters={p.name: backend.to_host(p.value) for p in self.model.parameters()},
             velocity={
@@ -219,7 +232,7 @@ class Trainer:
         InputError
             It is of another network, or damaged.
         """
-        fill_parameters(self.model.parameters(), checkpoint, path)
+        fill_parameters(self.model.parameters(), checkpoint.parameters, path)
         if not 0 <= checkpoint.phase < len(self.phases):
             raise InputError(f"{path}: phase {checkpoint.phase} of {len(self.phases)}")
         self.begin(checkpoint.phase)
