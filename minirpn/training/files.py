@@ -51,6 +51,36 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         _sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep any other process out of the same block for the same folder, as long as this one lasts.
+
+    The lock is the operating system's: it ends with the process, however that ends, and leaves no
+    file behind. Where folders cannot be locked (Windows, some network drives), it keeps nobody out.
+
+    Raises
+    ------
+    InputError
+        Another process is in such a block.
+    """
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    with one_line_errors(folder, "open"):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # of a file system that has no locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{folder}: another process is training in it") from None
+        yield
+    finally:
+        os.close(handle)
+
+
 def _sync_folder(folder: Path) -> None:
     """Bring the folder's list of names to the disk, so that a rename survives a power cut."""
     if os.name == "nt":  # Windows opens no folders

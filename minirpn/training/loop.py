@@ -17,6 +17,7 @@ from minirpn.training.build import build_pipeline, find_classes, open_dataset
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.failure import report_failure
+from minirpn.training.files import alone_in
 from minirpn.training.finish import finish_run
 from minirpn.training.interrupt import InterruptRequest
 from minirpn.training.log import Progress
@@ -76,18 +77,20 @@ def train(
     Raises
     ------
     InputError
-        Data, weights or checkpoint cannot be used, or a loss or gradient stopped being finite.
+        Data, weights or checkpoint cannot be used; a loss or gradient stopped being finite; the
+        folder cannot be written to, or another process is training in it.
     """
     began = perf_counter()
-    run = _Run(config, folder, resume=resume, progress=progress)
-    with InterruptRequest() as interrupt:
-        run.take_steps(interrupt)
-    recall, precision = None, None
-    if not run.interrupted:
-        trainer = run.trainer
-        recall, precision = finish_run(
-            trainer.model, trainer.config, folder, run.train_set, run.val_set
-        )
+    with alone_in(folder.path):
+        run = _Run(config, folder, resume=resume, progress=progress)
+        with InterruptRequest() as interrupt:
+            run.take_steps(interrupt)
+        recall, precision = None, None
+        if not run.interrupted:
+            trainer = run.trainer
+            recall, precision = finish_run(
+                trainer.model, trainer.config, folder, run.train_set, run.val_set
+            )
     return TrainResult(run.trainer.step, run.interrupted, recall, precision, perf_counter() - began)
 
 

@@ -202,35 +202,6 @@ train(config, folder, resume=folder.last.exists(), progress=False)
 """
 
 
-@pytest.mark.slow
-def test_killed_at_random_moments_it_still_ends_the_same(new_run, small_config, rng):
-    """SIGKILL thirty times, saving included; a loadable checkpoint is there each time."""
-    long = replace(
-        small_config,
-        optimizer=replace(small_config.optimizer, steps=400),
-        run=replace(small_config.run, checkpoint_every=1, validate_every=400, diagnose_every=400),
-    )
-    folder, undisturbed = new_run("killed", long), new_run("undisturbed", long)
-    kills = 0
-    while kills < 30:
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder.path)])
-        before = load_checkpoint(folder.last).step if folder.last.exists() else 0
-        deadline = time.monotonic() + 60
-        while not folder.last.exists() or load_checkpoint(folder.last).step == before:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.02)
-        time.sleep(float(rng.uniform(0, 0.15)))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-        assert load_checkpoint(folder.last).step < 400
-    subprocess.run([sys.executable, "-c", PROGRAM, str(folder.path)], check=True)
-    train(long, undisturbed, progress=False)
-    assert records(folder) == records(undisturbed)
-    assert_same_state(folder, undisturbed)
-
-
 def test_sigterm_finishes_the_step_and_saves(new_run, small_config):
     long = replace(small_config, optimizer=replace(small_config.optimizer, steps=100_000))
     folder = new_run("asked", long)

@@ -1,0 +1,124 @@
+"""Killed at two hundred random moments, a run ends with the bits of one that was left in peace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minirpn.training.checkpoint import load_checkpoint
+from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.run_folder import RunFolder, open_run
+from minirpn.training.sections import SharingConfig
+
+KILLS = 200
+
+# Loads everything once, and forks for each start of the run: a start then takes hundredths of a
+# second, as long as a few steps, and the kill may come anywhere in it.
+PROGRAM = """
+import json, os, random, signal, sys, time
+from pathlib import Path
+from minirpn.training import loop
+from minirpn.training.checkpoint import load_checkpoint
+from minirpn.training.config import load_config
+from minirpn.training.run_folder import create_run
+
+loop.finish_run = lambda *args: (None, None)  # nothing is lost there: all is measured again
+config = load_config(Path(sys.argv[1]))
+folder_of, kills, chance = Path(sys.argv[2]), int(sys.argv[3]), random.Random(0)
+
+
+def start(folder):
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        stored = load_config(folder.config)
+        loop.train(stored, folder, resume=folder.last.exists(), progress=False)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def left_in_peace(name):
+    began = time.perf_counter()
+    _, status = os.waitpid(start(create_run(folder_of / name, config)), 0)
+    assert status == 0
+    return time.perf_counter() - began
+
+
+loop.train(config, create_run(folder_of / "warm", config), progress=False)
+longest = left_in_peace("undisturbed") / 3
+moments, runs = [], 0
+while len(moments) < kills:
+    folder = create_run(folder_of / f"killed-{runs}", config)
+    runs += 1
+    done, step = False, -1
+    while not done:
+        child = start(folder)
+        if len(moments) < kills:
+            time.sleep(chance.uniform(0, longest))
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        done = status == 0
+        assert done or os.WIFSIGNALED(status), status
+        if os.WIFSIGNALED(status):
+            before, step = step, load_checkpoint(folder.last).step if folder.last.exists() else -1
+            assert before <= step, "a checkpoint is gone"
+            moments.append(step)
+print(json.dumps({"moments": moments, "runs": runs}))
+"""
+
+
+def records(folder: RunFolder) -> list[dict]:
+    times = {"step_seconds", "data_wait_seconds", "seconds"}
+    lines = folder.metrics.read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in times} for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kind", ["rpn-only", "4-step"])
+def test_killed_at_two_hundred_moments_it_ends_the_same(
+    small_config: TrainConfig, tmp_path: Path, kind: str
+):
+    config = replace(
+        small_config,
+        sharing=SharingConfig(kind=kind, pre_nms=60, post_nms=30),
+        optimizer=replace(small_config.optimizer, steps=36),
+        run=replace(
+            small_config.run, checkpoint_every=1, validate_every=9, diagnose_every=9, threads=1
+        ),
+    )
+    save_config(tmp_path / "settings.toml", config)
+    command = [sys.executable, "-c", PROGRAM, tmp_path / "settings.toml", tmp_path, KILLS]
+    # One thread, or there would be some that are not in a forked child.
+    one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    done = subprocess.run(
+        list(map(str, command)), env=os.environ | one_thread, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["moments"]) == KILLS
+    # Wherever it was: in all phases, and before the first checkpoint too.
+    assert len(set(found["moments"])) > 18
+    undisturbed = open_run(tmp_path / "undisturbed")
+    whole = load_checkpoint(undisturbed.last)
+    for number in range(found["runs"]):
+        killed = open_run(tmp_path / f"killed-{number}")
+        assert records(killed) == records(undisturbed)
+        assert (killed.path / "config.toml").read_text() == undisturbed.config.read_text()
+        state = load_checkpoint(killed.last)
+        for field in ("step", "phase", "rng_state", "metrics"):
+            assert getattr(state, field) == getattr(whole, field)
+        for field in ("parameters", "velocity"):
+            np.testing.assert_equal(getattr(state, field), getattr(whole, field))
+        best = load_checkpoint(killed.best)
+        np.testing.assert_equal(best.parameters, load_checkpoint(undisturbed.best).parameters)
