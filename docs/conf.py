@@ -1,4 +1,12 @@
-"""Settings of the documentation; build with ``sphinx-build -W docs docs/_build/html``."""
+"""Settings of the documentation; build with ``sphinx-build -W docs docs/_build/html``.
+
+``-D tutorials_execute=0`` builds in seconds, with tutorials that have no outputs.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import minirpn
 
@@ -6,11 +14,24 @@ project = "minirpn"
 author = "The minirpn developers"
 release = version = minirpn.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_nb",
+    "sphinx-mathjax-offline",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "docs.extensions.commands",
+    "docs.extensions.library",
+    "docs.extensions.settings",
+    "docs.extensions.tutorials",
+]
 exclude_patterns = ["_build"]
-source_suffix = {".md": "myst-nb"}
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
+default_role = "py:obj"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
+# Notebooks come executed from docs.extensions.tutorials.
 nb_execution_mode = "off"
 
 napoleon_numpy_docstring = True
@@ -18,7 +39,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "minirpn"

@@ -25,6 +25,7 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "vgg16": vgg16,
     "zf": zf,
 }
+"""What ``--backbone`` knows: by name, the function that builds it from `rng`."""
 
 __all__ = [
     "BACKBONES",

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from minirpn._typing import ImageSize
 
 SHAPES = ("circle", "cross", "ring", "square", "star", "triangle")
+"""The classes of generated pictures."""
 
 _FINER = 4  # a mask is drawn this many times larger and then averaged, for smooth edges
 _MIN_VISIBLE = 0.25  # of its pixels, what others and the image border leave of every object

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 Matching = Literal["one-to-one", "any"]
+"""Whether a proposal finds one object at most, or any number of them."""
 
 # Columns of the printed table, where they were measured.
 _SHOWN_THRESHOLDS = (0.5, 0.7, 0.9)

@@ -15,8 +15,11 @@ from minirpn.boxes import encode, is_inside
 from minirpn.kernels.assign import assign
 
 POSITIVE = 1
+"""Label of an anchor that should say object."""
 NEGATIVE = 0
+"""Label of an anchor that should say background."""
 IGNORE = -1
+"""Label of an anchor that is left out of the loss."""
 
 
 @dataclass(frozen=True)

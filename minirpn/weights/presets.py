@@ -28,6 +28,7 @@ PRESETS: Mapping[str, Preprocessing] = {
     # minirpn's own networks, trained from nothing.
     "centred": CENTERED_RGB,
 }
+"""How pixels are prepared for the weights of one origin, by the name of ``--preset``."""
 
 # The first eight digits of the SHA-256, which torchvision puts into its names.
 _BY_SHA256 = {"397923af": "torchvision", "b8a52dc0": "torchvision", "88682ab5": "ssd"}

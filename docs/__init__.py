@@ -1,0 +1,1 @@
+"""The documentation: pages, the extensions that build them, and `docs.figures`."""

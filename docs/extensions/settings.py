@@ -1,0 +1,79 @@
+"""The reference of ``config.toml``, from the dataclasses that a training takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+from docs.extensions import DOCS, heading, write
+from minirpn.cli.settings import FLAGS
+from minirpn.training.config import TrainConfig, default_config
+from minirpn.training.tables import flat, to_table
+
+PAGE = DOCS / "reference" / "settings.rst"
+_ENTRY = re.compile(r"^(\w+(?:, \w+)*)\n((?: {4}.*\n?|\n)+)", re.MULTILINE)
+
+
+def meanings(section: type) -> dict[str, str]:
+    """Return what the docstring of a section says of each of its fields."""
+    _, _, parameters = inspect.cleandoc(section.__doc__ or "").partition("Parameters\n----------\n")
+    found = {}
+    for names, text in _ENTRY.findall(parameters):
+        for name in names.split(", "):
+            found[name] = " ".join(text.split())
+    return found
+
+
+def page() -> str:
+    """Return a table a section: key, default, default for generated shapes, flag, meaning."""
+    paper, voc, shapes = (
+        flat(to_table(config))
+        for config in (TrainConfig(), default_config(voc=True), default_config(voc=False))
+    )
+    flags = {flag.key: flag.name for group in FLAGS.values() for flag in group}
+    lines = [heading("Settings", "=")]
+    lines.append(
+        "A run's settings are the defaults, then those of ``--config FILE``, then the flags; all "
+        "are written to ``config.toml`` in the run's folder. TOML has no null, so no value is "
+        '``"none"``. Defaults are the paper\'s where it gives one; where ``minirpn train --voc`` '
+        "or ``minirpn train`` on generated shapes start from another, it stands in brackets.\n"
+    )
+    for field in dataclasses.fields(TrainConfig):
+        section = type(getattr(TrainConfig(), field.name))
+        known = meanings(section)
+        lines.append(heading(f"[{field.name}]", "-"))
+        lines.append(f"{inspect.cleandoc(section.__doc__ or '').splitlines()[0]}\n")
+        for item in dataclasses.fields(section):
+            key = f"{field.name}.{item.name}"
+            others = [
+                f"{name} ``{_toml(other[key])}``"
+                for name, other in (("with VOC", voc), ("with shapes", shapes))
+                if other[key] != paper[key]
+            ]
+            default = f"``{_toml(paper[key])}``" + (f" ({', '.join(others)})" if others else "")
+            lines.append(f".. _setting-{key}:\n")
+            lines.append(f"``{item.name}`` = {default}")
+            flag = f" ({_linked(flags[key])})" if key in flags else ""
+            lines.append(f"   {known.get(item.name, '')}{flag}\n")
+    return "\n".join(lines)
+
+
+def _linked(flag: str) -> str:
+    return f":option:`{flag} <minirpn train {flag}>`"
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(value).replace("'", '"')
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Make Sphinx write this page before it looks for pages."""
+    app.connect("builder-inited", lambda app: write(PAGE, page()))
+    return {"parallel_read_safe": True}
