@@ -1,6 +1,6 @@
-"""Measure and draw the figures of performance.md: ``python figures.py`` writes SVGs beside itself.
+"""Measure and draw the figures of performance.md.
 
-All on one thread, so that what else the machine does disturbs little; about three minutes.
+All on one thread, so that what else the machine does disturbs little.
 """
 
 from __future__ import annotations
@@ -10,22 +10,39 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from minirpn import nn
 from minirpn.bench import boxes
 from minirpn.bench.networks import new_trainer
 from minirpn.bench.timing import alternate
 from minirpn.kernels import conv2d, nms
-from minirpn.kernels.threads import set_threads
+from minirpn.kernels.threads import set_threads, thread_count
 from minirpn.rpn.targets import label_anchors
+from minirpn.training.step import loss_and_gradients
 from minirpn.viz import plot_roofline
 from minirpn.viz.style import BLUE, GREEN, ORANGE, VERMILLION, dress, new_axes, save
 
-HERE = Path(__file__).parent
-FOUND: dict[str, object] = {}
+FILES = ("figures.json", "growth.svg", "ladders.svg", "roofline.svg")
 
 
-def cpu(function: Callable[[], object], rounds: int = 5) -> float:
+def draw(folder: Path, quick: bool) -> None:
+    """Measure everything on one thread, draw it, and keep the numbers."""
+    here = folder / "explanation/performance"
+    threads = thread_count()
+    set_threads(1)
+    try:
+        found = {
+            "ladders": ladder_bars(here, quick),
+            "growth": growth(here, quick),
+            "roofline": roofline(here, quick),
+        }
+    finally:
+        set_threads(threads)
+    (here / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def cpu(function: Callable[[], object], rounds: int) -> float:
     """Return the processor time of a call in seconds, the least of some."""
     return alternate({"it": function}, rounds, pause=0)["it"].cpu
 
@@ -38,28 +55,31 @@ def conv_arguments(C: int, O: int, H: int, W: int) -> tuple:  # noqa: E741
     return x, weight, np.zeros(O, np.float32), (1, 1), (1, 1)
 
 
-def ladder_bars() -> None:
+def ladder_bars(folder: Path, quick: bool) -> dict[str, object]:
     """Draw what each rung takes: a small and a large convolution, and NMS."""
+    rounds = 1 if quick else 5
     small = conv_arguments(32, 32, 19, 31)
     large = conv_arguments(256, 256, 75, 125)
     ordered = boxes.random_boxes(2_000)
     by_rung = {
         "conv2d, 32 to 32 channels, 19x31": {
-            rung.name: cpu(lambda rung=rung: rung.function(*small), 1 + 4 * (rung.name != "loops"))
+            rung.name: cpu(
+                lambda rung=rung: rung.function(*small), 1 if rung.name == "loops" else rounds
+            )
             for rung in conv2d.CONV2D.rungs
         },
         "conv2d, 256 to 256 channels, 75x125": {
-            rung.name: cpu(lambda rung=rung: rung.function(*large))
+            rung.name: cpu(lambda rung=rung: rung.function(*large), rounds)
             for rung in conv2d.CONV2D.rungs[1:]
         },
         "nms, 2,000 boxes": {
             rung.name: cpu(
-                lambda rung=rung: rung.function(ordered, 0.7, 2_000), 1 + 4 * (rung.name != "loops")
+                lambda rung=rung: rung.function(ordered, 0.7, 2_000),
+                1 if rung.name == "loops" else rounds,
             )
             for rung in nms.NMS.rungs
         },
     }
-    FOUND["ladders"] = by_rung
     bars = [
         (f"{rung}\n{what}" if rung == next(iter(taken)) else rung, seconds * 1e3, colour)
         for colour, (what, taken) in zip((BLUE, GREEN, ORANGE), by_rung.items(), strict=True)
@@ -75,11 +95,13 @@ def ladder_bars() -> None:
     ax.set_xlim(right=max(milliseconds) * 4)
     ax.invert_yaxis()
     dress(ax, x="processor time, ms", y="", title="The same result on every rung")
-    save(ax, HERE / "ladders.svg")
+    save(ax, folder / "ladders.svg")
+    return by_rung
 
 
-def growth() -> None:
+def growth(folder: Path, quick: bool) -> dict[str, object]:
     """Draw a step against the pixels of the image, and labelling against anchors and objects."""
+    rounds = 1 if quick else 5
     trainer = new_trainer("squeezenet")
     sizes = [(150, 250), (300, 500), (450, 750), (600, 1000), (800, 1333)]
     rng = np.random.default_rng(0)
@@ -89,30 +111,27 @@ def growth() -> None:
         image = rng.normal(size=(3, *size)).astype(np.float32)
 
         def step(image: np.ndarray = image) -> None:
-            from minirpn.training.step import loss_and_gradients
-
             loss_and_gradients(
                 trainer.network, image, gt, rng=trainer.rng, objective=trainer.objective
             )
 
-        steps.append(cpu(step, 3))
+        steps.append(cpu(step, rounds))
     cells = [(10, 15), (19, 31), (38, 63), (76, 126)]
     anchors = [boxes.anchors_of(size) for size in cells]
     by_anchors = [
-        cpu(lambda a=a: label_anchors(a, boxes.random_boxes(40), (2000, 3000))) for a in anchors
+        cpu(lambda a=a: label_anchors(a, boxes.random_boxes(40), (2000, 3000)), rounds)
+        for a in anchors
     ]
     objects = [1, 10, 40, 160]
     by_objects = [
-        cpu(lambda m=m: label_anchors(anchors[2], boxes.random_boxes(m), (600, 1000)))
+        cpu(lambda m=m: label_anchors(anchors[2], boxes.random_boxes(m), (600, 1000)), rounds)
         for m in objects
     ]
-    FOUND["growth"] = {
+    found = {
         "step": [[h * w, s] for (h, w), s in zip(sizes, steps, strict=True)],
         "anchors": [[len(a), s] for a, s in zip(anchors, by_anchors, strict=True)],
         "objects": [[m, s] for m, s in zip(objects, by_objects, strict=True)],
     }
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     for ax, x, y, title, unit in (
@@ -123,17 +142,19 @@ def growth() -> None:
         ax.plot(x, [value * 1e3 for value in y], "o-", color=BLUE)
         ax.set(xlim=(0, None), ylim=(0, None))
         dress(ax, x=unit, y="processor time, ms", title=title)
-    save(figure, HERE / "growth.svg")
+    save(figure, folder / "growth.svg")
+    return found
 
 
-def roofline() -> None:
+def roofline(folder: Path, quick: bool) -> dict[str, object]:
     """Draw where convolutions of VGG-16 and SqueezeNet land beside the machine's two limits."""
+    rounds = 1 if quick else 5
     square = np.ones((1024, 1024), np.float32)
     out = np.empty_like(square)
-    peak = 2 * 1024**3 / cpu(lambda: np.matmul(square, square, out=out)) / 1e9
+    peak = 2 * 1024**3 / cpu(lambda: np.matmul(square, square, out=out), rounds) / 1e9
     source = np.ones(2**25, np.float32)
     target = np.empty_like(source)
-    bandwidth = 2 * source.nbytes / cpu(lambda: np.copyto(target, source)) / 1e9
+    bandwidth = 2 * source.nbytes / cpu(lambda: np.copyto(target, source), rounds) / 1e9
     layers = {
         "conv1_1": (3, 64, 600, 1000, 3), "conv1_2": (64, 64, 600, 1000, 3),
         "conv2_2": (128, 128, 300, 500, 3), "conv3_2": (256, 256, 150, 250, 3),
@@ -149,12 +170,11 @@ def roofline() -> None:
             lambda x=x, weight=weight, bias=bias, k=k: nn.conv2d_forward(
                 x, weight, bias, padding=k // 2
             ),
-            3,
+            rounds,
         )
         flop = 2 * C * O * H * W * k * k
         moved = 4 * (C * H * W + O * H * W + weight.size)
         points[name] = (flop / moved, flop / taken / 1e9, k)
-    FOUND["roofline"] = {"peak_gflops": peak, "bandwidth_gbs": bandwidth, "layers": points}
     ax = plot_roofline(
         {name: (intensity, speed) for name, (intensity, speed, _) in points.items()},
         new_axes((7.2, 4.6)),
@@ -164,11 +184,5 @@ def roofline() -> None:
         y_label="GFLOP/s of the direct sum, one thread",
         title="3x3 (blue) lands above the roof: Winograd needs fewer operations",
     )
-    save(ax, HERE / "roofline.svg")
-
-
-if __name__ == "__main__":
-    set_threads(1)
-    for draw in (ladder_bars, growth, roofline):
-        draw()
-    (HERE / "figures.json").write_text(json.dumps(FOUND, indent=1) + "\n")
+    save(ax, folder / "roofline.svg")
+    return {"peak_gflops": peak, "bandwidth_gbs": bandwidth, "layers": points}

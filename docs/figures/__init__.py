@@ -1,0 +1,60 @@
+"""Every figure of the documentation, by one command: ``python -m docs.figures``.
+
+Drawn figures come out the same to the byte, on the same versions; measured ones (``performance``)
+are those of the machine they are measured on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from docs.extensions import DOCS
+
+# matplotlib writes this as the date of an SVG, and makes names inside of it from the salt.
+os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+_STYLE = {"svg.hashsalt": "minirpn"}
+
+
+class Figure(NamedTuple):
+    """A figure, or some that are drawn together."""
+
+    draw: Callable[[Path, bool], None]  # into a folder; true: quickly, for a test
+    files: tuple[str, ...]  # relative to that folder, which is docs/
+    summary: str
+
+
+def figures() -> dict[str, Figure]:
+    """Return all figures by name."""
+    from docs.figures import boxes, diagrams, front, performance
+
+    return {
+        "front": Figure(front.draw, ("images/front.png",), "anchors, labels, proposals (1 min)"),
+        "layers": Figure(diagrams.draw_layers, ("images/layers.svg",), "the storeys of minirpn"),
+        "step": Figure(diagrams.draw_step, ("images/step.svg",), "one training step, with shapes"),
+        "coordinates": Figure(
+            boxes.draw_coordinates, ("images/coordinates.svg",), "one box in three conventions"
+        ),
+        "performance": Figure(
+            performance.draw,
+            tuple(f"explanation/performance/{name}" for name in performance.FILES),
+            "ladders, growth and roofline, measured here (1 min)",
+        ),
+    }
+
+
+def draw(names: Sequence[str], folder: Path = DOCS, *, quick: bool = False) -> list[Path]:
+    """Draw figures by name into a folder, and return the files."""
+    import matplotlib as mpl
+
+    written = []
+    for name in names:
+        figure = figures()[name]
+        for file in figure.files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        with mpl.rc_context(_STYLE):
+            figure.draw(folder, quick)
+        written += [folder / file for file in figure.files]
+    return written
