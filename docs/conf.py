@@ -33,6 +33,9 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 # Notebooks come executed from docs.extensions.tutorials.
 nb_execution_mode = "off"
+# What is folded in a tutorial is a solution.
+nb_code_prompt_show = "Show the solution"
+nb_code_prompt_hide = "Hide the solution"
 
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
@@ -43,5 +46,7 @@ autodoc_default_options = {"members": True}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "minirpn"
+html_static_path = ["_static"]
+html_css_files = ["minirpn.css"]
 html_theme_options = {"navigation_depth": 2, "show_prev_next": False}
 html_show_sourcelink = False

@@ -22,13 +22,13 @@ from minirpn.viz.style import BLUE, GREEN, VERMILLION, save
 
 # What a storey is for; the units in it come from the test that holds them there.
 _PURPOSES = (
-    "arrays, devices, errors",
-    "operations, as ladders of rungs",
-    "layers: forward and backward",
-    "the Region Proposal Network",
-    "what comes before and behind it",
-    "learning, measuring, drawing",
-    "the command line",
+    "arrays, devices",
+    "operations",
+    "layers",
+    "the paper's network",
+    "networks around it",
+    "work with it",
+    "command line",
 )
 _GREY = "0.3"
 
@@ -47,8 +47,8 @@ def _box(ax: Axes, x: float, y: float, w: float, h: float, text: str, colour: st
     ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle=style, fc="white", ec=colour, lw=1.4))
     lines = text.split("\n")
     for number, line in enumerate(lines):
-        where = (x + w / 2, y + h / 2 + 0.19 * (number - (len(lines) - 1) / 2))
-        size, shade = (9.5, "black") if number == 0 else (8, _GREY)
+        where = (x + w / 2, y + h / 2 + 0.2 * (number - (len(lines) - 1) / 2))
+        size, shade = (11, "black") if number == 0 else (9.5, _GREY)
         ax.text(*where, line, ha="center", va="center", fontsize=size, color=shade)
 
 
@@ -61,19 +61,19 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> No
 def draw_layers(folder: Path, quick: bool) -> None:
     """Draw a band for each storey, the highest on top, with the units that live there."""
     levels = storeys()
-    row, pitch, left, width = 0.5, 0.6, 2.45, 0.95
-    edge = left + max(len(units) for units in levels) * (width + 0.1)
+    row, pitch, left, width = 0.5, 0.58, 1.95, 0.95
+    edge = left + max(len(units) for units in levels) * (width + 0.07)
     bottom = len(levels) * pitch + 0.1
     ax = _canvas(edge + 0.45, bottom)
     for level, (units, purpose) in enumerate(zip(levels, _PURPOSES, strict=True)):
         y = 0.1 + (len(levels) - 1 - level) * pitch
         ax.add_patch(FancyBboxPatch((0.05, y), edge - 0.05, row, boxstyle="square,pad=0",
                                     fc="0.94", ec="none"))  # fmt: skip
-        ax.text(0.15, y + row / 2, f"{level}  {purpose}", va="center", fontsize=8.5)
+        ax.text(0.15, y + row / 2, f"{level}  {purpose}", va="center", fontsize=9.5)
         for number, unit in enumerate(units):
-            _box(ax, left + number * (width + 0.1), y + 0.08, width, row - 0.16, unit, BLUE)
+            _box(ax, left + number * (width + 0.07), y + 0.08, width, row - 0.16, unit, BLUE)
     _arrow(ax, (edge + 0.15, 0.15), (edge + 0.15, bottom - 0.15))
-    ax.text(edge + 0.3, bottom / 2, "imports", rotation=90, va="center", ha="center", fontsize=8.5)
+    ax.text(edge + 0.3, bottom / 2, "imports", rotation=90, va="center", ha="center", fontsize=9.5)
     save(ax, folder / "images/layers.svg")
 
 
@@ -129,7 +129,7 @@ def _counts(labels: np.ndarray) -> str:
 def draw_step(folder: Path, quick: bool) -> None:
     """Draw the way down from image to loss, what is asked beside it, and the way back up."""
     texts = measured_step()
-    w, h, pitch, columns = 2.35, 0.52, 0.95, (0.1, 3.15, 6.2)
+    w, h, pitch, columns = 2.4, 0.52, 0.95, (0.1, 3.2, 6.3)
     ax = _canvas(columns[-1] + w + 0.1, 3 * pitch + h + 1.15)
     ways = (
         (("image", "features", "scores"), ("backbone.forward", "head.forward"), BLUE, 1),
@@ -149,7 +149,7 @@ def draw_step(folder: Path, quick: bool) -> None:
             if function:
                 ends = ((x + w / 2, top), (x + w / 2, bottom))[::direction]
                 _arrow(ax, *ends)
-                ax.text(x + w / 2 + 0.1, (top + bottom) / 2, function, va="center", fontsize=8)
+                ax.text(x + w / 2 + 0.1, (top + bottom) / 2, function, va="center", fontsize=9.5)
     _joints(ax, texts, columns, w, h, pitch)
     save(ax, folder / "images/step.svg")
 
@@ -161,8 +161,8 @@ def _joints(
     first, second, third = columns
     y = 0.1 + pitch + h / 2
     _arrow(ax, (first + w, y), (second, y))
-    ax.text((first + w + second) / 2, y - 0.1, "grid_", ha="center", fontsize=8)
-    ax.text((first + w + second) / 2, y + 0.2, "anchors", ha="center", fontsize=8)
+    ax.text((first + w + second) / 2, y - 0.1, "grid_", ha="center", fontsize=9.5)
+    ax.text((first + w + second) / 2, y + 0.2, "anchors", ha="center", fontsize=9.5)
     # The objects pass by the anchors, to where both are compared.
     ax.plot([second + w, second + w + 0.2, second + w + 0.2], [0.1 + h / 2] * 2 + [0.1 + 2 * pitch
             + h / 2], color=_GREY, lw=1)  # fmt: skip
@@ -171,7 +171,7 @@ def _joints(
     _box(ax, second, bottom, w, h, texts["loss"], "black")
     middle = second + w / 2
     _arrow(ax, (middle, 0.1 + 3 * pitch + h), (middle, bottom))
-    ax.text(middle + 0.1, bottom - 0.21, "rpn_loss_forward", va="center", fontsize=8)
+    ax.text(middle + 0.1, bottom - 0.21, "rpn_loss_forward", va="center", fontsize=9.5)
     for x, start, end, name in (
         (first, 0.1 + 2 * pitch + h, bottom + h / 2, ""),
         (third, bottom + h / 2, 0.1 + 3 * pitch + h, "rpn_loss_backward"),
@@ -183,4 +183,4 @@ def _joints(
         else:
             ax.plot([second + w, centre], [start, start], color=_GREY, lw=1)
             _arrow(ax, (centre, start), (centre, end))
-            ax.text(centre + 0.1, (start + end) / 2, name, va="center", fontsize=8)
+            ax.text(centre + 0.1, (start + end) / 2, name, va="center", fontsize=9.5)

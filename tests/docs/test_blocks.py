@@ -64,7 +64,6 @@ def surroundings(tmp_path_factory):
     script = commands / "minirpn"
     script.write_text(_MINIRPN.format(python=sys.executable))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    (commands / "python").symlink_to(sys.executable)
     run(["minirpn", "train", "--out", "RUN"], folder)
     return folder
 
