@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 Method = Literal["voc07", "area"]
+"""The mean precision at eleven recalls (VOC 2007), or the area under the curve (VOC 2010)."""
 
 
 @dataclass(frozen=True, eq=False)

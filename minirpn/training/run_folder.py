@@ -27,18 +27,18 @@ RUNS = Path("runs")
 class RunFolder:
     """Where the files of a run are; `create` and `open_run` make one.
 
-    ======================== =====================================================
-    ``config.toml``          the settings in full
-    ``env.json``             versions and machine of the first start
-    ``metrics.jsonl``        one JSON object a line
-    ``log.txt``              what happened, in words
-    ``checkpoints/last.npz`` the state to resume from
-    ``checkpoints/best.npz`` the state with the best validation recall
+    ========================= ===============================================================
+    ``config.toml``           the settings in full
+    ``env.json``              versions and machine of the first start
+    ``metrics.jsonl``         one JSON object a line
+    ``log.txt``               what happened, in words
+    ``checkpoints/last.npz``  the state to resume from
+    ``checkpoints/best.npz``  the state with the best validation recall
     ``checkpoints/start.npz`` the state before the first step, where a phase goes back to it
-    ``proposals/``           those that a phase of the training learns from
-    ``plots/``               pictures
-    ``report.html``          all of it on one page
-    ======================== =====================================================
+    ``proposals/``            those that a phase of the training learns from
+    ``plots/``                pictures
+    ``report.html``           all of it on one page
+    ========================= ===============================================================
     """
 
     path: Path

@@ -3,7 +3,7 @@
 Before each block stands a comment: ``<!-- run -->``, ``<!-- run: needs weights -->``,
 ``<!-- file: NAME -->``, or ``<!-- skip: reason -->``. The blocks of a page run one after the other
 in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit`` and ``picture.jpg`` are real. ``minirpn
-train`` makes two steps there, whatever the page says; all else runs as it is written.
+train`` makes a few steps there, whatever the page says; all else runs as it is written.
 """
 
 import os
@@ -19,12 +19,13 @@ from docs.extensions.pages import FRONT, ROOT, blocks, markdown, name_of
 from minirpn.data import SyntheticConfig, generate
 
 SECONDS = 120
+STEPS = 6  # the fewest that the four steps of alternating training can share
 _RUNNABLE = {"", "bash", "sh", "python"}
 _MINIRPN = """\
 #!/bin/sh
 case "$1 $*" in
   "train "*--resume*) exec {python} -m minirpn "$@" ;;
-  "train "*) exec {python} -m minirpn "$@" --steps 2 --validate-every 2 ;;
+  "train "*) exec {python} -m minirpn "$@" --steps {steps} --validate-every {steps} ;;
   *) exec {python} -m minirpn "$@" ;;
 esac
 """
@@ -62,7 +63,7 @@ def surroundings(tmp_path_factory):
     commands = folder / ".commands"
     commands.mkdir()
     script = commands / "minirpn"
-    script.write_text(_MINIRPN.format(python=sys.executable))
+    script.write_text(_MINIRPN.format(python=sys.executable, steps=STEPS))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     run(["minirpn", "train", "--out", "RUN"], folder)
     return folder

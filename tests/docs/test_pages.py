@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,14 +51,14 @@ def test_all_equations_and_sections_are_there():
 
 
 @pytest.mark.slow
-def test_the_files_of_a_run_are_described(tmp_path):
-    from dataclasses import replace
-
+@pytest.mark.parametrize("kind", ["rpn-only", "4-step", "joint"])
+def test_the_files_of_a_run_are_described(kind, tmp_path):
     config = default_config(voc=False)
     config = replace(
         config,
         synthetic=replace(config.synthetic, images=10),
-        optimizer=replace(config.optimizer, steps=2),
+        sharing=replace(config.sharing, kind=kind),
+        optimizer=replace(config.optimizer, steps=6),
         run=replace(config.run, validation_images=1),
     )
     folder = create_run(tmp_path / "run", config)
@@ -71,11 +72,15 @@ def test_the_files_of_a_run_are_described(tmp_path):
     assert {"plots/", "shapes/"} <= words
     for line in folder.metrics.read_text().splitlines():
         record = json.loads(line)
-        assert {record["kind"], *record} <= words | {"kind", "step"}
-    assert set(json.loads((folder.path / "recall.json").read_text())) <= words
-    with np.load(folder.last, allow_pickle=False) as archive:
-        metadata = json.loads(archive["metadata"].tobytes())
-    assert set(metadata) <= words
+        assert {record["kind"], record.get("phase", "rpn"), *record} <= words | {"kind", "step"}
+    for path in folder.path.glob("*.json"):
+        assert path.name == "env.json" or set(json.loads(path.read_text())) <= words
+    for path in folder.path.rglob("*.npz"):
+        with np.load(path, allow_pickle=False) as archive:
+            assert {name.partition("/")[0] for name in archive.files} <= {
+                *words, "parameters", "velocity"
+            }  # fmt: skip
+            assert set(json.loads(archive["metadata"].tobytes())) <= words
 
 
 def test_citation_and_package_agree():
