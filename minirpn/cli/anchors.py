@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +150,7 @@ def _save(
 ) -> None:
     """Write the numbers and the pictures."""
     from minirpn import viz
-    from minirpn.training.files import one_line_errors, replace_file
+    from minirpn.files import one_line_errors, write_json
 
     with one_line_errors(folder, "make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,8 +162,7 @@ def _save(
         "stride": stride,
         **{name: fit.to_dict() for name, fit in fits.items()},
     }
-    encoded = json.dumps(content, indent=2).encode() + b"\n"
-    replace_file(folder / "anchors.json", lambda file: file.write(encoded))
+    write_json(folder / "anchors.json", content)
     marks = (config.labels.negative_iou, config.labels.positive_iou)
     viz.save(viz.plot_best_iou(fits, marks=marks), folder / "best_iou.png")
     anchors = {name: fit.anchors for name, fit in fits.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Check, print the table, and return the exit status."""
     from minirpn.data.check import check_dataset
     from minirpn.errors import InputError
-    from minirpn.training.files import replace_file
+    from minirpn.files import write_json
 
     for name, least in (("first", 0), ("threads", 1)):
         value = getattr(args, name)
@@ -61,8 +60,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(report.table(args.first))
     if args.json is not None:
-        encoded = json.dumps(report.to_dict(), indent=2).encode() + b"\n"
-        replace_file(args.json, lambda file: file.write(encoded))
+        write_json(args.json, report.to_dict())
     return _WOULD_STOP if report.errors else 0
 
 

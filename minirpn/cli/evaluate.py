@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the table, and return the exit status."""
     from minirpn.evaluation import COUNTS
+    from minirpn.files import write_json
     from minirpn.training.build import build_pipeline, load_network, open_dataset
     from minirpn.training.evaluate import propose_all, recall_of
     from minirpn.training.log import Progress
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {len(found)} images")
     print(result.table())
     if args.json is not None:
-        _write_json(args.json, {**result.to_dict(), "split": args.split, "images": len(found)})
+        write_json(args.json, {**result.to_dict(), "split": args.split, "images": len(found)})
     return 0
 
 
@@ -85,12 +86,3 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
         values["proposals.post_nms"] = args.top
         values["proposals.pre_nms"] = max(config.proposals.pre_nms, args.top)
     return override(config, values, origins={"proposals.post_nms": "--top", "proposals": "--top"})
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    import json
-
-    from minirpn.training.files import replace_file
-
-    encoded = json.dumps(content, indent=2).encode() + b"\n"
-    replace_file(path, lambda file: file.write(encoded))

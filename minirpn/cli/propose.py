@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,7 +152,7 @@ def _save(
 ) -> Path:
     """Draw the proposals into NAME.png, write them to NAME.json, and return the picture's path."""
     from minirpn import viz
-    from minirpn.training.files import replace_file
+    from minirpn.files import write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     content = {
@@ -162,7 +161,6 @@ def _save(
         "boxes": boxes.tolist(),
         "scores": scores.tolist(),
     }
-    encoded = json.dumps(content, indent=2).encode() + b"\n"
-    replace_file(folder / f"{name}.json", lambda file: file.write(encoded))
+    write_json(folder / f"{name}.json", content)
     picture = viz.draw_proposals(image, boxes, scores, top=len(scores))
     return viz.save(picture, folder / f"{name}.png")

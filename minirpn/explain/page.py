@@ -12,7 +12,7 @@ from typing import Any
 import minirpn
 from minirpn.explain.contents import contents_of
 from minirpn.explain.step import OpenStep
-from minirpn.training.files import one_line_errors, replace_file
+from minirpn.files import one_line_errors, replace_file
 
 # In this order: each uses what those before it define.
 SCRIPTS = ("numbers.js", "drawing.js", "panel.js", "page.js")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from minirpn.errors import InputError
-from minirpn.training.files import replace_file
+from minirpn.files import replace_file
 from minirpn.weights import read_npz
 
 FORMAT = "minirpn checkpoint"
@@ -79,7 +79,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
     Notes
     -----
-    The inverse is `load_checkpoint`. How the file is replaced: `minirpn.training.files`.
+    The inverse is `load_checkpoint`. How the file is replaced: `minirpn.files`.
     """
     arrays = {_PARAMETERS + name: value for name, value in checkpoint.parameters.items()}
     arrays |= {_VELOCITY + name: value for name, value in checkpoint.velocity.items()}

@@ -19,11 +19,11 @@ from minirpn import backend
 from minirpn._typing import Array
 from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
+from minirpn.files import replace_file
 from minirpn.training.anomaly import NotFiniteError, first_anomaly
 from minirpn.training.build import fill_parameters
 from minirpn.training.checkpoint import under
 from minirpn.training.config import TrainConfig
-from minirpn.training.files import replace_file
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import not_finite
 from minirpn.training.tables import from_table, to_table

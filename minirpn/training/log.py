@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from minirpn.training.files import one_line_errors, replace_file
+from minirpn.files import one_line_errors, replace_file
 
 # Seconds between two progress lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 10.0

@@ -12,12 +12,12 @@ from minirpn.data.findings import summary
 from minirpn.data.loader import Loader, training_order
 from minirpn.data.voc import VOCDataset
 from minirpn.evaluation import APResult, RecallResult
+from minirpn.files import alone_in
 from minirpn.training.anomaly import NotFiniteError
 from minirpn.training.build import build_pipeline, find_classes, open_dataset
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.failure import report_failure
-from minirpn.training.files import alone_in
 from minirpn.training.finish import finish_run
 from minirpn.training.interrupt import InterruptRequest
 from minirpn.training.log import Progress

@@ -9,9 +9,9 @@ import numpy as np
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
+from minirpn.files import replace_file
 from minirpn.training.build import build_pipeline, training_proposals
 from minirpn.training.evaluate import propose_all
-from minirpn.training.files import replace_file
 from minirpn.training.log import Progress
 from minirpn.training.phases import Phase
 from minirpn.training.proposal_files import (

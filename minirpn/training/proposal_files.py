@@ -12,7 +12,7 @@ import numpy as np
 from minirpn import boxes as box_ops
 from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
-from minirpn.training.files import replace_file
+from minirpn.files import replace_file
 from minirpn.weights import read_npz
 
 FORMAT = "minirpn proposals"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import shlex
 import shutil
 import sys
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from minirpn.errors import InputError
+from minirpn.files import one_line_errors, write_json
 from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.environment import describe_environment
-from minirpn.training.files import one_line_errors, replace_file
 from minirpn.training.log import append_record, append_text, drop_records_after
 
 RUNS = Path("runs")
@@ -107,8 +106,7 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write ``NAME`` (such as ``env.json``) into the folder, whole or not at all."""
         path = self.path / name
-        encoded = json.dumps(content, indent=2).encode() + b"\n"
-        replace_file(path, lambda file: file.write(encoded))
+        write_json(path, content)
         return path
 
 

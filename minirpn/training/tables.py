@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from minirpn.errors import InputError
-from minirpn.training.files import one_line_errors, replace_file
+from minirpn.files import one_line_errors, replace_file
 
 Section = TypeVar("Section")
 Table = dict[str, Any]

@@ -13,7 +13,7 @@ import minirpn
 
 PACKAGE = Path(minirpn.__file__).parent
 STOREYS = [
-    {"errors", "_typing", "_checks", "backend"},
+    {"errors", "_typing", "_checks", "backend", "files"},
     {"kernels", "boxes", "box_gradients"},
     {"nn"},
     {"rpn"},

@@ -27,7 +27,7 @@ def trainer() -> Trainer:
 @pytest.fixture
 def path(tmp_path, trainer, monkeypatch):
     """A sound checkpoint."""
-    monkeypatch.setattr("minirpn.training.files.os.fsync", lambda handle: None)
+    monkeypatch.setattr("minirpn.files.os.fsync", lambda handle: None)
     path = tmp_path / "last.npz"
     save_checkpoint(path, trainer.checkpoint({"best": 0.5}))
     return path

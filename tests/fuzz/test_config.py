@@ -22,7 +22,7 @@ ODD_VALUES = (
 @pytest.fixture
 def check(tmp_path, one_line, monkeypatch):
     """Tell whether a settings file is taken; if so, it is written and read back unchanged."""
-    monkeypatch.setattr("minirpn.training.files.os.fsync", lambda handle: None)
+    monkeypatch.setattr("minirpn.files.os.fsync", lambda handle: None)
 
     def load(path) -> bool:
         again = tmp_path / "again.toml"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from minirpn.errors import InputError
+from minirpn.files import alone_in
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
-from minirpn.training.files import alone_in
 from minirpn.training.loop import train
 from minirpn.training.run_folder import create_run, open_run
 from minirpn.training.trainer import Trainer

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from minirpn.errors import InputError
 
@@ -79,6 +80,12 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Give `path` what `content` is in JSON, indented, whole or not at all; see `replace_file`."""
+    encoded = json.dumps(content, indent=2).encode() + b"\n"
+    replace_file(path, lambda file: file.write(encoded))
 
 
 def _sync_folder(folder: Path) -> None:
