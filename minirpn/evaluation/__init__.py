@@ -4,6 +4,11 @@ from minirpn.evaluation.anchor_fit import VGG16_GRID, AnchorFit, Grid, Scene, an
 from minirpn.evaluation.anchor_search import suggest_anchors
 from minirpn.evaluation.ap_result import APResult
 from minirpn.evaluation.average_precision import average_precision
+from minirpn.evaluation.coco_files import (
+    read_coco_detections,
+    write_coco_detections,
+    write_coco_ground_truth,
+)
 from minirpn.evaluation.precision_recall import (
     Method,
     PrecisionRecall,
@@ -14,6 +19,7 @@ from minirpn.evaluation.precision_recall import (
 )
 from minirpn.evaluation.recall import COUNTS, IOU_THRESHOLDS, proposal_recall
 from minirpn.evaluation.recall_result import Matching, RecallResult
+from minirpn.evaluation.voc_results import read_voc_results, write_voc_results
 
 __all__ = [
     "COUNTS",
@@ -34,5 +40,10 @@ __all__ = [
     "envelope",
     "precision_recall",
     "proposal_recall",
+    "read_coco_detections",
+    "read_voc_results",
     "suggest_anchors",
+    "write_coco_detections",
+    "write_coco_ground_truth",
+    "write_voc_results",
 ]
