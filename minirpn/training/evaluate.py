@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -112,6 +112,14 @@ def detections_in_original_pixels(
 def _original(boxes: Array, example: Example) -> np.ndarray:
     boxes = backend.to_host(boxes) / np.float32(example.scale)
     return box_ops.clip(boxes, example.original_size)
+
+
+def as_many_as(config: ProposalConfig, count: int) -> ProposalConfig:
+    """Return the settings that propose up to `count` boxes an image, and are otherwise the same.
+
+    NMS goes down the list from the best, so the first proposals stay what they are.
+    """
+    return replace(config, post_nms=count, pre_nms=max(config.pre_nms, count))
 
 
 def propose_all(

@@ -52,12 +52,22 @@ def test_eval_on_another_data_set(
     assert rows == ["40"]
 
 
-def test_eval_with_more_proposals_than_the_default(
-    trained: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "counts"),
+    [
+        ([], ["50", "100", "300", "1000", "2000"]),
+        (["--top", "300"], ["50", "100", "300"]),
+        (["--top", "400"], ["50", "100", "300", "400"]),
+    ],
+)
+def test_eval_asks_for_as_many_proposals_as_it_counts(
+    trained: Path, capsys: pytest.CaptureFixture[str], words: list[str], counts: list[str]
 ):
-    assert main(["eval", str(trained), "--top", "1000"]) == 0
-    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert [row for row in rows if row.isdigit()] == ["50", "100", "300", "1000"]
+    assert main(["eval", str(trained), *words]) == 0
+    _, asked, *table = capsys.readouterr().out.splitlines()
+    rows = [line.split()[0] for line in table]
+    assert [row for row in rows if row.isdigit()] == counts
+    assert asked.startswith(f"at most {counts[-1]} proposals an image, ")
 
 
 @pytest.mark.parametrize(

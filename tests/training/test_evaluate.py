@@ -7,7 +7,7 @@ import numpy as np
 from minirpn.data import Annotation, Example, ResizeConfig, VOCDataset
 from minirpn.rpn import Proposals
 from minirpn.training.build import build_objective, build_pipeline
-from minirpn.training.evaluate import in_original_pixels, propose_all, validate
+from minirpn.training.evaluate import as_many_as, in_original_pixels, propose_all, validate
 from minirpn.training.trainer import Trainer
 
 
@@ -30,6 +30,23 @@ def test_proposals_stay_inside_the_original_image_whatever_the_scale(small_confi
         height, width = item.annotation.image_size
         assert len(item.boxes) > 0
         assert np.all(item.boxes[:, 2:] <= (width, height))
+
+
+def test_asking_for_more_proposals_leaves_the_first_ones_as_they_are(small_config, shapes):
+    network = Trainer(small_config).network
+    dataset = VOCDataset(shapes, split="val")
+    pipeline = build_pipeline(small_config, network)
+    few = replace(small_config.proposals, pre_nms=40, post_nms=10)
+    more = as_many_as(few, 60)
+    assert (more.pre_nms, more.post_nms) == (60, 60)
+    assert more.min_size == few.min_size
+    for one, other in zip(
+        propose_all(network, dataset, pipeline, few),
+        propose_all(network, dataset, pipeline, more),
+        strict=True,
+    ):
+        assert len(other.boxes) > len(one.boxes) > 0
+        np.testing.assert_array_equal(other.boxes[: len(one.boxes)], one.boxes)
 
 
 def test_validation_is_repeatable_and_leaves_the_training_alone(small_config, shapes):
