@@ -4,11 +4,13 @@ from minirpn.viz.anchor_fit import plot_best_iou, plot_box_shapes
 from minirpn.viz.anchors import draw_anchors, draw_labels
 from minirpn.viz.animation import animate_window
 from minirpn.viz.animation_proposals import Moment, animate_boxes, animate_nms
+from minirpn.viz.detections import draw_detections
 from minirpn.viz.diagrams import draw_numbers, draw_pixels, plot_bars, plot_lines
 from minirpn.viz.graph import draw_graph
 from minirpn.viz.images import draw_boxes, draw_image
 from minirpn.viz.objectness import plot_objectness
 from minirpn.viz.player import Animation
+from minirpn.viz.precision_recall import plot_precision_recall
 from minirpn.viz.proposals import draw_proposals
 from minirpn.viz.recall import plot_recall
 from minirpn.viz.roofline import plot_roofline
@@ -31,6 +33,7 @@ __all__ = [
     "draw_anchors",
     "draw_boxes",
     "draw_columns",
+    "draw_detections",
     "draw_graph",
     "draw_image",
     "draw_labels",
@@ -44,6 +47,7 @@ __all__ = [
     "plot_gradient_norm",
     "plot_lines",
     "plot_objectness",
+    "plot_precision_recall",
     "plot_recall",
     "plot_roofline",
     "plot_stages",
