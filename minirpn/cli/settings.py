@@ -107,6 +107,7 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--loss", "loss.form", str, "form of the loss", choices=("paper", "released")),
         Flag("--steps", "optimizer.steps", int, "images to learn from", metavar="N"),
         Flag("--lr", "optimizer.lr", float, "learning rate before the drop", metavar="X"),
+        Flag("--clip-norm", "optimizer.clip_norm", float, "longest gradient", metavar="X"),
         Flag(
             "--rule",
             "optimizer.rule",

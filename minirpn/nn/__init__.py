@@ -36,7 +36,7 @@ from minirpn.nn.losses import (
     softmax_cross_entropy_forward,
 )
 from minirpn.nn.lrn import LRN, LRNCache, lrn_backward, lrn_forward
-from minirpn.nn.optim import SGD
+from minirpn.nn.optim import SGD, clip_gradients
 from minirpn.nn.parameters import Parameter
 from minirpn.nn.plain import Flatten, MaxPool2d, ReLU
 from minirpn.nn.pooling import (
@@ -88,6 +88,7 @@ __all__ = [
     "Window",
     "check_gradients",
     "check_gradients_elementwise",
+    "clip_gradients",
     "concat_backward",
     "concat_forward",
     "conv2d_backward",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from minirpn._checks import check_shape
@@ -10,6 +11,29 @@ from minirpn.backend import namespace_of
 from minirpn.nn.parameters import Parameter
 
 RULES = ("caffe", "torch")
+
+
+def clip_gradients(grads: Mapping[str, Array], max_norm: float) -> dict[str, Array]:
+    """Return the gradients, all scaled alike if together they are longer than `max_norm`.
+
+    Parameters
+    ----------
+    grads
+        Gradients by parameter name.
+    max_norm
+        Above 0: the greatest Euclidean norm of all of them as one vector.
+
+    Notes
+    -----
+    Caffe's ``clip_gradients``. On a device one number travels to the host.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm: expected a positive number, got {max_norm}")
+    squares = [namespace_of(grad).sum(grad * grad) for grad in grads.values()]
+    norm = math.sqrt(float(sum(squares[1:], squares[0]))) if squares else 0.0
+    if norm <= max_norm:
+        return dict(grads)
+    return {name: grad * (max_norm / norm) for name, grad in grads.items()}
 
 
 class SGD:

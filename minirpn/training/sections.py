@@ -146,6 +146,9 @@ class OptimizerConfig:
         0.9 and 0.0005.
     bias_lr_multiplier, bias_decay_multiplier
         Factors for biases: py-faster-rcnn's learn at twice the rate, with the decay of the rest.
+    clip_norm
+        The longest gradient of all parameters together; a longer one is scaled down to it. None
+        for no limit, as in the paper. Joint training of few steps needs one.
     rule
         ``"caffe"`` or ``"torch"``; see `minirpn.nn.SGD`.
     drop_at
@@ -160,6 +163,7 @@ class OptimizerConfig:
     weight_decay: float = 0.0005
     bias_lr_multiplier: float = 2.0
     bias_decay_multiplier: float = 1.0
+    clip_norm: float | None = None
     rule: Literal["caffe", "torch"] = "caffe"
     drop_at: float = 0.75
     drop_factor: float = 0.1
@@ -167,6 +171,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         _check_at_least(self, 1, "steps")
         _check_positive(self, "lr", "drop_factor")
+        if self.clip_norm is not None:
+            _check_positive(self, "clip_norm")
         _check_at_least(self, 0, "weight_decay", "bias_lr_multiplier", "bias_decay_multiplier")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum: expected 0 to below 1, got {self.momentum}")

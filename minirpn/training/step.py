@@ -13,7 +13,7 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array, ImageSize
-from minirpn.nn.optim import SGD
+from minirpn.nn.optim import SGD, clip_gradients
 from minirpn.rpn.loss import LossConfig, RPNLoss, RPNLossCache, rpn_loss_backward, rpn_loss_forward
 from minirpn.rpn.network import RPN, RPNCache, RPNOutput
 from minirpn.rpn.targets import (
@@ -151,7 +151,13 @@ def anchor_counts(batch: Minibatch) -> dict[str, int]:
     }
 
 
-def update(optimizer: SGD, compute: Callable[[], StepResult], *, lr: float) -> StepResult:
+def update(
+    optimizer: SGD,
+    compute: Callable[[], StepResult],
+    *,
+    lr: float,
+    clip_norm: float | None = None,
+) -> StepResult:
     """Take one SGD step along the gradients that `compute` finds, and return what it found.
 
     Parameters
@@ -162,6 +168,8 @@ def update(optimizer: SGD, compute: Callable[[], StepResult], *, lr: float) -> S
         Such as `loss_and_gradients` with its arguments bound.
     lr
         Learning rate of this step.
+    clip_norm
+        See `minirpn.nn.clip_gradients`; None for no limit. What is returned is not clipped.
 
     Raises
     ------
@@ -174,7 +182,8 @@ def update(optimizer: SGD, compute: Callable[[], StepResult], *, lr: float) -> S
         wrong = not_finite(result)
     if wrong is not None:
         raise FloatingPointError(wrong)
-    optimizer.step(result.grads, lr=lr)
+    grads = result.grads if clip_norm is None else clip_gradients(result.grads, clip_norm)
+    optimizer.step(grads, lr=lr)
     return result
 
 

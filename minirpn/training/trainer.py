@@ -139,7 +139,8 @@ class Trainer:
         state = self.rng.bit_generator.state
         try:
             compute = partial(self.compute, example, proposals)
-            result = update(self.optimizer, compute, lr=self.lr)
+            clip_norm = self.config.optimizer.clip_norm
+            result = update(self.optimizer, compute, lr=self.lr, clip_norm=clip_norm)
         except FloatingPointError as error:
             self.rng.bit_generator.state = state
             raise NotFiniteError(example, self.step + 1, str(error)) from error

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from minirpn.data import Annotation, Example, ResizeConfig, VOCDataset
 from minirpn.rpn import Proposals
@@ -68,3 +69,19 @@ def test_validation_is_repeatable_and_leaves_the_training_alone(small_config, sh
     assert after.rng_state == before.rng_state
     for name, value in before.parameters.items():
         np.testing.assert_array_equal(after.parameters[name], value)
+
+
+def test_a_step_is_no_longer_than_the_limit_allows(small_config, shapes):
+    optimizer = replace(small_config.optimizer, clip_norm=1e-3, weight_decay=0.0)
+    config = replace(small_config, optimizer=optimizer)
+    trainer = Trainer(config)
+    pipeline = build_pipeline(config, trainer.network)
+    before = {p.name: p.value for p in trainer.model.parameters()}
+    with pipeline.in_order(VOCDataset(shapes, split="train"), 1) as examples:
+        trainer.take(next(examples))
+    # Biases learn at twice the rate.
+    moved = sum(
+        np.sum((p.value - before[p.name]) ** 2 / p.lr_multiplier**2)
+        for p in trainer.model.parameters()
+    )
+    assert np.sqrt(moved) == pytest.approx(1e-3 * optimizer.lr, rel=1e-2)

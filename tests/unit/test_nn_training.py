@@ -219,3 +219,18 @@ def test_the_rate_drops_at_three_quarters():
 def test_a_senseless_schedule_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         nn.StepSchedule(**{"base_lr": 0.1, "steps": 10, **wrong})
+
+
+def test_gradients_longer_than_the_limit_are_scaled_all_alike(world):
+    grads = {"a": world.array(np.array([3.0, 0.0])), "b": world.array(np.array([[4.0]]))}
+    clipped = nn.clip_gradients(grads, 2.5)  # 3, 4 -> 5: half of it
+    np.testing.assert_allclose(world.check(clipped["a"]), [1.5, 0])
+    np.testing.assert_allclose(world.check(clipped["b"]), [[2]])
+    same = nn.clip_gradients(grads, 5.0)
+    np.testing.assert_array_equal(world.check(same["b"]), [[4]])
+    assert nn.clip_gradients({}, 1.0) == {}
+
+
+def test_a_limit_must_be_positive():
+    with pytest.raises(ValueError, match="max_norm"):
+        nn.clip_gradients({"a": np.ones(2)}, 0.0)
