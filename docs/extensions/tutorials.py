@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
-from docs.extensions import DOCS, ROOT
+from docs.extensions import DOCS, ROOT, write
 
 FOLDER = DOCS / "tutorials"
 SECONDS = 90
@@ -64,23 +64,26 @@ def executed(path: Path, kept: Path = FOLDER) -> Any:
     nbclient.exceptions.CellExecutionError
         A cell failed. Nothing is kept then.
     """
-    source = nbformat.read(path, as_version=4)
-    key = _checksum(path)
-    target = kept / path.name
-    if target.exists():
-        result = nbformat.read(target, as_version=4)
-        if result.metadata.get("checksum") == key:
-            return result
-    result = solved(source)
-    folder = str(path.parent)
-    NotebookClient(
-        result, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
-    ).execute()
+    result = _kept(path, kept)
+    if result is not None:
+        return result
+    result = solved(nbformat.read(path, as_version=4))
+    folder = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(result, timeout=SECONDS, kernel_name="python3", resources=folder).execute()
     _freeze_widgets(result)
-    result.metadata["checksum"] = key
+    result.metadata["checksum"] = _checksum(path)
     kept.mkdir(parents=True, exist_ok=True)
-    nbformat.write(result, target)
+    nbformat.write(result, kept / path.name)
     return result
+
+
+def _kept(path: Path, kept: Path) -> Any | None:
+    """Return what is kept of an execution, unless something it rests on has changed."""
+    target = kept / path.name
+    if not target.exists():
+        return None
+    result = nbformat.read(target, as_version=4)
+    return result if result.metadata.get("checksum") == _checksum(path) else None
 
 
 def _checksum(path: Path) -> str:
@@ -95,15 +98,23 @@ def _checksum(path: Path) -> str:
 
 def _freeze_widgets(notebook: Any) -> None:
     """Put what a widget shows at first in its place: a page has no kernel behind its sliders."""
-    state = notebook.metadata.pop("widgets", {}).get(_WIDGETS, {}).get("state", {})
-    shown = [
-        output for model in state.values() for output in model["state"].get("outputs", [])
-    ]  # fmt: skip
+    models = notebook.metadata.pop("widgets", {}).get(_WIDGETS, {}).get("state", {})
     for cell in notebook.cells:
-        outputs = cell.get("outputs", [])
-        if any(_WIDGET in output.get("data", {}) for output in outputs):
-            still = [output for output in outputs if _WIDGET not in output.get("data", {})]
-            cell.outputs = still + [nbformat.from_dict(output) for output in shown]
+        outputs = []
+        for output in cell.get("outputs", []):
+            view = output.get("data", {}).get(_WIDGET)
+            outputs += [output] if view is None else _shown_by(view["model_id"], models)
+        if "outputs" in cell:
+            cell.outputs = outputs
+
+
+def _shown_by(model_id: str, models: Any) -> list[Any]:
+    """Return the outputs inside of a widget and of its children."""
+    state = models.get(model_id.removeprefix("IPY_MODEL_"), {}).get("state", {})
+    shown = [nbformat.from_dict(output) for output in state.get("outputs", [])]
+    for child in state.get("children", []):
+        shown += _shown_by(child, models)
+    return shown
 
 
 def write_pages(*, execute: bool) -> None:
@@ -116,8 +127,9 @@ def write_pages(*, execute: bool) -> None:
             list(threads.map(executed, notebooks))
         return
     for path in notebooks:
-        if not (FOLDER / path.name).exists():
-            nbformat.write(solved(nbformat.read(path, as_version=4)), FOLDER / path.name)
+        if _kept(path, FOLDER) is None:
+            text = nbformat.writes(solved(nbformat.read(path, as_version=4)))
+            write(FOLDER / path.name, text)
 
 
 def setup(app: Any) -> dict[str, bool]:

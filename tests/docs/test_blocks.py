@@ -18,7 +18,7 @@ import pytest
 from docs.extensions.pages import FRONT, ROOT, blocks, markdown, name_of
 from minirpn.data import SyntheticConfig, generate
 
-SECONDS = 120
+SECONDS = 600  # a limit against hanging; all blocks together take a minute of one core
 STEPS = 6  # the fewest that the four steps of alternating training can share
 _RUNNABLE = {"", "bash", "sh", "python"}
 _MINIRPN = """\
