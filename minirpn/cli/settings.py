@@ -135,6 +135,7 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
             True,
             "where a number stops being finite, name the first layer",
         ),
+        Flag("--tensorboard", "run.tensorboard", True, "record for TensorBoard as well"),
     ),
 }
 

@@ -124,6 +124,15 @@ class SGD:
             velocity += change
             parameter.value = parameter.value - velocity * lr
 
+    def last_step(self, parameter: Parameter, *, lr: float) -> Array:
+        """Return what the last `step`, at this learning rate, has taken from a parameter.
+
+        Its length beside that of the parameter tells whether the rate suits; see
+        `minirpn.training.health`.
+        """
+        velocity = self.velocity[parameter.name]
+        return velocity if self.rule == "caffe" else velocity * (lr * parameter.lr_multiplier)
+
     def load_velocity(self, velocity: Mapping[str, Array]) -> None:
         """Take the velocities of an earlier run, copied.
 

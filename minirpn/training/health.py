@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,8 +30,14 @@ class Health:
     ----------
     zero_share
         Stage -> share of its activations that are exactly 0 after the ReLU.
-    gradient_norm
-        Stage (the backbone's, and ``"rpn"``) -> Euclidean norm of the gradient by its parameters.
+    gradient_norm, weight_norm
+        Stage (the backbone's, ``"rpn"``, ``"detector"``) -> Euclidean norm of the gradient by its
+        parameters, and of the parameters themselves.
+    update_ratio
+        Stage -> norm of what the last step changed over the norm of the parameters. About 1e-3 is
+        usual; far more unlearns what was there, far less learns nothing.
+    layers
+        Layer -> its own ``"gradient"``, ``"weight"`` and ``"update"`` norm, those it has.
     proposals_before_nms, proposals_after_nms
         Boxes that enter NMS, and those that leave it when no count limits them.
     objectness_by_anchor
@@ -40,6 +46,9 @@ class Health:
 
     zero_share: dict[str, float]
     gradient_norm: dict[str, float]
+    weight_norm: dict[str, float]
+    update_ratio: dict[str, float]
+    layers: dict[str, dict[str, float]]
     proposals_before_nms: int
     proposals_after_nms: int
     objectness_by_anchor: list[float]
@@ -58,19 +67,41 @@ class Health:
         ]
 
 
-def gradient_norms(grads: Mapping[str, Array]) -> dict[str, float]:
-    """Return the Euclidean norm of the gradient of each stage, from gradients by parameter name."""
+class LastStep(NamedTuple):
+    """What a step went by and what it did, by parameter name."""
+
+    grads: Mapping[str, Array]
+    changes: Mapping[str, Array]  # what it took from each parameter that learns
+    weights: Mapping[str, Array]  # of all parameters, after it
+
+    def norms(self, group: Callable[[str], str]) -> dict[str, dict[str, float]]:
+        """Return the norms of each group, such as `stage_of` or `layer_of` its name."""
+        found: dict[str, dict[str, float]] = {}
+        kinds = (("gradient", self.grads), ("weight", self.weights), ("update", self.changes))
+        for kind, arrays in kinds:
+            for name, norm in norms(arrays, group).items():
+                found.setdefault(name, {})[kind] = norm
+        return found
+
+
+def layer_of(parameter_name: str) -> str:
+    """Return the layer a parameter belongs to: its name up to the last dot."""
+    return parameter_name.rpartition(".")[0]
+
+
+def norms(arrays: Mapping[str, Array], group: Callable[[str], str] = stage_of) -> dict[str, float]:
+    """Return the Euclidean norm of each group of arrays, given by parameter name."""
     squares: dict[str, float] = defaultdict(float)
-    for name, grad in grads.items():
-        flat = backend.to_host(grad).ravel()
-        squares[stage_of(name)] += float(np.dot(flat, flat))
-    return {stage: square**0.5 for stage, square in squares.items()}
+    for name, array in arrays.items():
+        flat = backend.to_host(array).ravel()
+        squares[group(name)] += float(np.dot(flat, flat))
+    return {name: square**0.5 for name, square in squares.items()}
 
 
 def examine(
     network: RPN,
     example: Example,
-    grads: Mapping[str, Array],
+    last: LastStep,
     config: ProposalConfig,
 ) -> Health:
     """Return the health of a network as one image shows it.
@@ -81,8 +112,8 @@ def examine(
         Run forward once, with its activations observed.
     example
         The image.
-    grads
-        Gradients of the last step, by parameter name.
+    last
+        The last step.
     config
         How proposals are made.
     """
@@ -102,9 +133,17 @@ def examine(
     after = box_ops.nms(before.boxes, before.scores, iou_threshold=config.iou_threshold)
     A = network.base_anchors.shape[0]
     by_anchor = backend.to_host(object_scores(objectness)).reshape(-1, A)  # (K,) -> (Hf*Wf, A)
+    weights = norms(last.weights)
     return Health(
         zero_share=zero_share,
-        gradient_norm=gradient_norms(grads),
+        gradient_norm=norms(last.grads),
+        weight_norm=weights,
+        update_ratio={
+            stage: change / weights[stage]
+            for stage, change in norms(last.changes).items()
+            if weights[stage] > 0
+        },
+        layers=last.norms(layer_of),
         proposals_before_nms=int(before.boxes.shape[0]),
         proposals_after_nms=int(after.shape[0]),
         objectness_by_anchor=[round(float(mean), 6) for mean in by_anchor.mean(axis=0)],

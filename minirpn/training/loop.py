@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -14,6 +15,7 @@ from minirpn.data.voc import VOCDataset
 from minirpn.evaluation import APResult, RecallResult
 from minirpn.files import alone_in
 from minirpn.training.anomaly import NotFiniteError
+from minirpn.training.board import require_tensorboard
 from minirpn.training.build import build_pipeline, find_classes, open_dataset
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig, save_config
@@ -81,9 +83,11 @@ def train(
         folder cannot be written to, or another process is training in it.
     """
     began = perf_counter()
+    if config.run.tensorboard:
+        require_tensorboard()
     with alone_in(folder.path):
         run = _Run(config, folder, resume=resume, progress=progress)
-        with InterruptRequest() as interrupt:
+        with InterruptRequest() as interrupt, closing(run.measurements):
             run.take_steps(interrupt)
         recall, precision = None, None
         if not run.interrupted:
@@ -116,7 +120,7 @@ class _Run:
         if not resume and config.model.weights is not None:
             self._load_weights(config.model.weights)
         self.pipeline = build_pipeline(config, self.trainer.network)
-        self.measurements = Measurements(self.trainer, folder, self.val_set)
+        self.measurements = Measurements(self.trainer, folder, self.train_set, self.val_set)
         self.proposals = PhaseProposals(folder, self.train_set)
         if resume:
             self._restore()
@@ -154,6 +158,8 @@ class _Run:
             self.proposals.take(self.trainer.phase, Path(self.config.sharing.proposals))
         if any(phase.backbone_afresh for phase in self.trainer.phases):
             save_checkpoint(self.folder.start, self.measurements.checkpoint())
+        self.measurements.open()
+        self.measurements.draw_samples()
         self._save()
 
     def _say_what_was_found(self, split: str | None, dataset: VOCDataset) -> None:
@@ -178,6 +184,7 @@ class _Run:
         self.folder.log(f"resumed at step {self.trainer.step}")
         if self.trainer.phase.proposes:
             self.proposals.load(self.trainer.phase)
+        self.measurements.open()
 
     def take_steps(self, interrupt: InterruptRequest) -> None:
         """Take the steps that are left, until the last one or until asked to stop."""
@@ -228,7 +235,7 @@ class _Run:
             data_wait_seconds=examples.wait_seconds - waited,
         )
         shown.advance(words)
-        self.measurements.between_steps(example, result, shown)
+        self.measurements.between_steps(example, result, lr, shown)
         if is_due(self.trainer, self.config.run.checkpoint_every):
             self._save()
 

@@ -35,7 +35,9 @@ class RunFolder:
     ``checkpoints/best.npz``  the state with the best validation recall
     ``checkpoints/start.npz`` the state before the first step, where a phase goes back to it
     ``proposals/``            those that a phase of the training learns from
-    ``plots/``                pictures
+    ``plots/``                pictures; in ``samples/`` the same images again and again
+    ``tensorboard/``          the records once more, with ``--tensorboard``
+    ``failure-STEP.npz``      a step whose numbers were not finite
     ``report.html``           all of it on one page
     ========================= ===============================================================
     """
@@ -85,6 +87,16 @@ class RunFolder:
     def plots(self) -> Path:
         """The folder of pictures."""
         return self.path / "plots"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of pictures of the same images at several moments."""
+        return self.plots / "samples"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of event files."""
+        return self.path / "tensorboard"
 
     @property
     def report(self) -> Path:

@@ -204,6 +204,8 @@ class RunConfig:
     detect_anomaly
         Where a loss or a gradient stops being finite, compute the step once more and name the
         first layer that is to blame.
+    tensorboard
+        Write the records and a few pictures for TensorBoard as well.
     """
 
     seed: int = 0
@@ -214,6 +216,7 @@ class RunConfig:
     diagnose_every: int = 500
     validation_images: int | None = 200
     detect_anomaly: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         _check_at_least(self, 0, "seed")

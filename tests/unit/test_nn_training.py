@@ -158,6 +158,17 @@ def test_a_step_leaves_the_old_values_alone(rng):
     assert weight.value is not value
 
 
+@pytest.mark.parametrize("rule", ["caffe", "torch"])
+def test_the_last_step_is_what_was_taken(rule, rng):
+    parameter = nn.Parameter("w", rng.normal(size=(3, 2)), lr_multiplier=2.0)
+    optimizer = nn.SGD([parameter], rule=rule)
+    for lr in (0.1, 0.03):
+        before = parameter.value
+        optimizer.step({"w": rng.normal(size=(3, 2))}, lr=lr)
+        taken = optimizer.last_step(parameter, lr=lr)
+        np.testing.assert_allclose(before - parameter.value, taken, rtol=1e-12, atol=1e-14)
+
+
 def test_bad_gradients_are_refused_before_anything_moves():
     first, second = nn.Parameter("a", np.ones(2)), nn.Parameter("b", np.ones(2))
     optimizer = nn.SGD([first, second])
