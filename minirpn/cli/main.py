@@ -20,13 +20,26 @@ from minirpn.cli import (
     explain,
     info,
     propose,
+    report,
     train,
 )
 from minirpn.errors import InputError
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
-COMMANDS = (download, check, anchors, convert, train, evaluate, propose, explain, bench, info)
+COMMANDS = (
+    download,
+    check,
+    anchors,
+    convert,
+    train,
+    evaluate,
+    propose,
+    report,
+    explain,
+    bench,
+    info,
+)
 
 
 class _Notes(logging.Handler):

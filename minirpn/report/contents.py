@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from collections.abc import Callable
@@ -10,11 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from PIL import Image
+
 from minirpn.errors import InputError
-from minirpn.evaluation import RecallResult
+from minirpn.evaluation import APResult, RecallResult
 from minirpn.report.metrics import read_metrics
 
 Content = TypeVar("Content")
+
+_LARGE = 120_000  # bytes of a PNG
 
 
 class Picture(NamedTuple):
@@ -24,9 +29,14 @@ class Picture(NamedTuple):
     caption: str
 
     def data_uri(self) -> str:
-        """Return the picture itself as an address, so that the page needs no other file."""
-        encoded = base64.b64encode(self.path.read_bytes()).decode("ascii")
-        return f"data:image/png;base64,{encoded}"
+        """Return the picture itself as an address, so that the page needs no other file.
+
+        A large one, which shows a photograph, goes into the page as JPEG, a fifth of the size.
+        """
+        kind, content = "png", self.path.read_bytes()
+        if len(content) > _LARGE:
+            kind, content = "jpeg", _as_jpeg(content)
+        return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 @dataclass
@@ -49,6 +59,8 @@ class Contents:
         ``recall.json``, None without.
     measured_on
         Such as "test, 120 images".
+    precision, precision_on
+        ``precision.json``, None without, and what it was measured on.
     """
 
     run: Path
@@ -58,6 +70,8 @@ class Contents:
     records: list[dict[str, Any]] = field(default_factory=list)
     recall: RecallResult | None = None
     measured_on: str = ""
+    precision: APResult | None = None
+    precision_on: str = ""
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """Return the records of one kind, in their order."""
@@ -99,9 +113,21 @@ def read_contents(run: Path) -> Contents:
     else:
         contents.notices.append(
             "recall.json is missing: no recall was measured after the last step "
-            "(the run was stopped, or has no validation images)."
+            "(the run goes on, was stopped, or has no validation images)."
+        )
+    if (run / "precision.json").exists():
+        found: tuple[APResult | None, str] = (None, "")
+        contents.precision, contents.precision_on = contents.read(
+            "precision.json", _precision, found
         )
     return contents
+
+
+def _as_jpeg(png: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").save(buffer, format="JPEG", quality=85, optimize=True)
+    return buffer.getvalue()
 
 
 def _text(path: Path) -> str:
@@ -117,9 +143,20 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 def _recall(path: Path) -> tuple[RecallResult | None, str]:
     plain = _json_object(path)
+    return RecallResult.from_dict(plain), _measured_on(plain)
+
+
+def _precision(path: Path) -> tuple[APResult | None, str]:
+    plain = _json_object(path)
+    result = APResult.from_dict(plain)
+    result.mean_by("area")  # numbers that do not fit each other show here, not on the page
+    return result, _measured_on(plain)
+
+
+def _measured_on(plain: dict[str, Any]) -> str:
     where = [str(plain["split"])] if "split" in plain else []
     where += [f"{plain['images']} images"] if "images" in plain else []
-    return RecallResult.from_dict(plain), ", ".join(where)
+    return ", ".join(where)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

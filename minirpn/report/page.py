@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterable
 from importlib.resources import files
@@ -12,8 +11,11 @@ from typing import Any
 
 import minirpn
 from minirpn.evaluation import RecallResult
+from minirpn.evaluation.precision_recall import AVERAGES
 from minirpn.report.contents import Contents, Picture
 from minirpn.report.html import HTML, element, figure, join, section, table
+from minirpn.report.learning import health, samples, warnings
+from minirpn.report.words import duration, share
 
 DIAGRAMS = {
     "training.png": "Losses over the steps: thin each step, thick their moving mean, circles on "
@@ -21,15 +23,15 @@ DIAGRAMS = {
     "validation.png": "Recall on the validation images while training.",
     "recall.png": "Recall over the IoU that counts as found, as in figure 4 of the paper.",
     "stages.png": "Share of zeros after each stage, and length of the gradient by its parameters.",
+    "norms.png": "Length of the parameters of each stage, and of the change by a step beside it.",
 }
-_WARNINGS_SHOWN = 12
 
 
 def render(contents: Contents) -> str:
     """Return the whole page."""
     pictures = contents.pictures()
     drawn = {picture.path.name: picture for picture in pictures}
-    samples = [picture for picture in pictures if picture.path.name not in DIAGRAMS]
+    others = [picture for picture in pictures if picture.path.name not in DIAGRAMS]
     name = contents.run.resolve().name
     body = join(
         [
@@ -37,14 +39,16 @@ def render(contents: Contents) -> str:
             _notices(contents),
             _headline(contents),
             section("Recall of the proposals", _recall(contents), _figures(drawn, "recall.png")),
+            section("Average precision of the detections", _precision(contents)),
             section("Training", _figures(drawn, "training.png", "validation.png"), _pace(contents)),
             section(
                 "Health of the network",
-                _warnings(contents),
-                _figures(drawn, "stages.png"),
-                _health(contents),
+                warnings(contents),
+                _figures(drawn, "stages.png", "norms.png"),
+                health(contents),
             ),
-            section("Pictures", _gallery(samples)),
+            section("The same images over time", samples(contents)),
+            section("Pictures", _gallery(others)),
             section("Do it again", *_commands(contents)),
             section("Settings", contents.settings and element("pre", contents.settings)),
             section("Made with", _versions(contents)),
@@ -72,7 +76,7 @@ def _summary(contents: Contents) -> str:
         return "No training step was recorded."
     done = f"{train[-1].get('step', len(train)):,} steps"
     seconds = sum(record.get("step_seconds") or 0 for record in train)
-    return f"{done} in {_duration(seconds)}." if seconds else f"{done}."
+    return f"{done} in {duration(seconds)}." if seconds else f"{done}."
 
 
 def _notices(contents: Contents) -> HTML:
@@ -84,7 +88,7 @@ def _notices(contents: Contents) -> HTML:
 
 def _headline(contents: Contents) -> HTML:
     """Return the numbers to look at first."""
-    cards = [(_share(value), name) for name, value in _headline_numbers(contents)]
+    cards = [(share(value), name) for name, value in _headline_numbers(contents)]
     return element(
         "div", *(element("p", element("strong", v), n) for v, n in cards), class_="cards"
     )
@@ -93,6 +97,9 @@ def _headline(contents: Contents) -> HTML:
 def _headline_numbers(contents: Contents) -> Iterable[tuple[str, float | None]]:
     """Yield name and value: of the recall measured at the end, else of the last validation."""
     result, validate = contents.recall, contents.of_kind("validate")
+    if contents.precision is not None:
+        threshold = contents.precision.iou_threshold
+        yield f"mean average precision at IoU {threshold:g}", contents.precision.mean_ap
     if result is not None:
         if 0.5 in result.iou_thresholds:
             for count in sorted({100, 300} & set(result.counts)):
@@ -116,7 +123,7 @@ def _recall(contents: Contents) -> HTML:
         return HTML("")
     columns = result.columns()
     rows = (
-        [f"{count:,}", *(_share(values[row]) for values in columns.values())]
+        [f"{count:,}", *(share(values[row]) for values in columns.values())]
         for row, count in enumerate(result.counts)
     )
     return join([table(["proposals", *columns], rows), element("p", _objects(result, contents))])
@@ -132,6 +139,24 @@ def _objects(result: RecallResult, contents: Contents) -> str:
     )
 
 
+def _precision(contents: Contents) -> HTML:
+    """Return the table of average precisions with a line that says on what."""
+    result = contents.precision
+    if result is None:
+        return HTML("")
+    by_method = [(method, result.ap_by(method)) for method in AVERAGES]
+    rows = [
+        [name, curve.positives, curve.found, curve.wrong]
+        + [share(float(ap[index])) for _, ap in by_method]
+        for index, (name, curve) in enumerate(zip(result.classes, result.curves, strict=True))
+    ]
+    rows.append(["mean", "", "", "", *(share(result.mean_by(method)) for method in AVERAGES)])
+    head = ["class", "objects", "found", "false", *(f"AP {method}" for method in AVERAGES)]
+    where = f" on {contents.precision_on}" if contents.precision_on else ""
+    words = f"Measured{where}; a detection finds an object at an IoU of {result.iou_threshold:g}."
+    return join([table(head, rows), element("p", words)])
+
+
 def _pace(contents: Contents) -> HTML:
     """Return how long a step took, and how much of it was waiting for images."""
     train = contents.of_kind("train")
@@ -141,40 +166,6 @@ def _pace(contents: Contents) -> HTML:
     waited = sum(record.get("data_wait_seconds") or 0 for record in train)
     pace = f"{median(seconds):.2g} s a step (median)"
     return element("p", f"{pace}; {waited / sum(seconds):.1%} of the time waited for images.")
-
-
-def _warnings(contents: Contents) -> HTML:
-    warnings = contents.of_kind("warning")
-    if not warnings:
-        return element("p", "No warnings.") if contents.records else HTML("")
-    shown = warnings[-_WARNINGS_SHOWN:]
-    lines = [f"Step {warning.get('step')}: {warning.get('message')}" for warning in shown]
-    if len(warnings) > len(shown):
-        lines.insert(0, f"{len(warnings) - len(shown)} earlier warnings are in metrics.jsonl.")
-    return element("ul", *(element("li", line) for line in lines), class_="warnings")
-
-
-def _health(contents: Contents) -> HTML:
-    """Return what the last examination of the network found."""
-    diagnoses = contents.of_kind("diagnose")
-    if not diagnoses:
-        return HTML("")
-    last = diagnoses[-1]
-    zeros, norms = last.get("zero_share") or {}, last.get("gradient_norm") or {}
-    rows = (
-        [stage, _percent(zeros.get(stage)), _scientific(norms.get(stage))]
-        for stage in dict.fromkeys([*zeros, *norms])
-    )
-    stages = table(["stage", "zero activations", "length of gradient"], rows)
-    before, after = last.get("proposals_before_nms"), last.get("proposals_after_nms")
-    words = [f"At step {last.get('step')}."]
-    if before is not None and after is not None:
-        words.append(f"Of {before:,} proposals NMS keeps {after:,}.")
-    by_anchor = last.get("objectness_by_anchor") or []
-    if by_anchor:
-        shares = ", ".join(_share(value) for value in by_anchor)
-        words.append(f"Mean objectness of each base anchor: {shares}.")
-    return join([stages, element("p", " ".join(words))])
 
 
 def _figures(drawn: dict[str, Picture], *names: str) -> HTML:
@@ -222,24 +213,3 @@ def _flat(plain: dict[str, Any]) -> Iterable[tuple[str, str]]:
             yield from ((f"{key} {inner}", text) for inner, text in _flat(value))
         else:
             yield key, "-" if value is None else str(value)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def _scientific(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2e}"
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in the two largest units that matter."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"

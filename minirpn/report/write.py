@@ -22,9 +22,10 @@ def write_report(run: Path | str) -> Path:
     Parameters
     ----------
     run
-        A folder with any of ``config.toml``, ``env.json``, ``metrics.jsonl``, ``recall.json`` and
-        ``plots/*.png`` (with captions in ``plots/captions.json``: file name -> caption). The
-        diagrams of losses, recall and stages are drawn into ``plots/``.
+        A folder with any of ``config.toml``, ``env.json``, ``metrics.jsonl``, ``recall.json``,
+        ``precision.json``, ``plots/samples`` and ``plots/*.png`` (with captions in
+        ``plots/captions.json``: file name -> caption). The diagrams of losses, recall and stages
+        are drawn into ``plots/``.
 
     Raises
     ------
@@ -38,7 +39,10 @@ def write_report(run: Path | str) -> Path:
     contents = read_contents(run)
     try:
         _draw_diagrams(contents)
-        path.write_text(render(contents), encoding="utf-8")
+        # Aside first: the run may go on, and end with a report of its own.
+        aside = path.with_name(".report.html.tmp")
+        aside.write_text(render(contents), encoding="utf-8")
+        aside.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot write the report: {error.strerror}") from None
     return path
@@ -54,6 +58,8 @@ def _draw_diagrams(contents: Contents) -> None:
         diagrams["validation.png"] = lambda: viz.plot_validation_recall(records)
     if contents.of_kind("diagnose"):
         diagrams["stages.png"] = lambda: viz.plot_stages(records)[0]
+    if any("weight_norm" in record for record in contents.of_kind("diagnose")):
+        diagrams["norms.png"] = lambda: viz.plot_norms(records)[0]
     if recall is not None:
         diagrams["recall.png"] = lambda: viz.plot_recall(recall)
     for name, draw in diagrams.items():

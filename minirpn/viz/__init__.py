@@ -17,6 +17,7 @@ from minirpn.viz.roofline import plot_roofline
 from minirpn.viz.style import save
 from minirpn.viz.training import (
     plot_gradient_norm,
+    plot_norms,
     plot_stages,
     plot_training,
     plot_validation_recall,
@@ -46,6 +47,7 @@ __all__ = [
     "plot_box_shapes",
     "plot_gradient_norm",
     "plot_lines",
+    "plot_norms",
     "plot_objectness",
     "plot_precision_recall",
     "plot_recall",

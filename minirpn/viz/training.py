@@ -22,7 +22,8 @@ _LOSSES = {
     "objectness_loss": ("objectness", VERMILLION),
     "box_loss": ("box", GREEN),
 }
-_STAGE_KEYS = ("zero_share", "gradient_norm")  # the first in the order of the network
+# The first is in the order of the network.
+_STAGE_KEYS = ("zero_share", "gradient_norm", "weight_norm", "update_ratio")
 _SMOOTHED_STEPS = 1 / 40  # of all steps, in one smoothed value
 
 
@@ -111,13 +112,38 @@ def plot_gradient_norm(records: Records, ax: Axes | None = None) -> Axes:
     ax
         Where to draw; None makes a new figure.
     """
+    return _plot_lengths(
+        records, "gradient_norm", ax, y="length of the gradient", title="gradient of each stage"
+    )
+
+
+def plot_norms(records: Records) -> tuple[Axes, Axes]:
+    """Return the axes of a new figure: lengths of the weights, and of a step's change beside them.
+
+    Parameters
+    ----------
+    records
+        Those of kind ``"diagnose"`` are drawn.
+    """
+    figure = Figure(figsize=(INCHES[0], INCHES[1] * 1.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1)
+    return (
+        _plot_lengths(records, "weight_norm", upper, y="length of the weights", title="weights"),
+        _plot_lengths(
+            records, "update_ratio", lower, y="length / length of weights", title="change by a step"
+        ),
+    )
+
+
+def _plot_lengths(records: Records, key: str, ax: Axes | None, *, y: str, title: str) -> Axes:
+    """Draw a line for each stage, in a logarithmic scale if anything is above 0."""
     ax = new_axes() if ax is None else ax
     diagnoses = _of_kind(records, "diagnose")
-    lengths = (value for record in diagnoses for value in record.get("gradient_norm", {}).values())
+    lengths = (value for record in diagnoses for value in record.get(key, {}).values())
     if any(value is not None and value > 0 for value in lengths):
         ax.set_yscale("log", nonpositive="mask")
-    _plot_groups(ax, diagnoses, "gradient_norm")
-    return _over_steps(ax, y="length of the gradient", title="gradient of each stage")
+    _plot_groups(ax, diagnoses, key)
+    return _over_steps(ax, y=y, title=title)
 
 
 def plot_stages(records: Records) -> tuple[Axes, Axes]:

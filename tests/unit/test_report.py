@@ -1,15 +1,18 @@
 """The report: complete, offline, safe, and content with whatever a run left behind."""
 
 import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from minirpn.detector import Detections
 from minirpn.errors import InputError
-from minirpn.evaluation import proposal_recall
+from minirpn.evaluation import average_precision, proposal_recall
 from minirpn.report import read_metrics, write_report
 from minirpn.report.contents import read_contents
 
@@ -59,11 +62,21 @@ RECORDS = [
     {"kind": "validate", "step": 4, "loss": 0.3125, "objectness_loss": 0.2, "box_loss": 0.1}
     | {"recall": {"50": 0.25, "100": None}, "images": 3},
     {"kind": "diagnose", "step": 4, "zero_share": {"conv1": 0.5}, "gradient_norm": {"rpn": 0.125}}
-    | {"proposals_before_nms": 1234, "proposals_after_nms": 56, "objectness_by_anchor": [0.75]},
+    | {"proposals_before_nms": 1234, "proposals_after_nms": 56, "objectness_by_anchor": [0.75]}
+    | {"weight_norm": {"conv1": 2.0, "rpn": 4.0}, "update_ratio": {"rpn": 0.002}}
+    | {"layers": {"rpn.conv": {"gradient": 0.125, "weight": 4.0, "update": 0.008}}},
+    {"kind": "samples", "step": 0, "images": ["000005"], "files": ["1-0.png"]},
+    {"kind": "samples", "step": 4, "images": ["000005"], "files": ["1-4.png"]},
     {"kind": "warning", "step": 4, "message": "conv1 is dying"},
 ]
 BOX = np.array([[0.0, 0, 50, 50]])
 RECALL = proposal_recall([BOX, BOX], [BOX, BOX + 10], counts=(100, 300))
+PRECISION = average_precision(
+    [Detections(BOX, np.array([0.9]), np.array([1]))],
+    [BOX],
+    [np.array([1])],
+    classes=("cat", "dog"),
+)
 
 
 def fill(run, **changed):
@@ -78,7 +91,9 @@ def fill(run, **changed):
         "recall.json": json.dumps(RECALL.to_dict() | {"split": "test", "images": 2}),
         "plots/captions.json": json.dumps({"proposals_2.png": "the second image"}),
     } | changed
-    (run / "plots").mkdir(parents=True)
+    (run / "plots" / "samples").mkdir(parents=True)
+    for name in ("1-0.png", "1-4.png"):
+        (run / "plots" / "samples" / name).write_bytes(PNG)
     for name, text in files.items():
         if text is not None:
             (run / name).write_text(text)
@@ -118,7 +133,8 @@ def test_a_whole_run_is_told_in_numbers_pictures_and_commands(whole_run):
         "Share of the 2 objects (0 small, 2 medium, 0 large) found on test, 2 images",
         "2 s a step (median); 25.0% of the time",
         "Step 4: conv1 is dying",
-        "conv1 50.0% - rpn - 1.25e-01",
+        "conv1 50.0% - 2.00e+00 - rpn - 1.25e-01 4.00e+00 2.00e-03",
+        "rpn.conv 1.25e-01 4.00e+00 8.00e-03",
         "Of 1,234 proposals NMS keeps 56. Mean objectness of each base anchor: 0.750.",
         "minirpn train --out 'my run'",
         "--config",
@@ -130,8 +146,9 @@ def test_a_whole_run_is_told_in_numbers_pictures_and_commands(whole_run):
     assert "missing" not in page.text
     names = [alt for alt, _ in page.pictures()]
     assert names[-2:] == ["the second image", "proposals_10"]  # 2 before 10
-    assert len(names) == 6
-    for name in ("training", "validation", "recall", "stages"):
+    assert names[-4:-2] == ["000005, step 0", "000005, step 4"]
+    assert len(names) == 9
+    for name in ("training", "validation", "recall", "stages", "norms"):
         assert (whole_run / "plots" / f"{name}.png").exists()
 
 
@@ -171,6 +188,52 @@ def test_what_users_write_is_text_and_never_tags(tmp_path):
     assert page.text.count("<script>alert(") == 8
     assert evil in [alt for alt, _ in page.pictures()]
     assert "<i>run&" in page.text
+
+
+def test_a_detector_has_a_table_of_its_own(tmp_path):
+    plain = json.dumps(PRECISION.to_dict() | {"split": "val", "images": 1})
+    page = report(fill(tmp_path / "run", **{"precision.json": plain}))
+    for words in (
+        "1.000 mean average precision at IoU 0.5",
+        "cat 0 0 0 - - dog 1 1 0 1.000 1.000 mean 1.000 1.000",
+        "Measured on val, 1 images; a detection finds an object at an IoU of 0.5.",
+    ):
+        assert words in page.text
+    for broken in ("{", "{}", json.dumps({"classes": [{}]})):
+        (tmp_path / "run" / "precision.json").write_text(broken)
+        assert "precision.json cannot be used: " in report(tmp_path / "run").text
+
+
+def test_sample_pictures_are_looked_for_in_their_folder_alone(tmp_path):
+    outside = tmp_path / "run" / "plots" / "proposals_2.png"
+    record = {"kind": "samples", "step": 1, "images": ["a", "b", "c"]}
+    record |= {"files": ["../proposals_2.png", str(outside), "gone.png"]}
+    files = {"metrics.jsonl": json.dumps(record), "recall.json": None}
+    page = report(fill(tmp_path / "run", **files))
+    assert [alt for alt, _ in page.pictures()] == ["the second image", "proposals_10"]
+
+
+def test_no_more_samples_are_shown_than_a_run_makes(tmp_path):
+    record = {"kind": "samples", "images": list("abcdef"), "files": ["1-0.png"] * 6}
+    lines = [json.dumps(record | {"step": step}) for step in range(30)]
+    page = report(fill(tmp_path / "run", **{"metrics.jsonl": "\n".join(lines)}))
+    shown = [alt for alt, _ in page.pictures() if ", step " in alt]
+    assert len(shown) == 3 * 9
+    assert shown[8] == "a, step 29"
+
+
+def test_photographs_are_made_smaller(tmp_path, rng):
+    run = fill(tmp_path / "run")
+    path = run / "plots" / "proposals_2.png"
+    smooth = np.linspace(0, 200, 300 * 400 * 3).reshape(300, 400, 3) + rng.integers(0, 9, 3)
+    noisy = (smooth + rng.normal(scale=4, size=smooth.shape)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(path)
+    ((_, source),) = (one for one in report(run).pictures() if one[0] == "the second image")
+    assert source.startswith("data:image/jpeg;base64,")
+    assert len(source) < path.stat().st_size / 3
+    shown = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    assert shown.size == (400, 300)
+    assert np.abs(np.asarray(shown).astype(int) - noisy).mean() < 6
 
 
 @pytest.mark.parametrize("name", ["config.toml", "env.json", "metrics.jsonl", "recall.json"])

@@ -11,6 +11,7 @@ from minirpn import viz
 from minirpn.evaluation import proposal_recall
 from minirpn.rpn.targets import IGNORE, NEGATIVE, POSITIVE
 from minirpn.viz import anchors as viz_anchors
+from minirpn.viz import small
 from minirpn.viz import training as viz_training
 from minirpn.viz.style import BLACK, ORANGE, SKY, VERMILLION
 
@@ -201,6 +202,43 @@ def test_stages_and_validation_have_a_line_for_each_member():
     assert lower.lines[0].get_color() == upper.lines[1].get_color()
     assert upper.figure is lower.figure
     assert legend(viz.plot_validation_recall(records())) == ["50 proposals"]
+
+
+def test_lengths_of_weights_and_changes_have_a_line_for_each_stage():
+    record = {"kind": "diagnose", "step": 1, "zero_share": {"conv1": 0.5, "conv2": 0.5}}
+    record |= {"weight_norm": {"conv1": 2.0, "conv2": 3.0}, "update_ratio": {"conv2": 0.001}}
+    upper, lower = viz.plot_norms([record])
+    assert legend(upper) == ["conv1", "conv2"]
+    assert legend(lower) == ["conv2"]
+    assert lower.lines[0].get_color() == upper.lines[1].get_color()
+    assert upper.get_yscale() == lower.get_yscale() == "log"
+    assert list(upper.lines[1].get_ydata()) == [3.0]
+
+
+def test_small_pictures_have_boxes_to_the_pixel():
+    image = np.full((10, 12, 3), 255, dtype=np.uint8)
+    picture = small.draw_small(image, [(np.array([[2.0, 3, 6, 8]]), "#000000")])
+    black = (picture == 0).all(axis=2)
+    edge = np.zeros((10, 12), dtype=bool)
+    edge[3:8, 2:6] = True  # rows 3 to 7, columns 2 to 5: half-open
+    edge[4:7, 3:5] = False
+    np.testing.assert_array_equal(black, edge)
+    assert (image == 255).all()
+
+
+@pytest.mark.parametrize("size", [(400, 800), (1, 5000), (5000, 1), (1, 1)])
+def test_small_pictures_are_small(size, tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    boxes = np.array([[0.0, 0, size[1], size[0]], [0.3, 0.3, 0.4, 0.4]])
+    picture = small.draw_small(image, [(boxes, "#D55E00"), (boxes[:0], "#000000")])
+    assert max(picture.shape) <= 220
+    assert picture.shape[0] >= 1 <= picture.shape[1]
+    both = small.above(picture, picture)
+    assert both.shape == (2 * picture.shape[0] + 3, *picture.shape[1:])
+    with (tmp_path / "small.png").open("wb") as file:
+        small.save_small(both, file)
+    assert (tmp_path / "small.png").stat().st_size < 70_000
 
 
 @pytest.mark.parametrize(
