@@ -12,6 +12,7 @@ from minirpn.cli.settings import add_settings, given_settings
 from minirpn.errors import InputError
 
 if TYPE_CHECKING:
+    from minirpn.data.findings import BadDataError
     from minirpn.training.config import TrainConfig
     from minirpn.training.loop import TrainResult
     from minirpn.training.run_folder import RunFolder
@@ -27,6 +28,7 @@ all of them are written to config.toml in the run's folder.
 """
 
 _INTERRUPTED = 130
+_LISTED = 20  # errors in the data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, show what came of it, and return the exit status."""
+    from minirpn.data.findings import BadDataError
     from minirpn.kernels.threads import set_threads
     from minirpn.training.loop import train
     from minirpn.training.run_folder import discarded_unless_begun
@@ -59,7 +62,11 @@ def run(args: argparse.Namespace) -> int:
         set_threads(config.run.threads)
     print(f"run folder: {folder.path}", flush=True)
     with contextlib.nullcontext() if resume else discarded_unless_begun(folder):
-        result = train(config, folder, resume=resume, progress=True)
+        try:
+            result = train(config, folder, resume=resume, progress=True)
+        except BadDataError as error:
+            _list(error)
+            raise
     if result.interrupted:
         print(
             f"stopped after step {result.steps}; go on with: minirpn train --resume {folder.path}",
@@ -99,6 +106,16 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
     values, names = given_settings(args)
     stored = load_config(folder.config)
     return check_resumable(stored, values, str(folder.config), origins=names), folder
+
+
+def _list(error: BadDataError) -> None:
+    """Show all that is bad in the data, before the line that stops the training."""
+    found = error.findings
+    if len(found) > 1:
+        for one in found[:_LISTED]:
+            print(f"error: {one}", file=sys.stderr)
+        if len(found) > _LISTED:
+            print(f"error: ... and {len(found) - _LISTED} more", file=sys.stderr)
 
 
 def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> None:

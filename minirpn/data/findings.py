@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -80,6 +80,16 @@ class BadFileError(InputError):
     def __init__(self, found: Finding) -> None:
         super().__init__(str(found))
         self.finding = found
+
+
+class BadDataError(InputError):
+    """A data set that cannot be trained on as it is; `findings` are all the errors in it."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        more = len(findings) - 1
+        also = f" (and {more} more bad files or boxes; `minirpn check` lists them)" if more else ""
+        super().__init__(f"{findings[0]}{also}")
+        self.findings = tuple(findings)
 
 
 def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:

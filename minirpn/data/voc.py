@@ -14,7 +14,7 @@ import numpy as np
 from minirpn.data.annotation import read_annotation
 from minirpn.data.classes import choose_classes, count_classes, odd_classes, unknown_classes
 from minirpn.data.entries import Entry, read_entry
-from minirpn.data.findings import BadFileError, Finding, errors_of
+from minirpn.data.findings import BadDataError, BadFileError, Finding, errors_of
 from minirpn.data.images import examine_image, read_image, read_image_header
 from minirpn.data.layout import Folder, find_folder, image_files, split_ids
 from minirpn.data.samples import Annotation, Sample
@@ -125,7 +125,7 @@ class VOCDataset:
             findings += unknown_classes(entries, self.classes)
         problems = errors_of(findings)
         if problems and not skip_bad:
-            raise _stop(problems)
+            raise BadDataError(problems)
         if not entries:
             raise InputError(f"{folder.path}: split {split!r}: every file in it is bad")
         self._annotations = [_to_annotation(entry, self.classes) for entry in entries]
@@ -241,10 +241,3 @@ def _to_annotation(entry: Entry, classes: tuple[str, ...]) -> Annotation:
         gt_classes=np.array([classes.index(item.name) for item in objects], dtype=np.int64),
         difficult=np.array([item.difficult for item in objects], dtype=bool),
     )
-
-
-def _stop(problems: Sequence[Finding]) -> InputError:
-    """Return the first problem as an error that says how many more there are."""
-    more = len(problems) - 1
-    also = f" (and {more} more bad files or boxes; `minirpn check` lists them)" if more else ""
-    return InputError(f"{problems[0]}{also}")
