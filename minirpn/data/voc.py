@@ -209,7 +209,7 @@ def read_sample(
     entry, findings = read_entry(image_path.stem, image_path, folder, read_image_header)
     problems = errors_of(findings)
     if entry is None or (problems and not skip_bad):
-        raise _stop(problems)
+        raise BadDataError(problems)
     classes = choose_classes(count_classes([entry]))
     return Sample(_to_annotation(entry, classes), read_image(image_path)), classes
 

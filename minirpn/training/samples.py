@@ -11,10 +11,10 @@ from minirpn import backend
 from minirpn.data.loader import Draw
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
+from minirpn.files import one_line_errors, replace_file
 from minirpn.rpn.proposals import propose
 from minirpn.rpn.targets import NEGATIVE, POSITIVE
 from minirpn.training.build import build_pipeline
-from minirpn.training.files import one_line_errors, replace_file
 from minirpn.training.phases import Phase
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import make_minibatch
