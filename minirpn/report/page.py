@@ -112,8 +112,8 @@ def _headline_numbers(contents: Contents) -> Iterable[tuple[str, float | None]]:
     train = contents.of_kind("train")
     if train:
         yield "loss of the last step", train[-1].get("loss")
-    if validate:
-        yield "loss of the last validation", validate[-1].get("loss")
+    if validate and "loss" in validate[-1]:
+        yield "loss of the last validation", validate[-1]["loss"]
 
 
 def _recall(contents: Contents) -> HTML:

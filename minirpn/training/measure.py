@@ -158,7 +158,8 @@ class Measurements:
             "kind": "validate",
             "step": trainer.step,
             "phase": phase.name,
-            "loss": found.loss,
+            # With a detector, the loss of a step holds the detector's as well.
+            "rpn_loss" if trainer.config.sharing.has_detector else "loss": found.loss,
             "objectness_loss": found.objectness_loss,
             "box_loss": found.box_loss,
             "recall": recall,

@@ -13,7 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from minirpn.viz.style import BLUE, CYCLE, GREEN, GREY, INCHES, VERMILLION, dress, new_axes
+from minirpn.viz.style import (
+    BLUE,
+    CYCLE,
+    GREEN,
+    GREY,
+    INCHES,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    dress,
+    new_axes,
+)
 
 Records = Sequence[dict[str, Any]]
 
@@ -21,6 +32,8 @@ _LOSSES = {
     "loss": ("total", BLUE),
     "objectness_loss": ("objectness", VERMILLION),
     "box_loss": ("box", GREEN),
+    "class_loss": ("class of a region", PURPLE),
+    "region_loss": ("box of a region", ORANGE),
 }
 # The first is in the order of the network.
 _STAGE_KEYS = ("zero_share", "gradient_norm", "weight_norm", "update_ratio")
@@ -44,18 +57,19 @@ def plot_training(records: Records, ax: Axes | None = None) -> Axes:
     train, validate = _of_kind(records, "train"), _of_kind(records, "validate")
     steps, highest = _column(train, "step"), 0.0
     for key, (name, color) in _LOSSES.items():
-        raw = _column(train, key)
+        raw, measured = _column(train, key), _column(validate, key)
+        if len(raw) and np.all(np.isnan([*raw, *measured])):  # this training has none
+            continue
         smooth = moving_mean(raw, max(1, round(len(raw) * _SMOOTHED_STEPS)))
         ax.plot(steps, raw, color=color, alpha=0.25, linewidth=0.7)
         ax.plot(steps, smooth, color=color, linewidth=1.8, label=name)
-        measured = _column(validate, key)
         ax.plot(
             _column(validate, "step"),
             measured,
             "o",
             color=color,
             markerfacecolor="white",
-            label=f"{name}, validation" if len(measured) else None,
+            label=f"{name}, validation" if np.any(np.isfinite(measured)) else None,
         )
         highest = np.nanmax([highest, *smooth, *measured])
     _mark_drops(ax, steps, _column(train, "lr"))

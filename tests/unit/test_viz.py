@@ -341,3 +341,12 @@ def test_wrong_shapes_are_named():
         viz.draw_proposals(IMAGE, BOXES, np.zeros(3))
     with pytest.raises(ValueError, match="labels"):
         viz.draw_labels(IMAGE, BOXES, np.zeros(3), BOXES)
+
+
+def test_losses_of_a_detector_are_drawn_where_there_are_any():
+    rpn = [{"kind": "train", "step": n, "loss": 3.0, "objectness_loss": 2.0} for n in (1, 2)]
+    detector = [{"kind": "train", "step": n, "loss": 2.0, "class_loss": 1.5} for n in (3, 4)]
+    validate = {"kind": "validate", "step": 2, "rpn_loss": 2.5, "objectness_loss": 2.2}
+    ax = viz.plot_training([*rpn, validate, *detector])
+    names = {text.get_text() for text in ax.get_legend().get_texts()}
+    assert names == {"total", "objectness", "objectness, validation", "class of a region"}
