@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print the table, and return the exit status."""
     from minirpn.files import write_json
     from minirpn.training.build import build_pipeline, load_network, open_dataset
-    from minirpn.training.evaluate import as_many_as, propose_all, recall_of
+    from minirpn.training.evaluate import recall_of
+    from minirpn.training.inference import as_many_as, propose_all
     from minirpn.training.log import Progress
     from minirpn.training.run_folder import open_run
 

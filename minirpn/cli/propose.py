@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from minirpn.rpn.network import RPN
-    from minirpn.training.config import TrainConfig
-    from minirpn.training.evaluate import ImageProposals
-
 NAME = "propose"
 SUMMARY = "show the proposals of a run on pictures, or save them"
 DESCRIPTION = """\
@@ -59,23 +55,40 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _propose_pictures(args: argparse.Namespace) -> int:
+    from minirpn.cli.pictures import output_names
     from minirpn.data.images import read_image
-    from minirpn.training.build import load_network
+    from minirpn.data.samples import unannotated
+    from minirpn.training.build import build_pipeline, load_network
+    from minirpn.training.inference import in_original_pixels
 
     network, config = load_network(args.folder)
     target = args.out or (args.folder / "proposals" if args.save else None)
     top = args.top or _SHOWN
-    names = _output_names(args.images)
-    for path, name in zip(args.images, names, strict=True):
+    pipeline = build_pipeline(config, network)
+    for path, name in zip(args.images, output_names(args.images), strict=True):
         image = read_image(path)
-        found = _propose(network, config, path, image)
+        example = pipeline.example(unannotated(path, image))
+        proposals = network.propose(example.image, scale=example.scale, config=config.proposals)
+        found = in_original_pixels(proposals, example)
         boxes, scores = found.boxes[:top], found.scores[:top]
         print(f"{path}: {len(scores)} proposals")
         for box, score in zip(boxes.tolist(), scores.tolist(), strict=True):
             print(f"  {score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
         if target is not None:
-            print(f"  saved: {_save(target, name, path, image, boxes, scores)}")
+            print(f"  saved: {_save(target / name, path, image, boxes, scores)}")
     return 0
+
+
+def _save(
+    target: Path, path: Path, image: np.ndarray, boxes: np.ndarray, scores: np.ndarray
+) -> Path:
+    """Draw the proposals and write them down, and return the drawing's path."""
+    from minirpn import viz
+    from minirpn.cli.pictures import save_result
+
+    numbers = {"boxes": boxes.tolist(), "scores": scores.tolist()}
+    drawn = viz.draw_proposals(image, boxes, scores, top=len(scores))
+    return save_result(target, path, image, numbers, drawn)
 
 
 def _propose_split(args: argparse.Namespace) -> int:
@@ -89,7 +102,7 @@ def _propose_split(args: argparse.Namespace) -> int:
         training_proposals,
     )
     from minirpn.training.config import override
-    from minirpn.training.evaluate import propose_all
+    from minirpn.training.inference import propose_all
     from minirpn.training.log import Progress
     from minirpn.training.proposal_files import save_proposals
     from minirpn.training.run_folder import open_run
@@ -119,48 +132,3 @@ def _propose_split(args: argparse.Namespace) -> int:
         save_proposals(path, found)
         print(f"saved: {path}")
     return 0
-
-
-def _propose(network: RPN, config: TrainConfig, path: Path, image: np.ndarray) -> ImageProposals:
-    """Return the proposals for an image (H, W, 3) uint8, in its own pixels."""
-    from minirpn.data.samples import unannotated
-    from minirpn.data.transforms import prepare
-    from minirpn.training.build import build_pipeline
-    from minirpn.training.evaluate import in_original_pixels
-
-    pipeline = build_pipeline(config, network)
-    example = prepare(
-        unannotated(path, image), resize_config=pipeline.resize, to_input=pipeline.preprocessing
-    )
-    proposals = network.propose(example.image, scale=example.scale, config=config.proposals)
-    return in_original_pixels(proposals, example)
-
-
-def _output_names(images: list[Path]) -> list[str]:
-    """Return a file name without suffix for each image; of equal ones the later get a number."""
-    names: list[str] = []
-    for path in images:
-        name, number = path.stem, 2
-        while name in names:
-            name, number = f"{path.stem}-{number}", number + 1
-        names.append(name)
-    return names
-
-
-def _save(
-    folder: Path, name: str, path: Path, image: np.ndarray, boxes: np.ndarray, scores: np.ndarray
-) -> Path:
-    """Draw the proposals into NAME.png, write them to NAME.json, and return the picture's path."""
-    from minirpn import viz
-    from minirpn.files import write_json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "image": str(path),
-        "image_size": {"height": image.shape[0], "width": image.shape[1]},
-        "boxes": boxes.tolist(),
-        "scores": scores.tolist(),
-    }
-    write_json(folder / f"{name}.json", content)
-    picture = viz.draw_proposals(image, boxes, scores, top=len(scores))
-    return viz.save(picture, folder / f"{name}.png")

@@ -18,7 +18,7 @@ from minirpn.backend import to_host
 from minirpn.data.samples import Annotation
 from minirpn.detector import Detections
 from minirpn.errors import InputError
-from minirpn.evaluation.rows import Row, detections_of, is_number
+from minirpn.evaluation.rows import Row, detections_from, is_number
 from minirpn.files import one_line_errors, replace_file, write_json
 
 
@@ -90,7 +90,7 @@ def read_coco_detections(path: Path, images: int, classes: int) -> list[Detectio
         if not isinstance(item, dict):
             raise InputError(f"{where}: expected an object with image_id and bbox")
         rows[_position(item, "image_id", images, where)].append(_row(item, classes, where))
-    return [detections_of(of_image) for of_image in rows]
+    return [detections_from(of_image) for of_image in rows]
 
 
 def write_coco_ground_truth(

@@ -25,7 +25,7 @@ def is_number(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and -_MOST <= value <= _MOST
 
 
-def detections_of(rows: Iterable[Row]) -> Detections:
+def detections_from(rows: Iterable[Row]) -> Detections:
     """Return the detections of one image, float64, highest score first.
 
     Equal scores stay in the order of their classes, and within a class in the order of the rows.

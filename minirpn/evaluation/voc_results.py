@@ -15,7 +15,7 @@ from minirpn.backend import to_host
 from minirpn.data.voc import half_open, voc_corners
 from minirpn.detector import Detections
 from minirpn.errors import InputError
-from minirpn.evaluation.rows import Row, detections_of, is_number
+from minirpn.evaluation.rows import Row, detections_from, is_number
 from minirpn.files import one_line_errors, replace_file
 
 # Image ids are file names, and those may be any bytes.
@@ -108,7 +108,7 @@ def read_voc_results(
             if image_id not in rows:
                 raise InputError(f"{where}: image {image_id!r} is not one of the split")
             rows[image_id].append((label, score, _box(corners, where)))
-    return [detections_of(rows[image_id]) for image_id in image_ids]
+    return [detections_from(rows[image_id]) for image_id in image_ids]
 
 
 def result_file(folder: Path, split: str, class_name: str) -> Path:

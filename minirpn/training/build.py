@@ -21,7 +21,7 @@ from minirpn.rpn.proposals import ProposalConfig
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import TrainConfig, load_config
 from minirpn.training.detector_step import DetectorObjective
-from minirpn.training.evaluate import Pipeline
+from minirpn.training.inference import Pipeline
 from minirpn.training.run_folder import RunFolder, open_run
 from minirpn.training.step import Objective
 

@@ -1,22 +1,14 @@
-"""Measure a network on a data set: its loss, and the recall of its proposals."""
+"""Measure a network on a data set: loss, recall of proposals, precision of detections."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from minirpn import backend
-from minirpn import boxes as box_ops
-from minirpn._typing import Array
-from minirpn.data.loader import Draw, Loader
-from minirpn.data.samples import Annotation, Example
-from minirpn.data.transforms import ResizeConfig, prepare
 from minirpn.data.voc import VOCDataset
-from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
+from minirpn.detector import DetectionConfig, FasterRCNN
 from minirpn.evaluation import (
     COUNTS,
     APResult,
@@ -27,53 +19,17 @@ from minirpn.evaluation import (
 )
 from minirpn.rpn.loss import RPNLoss
 from minirpn.rpn.network import RPN
-from minirpn.rpn.proposals import ProposalConfig, Proposals, propose
+from minirpn.rpn.proposals import ProposalConfig
+from minirpn.training.inference import (
+    ImageDetections,
+    ImageProposals,
+    Pipeline,
+    detections_in_original_pixels,
+    detections_of,
+    in_original_pixels,
+    proposals_of,
+)
 from minirpn.training.step import Objective, forward_loss
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """How a stored image becomes the network's input.
-
-    Parameters
-    ----------
-    resize
-        The size it is brought to.
-    preprocessing
-        The backbone's: (H, W, 3) uint8 to (3, H, W) float32.
-    threads
-        How many images are prepared at a time.
-    """
-
-    resize: ResizeConfig
-    preprocessing: Callable[[np.ndarray], np.ndarray]
-    threads: int = 1
-
-    def examples(self, dataset: VOCDataset, draws: Iterator[Draw]) -> Loader:
-        """Return a loader of prepared examples; use it in a ``with`` block."""
-        make = partial(prepare, resize_config=self.resize, to_input=self.preprocessing)
-        return Loader(dataset, draws, make, threads=self.threads)
-
-    def in_order(self, dataset: VOCDataset, limit: int | None) -> Loader:
-        """Return a loader of the first `limit` images in their order, not mirrored."""
-        count = len(dataset) if limit is None else min(limit, len(dataset))
-        return self.examples(dataset, (Draw(index, flip=False) for index in range(count)))
-
-
-class ImageProposals(NamedTuple):
-    """The proposals of one image in its original pixels, on the host, best first."""
-
-    annotation: Annotation
-    boxes: np.ndarray  # (R, 4)
-    scores: np.ndarray  # (R,)
-
-
-class ImageDetections(NamedTuple):
-    """What a detector found in an image, in its original pixels, on the host."""
-
-    annotation: Annotation
-    found: Detections
-    proposals: ImageProposals  # that it looked at
 
 
 class Validation(NamedTuple):
@@ -85,84 +41,6 @@ class Validation(NamedTuple):
     recall: RecallResult
     precision: APResult | None  # None without a detector
     images: int
-
-
-def in_original_pixels(proposals: Proposals, example: Example) -> ImageProposals:
-    """Return the proposals of a resized image in the pixels of the original.
-
-    The sides of the resized image are rounded to whole pixels, so its border may lie a fraction of
-    a pixel beyond the original's, where the boxes are clipped.
-    """
-    boxes = _original(proposals.boxes, example)
-    return ImageProposals(example.annotation, boxes, backend.to_host(proposals.scores))
-
-
-def detections_in_original_pixels(
-    found: Detections, proposals: Proposals, example: Example
-) -> ImageDetections:
-    """Return the detections in a resized image in the pixels of the original, like proposals."""
-    on_host = Detections(
-        _original(found.boxes, example),
-        backend.to_host(found.scores),
-        backend.to_host(found.classes),
-    )
-    return ImageDetections(example.annotation, on_host, in_original_pixels(proposals, example))
-
-
-def _original(boxes: Array, example: Example) -> np.ndarray:
-    boxes = backend.to_host(boxes) / np.float32(example.scale)
-    return box_ops.clip(boxes, example.original_size)
-
-
-def as_many_as(config: ProposalConfig, count: int) -> ProposalConfig:
-    """Return the settings that propose up to `count` boxes an image, and are otherwise the same.
-
-    NMS goes down the list from the best, so the first proposals stay what they are.
-    """
-    return replace(config, post_nms=count, pre_nms=max(config.pre_nms, count))
-
-
-def propose_all(
-    network: RPN,
-    dataset: VOCDataset,
-    pipeline: Pipeline,
-    config: ProposalConfig,
-    *,
-    limit: int | None = None,
-) -> Iterator[ImageProposals]:
-    """Yield the proposals of each image of a data set, in its order.
-
-    Parameters
-    ----------
-    network, dataset, pipeline
-        What proposes, on what, prepared how.
-    config
-        Counts and thresholds.
-    limit
-        Only the first so many images.
-    """
-    with pipeline.in_order(dataset, limit) as examples:
-        for example in examples:
-            proposals = network.propose(example.image, scale=example.scale, config=config)
-            yield in_original_pixels(proposals, example)
-
-
-def detect_all(
-    model: FasterRCNN,
-    dataset: VOCDataset,
-    pipeline: Pipeline,
-    proposals: ProposalConfig,
-    detections: DetectionConfig,
-    *,
-    limit: int | None = None,
-) -> Iterator[ImageDetections]:
-    """Yield the detections in each image of a data set, in its order; as `propose_all`."""
-    with pipeline.in_order(dataset, limit) as examples:
-        for example in examples:
-            found = model.detect(
-                example.image, scale=example.scale, proposals=proposals, config=detections
-            )
-            yield detections_in_original_pixels(*found, example)
 
 
 def recall_of(
@@ -253,18 +131,10 @@ def validate(
                 objective=objective,
             )
             losses.append(loss)
-            proposals = propose(
-                output.anchors,
-                output.objectness[0, ...],
-                output.deltas[0, ...],
-                example.image_size,
-                scale=example.scale,
-                config=config,
-            )
+            proposals = proposals_of(output, example, config)
             proposed.append(in_original_pixels(proposals, example))
             if detections is not None and isinstance(model, FasterRCNN):
-                answers, _ = model.detector.forward(output.features, proposals.boxes)
-                kept = postprocess(proposals.boxes, *answers, example.image_size, config=detections)
+                kept = detections_of(model, output, proposals, example, detections)
                 found.append(detections_in_original_pixels(kept, proposals, example))
     total, objectness, box = np.mean([[float(value) for value in loss] for loss in losses], axis=0)
     counts = tuple(count for count in COUNTS if count <= config.post_nms) or (config.post_nms,)

@@ -16,14 +16,8 @@ from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import object_scores
 from minirpn.training.build import build_objective, build_pipeline, rpn_of
 from minirpn.training.config import TrainConfig
-from minirpn.training.evaluate import (
-    ImageDetections,
-    ImageProposals,
-    detect_all,
-    precision_of,
-    propose_all,
-    recall_of,
-)
+from minirpn.training.evaluate import precision_of, recall_of
+from minirpn.training.inference import ImageDetections, ImageProposals, detect_all, propose_all
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import make_minibatch
 

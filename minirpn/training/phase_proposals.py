@@ -11,7 +11,7 @@ from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
 from minirpn.files import replace_file
 from minirpn.training.build import build_pipeline, training_proposals
-from minirpn.training.evaluate import propose_all
+from minirpn.training.inference import propose_all
 from minirpn.training.log import Progress
 from minirpn.training.phases import Phase
 from minirpn.training.proposal_files import (

@@ -26,7 +26,7 @@ class SavedProposals(NamedTuple):
 
 
 class _Found(Protocol):
-    """What `minirpn.training.evaluate.propose_all` yields."""
+    """What `minirpn.training.inference.propose_all` yields."""
 
     @property
     def annotation(self) -> Annotation:
