@@ -1,21 +1,30 @@
-"""``minirpn eval``: how many objects the proposals of a run find."""
+"""``minirpn eval``: how good a run's proposals are, and its detections if it has a detector."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from minirpn.data import VOCDataset
+    from minirpn.detector import FasterRCNN
+    from minirpn.evaluation import APResult, RecallResult
+    from minirpn.rpn import RPN
     from minirpn.training.config import TrainConfig
+    from minirpn.training.inference import ImageDetections, ImageProposals
 
 NAME = "eval"
-SUMMARY = "measure the recall of a run's proposals on a data set"
+SUMMARY = "measure a run's proposals, and its detections, on a data set"
 DESCRIPTION = """\
 Measure which share of the objects of a split the proposals find, by number of proposals (up to
-2,000, as in figure 4 of the paper), by IoU and by size of the object. Objects marked difficult are
-left out. Without --voc, the data is that of the run.
+2,000, as in figure 4 of the paper), by IoU and by size of the object. With a detector, also measure
+the average precision of its detections, class by class, by both of VOC's rules. Objects marked
+difficult are left out. Without --voc, the data is that of the run.
 """
+
+# Flags that only a run with a detector can obey.
+_OF_DETECTORS = ("voc_results", "coco")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top",
         type=int,
         metavar="N",
-        help="proposals an image, whatever the run's settings say (default: 2000)",
+        help="proposals an image, whatever the run's settings say (default: 2000); "
+        "a detector looks at as many as those settings say",
     )
     parser.add_argument(
         "--matching",
@@ -39,39 +49,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether one proposal may find several objects (any)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="draw the curves into DIR (PNG)")
+    parser.add_argument(
+        "--voc-results", type=Path, metavar="DIR", help="write the detections for VOC's own tools"
+    )
+    parser.add_argument(
+        "--coco",
+        type=Path,
+        metavar="FILE",
+        help="write the detections for COCO's tools, and the ground truth beside them",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print the table, and return the exit status."""
-    from minirpn.files import write_json
-    from minirpn.training.build import build_pipeline, load_network, open_dataset
-    from minirpn.training.evaluate import recall_of
-    from minirpn.training.inference import as_many_as, propose_all
-    from minirpn.training.log import Progress
+    """Evaluate, print the tables, and return the exit status."""
+    from minirpn.training.build import load_model, open_dataset
+    from minirpn.training.evaluate import precision_of, recall_of
     from minirpn.training.run_folder import open_run
 
-    network, trained = load_network(args.folder)
+    model, trained = load_model(args.folder)
     config, counts = _configured(trained, args), _counts(args.top)
     dataset = open_dataset(config, open_run(args.folder), args.split)
-    images = len(dataset) if args.limit is None else min(args.limit, len(dataset))
-    asked = as_many_as(config.proposals, counts[-1])
-    proposals = propose_all(
-        network, dataset, build_pipeline(config, network), asked, limit=args.limit
+    _make_folders(args)
+    proposed, found = _look(model, dataset, config, counts[-1], args.limit)
+    measured = _Measured(
+        recall_of(proposed, counts=counts, matching=args.matching),
+        precision_of(found, dataset.classes) if found else None,
+        found,
+        len(proposed),
     )
-    found = []
-    with Progress(images, unit="image") as progress:
-        for item in proposals:
-            found.append(item)
-            progress.advance()
-    result = recall_of(found, counts=counts, matching=args.matching)
     for reason in dataset.skipped:
         print(f"left out: {reason}")
-    print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {len(found)} images")
-    mean = sum(len(item.boxes) for item in found) / len(found)
+    print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {measured.images} images")
+    mean = sum(len(item.boxes) for item in proposed) / measured.images
     print(f"at most {counts[-1]} proposals an image, {mean:.0f} on average")
-    print(result.table())
-    if args.json is not None:
-        write_json(args.json, {**result.to_dict(), "split": args.split, "images": len(found)})
+    print(measured.recall.table())
+    if measured.precision is not None:
+        print(f"\n{measured.precision.table()}")
+    for path in _written(args, measured, dataset.classes):
+        print(f"written: {path}")
     return 0
 
 
@@ -82,6 +98,9 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
 
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit: expected at least 1, got {args.limit}")
+    for flag in _OF_DETECTORS:
+        if getattr(args, flag) is not None and not config.sharing.has_detector:
+            raise InputError(f"--{flag.replace('_', '-')}: {args.folder} has no detector")
     values: dict[str, Any] = {"data.skip_bad": args.skip_bad}
     if args.voc is not None:
         # The year of the data set it was trained on says nothing about another one.
@@ -89,6 +108,18 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
     if args.year is not None:
         values["data.year"] = args.year
     return override(config, values, origins={"data.voc": "--voc", "data.year": "--year"})
+
+
+def _make_folders(args: argparse.Namespace) -> None:
+    """Make the folders that will be written to, so that none is missing after the work is done."""
+    from minirpn.files import one_line_errors
+
+    folders = [args.out, args.voc_results]
+    folders += [file.parent for file in (args.json, args.coco) if file is not None]
+    for folder in folders:
+        if folder is not None:
+            with one_line_errors(folder, "write"):
+                folder.mkdir(parents=True, exist_ok=True)
 
 
 def _counts(top: int | None) -> tuple[int, ...]:
@@ -101,3 +132,85 @@ def _counts(top: int | None) -> tuple[int, ...]:
     if top < 1:
         raise InputError(f"--top: expected at least 1, got {top}")
     return (*(count for count in COUNTS if count < top), top)
+
+
+def _look(
+    model: RPN | FasterRCNN,
+    dataset: VOCDataset,
+    config: TrainConfig,
+    most: int,
+    limit: int | None,
+) -> tuple[list[ImageProposals], list[ImageDetections]]:
+    """Return up to `most` proposals for each image, and the detections if there is a detector."""
+    from minirpn.detector import FasterRCNN
+    from minirpn.training.build import build_pipeline, rpn_of
+    from minirpn.training.inference import as_many_as, detect_all, propose_all
+    from minirpn.training.log import Progress
+
+    pipeline = build_pipeline(config, rpn_of(model))
+    asked = as_many_as(config.proposals, most)
+    proposed: list[ImageProposals] = []
+    found: list[ImageDetections] = []
+    images = len(dataset) if limit is None else min(limit, len(dataset))
+    with Progress(images, unit="image") as progress:
+        if isinstance(model, FasterRCNN):
+            settings = (config.proposals, config.detections)
+            for seen in detect_all(model, dataset, pipeline, *settings, listed=asked, limit=limit):
+                found.append(seen)
+                proposed.append(seen.proposals)
+                progress.advance()
+        else:
+            for item in propose_all(model, dataset, pipeline, asked, limit=limit):
+                proposed.append(item)
+                progress.advance()
+    return proposed, found
+
+
+class _Measured(NamedTuple):
+    recall: RecallResult
+    precision: APResult | None  # None without a detector
+    found: list[ImageDetections]
+    images: int
+
+
+def _written(args: argparse.Namespace, measured: _Measured, classes: tuple[str, ...]) -> list[Path]:
+    """Write what the flags ask for, and return the paths."""
+    from minirpn import evaluation
+    from minirpn.files import write_json
+
+    paths: list[Path] = []
+    if args.json is not None:
+        about = {"split": args.split, "images": measured.images}
+        numbers = measured.recall.to_dict() | about
+        if measured.precision is not None:
+            numbers["precision"] = measured.precision.to_dict()
+        write_json(args.json, numbers)
+        paths.append(args.json)
+    if args.out is not None:
+        paths += _draw(args.out, measured)
+    detections = [item.found for item in measured.found]
+    annotations = [item.annotation for item in measured.found]
+    if args.voc_results is not None:
+        image_ids = [annotation.image_id for annotation in annotations]
+        evaluation.write_voc_results(
+            args.voc_results, detections, image_ids, classes, split=args.split
+        )
+        paths.append(args.voc_results)
+    if args.coco is not None:
+        truth = args.coco.with_name(f"{args.coco.stem}_ground_truth.json")
+        evaluation.write_coco_detections(args.coco, detections)
+        evaluation.write_coco_ground_truth(truth, annotations, classes)
+        paths += [args.coco, truth]
+    return paths
+
+
+def _draw(folder: Path, measured: _Measured) -> list[Path]:
+    """Draw the curves, and return the pictures' paths."""
+    from minirpn import viz
+    from minirpn.files import one_line_errors
+
+    drawn = {"recall.png": viz.plot_recall(measured.recall)}
+    if measured.precision is not None:
+        drawn["precision_recall.png"] = viz.plot_precision_recall(measured.precision)
+    with one_line_errors(folder, "write"):
+        return [viz.save(axes, folder / name) for name, axes in drawn.items()]

@@ -128,6 +128,8 @@ def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> N
     print(f"\nreport:  {folder.report}")
     print("try next:")
     print(f"  minirpn propose {folder.path} IMAGE... --save    proposals on pictures of yours")
+    if config.sharing.has_detector:
+        print(f"  minirpn detect {folder.path} IMAGE... --save    detections on them")
     if config.data.voc is None:
         print(f"  minirpn eval {folder.path}    recall on shapes it has not seen")
         print("  minirpn train --voc DIR    learn from a data set in VOC layout")

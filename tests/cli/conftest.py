@@ -36,6 +36,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pat
     return run
 
 
+@pytest.fixture(scope="session")
+def trained_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run with a detector; not to be changed."""
+    folder = tmp_path_factory.mktemp("runs")
+    table = SMALL | {
+        # Enough pictures for every class to be in the training split.
+        "synthetic": SMALL["synthetic"] | {"images": 30},
+        "sharing": {"kind": "approximate-joint"},
+        "proposals": {"post_nms": 20},
+        # After three steps the detector is sure of nothing but the background.
+        "detections": {"score_threshold": 0.0},
+    }
+    write_toml(folder / "settings.toml", table)
+    words = ["train", "--config", str(folder / "settings.toml"), "--out", str(folder / "run")]
+    assert main(words) == 0
+    return folder / "run"
+
+
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the last part of training, which takes the longest, where a test needs none."""
