@@ -103,7 +103,8 @@ class DetectorHead:
             caches.append((block_cache, dropped))
         scores, scores_cache = self.scores.forward(x)
         deltas, deltas_cache = self.deltas.forward(x)
-        deltas = xp.reshape(deltas, (deltas.shape[0], -1, 4))  # (R, 4 (L + 1)) -> (R, L + 1, 4)
+        R, width = deltas.shape
+        deltas = xp.reshape(deltas, (R, width // 4, 4))  # (R, 4 (L + 1)) -> (R, L + 1, 4)
         cache = DetectorHeadCache(tuple(caches), scores_cache, deltas_cache)
         return DetectorOutput(scores, deltas), cache
 

@@ -64,36 +64,61 @@ def records(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(scope="module", params=["tiny", "squeezenet"])
+# Backbone, what is shared, and in how many epochs each phase sees every image.
+RUNS = {
+    "tiny": ("tiny", "rpn-only", 1),
+    "squeezenet": ("squeezenet", "rpn-only", 1),
+    "approximate-joint": ("tiny", "approximate-joint", 1),
+    "joint": ("tiny", "joint", 1),
+    "4-step": ("tiny", "4-step", 6),
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
 def run(
     request: pytest.FixtureRequest,
     odd: Path,
     tmp_path_factory: pytest.TempPathFactory,
     small_config: Path,
 ) -> Path:
-    """An epoch on the odd images."""
+    """An epoch on the odd images, for each phase."""
+    backbone, sharing, epochs = RUNS[request.param]
     run = tmp_path_factory.mktemp("runs") / "odd"
     words = ["train", "--config", small_config, "--voc", odd, "--out", run]
     words += ["--split", "trainval", "--val-split", "val"]
     # Without flips and with one epoch, every image is seen once.
-    words += ["--steps", len(ODD), "--no-flip", "--lr", 1e-4, "--backbone", request.param]
+    words += ["--steps", epochs * len(ODD), "--no-flip", "--lr", 1e-4]
+    words += ["--backbone", backbone, "--sharing", sharing]
     assert main([str(word) for word in words]) == 0
     return run
 
 
 def test_an_epoch_sees_every_image_and_stays_finite(run: Path):
     steps = [record for record in records(run) if record["kind"] == "train"]
-    assert {record["image"] for record in steps} == set(ODD)
+    for phase in {record["phase"] for record in steps}:
+        assert {record["image"] for record in steps if record["phase"] == phase} == set(ODD)
     # What is not finite is written as null.
-    assert all(record["loss"] is not None for record in steps)
-    positives = {record["image"]: record["positives"] for record in steps}
+    assert all(value is not None for record in steps for value in record.values())
+    positives = {r["image"]: r["positives"] for r in steps if "positives" in r}
     assert positives["ordinary"] > 0
     assert positives["tiny-object"] > 0  # no anchor overlaps it much; the best ones are positive
     for name in ("without-objects", "one-pixel", "one-pixel-wide", "smaller-than-every-anchor"):
         assert positives[name] == 0, name
-    (validation,) = (record for record in records(run) if record["kind"] == "validate")
-    assert validation["loss"] is not None
-    assert validation["images"] == len(ODD)
+    validations = [record for record in records(run) if record["kind"] == "validate"]
+    assert validations
+    for validation in validations:
+        assert validation["loss"] is not None
+        assert validation["images"] == len(ODD)
+
+
+def test_a_detector_learns_from_every_image(run: Path):
+    """Images without objects are background, and a step like any other."""
+    steps = [record for record in records(run) if "objects" in record]
+    assert bool(steps) == (run / "precision.json").exists()
+    regions = {record["image"]: (record["objects"], record["background"]) for record in steps}
+    for image, (objects, background) in regions.items():
+        assert (objects > 0) == bool(ODD[image][2]), image
+        assert objects + background <= 128
 
 
 def test_what_was_found_is_said_in_one_line(run: Path):

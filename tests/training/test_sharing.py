@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from minirpn.data.samples import Annotation, Example
 from minirpn.detector import FasterRCNN
 from minirpn.errors import InputError
 from minirpn.training.build import load_model
@@ -241,3 +243,30 @@ def test_contradictions_are_refused(options, said):
 def test_too_few_steps_for_four_are_refused(sharing_config):
     with pytest.raises(ValueError, match="optimizer: 4-step training needs 6 steps or more"):
         replace(sharing_config("4-step"), optimizer=OptimizerConfig(steps=5))
+
+
+@pytest.mark.parametrize("pooling", ["pool", "align"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_without_any_region_is_one_like_any_other(sharing_config, kind, pooling):
+    """An image without objects may have no proposal either, as when all of them are too small."""
+    if (kind, pooling) == ("joint", "pool"):
+        pytest.skip("joint training needs align")
+    config = sharing_config(kind, pooling=pooling)
+    config = replace(
+        config,
+        data=replace(config.data, classes=("circle", "square")),
+        proposals=replace(config.proposals, min_size=1e6),
+    )
+    trainer = Trainer(config)
+    none = np.zeros((0, 4), np.float32)
+    bare = Annotation("bare", Path("bare.jpg"), (64, 80), none, np.zeros(0, int), np.zeros(0, bool))
+    pixels = np.random.default_rng(0).normal(size=(3, 64, 80)).astype(np.float32)
+    for phase in range(len(trainer.phases)):
+        trainer.begin(phase)
+        example = Example(bare, pixels, none, 1.0, False)
+        found = trainer.take(example, none if trainer.phase.proposes else None)
+        assert all(np.isfinite(float(value)) for value in found.losses.values())
+        if "objects" in found.counts:
+            assert found.counts["objects"] == found.counts["background"] == 0
+            assert float(found.losses["class_loss"]) == float(found.losses["region_loss"]) == 0
+    assert trainer.step == len(trainer.phases)
