@@ -9,6 +9,7 @@ from minirpn.viz.diagrams import draw_numbers, draw_pixels, plot_bars, plot_line
 from minirpn.viz.graph import draw_graph
 from minirpn.viz.images import draw_boxes, draw_image
 from minirpn.viz.objectness import plot_objectness
+from minirpn.viz.phases import draw_phases
 from minirpn.viz.player import Animation
 from minirpn.viz.precision_recall import plot_precision_recall
 from minirpn.viz.proposals import draw_proposals
@@ -39,6 +40,7 @@ __all__ = [
     "draw_image",
     "draw_labels",
     "draw_numbers",
+    "draw_phases",
     "draw_pixels",
     "draw_proposals",
     "draw_window",
