@@ -21,8 +21,9 @@ from minirpn.training.inference import ImageDetections, ImageProposals, detect_a
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import make_minibatch
 
-PICTURED = 6  # validation images shown with their proposals
+PICTURED = 6  # validation images shown with their proposals, and what was detected in them
 SHOWN = 30  # proposals drawn on each
+SHOWN_SCORE = 0.5  # of detections drawn
 
 
 class Picture(NamedTuple):
@@ -132,6 +133,15 @@ def _pictures(
             "not trained on",
             axes,
         )
+        if found:
+            yield Picture(
+                f"detections_{number}.png",
+                f"What was detected in {sample.annotation.image_id} with a score of {SHOWN_SCORE} "
+                "or more",
+                viz.draw_detections(
+                    sample.image, found[index].found, val_set.classes, score_threshold=SHOWN_SCORE
+                ),
+            )
 
 
 def _pictures_of_learning(

@@ -129,6 +129,10 @@ def test_a_run_is_whole_and_repeats_to_the_bit(finished, kind):
     assert 0 <= result.precision.mean_ap <= 1
     for name in ("precision.json", "recall.json", "report.html", "checkpoints/best.npz"):
         assert (folder.path / name).is_file(), name
+    captions = json.loads((folder.plots / "captions.json").read_text())
+    detections = [name for name in captions if name.startswith("detections_")]
+    assert len(detections) == sum(name.startswith("proposals_") for name in captions) > 0
+    assert all((folder.plots / name).is_file() for name in detections)
     model, config = load_model(folder.path)
     assert isinstance(model, FasterRCNN)
     assert config.data.classes
