@@ -107,7 +107,7 @@ def test_an_epoch_sees_every_image_and_stays_finite(run: Path):
     validations = [record for record in records(run) if record["kind"] == "validate"]
     assert validations
     for validation in validations:
-        assert validation["loss"] is not None
+        assert validation["objectness_loss"] is not None
         assert validation["images"] == len(ODD)
 
 

@@ -209,7 +209,7 @@ def test_sigterm_finishes_the_step_and_saves(new_run, small_config):
         [sys.executable, "-c", PROGRAM, str(folder.path)], stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 60
-    while not folder.metrics.exists():
+    while not (folder.metrics.exists() and '"train"' in folder.metrics.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGTERM)

@@ -147,7 +147,7 @@ def test_tensorboard_is_told_what_is_recorded(new_run, small_config):
     for key, number in expected.items():
         assert scalars[key] == pytest.approx(number, rel=1e-6)
     named = {tag for tag, _ in scalars}
-    assert {"train/loss", "train/lr", "train/class_loss", "validate/loss"} <= named
+    assert {"train/loss", "train/lr", "train/class_loss", "validate/rpn_loss"} <= named
     assert {"validate/mean_ap", "validate/recall/100", "diagnose/update_ratio/rpn"} <= named
 
     pictures = [(step, value) for step, value in found if value.image.height]

@@ -122,6 +122,7 @@ def test_a_phase_changes_what_it_is_for(sharing_config, new_run, monkeypatch):
     assert changed(seen[3], end) == {"detector"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_is_whole_and_repeats_to_the_bit(finished, kind):
     folder, result = finished(kind)
@@ -184,6 +185,7 @@ def test_stopped_and_resumed_anywhere_it_ends_the_same(
     assert stopped_at == set(range(STEPS + 1))
 
 
+@pytest.mark.slow
 def test_death_between_two_phases_changes_nothing(finished, sharing_config, new_run, monkeypatch):
     whole, _ = finished("4-step")
     config = sharing_config("4-step")
@@ -204,6 +206,7 @@ def test_death_between_two_phases_changes_nothing(finished, sharing_config, new_
         assert_same_end(folder, whole)
 
 
+@pytest.mark.slow
 def test_saved_proposals_start_the_second_step(finished, sharing_config, new_run):
     first, _ = finished("4-step")
     path = first.proposals("detector-1")
@@ -217,6 +220,7 @@ def test_saved_proposals_start_the_second_step(finished, sharing_config, new_run
         np.testing.assert_array_equal(kept[image].boxes, given[image].boxes)
 
 
+@pytest.mark.slow
 def test_proposals_of_other_images_are_refused(finished, sharing_config, new_run, tmp_path):
     first, _ = finished("4-step")
     with np.load(first.proposals("detector-1")) as archive:
