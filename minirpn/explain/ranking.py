@@ -11,7 +11,9 @@ from minirpn._typing import ImageSize
 from minirpn.rpn.proposals import ProposalConfig, candidates
 
 KEPT = -1
+"""Fate of a candidate that NMS keeps."""
 NOT_REACHED = -2
+"""Fate of a candidate that NMS never came to, for enough were kept before."""
 
 
 class Ranking(NamedTuple):
