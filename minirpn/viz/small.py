@@ -12,11 +12,11 @@ from minirpn._checks import check_box_list
 from minirpn._typing import Array
 from minirpn.backend import to_host
 
-_COLORS = 96  # of a saved picture: photographs of this size need no more
+_COLORS = 48  # of a saved picture: photographs of this size need no more
 
 
 def draw_small(
-    image: Array, groups: Sequence[tuple[Array, str]], *, longer_side: int = 220
+    image: Array, groups: Sequence[tuple[Array, str]], *, longer_side: int = 200
 ) -> np.ndarray:
     """Return a small picture (h, w, 3) uint8 of an image with boxes on it.
 

@@ -225,15 +225,17 @@ def test_no_more_samples_are_shown_than_a_run_makes(tmp_path):
 def test_photographs_are_made_smaller(tmp_path, rng):
     run = fill(tmp_path / "run")
     path = run / "plots" / "proposals_2.png"
-    smooth = np.linspace(0, 200, 300 * 400 * 3).reshape(300, 400, 3) + rng.integers(0, 9, 3)
+    smooth = np.linspace(0, 200, 600 * 800 * 3).reshape(600, 800, 3)
     noisy = (smooth + rng.normal(scale=4, size=smooth.shape)).clip(0, 255).astype(np.uint8)
-    Image.fromarray(noisy).save(path)
+    picture = Image.fromarray(noisy)
+    picture.save(path)
     ((_, source),) = (one for one in report(run).pictures() if one[0] == "the second image")
     assert source.startswith("data:image/jpeg;base64,")
-    assert len(source) < path.stat().st_size / 3
+    assert len(source) < path.stat().st_size / 4
     shown = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
-    assert shown.size == (400, 300)
-    assert np.abs(np.asarray(shown).astype(int) - noisy).mean() < 6
+    assert shown.size == (640, 480)
+    expected = np.asarray(picture.resize(shown.size)).astype(int)
+    assert np.abs(np.asarray(shown) - expected).mean() < 6
 
 
 @pytest.mark.parametrize("name", ["config.toml", "env.json", "metrics.jsonl", "recall.json"])
