@@ -1,4 +1,4 @@
-"""One training step on one image, with everything kept that `training_step` lets go."""
+"""One training step on one image, with everything kept that a training lets go."""
 
 from __future__ import annotations
 
