@@ -22,6 +22,8 @@ DIAGRAMS = {
     "the validation images.",
     "validation.png": "Recall on the validation images while training.",
     "recall.png": "Recall over the IoU that counts as found, as in figure 4 of the paper.",
+    "precision_recall.png": "Precision over recall of the detections; the area under a line is its "
+    "average precision.",
     "stages.png": "Share of zeros after each stage, and length of the gradient by its parameters.",
     "norms.png": "Length of the parameters of each stage, and of the change by a step beside it.",
 }
@@ -39,7 +41,11 @@ def render(contents: Contents) -> str:
             _notices(contents),
             _headline(contents),
             section("Recall of the proposals", _recall(contents), _figures(drawn, "recall.png")),
-            section("Average precision of the detections", _precision(contents)),
+            section(
+                "Average precision of the detections",
+                _precision(contents),
+                _figures(drawn, "precision_recall.png"),
+            ),
             section("Training", _figures(drawn, "training.png", "validation.png"), _pace(contents)),
             section(
                 "Health of the network",

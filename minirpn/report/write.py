@@ -50,7 +50,7 @@ def write_report(run: Path | str) -> Path:
 
 def _draw_diagrams(contents: Contents) -> None:
     """Draw what there are numbers for; numbers that cannot be drawn become a notice."""
-    records, recall = contents.records, contents.recall
+    records, recall, precision = contents.records, contents.recall, contents.precision
     diagrams: dict[str, Callable[[], Axes]] = {}
     if contents.of_kind("train"):
         diagrams["training.png"] = lambda: viz.plot_training(records)
@@ -62,6 +62,8 @@ def _draw_diagrams(contents: Contents) -> None:
         diagrams["norms.png"] = lambda: viz.plot_norms(records)[0]
     if recall is not None:
         diagrams["recall.png"] = lambda: viz.plot_recall(recall)
+    if precision is not None:
+        diagrams["precision_recall.png"] = lambda: viz.plot_precision_recall(precision)
     for name, draw in diagrams.items():
         try:
             axes = draw()

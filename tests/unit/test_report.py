@@ -15,6 +15,7 @@ from minirpn.errors import InputError
 from minirpn.evaluation import average_precision, proposal_recall
 from minirpn.report import read_metrics, write_report
 from minirpn.report.contents import read_contents
+from minirpn.report.page import DIAGRAMS
 
 VOID = {"meta", "img"}
 PNG = base64.b64decode(  # one white pixel
@@ -199,6 +200,8 @@ def test_a_detector_has_a_table_of_its_own(tmp_path):
         "Measured on val, 1 images; a detection finds an object at an IoU of 0.5.",
     ):
         assert words in page.text
+    assert DIAGRAMS["precision_recall.png"] in [alt for alt, _ in page.pictures()]
+    assert (tmp_path / "run" / "plots" / "precision_recall.png").exists()
     for broken in ("{", "{}", json.dumps({"classes": [{}]})):
         (tmp_path / "run" / "precision.json").write_text(broken)
         assert "precision.json cannot be used: " in report(tmp_path / "run").text
