@@ -159,6 +159,7 @@ class _Run:
         if any(phase.backbone_afresh for phase in self.trainer.phases):
             save_checkpoint(self.folder.start, self.measurements.checkpoint())
         self.measurements.open()
+        self.folder.drop_records_after(-1)  # of a start that was killed before it saved
         self.measurements.draw_samples()
         self._save()
 

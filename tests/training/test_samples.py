@@ -93,6 +93,27 @@ def test_training_does_not_notice(new_run, small_config, monkeypatch):
     assert losses[0] == losses[1]
 
 
+def test_a_start_that_died_before_its_checkpoint_leaves_no_record(
+    new_run, small_config, monkeypatch
+):
+    folder = new_run("twice")
+
+    def dies(*args):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minirpn.training.loop.save_checkpoint", dies)
+        with pytest.raises(RuntimeError):
+            train(small_config, folder, progress=False)
+    assert [record["step"] for record in records(folder)] == [0]
+    train(small_config, folder, progress=False)
+    assert [record["step"] for record in records(folder) if record["kind"] == "samples"] == [
+        0,
+        3,
+        6,
+    ]
+
+
 # --- TensorBoard ---------------------------------------------------------------------------------
 
 
