@@ -10,6 +10,7 @@ from minirpn.evaluation.coco_files import (
     write_coco_ground_truth,
 )
 from minirpn.evaluation.precision_recall import (
+    AVERAGES,
     Method,
     PrecisionRecall,
     area_under_curve,
@@ -22,6 +23,7 @@ from minirpn.evaluation.recall_result import Matching, RecallResult
 from minirpn.evaluation.voc_results import read_voc_results, write_voc_results
 
 __all__ = [
+    "AVERAGES",
     "COUNTS",
     "IOU_THRESHOLDS",
     "VGG16_GRID",

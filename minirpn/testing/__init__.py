@@ -34,6 +34,7 @@ from minirpn.testing.check_labels import check_label_anchors
 from minirpn.testing.check_layers import check_conv2d, check_max_pool2d
 from minirpn.testing.check_losses import check_rpn_loss, check_smooth_l1
 from minirpn.testing.check_optim import check_sgd_step
+from minirpn.testing.check_precision import check_average_precision
 from minirpn.testing.check_regions import check_roi_pool
 from minirpn.testing.examine import CheckError, Verdict
 
@@ -41,6 +42,7 @@ __all__ = [
     "CheckError",
     "Verdict",
     "check_anchor_rows",
+    "check_average_precision",
     "check_conv2d",
     "check_decode",
     "check_encode",

@@ -47,6 +47,8 @@ CHECKS = (
     Applicable(testing.check_rpn_head, ("head_forward",)),
     Applicable(testing.check_sgd_step, ("sgd_step",)),
     Applicable(partial(testing.check_sgd_step, rule="torch"), ("torch_sgd_step",)),
+    Applicable(testing.check_average_precision, ("eleven_point",)),
+    Applicable(partial(testing.check_average_precision, method="area"), ("area_under_curve",)),
 )
 
 

@@ -105,3 +105,32 @@ def _label(
     ):
         return POSITIVE
     return NEGATIVE if highest < negative_iou else IGNORE
+
+
+def average_precision(scores: Array, hits: Array, positives: int, *, method: str) -> float:
+    """Return the float64 nearest to the average precision of scored answers.
+
+    Parameters
+    ----------
+    scores
+        (D,), in any order; equal ones make one point of the curve.
+    hits
+        (D,) bool, whether an answer finds an object.
+    positives
+        How many objects there are, at least 1.
+    method
+        ``"voc07"`` or ``"area"``; see `minirpn.evaluation.precision_recall`.
+    """
+    points = []
+    for least in sorted({float(score) for score in scores}, reverse=True):
+        right = [bool(hit) for score, hit in zip(scores, hits, strict=True) if score >= least]
+        points.append((Fraction(sum(right), positives), Fraction(sum(right), len(right))))
+
+    def best_from(recall: Fraction) -> Fraction:
+        return max((p for r, p in points if r >= recall), default=Fraction(0))
+
+    if method == "voc07":
+        return float(sum((best_from(Fraction(k, 10)) for k in range(11)), Fraction(0)) / 11)
+    # One by one, the objects: the k-th is found where recall comes to k / positives.
+    objects = range(1, positives + 1)
+    return float(sum((best_from(Fraction(k, positives)) for k in objects), Fraction(0)) / positives)

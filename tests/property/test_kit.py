@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minirpn import boxes, kernels, nn, rpn, testing
+from minirpn import boxes, evaluation, kernels, nn, rpn, testing
 
 
 def rungs(*operations):
@@ -73,3 +73,12 @@ def test_rpn_loss():
         lambda *inputs: forward(*inputs)[0].total,
         lambda *inputs: rpn.rpn_loss_backward(1.0, forward(*inputs)[1]),
     )
+
+
+@pytest.mark.parametrize("method", evaluation.AVERAGES)
+def test_average_precision(method):
+    def average(scores, hits, positives):
+        curve = evaluation.precision_recall(scores, hits, positives)
+        return evaluation.AVERAGES[method](curve)
+
+    assert testing.check_average_precision(average, method=method)

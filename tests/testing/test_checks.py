@@ -17,6 +17,7 @@ from minirpn.testing import (
     mistakes_losses,
     mistakes_nms,
     mistakes_optim,
+    mistakes_precision,
     mistakes_roi_pool,
     mistakes_rpn_loss,
     pictures,
@@ -33,8 +34,9 @@ def beside(name):
 
 implementations = beside("implementations")
 implementations_head = beside("implementations_head")
-RIGHT = implementations.RIGHT | implementations_head.RIGHT
-WRONG = implementations.WRONG | implementations_head.WRONG
+implementations_precision = beside("implementations_precision")
+RIGHT = implementations.RIGHT | implementations_head.RIGHT | implementations_precision.RIGHT
+WRONG = implementations.WRONG | implementations_head.WRONG | implementations_precision.WRONG
 
 CHECKS = {
     "iou": testing.check_iou,
@@ -53,6 +55,8 @@ CHECKS = {
     "rpn_head": testing.check_rpn_head,
     "sgd_step": testing.check_sgd_step,
     "torch_sgd_step": partial(testing.check_sgd_step, rule="torch"),
+    "eleven_point": testing.check_average_precision,
+    "area_under_curve": partial(testing.check_average_precision, method="area"),
 }
 
 
@@ -164,6 +168,8 @@ MISTAKES = {
     "rpn_head": [head_pair(mistake) for mistake in mistakes_head.HEAD],
     "sgd_step": [(mistake,) for mistake in mistakes_optim.CAFFE],
     "torch_sgd_step": [(mistake,) for mistake in mistakes_optim.TORCH],
+    "eleven_point": [(mistake,) for mistake in mistakes_precision.VOC07],
+    "area_under_curve": [(mistake,) for mistake in mistakes_precision.AREA],
 }
 
 
@@ -264,6 +270,11 @@ def test_a_head_in_halves_is_open():
 def test_there_are_two_rules_of_a_step():
     with pytest.raises(ValueError, match="expected one of caffe, torch, got 'adam'"):
         testing.check_sgd_step(implementations_head.loops_sgd, rule="adam")
+
+
+def test_there_are_two_averages_of_precision():
+    with pytest.raises(ValueError, match="expected one of voc07, area, got 'coco'"):
+        testing.check_average_precision(implementations_precision.loops, method="coco")
 
 
 def test_equal_compares_call_by_call():
