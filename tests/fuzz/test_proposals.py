@@ -23,7 +23,7 @@ ODD_VALUES = (
 @pytest.fixture
 def path(tmp_path, rng, monkeypatch):
     """A sound file: two proposals for one image, none for another, one for a third."""
-    monkeypatch.setattr("minirpn.training.files.os.fsync", lambda handle: None)
+    monkeypatch.setattr("minirpn.files.os.fsync", lambda handle: None)
     path = tmp_path / "proposals.npz"
     found = []
     for name, count in (("a", 2), ("b", 0), ("c", 1)):
