@@ -107,11 +107,8 @@ def test_a_start_that_died_before_its_checkpoint_leaves_no_record(
             train(small_config, folder, progress=False)
     assert [record["step"] for record in records(folder)] == [0]
     train(small_config, folder, progress=False)
-    assert [record["step"] for record in records(folder) if record["kind"] == "samples"] == [
-        0,
-        3,
-        6,
-    ]
+    steps = [record["step"] for record in records(folder) if record["kind"] == "samples"]
+    assert steps == [0, 3, 6]
 
 
 # --- TensorBoard ---------------------------------------------------------------------------------
