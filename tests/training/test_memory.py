@@ -29,7 +29,7 @@ gt_boxes = np.array([[100, 100, 400, 400], [500, 50, 900, 500]], np.float32)
 for _ in range(2):  # the second has the momentum of the first beside it
     found = loss_and_gradients(network, image, gt_boxes, rng=rng, objective=Objective())
     optimizer.step(found.grads, lr=1e-4)
-assert np.isfinite(float(found.loss.total))
+assert np.isfinite(float(found.losses["loss"]))
 unit = 1 if sys.platform == "darwin" else 1024
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 """
