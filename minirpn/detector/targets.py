@@ -15,6 +15,7 @@ from minirpn import boxes as box_ops
 from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import namespace_of, to_device, to_host
+from minirpn.rpn.targets import draw
 
 BACKGROUND = 0
 """The label of a region without an object; class l of the data set has the label l + 1."""
@@ -150,17 +151,10 @@ def sample_regions(
     The draw is made on the host, whatever the device: labels travel there, indices back.
     """
     on_host = to_host(labels)
-    positives = _draw(np.flatnonzero(on_host > BACKGROUND), config.max_positives, rng)
+    positives = draw(np.flatnonzero(on_host > BACKGROUND), config.max_positives, rng)
     background = np.flatnonzero(on_host == BACKGROUND)
-    background = _draw(background, config.batch_size - len(positives), rng)
-    return to_device(np.concatenate([positives, background]).astype(np.int64), labels)
-
-
-def _draw(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `count` of the indices in their order, or all when there are no more."""
-    if len(indices) <= count:
-        return indices
-    return np.sort(rng.choice(indices, count, replace=False))
+    background = draw(background, config.batch_size - len(positives), rng)
+    return to_device(np.concatenate([np.sort(positives), np.sort(background)]), labels)
 
 
 def region_targets(regions: Array, gt_boxes: Array, matched_gt: Array, labels: Array) -> Array:

@@ -180,14 +180,14 @@ def sample_minibatch(
     drawn = np.full_like(to_host(labels), IGNORE)
     positives = np.flatnonzero(to_host(labels) == POSITIVE)
     negatives = np.flatnonzero(to_host(labels) == NEGATIVE)
-    positives = _draw(positives, config.max_positives, rng)
-    negatives = _draw(negatives, config.batch_size - len(positives), rng)
+    positives = draw(positives, config.max_positives, rng)
+    negatives = draw(negatives, config.batch_size - len(positives), rng)
     drawn[positives] = POSITIVE
     drawn[negatives] = NEGATIVE
     return to_device(drawn, labels)
 
 
-def _draw(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def draw(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return `count` of the indices, or all when there are no more."""
     return rng.choice(indices, count, replace=False) if len(indices) > count else indices
 
