@@ -45,6 +45,8 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--skip-bad", "data.skip_bad", True, "leave out what is wrong in the data, count it"),
         Flag("--use-difficult", "data.use_difficult", True, "learn objects marked difficult too"),
         Flag("--no-flip", "data.flip", False, "never mirror an image"),
+        Flag("--scale-jitter", "data.scale_jitter", float, "zoom by up to 1 + X", metavar="X"),
+        Flag("--colour-jitter", "data.colour_jitter", float, "recolour by up to X", metavar="X"),
         Flag("--short-side", "resize.short_side", int, "length of the short side", metavar="PX"),
         Flag("--max-side", "resize.max_side", int, "greatest long side", metavar="PX"),
     ),
@@ -107,6 +109,13 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--loss", "loss.form", str, "form of the loss", choices=("paper", "released")),
         Flag("--steps", "optimizer.steps", int, "images to learn from", metavar="N"),
         Flag("--lr", "optimizer.lr", float, "learning rate before the drop", metavar="X"),
+        Flag(
+            "--backbone-lr-multiplier",
+            "optimizer.backbone_lr_multiplier",
+            float,
+            "of the backbone's learning rate",
+            metavar="X",
+        ),
         Flag("--clip-norm", "optimizer.clip_norm", float, "longest gradient", metavar="X"),
         Flag(
             "--rule",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minirpn.data.annotation import read_annotation, write_annotation
+from minirpn.data.augment import AS_IS, Augmentation, AugmentConfig, recolour
 from minirpn.data.check import check_dataset
 from minirpn.data.check_report import CheckReport
 from minirpn.data.classes import VOC_CLASSES
@@ -24,9 +25,12 @@ from minirpn.data.transforms import (
 from minirpn.data.voc import VOCDataset, half_open, read_ground_truth, voc_corners
 
 __all__ = [
+    "AS_IS",
     "SHAPES",
     "VOC_CLASSES",
     "Annotation",
+    "AugmentConfig",
+    "Augmentation",
     "CheckReport",
     "Dataset",
     "Draw",
@@ -49,6 +53,7 @@ __all__ = [
     "read_ground_truth",
     "read_image",
     "read_image_size",
+    "recolour",
     "resize",
     "resize_scale",
     "resized_size",

@@ -13,18 +13,25 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from minirpn.data.augment import AS_IS, Augmentation, AugmentConfig
 from minirpn.data.samples import Dataset, Example, Sample
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Which image comes next, and whether it comes mirrored."""
+    """Which image comes next, and what is changed about it."""
 
     index: int
-    flip: bool
+    augmentation: Augmentation = AS_IS
 
 
-def training_order(count: int, *, seed: int, flip: bool = True, start: int = 0) -> Iterator[Draw]:
+def training_order(
+    count: int,
+    *,
+    seed: int,
+    augment: AugmentConfig | None = None,
+    start: int = 0,
+) -> Iterator[Draw]:
     """Yield draws without end; every epoch holds each of `count` images once.
 
     Parameters
@@ -34,8 +41,9 @@ def training_order(count: int, *, seed: int, flip: bool = True, start: int = 0) 
     seed
         Epoch e is permuted by ``numpy.random.default_rng([seed, e])``: the order depends on
         nothing else, so that there is no state to save.
-    flip
-        Mirror each image with probability 1/2. The permutations are the same without.
+    augment
+        How much is changed about an image; None for mirroring alone. The permutations do not
+        depend on it.
     start
         Number of draws to leave out at the front, as when a training resumes at that step.
 
@@ -46,24 +54,24 @@ def training_order(count: int, *, seed: int, flip: bool = True, start: int = 0) 
     """
     if count < 1 or start < 0:
         raise ValueError(f"training_order: expected count >= 1, start >= 0, got {count}, {start}")
-    return _epochs(count, seed, flip, start)
+    return _epochs(count, seed, augment or AugmentConfig(), start)
 
 
-def _epochs(count: int, seed: int, flip: bool, start: int) -> Iterator[Draw]:
+def _epochs(count: int, seed: int, augment: AugmentConfig, start: int) -> Iterator[Draw]:
     first_epoch, done = divmod(start, count)
     for epoch in itertools.count(first_epoch):
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(count)
-        mirrored = rng.random(count) < 0.5 if flip else np.zeros(count, dtype=bool)
-        for index, flipped in zip(order[done:].tolist(), mirrored[done:].tolist(), strict=True):
-            yield Draw(index, flipped)
+        augmentations = augment.draw(count, rng)
+        for index, changed in zip(order[done:].tolist(), augmentations[done:], strict=True):
+            yield Draw(index, changed)
         done = 0
 
 
 class Prepare(Protocol):
     """What makes an example of a sample, such as `prepare` with its other arguments bound."""
 
-    def __call__(self, sample: Sample, /, *, flip: bool) -> Example:
+    def __call__(self, sample: Sample, /, *, augmentation: Augmentation) -> Example:
         """Return the example made of the sample."""
 
 
@@ -142,4 +150,4 @@ class Loader:
             self.wait_seconds += perf_counter() - start
 
     def _load(self, draw: Draw) -> Example:
-        return self._prepare(self._dataset[draw.index], flip=draw.flip)
+        return self._prepare(self._dataset[draw.index], augmentation=draw.augmentation)

@@ -1,4 +1,4 @@
-"""From a sample to what the network takes: resized, perhaps mirrored, normalised."""
+"""From a sample to what the network takes: resized, perhaps augmented, normalised."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 from minirpn import boxes as box_ops
 from minirpn._checks import check_image_size
 from minirpn._typing import ImageSize
+from minirpn.data.augment import AS_IS, Augmentation, recolour
 from minirpn.data.samples import Example, Sample
 
 
@@ -105,7 +106,7 @@ def prepare(
     *,
     resize_config: ResizeConfig,
     to_input: Callable[[np.ndarray], np.ndarray],
-    flip: bool = False,
+    augmentation: Augmentation = AS_IS,
 ) -> Example:
     """Return the example made of a sample.
 
@@ -117,8 +118,8 @@ def prepare(
         How large the network sees it.
     to_input
         The backbone's own normalisation: (H, W, 3) uint8 RGB to (3, H, W) float32.
-    flip
-        Mirror image and boxes left to right.
+    augmentation
+        What is changed about it. A zoom may lead beyond `resize_config.max_side`.
 
     Notes
     -----
@@ -127,13 +128,13 @@ def prepare(
     Mirroring comes first, in original pixels, where a box on the edge mirrors onto the edge.
     """
     image, boxes = sample.image, sample.annotation.gt_boxes
-    if flip:
+    if augmentation.flip:
         image, boxes = flip_image(image), box_ops.flip(boxes, image.shape[1])
-    scale = resize_scale(sample.annotation.image_size, resize_config)
+    scale = resize_scale(sample.annotation.image_size, resize_config) * augmentation.zoom
     return Example(
         annotation=sample.annotation,
-        image=to_input(resize(image, scale)),
+        image=to_input(recolour(resize(image, scale), augmentation)),
         gt_boxes=boxes * scale,
         scale=scale,
-        flipped=flip,
+        flipped=augmentation.flip,
     )

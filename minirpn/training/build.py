@@ -51,6 +51,8 @@ def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
     )
     network = RPN(backbone, head, config.anchors, anchor_centre=config.model.anchor_centre)
     _set_bias_multipliers(network.parameters(), config)
+    for parameter in backbone.parameters():
+        parameter.lr_multiplier *= config.optimizer.backbone_lr_multiplier
     return network
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from minirpn import backend
 from minirpn import boxes as box_ops
 from minirpn._typing import Array
+from minirpn.data.augment import AS_IS, Augmentation
 from minirpn.data.loader import Draw, Loader
 from minirpn.data.samples import Annotation, Example, Sample
 from minirpn.data.transforms import ResizeConfig, prepare
@@ -38,18 +39,23 @@ class Pipeline:
     preprocessing: Callable[[np.ndarray], np.ndarray]
     threads: int = 1
 
-    def example(self, sample: Sample, *, flip: bool = False) -> Example:
+    def example(self, sample: Sample, *, augmentation: Augmentation = AS_IS) -> Example:
         """Return an image as the network takes it."""
-        return prepare(sample, resize_config=self.resize, to_input=self.preprocessing, flip=flip)
+        return prepare(
+            sample,
+            resize_config=self.resize,
+            to_input=self.preprocessing,
+            augmentation=augmentation,
+        )
 
     def examples(self, dataset: VOCDataset, draws: Iterator[Draw]) -> Loader:
         """Return a loader of prepared examples; use it in a ``with`` block."""
         return Loader(dataset, draws, self.example, threads=self.threads)
 
     def in_order(self, dataset: VOCDataset, limit: int | None) -> Loader:
-        """Return a loader of the first `limit` images in their order, not mirrored."""
+        """Return a loader of the first `limit` images in their order, as they are."""
         count = len(dataset) if limit is None else min(limit, len(dataset))
-        return self.examples(dataset, (Draw(index, flip=False) for index in range(count)))
+        return self.examples(dataset, (Draw(index) for index in range(count)))
 
 
 class ImageProposals(NamedTuple):

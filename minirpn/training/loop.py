@@ -205,7 +205,7 @@ class _Run:
         draws = training_order(
             len(self.train_set),
             seed=self.config.run.seed,
-            flip=self.config.data.flip,
+            augment=self.config.data.augment,
             start=self.trainer.step,
         )
         steps, phase = self.config.optimizer.steps, self.trainer.phase

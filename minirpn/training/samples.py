@@ -94,7 +94,7 @@ class Samples:
         pipeline = build_pipeline(self.trainer.config, network)
         with one_line_errors(self.folder.samples, "make the folder"):
             self.folder.samples.mkdir(exist_ok=True)
-        draws = iter([Draw(index, flip=False) for index in self.indices])
+        draws = iter([Draw(index) for index in self.indices])
         with pipeline.examples(self.dataset, draws) as examples:
             pictures = [
                 self._picture(example, index)

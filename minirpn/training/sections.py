@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minirpn.backbones import BACKBONES, Preprocessing
+from minirpn.data.augment import AugmentConfig
 from minirpn.nn.schedule import StepSchedule
 
 
@@ -33,6 +34,9 @@ class DataConfig:
         What is validated on; None for no validation.
     flip
         Mirror each image with probability 1/2 (section 3.3 trains on mirrored images too).
+    scale_jitter, colour_jitter
+        How much an image's size and colours are changed each time it is learned from, of which the
+        paper does neither; see `minirpn.data.AugmentConfig`.
     use_difficult
         Learn the objects marked difficult as well; VOC's rule is to leave them out.
     skip_bad
@@ -45,8 +49,18 @@ class DataConfig:
     split: str = "trainval"
     val_split: str | None = None
     flip: bool = True
+    scale_jitter: float = 0.0
+    colour_jitter: float = 0.0
     use_difficult: bool = False
     skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.augment  # checks its own numbers
+
+    @property
+    def augment(self) -> AugmentConfig:
+        """How much is changed about an image that is learned from."""
+        return AugmentConfig(self.flip, self.scale_jitter, self.colour_jitter)
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,9 @@ class OptimizerConfig:
         Learning rate before the drop: 0.001.
     momentum, weight_decay
         0.9 and 0.0005.
+    backbone_lr_multiplier
+        Factor for the backbone, which starts from weights that are good for something, while the
+        heads start from noise. 1 in the paper.
     bias_lr_multiplier, bias_decay_multiplier
         Factors for biases: py-faster-rcnn's learn at twice the rate, with the decay of the rest.
     clip_norm
@@ -161,6 +178,7 @@ class OptimizerConfig:
     lr: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 0.0005
+    backbone_lr_multiplier: float = 1.0
     bias_lr_multiplier: float = 2.0
     bias_decay_multiplier: float = 1.0
     clip_norm: float | None = None
@@ -173,7 +191,8 @@ class OptimizerConfig:
         _check_positive(self, "lr", "drop_factor")
         if self.clip_norm is not None:
             _check_positive(self, "clip_norm")
-        _check_at_least(self, 0, "weight_decay", "bias_lr_multiplier", "bias_decay_multiplier")
+        multipliers = "backbone_lr_multiplier", "bias_lr_multiplier", "bias_decay_multiplier"
+        _check_at_least(self, 0, "weight_decay", *multipliers)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum: expected 0 to below 1, got {self.momentum}")
         if not 0 <= self.drop_at <= 1:

@@ -12,8 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn.data import Draw, Loader, training_order
+from minirpn.data import AS_IS, Augmentation, AugmentConfig, Draw, Loader, training_order
 from minirpn.errors import InputError
+
+
+def augment_configs() -> st.SearchStrategy[AugmentConfig]:
+    return st.builds(AugmentConfig, st.booleans(), st.floats(0, 4), st.floats(0, 1))
 
 
 def take(count: int, draws) -> list[Draw]:
@@ -28,18 +32,19 @@ class TestOrder:
             epoch = draws[start : start + count]
             assert sorted(draw.index for draw in epoch) == list(range(count))
 
-    @given(count=st.integers(1, 40), start=st.integers(0, 200), flip=st.booleans())
-    def test_resuming_is_the_tail(self, count, start, flip):
-        whole = take(start + 60, training_order(count, seed=3, flip=flip))
-        assert take(60, training_order(count, seed=3, flip=flip, start=start)) == whole[start:]
+    @given(count=st.integers(1, 40), start=st.integers(0, 200), augment=augment_configs())
+    def test_resuming_is_the_tail(self, count, start, augment):
+        whole = take(start + 60, training_order(count, seed=3, augment=augment))
+        tail = take(60, training_order(count, seed=3, augment=augment, start=start))
+        assert tail == whole[start:]
 
     def test_flips_are_fair_and_leave_the_order(self):
         flipped = take(4000, training_order(100, seed=0))
-        plain = take(4000, training_order(100, seed=0, flip=False))
+        plain = take(4000, training_order(100, seed=0, augment=AugmentConfig(flip=False)))
         assert [draw.index for draw in flipped] == [draw.index for draw in plain]
-        assert not any(draw.flip for draw in plain)
+        assert all(draw.augmentation == AS_IS for draw in plain)
         # 4000 fair coins: 2000 heads, standard deviation 32
-        assert abs(Counter(draw.flip for draw in flipped)[True] - 2000) < 150
+        assert abs(Counter(draw.augmentation.flip for draw in flipped)[True] - 2000) < 150
 
     def test_epochs_and_seeds_differ(self):
         first, second = np.array_split([d.index for d in take(200, training_order(100, seed=0))], 2)
@@ -78,8 +83,8 @@ class Numbers:
         return index
 
 
-def prepare(sample: int, *, flip: bool) -> tuple[int, bool]:
-    return sample, flip
+def prepare(sample: int, *, augmentation: Augmentation) -> tuple[int, Augmentation]:
+    return sample, augmentation
 
 
 def our_threads() -> list[threading.Thread]:
@@ -91,7 +96,7 @@ def test_examples_come_in_the_order_of_the_draws(threads, prefetch):
     draws = take(30, training_order(10, seed=5))
     dataset = Numbers()
     with Loader(dataset, draws, prepare, threads=threads, prefetch=prefetch) as loader:
-        assert list(loader) == [(draw.index, draw.flip) for draw in draws]
+        assert list(loader) == [(draw.index, draw.augmentation) for draw in draws]
     assert dataset.most_running <= min(threads, prefetch)
     assert not our_threads()
 
@@ -99,11 +104,11 @@ def test_examples_come_in_the_order_of_the_draws(threads, prefetch):
 def test_several_threads_really_run_at_a_time():
     barrier = threading.Barrier(3, timeout=10)  # broken unless three threads meet
 
-    def meet(sample: int, *, flip: bool) -> int:
+    def meet(sample: int, *, augmentation: Augmentation) -> int:
         barrier.wait()
         return sample
 
-    with Loader(Numbers(), [Draw(1, False)] * 6, meet, threads=3, prefetch=6) as loader:
+    with Loader(Numbers(), [Draw(1)] * 6, meet, threads=3, prefetch=6) as loader:
         assert list(loader) == [1] * 6
 
 
@@ -116,12 +121,12 @@ def test_no_more_is_loaded_than_asked_for():
 
 
 def test_an_error_comes_at_its_place():
-    draws = [Draw(index, False) for index in (1, 2, 3, 4, 5)]
+    draws = [Draw(index) for index in (1, 2, 3, 4, 5)]
     with Loader(Numbers(bad=3), draws, prepare) as loader:
-        assert [next(loader), next(loader)] == [(1, False), (2, False)]
+        assert [next(loader), next(loader)] == [(1, AS_IS), (2, AS_IS)]
         with pytest.raises(InputError, match="image 3: bad"):
             next(loader)
-        assert next(loader) == (4, False)
+        assert next(loader) == (4, AS_IS)
     assert not our_threads()
 
 
@@ -137,11 +142,11 @@ def test_threads_end_when_the_block_is_left_by_an_exception():
 
 
 def test_waiting_is_measured():
-    def slow(sample: int, *, flip: bool) -> int:
+    def slow(sample: int, *, augmentation: Augmentation) -> int:
         time.sleep(0.1)
         return sample
 
-    with Loader(Numbers(), [Draw(1, False)] * 3, slow, threads=1) as loader:
+    with Loader(Numbers(), [Draw(1)] * 3, slow, threads=1) as loader:
         next(loader)
         assert loader.wait_seconds >= 0.09
         time.sleep(0.3)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from minirpn import boxes
 from minirpn.data import (
+    AS_IS,
     Annotation,
+    Augmentation,
     ResizeConfig,
     Sample,
     flip_image,
@@ -116,13 +118,17 @@ def test_a_flipped_box_frames_the_same_pixels(rng):
     np.testing.assert_array_equal(flip_image(flip_image(image)), image)
 
 
+def prepared(sample: Sample, config: ResizeConfig, augmentation: Augmentation = AS_IS):
+    return prepare(sample, resize_config=config, to_input=to_input, augmentation=augmentation)
+
+
 class TestPrepare:
     CONFIG = ResizeConfig(60, 100)
 
     def test_an_example_by_hand(self, rng):
         image = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
         sample = sample_of(image, [[2, 4, 20, 15], [0, 0, 40, 30]])
-        example = prepare(sample, resize_config=self.CONFIG, to_input=to_input)
+        example = prepared(sample, self.CONFIG)
         assert example.scale == 2.0
         assert not example.flipped
         assert example.image.shape == (3, 60, 80)
@@ -136,8 +142,8 @@ class TestPrepare:
     def test_flipping_mirrors_image_and_boxes(self, rng):
         image = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
         sample = sample_of(image, [[2, 4, 20, 15], [0, 0, 40, 30]])
-        plain = prepare(sample, resize_config=self.CONFIG, to_input=to_input)
-        flipped = prepare(sample, resize_config=self.CONFIG, to_input=to_input, flip=True)
+        plain = prepared(sample, self.CONFIG)
+        flipped = prepared(sample, self.CONFIG, Augmentation(flip=True))
         assert flipped.flipped
         # x: 40 - 20 and 40 - 2, times 2
         np.testing.assert_array_equal(flipped.gt_boxes, [[40, 8, 76, 30], [0, 0, 80, 60]])
@@ -146,7 +152,7 @@ class TestPrepare:
     def test_without_objects(self):
         sample = sample_of(np.zeros((30, 40, 3), dtype=np.uint8), [])
         for flip in (False, True):
-            example = prepare(sample, resize_config=self.CONFIG, to_input=to_input, flip=flip)
+            example = prepared(sample, self.CONFIG, Augmentation(flip))
             assert example.gt_boxes.shape == (0, 4)
 
     @given(height=st.integers(1, 300), width=st.integers(1, 300), flip=st.booleans())
@@ -155,9 +161,26 @@ class TestPrepare:
         image.setflags(write=False)
         sample = sample_of(image, [[0, 0, width, height]])
         sample.annotation.gt_boxes.setflags(write=False)
-        example = prepare(sample, resize_config=self.CONFIG, to_input=to_input, flip=flip)
+        example = prepared(sample, self.CONFIG, Augmentation(flip))
         (x1, y1, x2, y2) = example.gt_boxes[0]
         assert (x1, y1) == (0, 0)
         # A side of less than half a pixel is drawn as one pixel.
         for end, side in zip((y2, x2), example.image_size, strict=True):
             assert abs(end - side) <= 0.5 + 1e-4 or (side == 1 and end < 1)
+
+    @given(zoom=st.floats(0.25, 4), flip=st.booleans())
+    def test_a_zoomed_image_has_zoomed_boxes_and_says_so(self, zoom, flip):
+        sample = sample_of(np.zeros((30, 40, 3), dtype=np.uint8), [[2, 4, 20, 15]])
+        plain = prepared(sample, self.CONFIG, Augmentation(flip))
+        zoomed = prepared(sample, self.CONFIG, Augmentation(flip, zoom))
+        assert zoomed.scale == plain.scale * zoom
+        np.testing.assert_allclose(zoomed.gt_boxes, plain.gt_boxes * zoom, rtol=1e-6)
+        for side, before in zip(zoomed.image_size, plain.image_size, strict=True):
+            assert abs(side - before * zoom) <= 0.5
+
+    def test_colours_change_and_boxes_do_not(self, rng):
+        sample = sample_of(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8), [[2, 4, 20, 15]])
+        plain = prepared(sample, self.CONFIG)
+        dark = prepared(sample, self.CONFIG, Augmentation(brightness=0.5))
+        np.testing.assert_allclose(dark.image, plain.image / 2, atol=1)
+        np.testing.assert_array_equal(dark.gt_boxes, plain.gt_boxes)
