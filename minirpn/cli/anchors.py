@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minirpn.cli.settings import add_settings, given_settings
+from minirpn.cli.settings import add_recipe, add_settings, given_settings
 
 if TYPE_CHECKING:
     from minirpn.data.samples import Annotation
@@ -17,8 +17,8 @@ NAME = "anchors"
 SUMMARY = "measure how anchors fit a data set, suggest better ones"
 DESCRIPTION = """\
 Measure how well the anchors fit the objects of a data set at the training scale, and suggest as
-many scales and ratios that fit better (k-means on 1 - IoU). Only annotations are read. The anchors
-stand on the grid of VGG-16 and ZF, stride 16, unless --backbone or --config name another network.
+many scales and ratios that fit better (k-means on 1 - IoU). Only annotations are read. Scale,
+anchors and the grid they stand on are those that `minirpn train` takes with the same flags.
 """
 
 _SETTINGS = frozenset(
@@ -41,6 +41,7 @@ _GAINS = (0.5, 0.7)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the parser the flags of this command."""
+    add_recipe(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of a training")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write anchors.json and two pictures into DIR"
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.training.config import load_config
 
     values, names = given_settings(args)
-    config = load_config(args.config, values, origins=names)
+    config = load_config(args.config, values, recipe=args.recipe, origins=names)
     data = config.data
     if data.voc is None:
         raise InputError("--voc: needed, here or as data.voc in --config")
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     boxes = np.concatenate([np.zeros((0, 4)), *(scene.gt_boxes for scene in scenes)])
     print(_head(config, len(scenes), len(boxes), findings))
 
-    grid = _grid(config, chosen=args.config is not None or "model.backbone" in values)
+    grid = _grid(config)
     sides = boxes[:, 2:] - boxes[:, :2]
     suggestion = suggest_anchors(sides, config.anchors, rng=np.random.default_rng(config.run.seed))
     fits = {"now": anchor_fit(scenes, config.anchors, grid=grid, labels=config.labels)}
@@ -96,16 +97,14 @@ def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
     return Scene(boxes, resized_size(annotation.image_size, scale))
 
 
-def _grid(config: TrainConfig, *, chosen: bool) -> Grid:
-    """Return where the anchors stand: on the backbone's cells if one was chosen."""
+def _grid(config: TrainConfig) -> Grid:
+    """Return where the anchors stand: on the backbone's cells."""
     import numpy as np
 
     from minirpn.backbones import build_backbone
-    from minirpn.evaluation import VGG16_GRID, Grid
+    from minirpn.evaluation import Grid
     from minirpn.training.build import build_network
 
-    if not chosen:
-        return VGG16_GRID
     rng = np.random.default_rng(0)
     network = build_network(config, rng=rng)
     backbone = build_backbone(config.model.backbone, rng=rng)

@@ -157,6 +157,19 @@ _ANCHOR_PARTS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
+# Of `minirpn.training.config.RECIPES`, whose import would make every command start slowly.
+RECIPE_NAMES = ("small", "shapes", "paper")
+
+
+def add_recipe(parser: Any) -> None:
+    """Give the parser, or a group of it, the flag that picks the settings to start from."""
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPE_NAMES,
+        help="settings to start from (default: small with --voc, else shapes)",
+    )
+
+
 def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | None = None) -> None:
     """Give the parser the flags of `FLAGS`, all or those of some keys, and ``--anchors``."""
     for title, flags in FLAGS.items():

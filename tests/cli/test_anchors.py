@@ -36,7 +36,17 @@ def test_the_report_is_printed_and_written(
     voc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "new" / "folder"
-    words = ["anchors", "--voc", str(voc), "--split", "train", "--out", str(out)]
+    words = [
+        "anchors",
+        "--voc",
+        str(voc),
+        "--recipe",
+        "paper",
+        "--split",
+        "train",
+        "--out",
+        str(out),
+    ]
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(f"{voc}, split train: images 12, objects ")
@@ -58,7 +68,8 @@ def test_the_suggestion_can_be_measured_again(
     voc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     # Small pictures of small shapes, not enlarged: anchors from 128 pixels on are far too large.
-    words = ["anchors", "--voc", str(voc), "--split", "train", "--short-side", "120"]
+    words = ["anchors", "--voc", str(voc), "--recipe", "paper", "--split", "train"]
+    words += ["--short-side", "120"]
     words += ["--max-side", "160", "--out", str(tmp_path)]
     assert main(words) == 0
     before = json.loads((tmp_path / "anchors.json").read_text())
@@ -94,7 +105,8 @@ def test_anchors_that_fit_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "Annotations").mkdir()
     objects = [VOCObject("cat", (1, 1, 128, 128)), VOCObject("cat", (301, 201, 428, 328))]
     write_annotation(tmp_path / "Annotations" / "a.xml", "a.jpg", (600, 800), objects)
-    words = ["anchors", "--voc", str(tmp_path), "--split", "all", "--out", str(tmp_path)]
+    words = ["anchors", "--voc", str(tmp_path), "--recipe", "paper", "--split", "all"]
+    words += ["--out", str(tmp_path)]
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "No other scales and ratios were found that fit better." in out

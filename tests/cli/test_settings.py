@@ -6,9 +6,9 @@ import argparse
 
 import pytest
 
-from minirpn.cli.settings import FLAGS, add_settings, given_settings
+from minirpn.cli.settings import FLAGS, RECIPE_NAMES, add_settings, given_settings
 from minirpn.errors import InputError
-from minirpn.training.config import default_config, load_config
+from minirpn.training.config import RECIPES, default_config, load_config
 from minirpn.training.tables import flat, to_table
 
 ALL = [flag for flags in FLAGS.values() for flag in flags]
@@ -26,6 +26,10 @@ def test_every_flag_stands_for_a_setting(flag):
     assert flag.key in known
     for choice in flag.choices or ():
         load_config(None, {flag.key: choice})  # raises if the section does not take it
+
+
+def test_the_recipes_can_all_be_asked_for():
+    assert set(RECIPE_NAMES) == set(RECIPES)
 
 
 def test_no_flag_means_no_setting():

@@ -191,6 +191,7 @@ def test_resume_names_what_contradicts(fails: Fails, trained: Path, words: list[
 
 def test_resume_takes_no_other_settings(fails: Fails, trained: Path, small_config: Path):
     assert "not with --resume" in fails("train", "--resume", trained, "--config", small_config)
+    assert "--recipe paper: not with" in fails("train", "--resume", trained, "--recipe", "paper")
     assert "contradicts --resume" in fails("train", "--resume", trained, "--out", "elsewhere")
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from minirpn.errors import InputError
 from minirpn.training import tables
 from minirpn.training.config import (
+    RECIPES,
     OptimizerConfig,
     TrainConfig,
     check_resumable,
@@ -174,11 +175,21 @@ def test_the_classes_have_the_papers_settings():
     assert [schedule.lr(step) for step in (0, 59_999, 60_000)] == [0.001, 0.001, 0.0001]
 
 
-def test_the_defaults_for_voc_are_the_papers_but_for_network_and_length():
-    config, paper = default_config(voc=True), TrainConfig()
-    for section in ("resize", "anchors", "labels", "sampling", "loss", "proposals"):
-        assert getattr(config, section) == getattr(paper, section)
-    assert config.optimizer == replace(paper.optimizer, steps=config.optimizer.steps)
+def test_the_papers_recipe_is_that_of_the_classes_with_its_network():
+    classes = TrainConfig()
+    assert RECIPES["paper"] == replace(classes, model=replace(classes.model, backbone="vgg16"))
+
+
+def test_a_recipe_is_what_file_and_flags_win_over(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[optimizer]\nsteps = 7\n")
+    config = load_config(path, {"data.voc": "/voc"}, recipe="paper")
+    paper = RECIPES["paper"]
+    assert config == replace(
+        paper,
+        data=replace(paper.data, voc="/voc"),
+        optimizer=replace(paper.optimizer, steps=7),
+    )
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path):
