@@ -136,6 +136,22 @@ def close() -> Callable[..., None]:
     return check
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file together, which share what they trained or built.
+
+    Those of the documentation are one such file: they build it in the source tree.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "docs" if file.startswith("tests/docs/") else file
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where none gives memory."""
     needing = [item for item in items if "gpu" in item.keywords]
