@@ -9,7 +9,7 @@ from typing import Any
 
 from docs.extensions import DOCS, heading, write
 from minirpn.cli.settings import FLAGS
-from minirpn.training.config import TrainConfig, default_config
+from minirpn.training.config import RECIPES, TrainConfig
 from minirpn.training.tables import flat, to_table
 
 PAGE = DOCS / "reference" / "settings.rst"
@@ -28,17 +28,16 @@ def meanings(section: type) -> dict[str, str]:
 
 def page() -> str:
     """Return a table a section: key, default, default for generated shapes, flag, meaning."""
-    paper, voc, shapes = (
-        flat(to_table(config))
-        for config in (TrainConfig(), default_config(voc=True), default_config(voc=False))
-    )
+    recipes = {name: flat(to_table(config)) for name, config in RECIPES.items()}
+    paper = recipes.pop("paper")
     flags = {flag.key: flag.name for group in FLAGS.values() for flag in group}
     lines = [heading("Settings", "=")]
     lines.append(
-        "A run's settings are the defaults, then those of ``--config FILE``, then the flags; all "
+        "A run's settings are those of a recipe, then of ``--config FILE``, then the flags; all "
         "are written to ``config.toml`` in the run's folder. TOML has no null, so no value is "
-        '``"none"``. Defaults are the paper\'s where it gives one; where ``minirpn train --voc`` '
-        "or ``minirpn train`` on generated shapes start from another, it stands in brackets.\n"
+        '``"none"``. Given here is ``--recipe paper``; where ``small``, which ``minirpn train '
+        "--voc`` starts from, or ``shapes``, without ``--voc``, have another value, it stands in "
+        "brackets.\n"
     )
     for field in dataclasses.fields(TrainConfig):
         section = type(getattr(TrainConfig(), field.name))
@@ -49,7 +48,7 @@ def page() -> str:
             key = f"{field.name}.{item.name}"
             others = [
                 f"{name} ``{_toml(other[key])}``"
-                for name, other in (("with VOC", voc), ("with shapes", shapes))
+                for name, other in recipes.items()
                 if other[key] != paper[key]
             ]
             default = f"``{_toml(paper[key])}``" + (f" ({', '.join(others)})" if others else "")

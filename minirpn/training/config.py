@@ -78,15 +78,21 @@ def _paper() -> TrainConfig:
 
 
 def _small() -> TrainConfig:
-    """Return what suits a small data set and a laptop: SqueezeNet, half an hour on two cores.
+    """Return what taught SqueezeNet most about a few hundred photographs on a laptop.
 
-    SMALL_REASONS
+    Each value that is not the paper's was chosen on a validation split; the page "How the small
+    recipe was found" of the documentation has every trial. Pictures of half the size cost a third
+    of the time, and few steps reach further on them. At twice the paper's learning rate a limit on
+    the gradient keeps the first steps, in which ImageNet features of up to 400 meet a new head,
+    from undoing them. NMS at 0.6 leaves more room among the first hundred proposals.
     """
     return TrainConfig(
         data=DataConfig(split="train", val_split="val"),
+        resize=ResizeConfig(short_side=300, max_side=500),
         model=ModelConfig(backbone="squeezenet"),
-        optimizer=OptimizerConfig(steps=3000),
-        run=RunConfig(validate_every=1000),
+        anchors=AnchorConfig(scales=(3.0, 6.0, 12.0)),
+        proposals=ProposalConfig(iou_threshold=0.6),
+        optimizer=OptimizerConfig(steps=8000, lr=0.002, clip_norm=10.0, bias_decay_multiplier=0.0),
     )
 
 
