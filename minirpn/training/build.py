@@ -53,6 +53,7 @@ def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
     _set_bias_multipliers(network.parameters(), config)
     for parameter in backbone.parameters():
         parameter.lr_multiplier *= config.optimizer.backbone_lr_multiplier
+    _set_dtype(network.parameters(), config)
     return network
 
 
@@ -74,6 +75,7 @@ def build_model(config: TrainConfig, *, rng: np.random.Generator) -> RPN | Faste
     classes = len(config.data.classes)
     head, pool_size = build_head(backbone.name, backbone.channels, classes, rng=rng)
     _set_bias_multipliers(head.parameters(), config)
+    _set_dtype(head.parameters(), config)
     detector = FastRCNN(head, pool_size, network.stride, pooling=config.sharing.chosen_pooling)
     return FasterRCNN(network, detector)
 
@@ -88,6 +90,12 @@ def _set_bias_multipliers(parameters: list[Parameter], config: TrainConfig) -> N
         if parameter.name.endswith(".bias"):
             parameter.lr_multiplier = config.optimizer.bias_lr_multiplier
             parameter.decay_multiplier = config.optimizer.bias_decay_multiplier
+
+
+def _set_dtype(parameters: list[Parameter], config: TrainConfig) -> None:
+    """Give the parameters the settings' dtype; what is drawn is float32, so no bit is lost."""
+    for parameter in parameters:
+        parameter.value = parameter.value.astype(config.model.dtype, copy=False)
 
 
 def build_objective(config: TrainConfig) -> Objective:
@@ -113,7 +121,9 @@ def training_proposals(config: TrainConfig) -> ProposalConfig:
 
 def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:
     """Return how images become the network's input."""
-    return Pipeline(config.resize, network.backbone.preprocessing)
+    return Pipeline(
+        config.resize, network.backbone.preprocessing, dtype=np.dtype(config.model.dtype)
+    )
 
 
 def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDataset:

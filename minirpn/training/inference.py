@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,19 +33,27 @@ class Pipeline:
         The backbone's: (H, W, 3) uint8 to (3, H, W) float32.
     threads
         How many images are prepared at a time.
+    dtype
+        Of pixels and boxes. Both are made in float32 and then widened: the labels are the same.
     """
 
     resize: ResizeConfig
     preprocessing: Callable[[np.ndarray], np.ndarray]
     threads: int = 1
+    dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
 
     def example(self, sample: Sample, *, augmentation: Augmentation = AS_IS) -> Example:
         """Return an image as the network takes it."""
-        return prepare(
+        example = prepare(
             sample,
             resize_config=self.resize,
             to_input=self.preprocessing,
             augmentation=augmentation,
+        )
+        return replace(
+            example,
+            image=example.image.astype(self.dtype, copy=False),
+            gt_boxes=example.gt_boxes.astype(self.dtype, copy=False),
         )
 
     def examples(self, dataset: VOCDataset, draws: Iterator[Draw]) -> Loader:

@@ -126,4 +126,5 @@ def proposals_for(example: Example, saved: Mapping[str, SavedProposals], path: P
     boxes = saved[example.image_id].boxes
     if example.flipped:
         boxes = box_ops.flip(boxes, example.original_size[1])
-    return boxes * np.float32(example.scale)
+    scaled = boxes * np.float32(example.scale)
+    return scaled.astype(example.image.dtype, copy=False)

@@ -83,6 +83,9 @@ class ModelConfig:
         ``"cell"``: as published; ``"receptive-field"``: see `minirpn.rpn.RPN`.
     classifier
         ``"softmax"`` over two scores an anchor, or ``"logistic"`` of one (footnote 3).
+    dtype
+        Of parameters, images and all between: ``"float32"``, or ``"float64"``, which takes twice
+        the memory and shows what is due to rounding.
     """
 
     backbone: str = "tiny"
@@ -91,6 +94,7 @@ class ModelConfig:
     freeze: tuple[str, ...] | None = None
     anchor_centre: Literal["cell", "receptive-field"] = "cell"
     classifier: Literal["softmax", "logistic"] = "softmax"
+    dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
