@@ -128,7 +128,8 @@ def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> N
         print(f"\n{result.recall.table()}")
     if result.precision is not None:
         print(f"\n{result.precision.table()}")
-    print(f"\nreport:  {folder.report}")
+    if config.run.pictures:
+        print(f"\nreport:  {folder.report}")
     print("try next:")
     print(f"  minirpn propose {folder.path} IMAGE... --save    proposals on pictures of yours")
     if config.sharing.has_detector:

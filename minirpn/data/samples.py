@@ -72,7 +72,8 @@ class Example:
     image
         (3, H, W) floating point, what the backbone expects.
     gt_boxes
-        (M, 4) of the same dtype ``(x1, y1, x2, y2)``, half-open, pixels of the resized (and mirrored) image.
+        (M, 4) of the same dtype: ``(x1, y1, x2, y2)``, half-open, pixels of the resized (and
+        mirrored) image.
     scale
         Resized pixels per original pixel.
     flipped

@@ -37,7 +37,14 @@ from minirpn.training.tables import (
 # Settings that say where a run finds its means and what it tells, not what it computes: these alone
 # may change when it is resumed, on another machine say.
 MAY_CHANGE_ON_RESUME = frozenset(
-    {"data.voc", "run.threads", "run.device", "run.detect_anomaly", "run.tensorboard"}
+    {
+        "data.voc",
+        "run.threads",
+        "run.device",
+        "run.detect_anomaly",
+        "run.tensorboard",
+        "run.pictures",
+    }
 )
 
 

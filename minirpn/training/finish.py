@@ -41,7 +41,7 @@ def finish_run(
     train_set: VOCDataset,
     val_set: VOCDataset | None,
 ) -> tuple[RecallResult | None, APResult | None]:
-    """Measure the trained network, draw what it learned, and write the report.
+    """Measure the trained network; unless told not to, draw what it learned and write the report.
 
     Parameters
     ----------
@@ -75,8 +75,9 @@ def finish_run(
         counts = tuple(n for n in COUNTS if n <= config.proposals.post_nms)
         recall = recall_of(proposed, counts=counts or (config.proposals.post_nms,))
         _write(folder, "recall.json", recall, config, proposed)
-    _save_pictures(folder, _pictures(network, config, train_set, val_set, proposed, found))
-    write_report(folder.path)
+    if config.run.pictures:
+        _save_pictures(folder, _pictures(network, config, train_set, val_set, proposed, found))
+        write_report(folder.path)
     return recall, precision
 
 

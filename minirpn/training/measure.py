@@ -100,7 +100,7 @@ class Measurements:
 
     def draw_samples(self) -> None:
         """Draw the same few images as ever if it is time to, and record which they are."""
-        if not self._samples.due:
+        if not (self.trainer.config.run.pictures and self._samples.due):
             return
         step, pictures = self.trainer.step, self._samples.draw()
         self._record(

@@ -229,6 +229,9 @@ class RunConfig:
         first layer that is to blame.
     tensorboard
         Write the records and a few pictures for TensorBoard as well.
+    pictures
+        Draw pictures on the way and at the end, and write the report; a study of many runs does
+        not.
     """
 
     seed: int = 0
@@ -240,6 +243,7 @@ class RunConfig:
     validation_images: int | None = 200
     detect_anomaly: bool = False
     tensorboard: bool = False
+    pictures: bool = True
 
     def __post_init__(self) -> None:
         _check_at_least(self, 0, "seed")

@@ -69,6 +69,20 @@ def test_the_same_seed_gives_the_same_bits(whole, new_run, small_config):
     assert_same_state(again, whole)
 
 
+def test_without_pictures_the_numbers_are_the_same(whole, new_run, small_config):
+    plain = new_run("plain")
+    result = train(
+        replace(small_config, run=replace(small_config.run, pictures=False)), plain, progress=False
+    )
+    assert json.loads((plain.path / "recall.json").read_text()) == json.loads(
+        (whole.path / "recall.json").read_text()
+    )
+    assert result.recall is not None
+    assert records(plain) == [r for r in records(whole) if r["kind"] != "samples"]
+    assert not list(plain.plots.iterdir())
+    assert not plain.report.exists()
+
+
 def test_another_seed_gives_another_run(whole, new_run, small_config):
     other = new_run("other")
     train(replace(small_config, run=replace(small_config.run, seed=1)), other, progress=False)
