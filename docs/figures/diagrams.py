@@ -28,6 +28,7 @@ _PURPOSES = (
     "the paper's network",
     "networks around it",
     "work with it",
+    "many trainings",
     "command line",
 )
 _GREY = "0.3"

@@ -22,6 +22,7 @@ from minirpn.cli import (
     info,
     propose,
     report,
+    study,
     train,
 )
 from minirpn.errors import InputError
@@ -38,6 +39,7 @@ COMMANDS = (
     propose,
     detect,
     report,
+    study,
     explain,
     bench,
     info,

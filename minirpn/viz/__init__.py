@@ -15,6 +15,7 @@ from minirpn.viz.precision_recall import plot_precision_recall
 from minirpn.viz.proposals import draw_proposals
 from minirpn.viz.recall import plot_recall
 from minirpn.viz.roofline import plot_roofline
+from minirpn.viz.studies import plot_proposal_sizes, plot_variants
 from minirpn.viz.style import save
 from minirpn.viz.training import (
     plot_gradient_norm,
@@ -52,11 +53,13 @@ __all__ = [
     "plot_norms",
     "plot_objectness",
     "plot_precision_recall",
+    "plot_proposal_sizes",
     "plot_recall",
     "plot_roofline",
     "plot_stages",
     "plot_training",
     "plot_validation_recall",
+    "plot_variants",
     "plot_zero_share",
     "save",
 ]

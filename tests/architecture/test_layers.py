@@ -19,6 +19,7 @@ STOREYS = [
     {"rpn"},
     {"backbones", "weights", "detector"},
     {"data", "evaluation", "training", "viz", "report", "explain", "testing", "bench"},
+    {"studies"},
     {"cli", "__main__"},
 ]
 STOREY_OF = {name: level for level, names in enumerate(STOREYS) for name in names}

@@ -1,0 +1,145 @@
+"""``minirpn study``: ask a question of the paper again, with trainings of minutes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minirpn.cli.settings import ANCHORS, add_settings, given_settings
+from minirpn.errors import InputError
+
+if TYPE_CHECKING:
+    from minirpn.studies import Findings, Study
+    from minirpn.training.config import TrainConfig
+
+NAME = "study"
+SUMMARY = "repeat one of the paper's studies, small: train the variants, compare them"
+DESCRIPTION = """\
+Repeat one of the paper's studies with trainings of minutes: recall (figure 4), lambda (table 9),
+anchors (table 8), loss, layers, sizes (table 1), numerics. Each variant is trained with several
+seeds, and the recall of its proposals is measured on --val-split. Stopped or killed, the same
+command goes on where it was. Settings are those of `minirpn train`; without --voc, on generated
+shapes.
+"""
+
+RUNS = Path("runs/studies")
+
+_INTERRUPTED = 130
+_SETTINGS = frozenset(
+    {
+        "data.voc",
+        "data.year",
+        "data.split",
+        "data.val_split",
+        "data.skip_bad",
+        "resize.short_side",
+        "resize.max_side",
+        "model.backbone",
+        "model.weights",
+        "model.preprocessing",
+        "optimizer.steps",
+        "optimizer.lr",
+        "run.threads",
+    }
+)
+# What may be said of a run that is trained already: where to measure it, and how fast.
+_OF_RUNS = ("data.voc", "data.year", "data.val_split", "data.skip_bad", "run.threads")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags of this command."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the study; --list names them")
+    parser.add_argument("--list", action="store_true", help="name the studies, and do nothing")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train each variant with seeds 0 to N - 1 (default: 3; 1 where nothing is compared); "
+        "more may be asked for later",
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="measure on the first N images of --val-split only"
+    )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        metavar="RUN",
+        dest="trained",
+        help="train nothing: measure this run (for recall and sizes)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the study's folder (default: runs/studies/NAME)"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
+    add_settings(parser, only=_SETTINGS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run or list studies, print the table, and return the exit status."""
+    from minirpn.studies import STUDIES, run_study
+    from minirpn.studies.runner import JSON, PICTURE, TABLE
+
+    if args.list:
+        for study in STUDIES.values():
+            print(f"{study.name:<9} {study.source}: {study.title}")
+        return 0
+    study = _chosen(args.name, STUDIES)
+    out = args.out or RUNS / study.name
+    if args.trained is not None:
+        _show(_of_run(args, study, out))
+    else:
+        config = _config(args)
+        seeds = study.seeds if args.seeds is None else args.seeds
+        result = run_study(study, config, out, seeds=seeds, limit=args.limit)
+        if result.interrupted:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            return _INTERRUPTED
+        _show(result.findings)
+        print(f"written: {out / JSON}")
+    print(f"written: {out / TABLE}\nwritten: {out / PICTURE}")
+    return 0
+
+
+def _chosen(name: str | None, studies: Any) -> Study:
+    if name is None:
+        raise InputError(f"which study? There are {', '.join(studies)}")
+    if name not in studies:
+        raise InputError(f"no study {name!r}; there are {', '.join(studies)}")
+    return studies[name]
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
+    """Return the settings that the variants share, which do not validate on the way."""
+    from minirpn.training.config import load_config
+
+    values, names = given_settings(args)
+    return load_config(args.config, values, origins=names)
+
+
+def _of_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
+    """Return what a study finds in a run that is trained already."""
+    from minirpn.kernels.threads import set_threads
+    from minirpn.studies import measure_run
+    from minirpn.training.build import load_network
+    from minirpn.training.config import override
+
+    values, names = given_settings(args)
+    given = {"--config": args.config, "--seeds": args.seeds, ANCHORS: args.anchors}
+    given |= {names[key]: value for key, value in values.items() if key not in _OF_RUNS}
+    for flag, value in given.items():
+        if value is not None:
+            raise InputError(f"{flag}: not with --run, a run has its own settings")
+    if "data.voc" in values:
+        # The year of the data set it was trained on says nothing about another one.
+        values = {"data.year": None} | values
+    _, trained = load_network(args.trained)
+    config = override(trained, values, origins=names)
+    if config.run.threads is not None:
+        set_threads(config.run.threads)
+    return measure_run(study, args.trained, out, config=config, limit=args.limit)
+
+
+def _show(findings: Findings) -> None:
+    print(findings.study.table(findings))

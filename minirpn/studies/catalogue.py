@@ -1,0 +1,228 @@
+"""The studies: what the paper asked of its anchors, its loss and its training, to be asked again.
+
+The variants are made from the settings they share, so that ``--anchors`` or ``--backbone`` choose
+what a study is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from minirpn.backbones import build_backbone, stage_of
+from minirpn.errors import InputError
+from minirpn.studies.numerics import draw_numerics, first_steps, numerics_table
+from minirpn.studies.pictures import draw_comparison, draw_recall
+from minirpn.studies.published import TABLE_8, TABLE_9
+from minirpn.studies.sizes import draw_sizes, proposal_sizes, size_table
+from minirpn.studies.study import Study, Variant
+from minirpn.studies.tables import comparison, recall_by_iou
+from minirpn.training.config import TrainConfig
+
+_AS_GIVEN = Variant("as-given", {}, "as given")
+_NOT_DETECTION = (
+    "Ours is recall of proposals after a short training, theirs the precision of a detector "
+    "after a long one: what helps proposals need not help detections."
+)
+
+
+def _as_given(base: TrainConfig) -> tuple[Variant, ...]:
+    return (_AS_GIVEN,)
+
+
+def lambdas(base: TrainConfig) -> tuple[Variant, ...]:
+    """Return the variants of table 9: lambda from 0.1 to 100."""
+    return tuple(
+        Variant(
+            f"lambda-{value:g}", {"loss.form": "paper", "loss.balance": value}, f"lambda {value:g}"
+        )
+        for value in (0.1, 1.0, 10.0, 100.0)
+    )
+
+
+def anchor_sets(base: TrainConfig) -> tuple[Variant, ...]:
+    """Return the variants of table 8, made of the scales and ratios that are set.
+
+    Raises
+    ------
+    InputError
+        There are not three scales and three ratios to choose from, or 1 is no ratio.
+    """
+    scales, ratios = base.anchors.scales, base.anchors.ratios
+    if len(scales) != 3:
+        raise InputError(f"anchors.scales: the study compares one with three, got {scales}")
+    if len(ratios) != 3 or 1.0 not in ratios:
+        raise InputError(f"anchors.ratios: the study compares 1 with three, got {ratios}")
+    small, middle = sorted(scales)[:2]
+    chosen = {
+        "small-1-ratio": ((small,), (1.0,)),
+        "middle-1-ratio": ((middle,), (1.0,)),
+        "small-3-ratios": ((small,), ratios),
+        "middle-3-ratios": ((middle,), ratios),
+        "3-scales-1-ratio": (scales, (1.0,)),
+        "3-scales-3-ratios": (scales, ratios),
+    }
+    return tuple(
+        Variant(
+            name,
+            {"anchors.scales": list(some), "anchors.ratios": list(shapes)},
+            f"{', '.join(f'{base.anchors.base_size * scale:g}²' for scale in some)}; "
+            f"{len(shapes)} ratio{'s' if len(shapes) > 1 else ''}",
+        )
+        for name, (some, shapes) in chosen.items()
+    )
+
+
+def losses(base: TrainConfig) -> tuple[Variant, ...]:
+    """Return the paper's loss, with one score an anchor instead of two, and the released loss."""
+    return (
+        Variant(
+            "paper-softmax", {"loss.form": "paper", "model.classifier": "softmax"}, "paper, softmax"
+        ),
+        Variant(
+            "paper-logistic",
+            {"loss.form": "paper", "model.classifier": "logistic"},
+            "paper, logistic",
+        ),
+        Variant(
+            "released-softmax",
+            {"loss.form": "released", "model.classifier": "softmax"},
+            "released, softmax",
+        ),
+    )
+
+
+def tuned_layers(base: TrainConfig) -> tuple[Variant, ...]:
+    """Return the paper's choice of tuned layers for the backbone, all of them, and none.
+
+    Where the paper's choice is to tune all, as for ZF and for `tiny`, they are the same variant.
+    """
+    backbone = build_backbone(base.model.backbone, rng=np.random.default_rng(0))
+    frozen = {stage_of(p.name) for p in backbone.parameters() if not p.trainable}
+    in_order = [stage for stage in backbone.stages if stage in frozen]
+    chosen = {"paper": (in_order, f"from {_first_tuned(backbone.stages, frozen)} up (paper)")}
+    if frozen:
+        chosen["all-tuned"] = ([], "all layers")
+    chosen["none-tuned"] = (list(backbone.stages), "the RPN alone")
+    return tuple(
+        Variant(name, {"model.freeze": stages}, label) for name, (stages, label) in chosen.items()
+    )
+
+
+def _first_tuned(stages: Mapping[str, str], frozen: set[str]) -> str:
+    return next(stage for stage in stages if stage not in frozen)
+
+
+def numerics_variants(base: TrainConfig) -> tuple[Variant, ...]:
+    """Return float32 on one thread, the same on two, and float64."""
+    return tuple(
+        Variant(
+            f"{dtype}-{threads}-thread{'s' if threads > 1 else ''}",
+            {"model.dtype": dtype, "run.threads": threads},
+            f"{dtype}, {threads} thread{'s' if threads > 1 else ''}",
+        )
+        for dtype, threads in (("float32", 1), ("float32", 2), ("float64", 1))
+    )
+
+
+_ALL = (
+    Study(
+        name="recall",
+        title="recall over IoU",
+        source="Figure 4",
+        question="How many objects do the best 50 to 2,000 proposals of an image find, by the IoU "
+        "that counts as found?",
+        reading="The paper shows curves for 300, 1,000 and 2,000 proposals and prints no numbers. "
+        "Its point is that those of the RPN stay close together, while those of Selective Search "
+        "and EdgeBoxes fall quickly with fewer proposals.",
+        variants=_as_given,
+        baseline=_AS_GIVEN.name,
+        table=recall_by_iou,
+        draw=draw_recall,
+        seeds=1,
+    ),
+    Study(
+        name="lambda",
+        title="lambda, the weight of the box term",
+        source="Table 9",
+        question="How much does it matter how the two terms of the loss are weighed?",
+        reading=f"The paper finds the result insensitive to lambda over a wide range. "
+        f"{_NOT_DETECTION}",
+        variants=lambdas,
+        baseline="lambda-10",
+        published=TABLE_9,
+        table=comparison,
+        draw=draw_comparison,
+    ),
+    Study(
+        name="anchors",
+        title="scales and ratios of the anchors",
+        source="Table 8",
+        question="Are several scales and several ratios needed?",
+        reading="The paper finds several scales as good as several scales and ratios, and a single "
+        f"anchor 3 to 4 points worse. {_NOT_DETECTION}",
+        variants=anchor_sets,
+        baseline="3-scales-3-ratios",
+        published=TABLE_8,
+        table=comparison,
+        draw=draw_comparison,
+    ),
+    Study(
+        name="loss",
+        title="form of the loss",
+        source="Section 3.1.2, footnote 3",
+        question="Do the paper's loss and the released one train alike, and two scores an anchor "
+        "like one?",
+        reading="The paper prints no numbers for this: it says that two scores are for simplicity, "
+        "and that its normalisation could be simplified.",
+        variants=losses,
+        baseline="paper-softmax",
+        table=comparison,
+        draw=draw_comparison,
+    ),
+    Study(
+        name="layers",
+        title="tuned layers",
+        source="Section 3.1.3",
+        question="Which layers of the backbone should learn along?",
+        reading="The paper prints no numbers for this: it tunes all layers of ZF, and those from "
+        "conv3_1 up of VGG-16, to save memory.",
+        variants=tuned_layers,
+        baseline="paper",
+        table=comparison,
+        draw=draw_comparison,
+    ),
+    Study(
+        name="sizes",
+        title="average proposal size of each anchor",
+        source="Table 1",
+        question="How large are the proposals that come from each anchor?",
+        reading="The paper shows that proposals are not bound to their anchor, nor to what the "
+        "network sees of the image; it does not say over which proposals it takes the mean.",
+        variants=_as_given,
+        baseline=_AS_GIVEN.name,
+        table=size_table,
+        draw=draw_sizes,
+        seeds=1,
+        measure=proposal_sizes,
+    ),
+    Study(
+        name="numerics",
+        title="precision and threads",
+        source="not in the paper",
+        question="What does rounding change in a training, and what does it leave alone?",
+        reading="A loss that differs in the last digits leads to weights that do, and after "
+        "hundreds of steps to other proposals, as another seed would: that recall moves is no "
+        "fault. Trainings run on the CPU alone so far, so that no GPU is compared.",
+        variants=numerics_variants,
+        baseline="float32-1-thread",
+        table=numerics_table,
+        draw=draw_numerics,
+        seeds=1,
+        measure=first_steps,
+    ),
+)
+
+STUDIES: Mapping[str, Study] = {study.name: study for study in _ALL}
+"""The studies by name."""
