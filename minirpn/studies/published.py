@@ -48,5 +48,5 @@ TABLE_1: Mapping[tuple[int, float], tuple[int, int]] = {
 ZF, pixels at a shorter side of 600. The table calls 2:1 what is twice as wide as high.
 """
 
-TABLE_1_SHORT_SIDE = 600
-"""The shorter side of the images, in pixels, that `TABLE_1` is for."""
+PAPER_SHORT_SIDE = 600
+"""The shorter side of the images, in pixels, that anchors and `TABLE_1` are for (section 3.3)."""

@@ -9,7 +9,7 @@ import numpy as np
 from minirpn import backend
 from minirpn.rpn.anchors import AnchorConfig, base_anchors
 from minirpn.rpn.proposals import ProposalConfig, trace_proposals
-from minirpn.studies.published import TABLE_1, TABLE_1_SHORT_SIDE
+from minirpn.studies.published import PAPER_SHORT_SIDE, TABLE_1
 from minirpn.studies.study import Findings, Measured
 from minirpn.studies.tables import TEST_COUNT, markdown, section
 from minirpn.training.build import build_pipeline
@@ -85,7 +85,7 @@ def published_size(config: TrainConfig, scale: float, ratio: float) -> tuple[flo
     tuple
         Table 1 times our shorter side over 600; None if it has no such anchor.
     """
-    shrunk = config.resize.short_side / TABLE_1_SHORT_SIDE
+    shrunk = config.resize.short_side / PAPER_SHORT_SIDE
     side = config.anchors.base_size * scale / shrunk
     for (their_side, their_ratio), (width, height) in TABLE_1.items():
         if their_ratio == ratio and abs(side / their_side - 1) < _SAME_SIDE:
@@ -132,7 +132,7 @@ def size_table(findings: Findings) -> str:
                 "-" if theirs is None else _size(theirs),
             ]
         )
-    shrunk = config.resize.short_side / TABLE_1_SHORT_SIDE
+    shrunk = config.resize.short_side / PAPER_SHORT_SIDE
     factor = "" if shrunk == 1 else f" x {shrunk:.3g}"
     head = ["anchor", "width x height", "its proposals, mean", "larger by", "how many"]
     return section(findings, markdown([*head, f"paper, ZF{factor}"], rows), [_notes(factor)])
@@ -140,7 +140,7 @@ def size_table(findings: Findings) -> str:
 
 def _notes(factor: str) -> str:
     scaled = (
-        f"The paper's sizes are for a shorter side of {TABLE_1_SHORT_SIDE} and were multiplied by "
+        f"The paper's sizes are for a shorter side of {PAPER_SHORT_SIDE} and were multiplied by "
         "ours over that; '-' where it has no such anchor. "
         if factor
         else ""

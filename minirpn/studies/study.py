@@ -176,6 +176,8 @@ class Study:
         Return the section of a page (Markdown), and the picture (a matplotlib figure or axes).
     published
         The paper's own numbers, where it prints any.
+    remark
+        Returns a sentence on these findings, or an empty one.
     seeds
         How many times each variant is trained, unless asked otherwise.
     measure
@@ -192,5 +194,6 @@ class Study:
     table: Callable[[Findings], str]
     draw: Callable[[Findings], Any]
     published: Published | None = None
+    remark: Callable[[Findings], str] | None = None
     seeds: int = 3
     measure: Callable[[Measured], dict[str, Any]] | None = None

@@ -120,7 +120,8 @@ def section(findings: Findings, table: str, notes: Sequence[str]) -> str:
     """Return heading, question, table and notes of a study."""
     study = findings.study
     parts = [f"## {study.title} ({study.source})", study.question, table]
-    parts += [setup(findings), *filter(None, notes), study.reading, *_failures(findings)]
+    remark = "" if study.remark is None else study.remark(findings)
+    parts += [setup(findings), *filter(None, [*notes, remark]), study.reading, *_failures(findings)]
     return "\n\n".join(parts) + "\n"
 
 

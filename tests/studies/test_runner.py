@@ -1,0 +1,367 @@
+"""Studies: done once, gone on with, killed and stopped without a difference in what they find."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from minirpn.errors import InputError
+from minirpn.files import alone_in
+from minirpn.kernels.threads import set_threads, thread_count
+from minirpn.studies import STUDIES, Variant, measure_run, run_study, trainings
+from minirpn.studies.runner import JSON, PICTURE, TABLE
+from minirpn.training.build import load_network
+from minirpn.training.config import load_config, override, save_config
+
+KILLS = 30
+LAMBDA = STUDIES["lambda"]
+
+
+@pytest.fixture(scope="module")
+def two():
+    """A study of two variants, which is what most of these tests need."""
+    variants = LAMBDA.variants(load_config())[1:3]
+    return replace(LAMBDA, variants=lambda base: variants, published=None)
+
+
+def found_in(out):
+    """Return all that a study has found, but for the clock."""
+    clock = ("train_seconds", "measure_seconds")
+    outcomes = json.loads((out / JSON).read_text())["outcomes"]
+    return [{k: v for k, v in outcome.items() if k not in clock} for outcome in outcomes]
+
+
+@pytest.fixture(scope="module")
+def done(two, base, tmp_path_factory):
+    """The folder of a study that is done; not to be changed."""
+    out = tmp_path_factory.mktemp("done") / "study"
+    run_study(two, base, out, seeds=2, progress=False)
+    return out
+
+
+@pytest.fixture
+def whole(done, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(done, tmp_path / "whole")
+
+
+def test_a_study_trains_measures_and_draws(two, base, whole):
+    findings = run_study(two, base, whole, seeds=2, progress=False).findings
+    done = [(o.variant, o.seed) for o in findings.outcomes]
+    # Seed by seed: a study that is stopped early has something on every variant.
+    assert done == [("lambda-1", 0), ("lambda-10", 0), ("lambda-1", 1), ("lambda-10", 1)]
+    recalls = {json.dumps(o.recall.to_dict()) for o in findings.outcomes}
+    assert len(recalls) > 1
+    assert {o.images for o in findings.outcomes} == {2}  # a fifth of twelve
+    assert all(o.train_seconds > 0 and o.measure_seconds > 0 for o in findings.outcomes)
+    assert (whole / TABLE).read_text() == two.table(findings)
+    assert (whole / PICTURE).read_bytes().startswith(b"\x89PNG")
+    for variant in ("lambda-1", "lambda-10"):
+        for seed in (0, 1):
+            run = whole / variant / f"seed-{seed}"
+            config = load_config(run / "config.toml")
+            assert (config.run.seed, f"lambda-{config.loss.balance:g}") == (seed, variant)
+            assert not (run / "report.html").exists()
+            assert not (run / "shapes").exists()  # once for all, in the study's folder
+    assert (whole / "shapes").is_dir()
+
+
+def test_what_is_measured_is_what_eval_measures(two, base, whole, capsys):
+    from minirpn.cli.main import main
+
+    shapes, run = whole / "shapes", whole / "lambda-10" / "seed-1"
+    numbers = whole / "eval.json"
+    words = ["eval", str(run), "--voc", str(shapes), "--split", "val", "--json", str(numbers)]
+    assert main(words) == 0
+    measured = found_in(whole)[-1]["recall"]
+    assert json.loads(numbers.read_text())["recall"] == measured["recall"]
+
+
+def test_what_is_done_is_not_done_again(two, base, whole, monkeypatch):
+    before = {path: path.read_bytes() for path in (whole / JSON, whole / TABLE)}
+    monkeypatch.setattr(trainings, "train", None)
+    monkeypatch.setattr(trainings, "measure", None)
+    assert not run_study(two, base, whole, seeds=2, progress=False).interrupted
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_more_seeds_are_added_to_what_is_there(two, base, whole, tmp_path):
+    before = found_in(whole)
+    findings = run_study(two, base, whole, seeds=3, progress=False).findings
+    assert found_in(whole)[:4] == before
+    assert [(o.variant, o.seed) for o in findings.outcomes[4:]] == [
+        ("lambda-1", 2),
+        ("lambda-10", 2),
+    ]
+    assert findings.seeds == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "limit", "said"),
+    [
+        ({"optimizer.steps": 5}, None, "optimizer.steps: is 4, but 5 is asked for"),
+        ({"model.classifier": "logistic"}, None, "model.classifier: is 'softmax', but 'logistic'"),
+        ({}, 1, "limit: is None, but 1 is asked for"),
+    ],
+)
+def test_a_study_that_is_asked_otherwise_stops(two, base, whole, values, limit, said):
+    with pytest.raises(InputError) as caught:
+        run_study(two, override(base, values, origins={}), whole, seeds=2, limit=limit)
+    assert str(caught.value).startswith(f"{whole / JSON}: {said}")
+    assert "or use --out" in str(caught.value)
+
+
+def test_what_may_change_on_resume_may_change(two, base, whole):
+    other = override(base, {"run.threads": 2, "run.seed": 7}, origins={})
+    before = found_in(whole)
+    run_study(two, other, whole, seeds=2, progress=False)
+    assert found_in(whole) == before
+
+
+def test_another_study_in_the_same_folder_stops(base, whole):
+    with pytest.raises(InputError, match="study: is 'lambda', but 'loss' is asked for"):
+        run_study(STUDIES["loss"], base, whole, seeds=2)
+
+
+def test_runs_of_other_settings_are_not_taken_for_its_own(two, base, whole):
+    """As after somebody has thrown study.json away."""
+    (whole / JSON).unlink()
+    with pytest.raises(InputError, match=r"config.toml: optimizer.lr: is 0.01, but 0.02"):
+        run_study(two, override(base, {"optimizer.lr": 0.02}, origins={}), whole, seeds=2)
+    (whole / JSON).unlink()
+    run_study(two, base, whole, seeds=2, progress=False)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": "minirpn study", "version": 9}', '{"format": 3}']
+)
+def test_a_damaged_file_is_one_line(two, base, whole, text):
+    (whole / JSON).write_text(text)
+    with pytest.raises(InputError, match=r"study.json: not a whole study: "):
+        run_study(two, base, whole, seeds=2)
+
+
+def test_a_damaged_outcome_is_one_line(two, base, whole):
+    content = json.loads((whole / JSON).read_text())
+    del content["outcomes"][0]["recall"]["counts"]
+    (whole / JSON).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"study.json: not a whole study: KeyError"):
+        run_study(two, base, whole, seeds=2)
+
+
+class StopAfter:
+    """Stands in for the interrupt: asks to stop when that many steps are done."""
+
+    left = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def requested(self):
+        StopAfter.left -= 1
+        return StopAfter.left < 0
+
+
+@pytest.mark.parametrize("steps", [0, 3, 7])
+def test_stopped_it_goes_on_to_the_same_end(two, base, whole, tmp_path, monkeypatch, steps):
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr("minirpn.training.loop.InterruptRequest", StopAfter)
+        StopAfter.left = steps
+        result = run_study(two, base, out, seeds=2, progress=False)
+    assert result.interrupted
+    assert len(result.findings.outcomes) == steps // 5  # each training asks five times
+    assert not (out / TABLE).exists()
+    assert not run_study(two, base, out, seeds=2, progress=False).interrupted
+    assert found_in(out) == found_in(whole)
+
+
+# Loads everything once and forks for each start, as tests/training/test_kill.py does.
+PROGRAM = """
+import json, os, random, signal, sys, time
+from dataclasses import replace
+from pathlib import Path
+from minirpn.studies import STUDIES, run_study, runner
+from minirpn.training.config import load_config
+from minirpn.viz import save  # loaded before the first fork, as all else
+
+base, out, kills = load_config(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
+study, chance = STUDIES["lambda"], random.Random(0)
+variants = study.variants(base)[1:3]
+study = replace(study, variants=lambda base: variants, published=None)
+
+
+def start(folder):
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        run_study(study, base, folder, seeds=2, progress=False)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def left_in_peace(name):
+    began = time.perf_counter()
+    _, status = os.waitpid(start(out / name), 0)
+    assert status == 0
+    return time.perf_counter() - began
+
+
+run_study(study, base, out / "warm", seeds=1, progress=False)
+longest, done, number = left_in_peace("undisturbed") / 3, 0, 0
+moments = []
+while len(moments) < kills:
+    folder, ended = out / f"killed-{number}", False
+    number += 1
+    while not ended:
+        child = start(folder)
+        if len(moments) < kills:
+            time.sleep(chance.uniform(0, longest))
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        ended = status == 0
+        assert ended or os.WIFSIGNALED(status), status
+        if os.WIFSIGNALED(status):
+            file = folder / runner.JSON
+            outcomes = json.loads(file.read_text())["outcomes"] if file.exists() else []
+            moments.append(len(outcomes))
+print(json.dumps({"moments": moments, "folders": number}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_thirty_moments_it_finds_the_same(base, tmp_path):
+    save_config(tmp_path / "settings.toml", base)
+    command = [sys.executable, "-c", PROGRAM, tmp_path / "settings.toml", tmp_path, KILLS]
+    # One thread, or there would be some that are not in a forked child.
+    one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    done = subprocess.run(
+        list(map(str, command)), env=os.environ | one_thread, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["moments"]) == KILLS
+    assert len(set(found["moments"])) > 1
+    for number in range(found["folders"]):
+        assert found_in(tmp_path / f"killed-{number}") == found_in(tmp_path / "undisturbed")
+
+
+def test_a_run_that_was_killed_before_its_settings_were_written(two, base, whole, tmp_path):
+    run = tmp_path / "early" / "lambda-1" / "seed-0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / ".config.toml.tmp").write_text("half a li")
+    run_study(two, base, tmp_path / "early", seeds=2, progress=False)
+    assert found_in(tmp_path / "early") == found_in(whole)
+
+
+def test_what_is_somebody_elses_is_left_alone(two, base, tmp_path):
+    letter = tmp_path / "out" / "lambda-1" / "seed-0" / "letter.txt"
+    letter.parent.mkdir(parents=True)
+    letter.write_text("dear")
+    with pytest.raises(InputError, match="run folder exists"):
+        run_study(two, base, tmp_path / "out", seeds=1, progress=False)
+    assert letter.read_text() == "dear"
+
+
+def test_two_at_a_time_do_not_share_a_folder(two, base, whole):
+    with alone_in(whole), pytest.raises(InputError, match="another process"):
+        run_study(two, base, whole, seeds=2)
+
+
+@pytest.fixture
+def wild(two):
+    """Make a study in which one variant diverges at once."""
+
+    def make(name):
+        settings = {"good": {}, "also-good": {"loss.balance": 1.0}}
+        settings[name] = {"optimizer.lr": 1e30}
+        variants = tuple(Variant(key, value, key) for key, value in settings.items())
+        return replace(two, variants=lambda base: variants, baseline="good")
+
+    return make
+
+
+def test_a_variant_that_diverges_does_not_keep_the_others_from_their_answer(wild, base, tmp_path):
+    study, out = wild("also-good"), tmp_path / "out"
+    findings = run_study(study, base, out, seeds=1, progress=False).findings
+    good, bad = findings.outcomes
+    assert good.recall is not None
+    assert bad.recall is None
+    assert "is " in bad.failure
+    assert f"also-good, seed 0, came to no end: {bad.failure}" in (out / TABLE).read_text()
+    before = found_in(out)
+    run_study(study, base, out, seeds=1, progress=False)
+    assert found_in(out) == before
+
+
+def test_without_a_baseline_there_is_nothing_to_compare_with(wild, base, tmp_path):
+    with pytest.raises(InputError, match=r"^good: .* is "):
+        run_study(wild("good"), base, tmp_path / "out", seeds=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "seeds", "limit", "said"),
+    [
+        ({}, 0, None, "--seeds: expected at least 1, got 0"),
+        ({}, 1, 0, "--limit: expected at least 1, got 0"),
+        ({"data.val_split": None}, 1, None, "--val-split: needed"),
+        ({"sharing.kind": "joint"}, 1, None, "sharing.kind: studies train the RPN alone"),
+    ],
+)
+def test_questions_without_an_answer(two, base, tmp_path, values, seeds, limit, said):
+    config = override(base, values, origins={})
+    with pytest.raises(InputError, match=said):
+        run_study(two, config, tmp_path / "out", seeds=seeds, limit=limit)
+    assert not (tmp_path / "out").exists()
+
+
+def test_numerics_tells_rounding_from_labels(base, tmp_path):
+    threads = thread_count()
+    set_threads(2)
+    try:
+        findings = run_study(
+            STUDIES["numerics"], base, tmp_path / "out", seeds=1, progress=False
+        ).findings
+        assert thread_count() == 2
+    finally:
+        set_threads(threads)
+    narrow, shared, wide = (outcome.more for outcome in findings.outcomes)
+    assert len(narrow["sampled"]) == len(narrow["losses"]) == 4
+    assert len({*narrow["sampled"]}) == 4  # of four different steps
+    for key in ("labels", "sampled"):
+        assert narrow[key] == shared[key] == wide[key]
+    assert narrow["labels"] != narrow["sampled"]
+    assert narrow["losses"] != wide["losses"]
+    assert narrow["losses"] == pytest.approx(wide["losses"], rel=1e-3)
+    run = tmp_path / "out" / "float64-1-thread" / "seed-0"
+    assert {p.value.dtype.name for p in load_network(run)[0].parameters()} == {"float64"}
+    assert "as they must be" in (tmp_path / "out" / TABLE).read_text()
+
+
+def test_a_trained_run_is_measured_without_training(base, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainings, "train", None)
+    run = whole / "lambda-1" / "seed-1"
+    config = override(load_config(run / "config.toml"), {"data.val_split": "test"}, origins={})
+    for name in ("recall", "sizes"):
+        out = tmp_path / name
+        findings = measure_run(STUDIES[name], run, out, config=config, progress=False)
+        assert (out / TABLE).read_text() == STUDIES[name].table(findings)
+        assert (out / PICTURE).read_bytes().startswith(b"\x89PNG")
+        assert not (out / JSON).exists()
+    sizes = findings.outcomes[0].more
+    assert len(sizes["sizes"]) == len(sizes["counts"]) == 9
+    assert sum(sizes["counts"]) > 0
+    with pytest.raises(InputError, match="lambda compares 4 trainings"):
+        measure_run(LAMBDA, run, tmp_path / "no", config=config)
