@@ -83,9 +83,8 @@ def scale_remark(findings: Findings) -> str:
     if all(abs(here / there - 1) < 0.02 for here, there in zip(at_paper, _SIDES, strict=True)):
         return ""
     ours, theirs = (", ".join(f"{value:.0f}²" for value in row) for row in (sides, at_paper))
-    like = ",".join(
-        f"{value * side / PAPER_SHORT_SIDE / anchors.base_size:.3g}" for value in _SIDES
-    )
+    shrunk = side / PAPER_SHORT_SIDE / anchors.base_size
+    like = ",".join(f"{value * shrunk:.3g}" for value in _SIDES)
     return (
         f"Not the paper's anchors: {ours} at a shorter side of {side} are what {theirs} are at its "
         f"{PAPER_SHORT_SIDE}; `--anchors scales={like}` would be its 128², 256², 512²."

@@ -51,10 +51,10 @@ class StudyFile:
             "settings": flat(to_table(base)),
         }
         self._findings = Findings(study, base, variants, ())
+        # It is not written before there is an outcome: a mistyped flag shall not stand in the way
+        # of the next try.
         if path.exists():
             self._read()
-        else:
-            self._write()
 
     @property
     def findings(self) -> Findings:

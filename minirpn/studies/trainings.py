@@ -23,7 +23,7 @@ from minirpn.training.evaluate import recall_of
 from minirpn.training.inference import as_many_as, propose_all
 from minirpn.training.log import Progress
 from minirpn.training.loop import train
-from minirpn.training.run_folder import create_run, open_run
+from minirpn.training.run_folder import create_run, discarded_unless_begun, open_run
 from minirpn.training.tables import flat, to_table
 
 # What a training finds out about its weights, and then writes into its settings.
@@ -101,7 +101,9 @@ def _train(measured: TrainConfig, run: Path, *, progress: bool) -> bool:
     config = override(measured, {"data.val_split": None}, origins={})
     if not (run / "config.toml").is_file():
         _clear_unbegun(run)
-        return not train(config, create_run(run, config), progress=progress).interrupted
+        folder = create_run(run, config)
+        with discarded_unless_begun(folder):
+            return not train(config, folder, progress=progress).interrupted
     folder = open_run(run)
     stored = load_config(folder.config)
     asked = flat(to_table(config))

@@ -43,9 +43,10 @@ def plot_variants(
             color = VERMILLION if name == baseline else BLUE
             ax.plot([min(runs), max(runs)], [row, row], color=color, linewidth=1.5, alpha=0.6)
             ax.plot(runs, [row] * len(runs), "o", color=color, markersize=5)
+        if len(runs) > 1:
             ax.plot([np.mean(runs)], [row], "|", color=BLACK, markersize=14, markeredgewidth=1.8)
-        if name == baseline and len(runs) > 1:
-            ax.axvspan(min(runs), max(runs), color=SKY, alpha=0.25, linewidth=0)
+            if name == baseline:
+                ax.axvspan(min(runs), max(runs), color=SKY, alpha=0.25, linewidth=0)
     ax.set_yticks(range(len(values)), list(values))
     # As an axis with bars has it: the first on top, half a row of room at both ends.
     ax.set_ylim(len(values) - 0.5, -0.5)

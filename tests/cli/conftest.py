@@ -72,7 +72,7 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         error = capsys.readouterr().err
         assert status == 2
         # Progress and warnings of what went before aside, there is one line and no traceback.
-        aside = ("step ", "image ", "warning: ")
+        aside = ("step ", "image ", "training ", "warning: ")
         (line,) = (line for line in error.splitlines() if not line.startswith(aside))
         assert line.startswith("minirpn: error: ")
         return line.removeprefix("minirpn: error: ")

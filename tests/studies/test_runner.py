@@ -132,7 +132,6 @@ def test_runs_of_other_settings_are_not_taken_for_its_own(two, base, whole):
     (whole / JSON).unlink()
     with pytest.raises(InputError, match=r"config.toml: optimizer.lr: is 0.01, but 0.02"):
         run_study(two, override(base, {"optimizer.lr": 0.02}, origins={}), whole, seeds=2)
-    (whole / JSON).unlink()
     run_study(two, base, whole, seeds=2, progress=False)
 
 
@@ -264,6 +263,14 @@ def test_a_run_that_was_killed_before_its_settings_were_written(two, base, whole
     (run / ".config.toml.tmp").write_text("half a li")
     run_study(two, base, tmp_path / "early", seeds=2, progress=False)
     assert found_in(tmp_path / "early") == found_in(whole)
+
+
+def test_a_mistyped_flag_does_not_stand_in_the_way_of_the_next_try(two, base, whole, tmp_path):
+    out = tmp_path / "typed"
+    with pytest.raises(InputError, match=r"nosuch.npz: "):
+        run_study(two, override(base, {"model.weights": "nosuch.npz"}, origins={}), out, seeds=2)
+    run_study(two, base, out, seeds=2, progress=False)
+    assert found_in(out) == found_in(whole)
 
 
 def test_what_is_somebody_elses_is_left_alone(two, base, tmp_path):
