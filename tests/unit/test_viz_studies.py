@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from minirpn import viz
 from minirpn.viz.style import SKY, VERMILLION
@@ -29,9 +30,7 @@ def test_the_range_of_the_baseline_goes_through_all_rows():
     ax = viz.plot_variants(RUNS, x_label="recall", baseline="one")
     (band,) = ax.patches
     assert (band.get_x(), band.get_width()) == (0.2, pytest.approx(0.4))
-    assert band.get_facecolor()[:3] == pytest.approx(
-        tuple(int(SKY[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    )
+    assert band.get_facecolor()[:3] == pytest.approx(to_rgb(SKY))
     colors = [line.get_color() for line in ax.get_lines() if line.get_marker() == "o"]
     assert (colors[0] == VERMILLION, colors[1] == VERMILLION) == (True, False)
     assert not viz.plot_variants(RUNS, x_label="recall", baseline="other").patches
