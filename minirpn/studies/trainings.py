@@ -75,9 +75,11 @@ def outcome_of(task: Task, base: TrainConfig, data: str, out: Path, plan: Plan) 
                 return None
         except InputError as error:
             # A training that diverges is an answer, too, and must not keep the others from theirs.
-            if not isinstance(error.__cause__, NotFiniteError):
+            cause = error.__cause__
+            if not isinstance(cause, NotFiniteError):
                 raise
-            return Outcome(task.variant.name, task.seed, None, failure=str(error.__cause__))
+            failure = f"step {cause.step}, image {cause.example.image_id}: {cause.quantity}"
+            return Outcome(task.variant.name, task.seed, None, failure=failure)
         return measure(task, run, config, plan)
 
 
@@ -175,4 +177,4 @@ def _recall(measured: Measured, *, progress: bool) -> tuple[RecallResult, int]:
         for item in propose_all(network, dataset, pipeline, asked, limit=limit):
             found.append(item)
             shown.advance("measuring")
-    return recall_of(found, counts=COUNTS), images
+    return recall_of(found, counts=COUNTS), len(found)

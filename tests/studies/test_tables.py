@@ -59,7 +59,7 @@ def test_one_seed_tells_nothing(outcome):
 
 
 def test_a_training_that_diverged_is_said(lambdas):
-    reason = "step 3, image '000005': box_loss is nan"
+    reason = "step 3, image 000005: box_loss is nan"
     failed = [Outcome("lambda-100", seed, None, failure=reason) for seed in (0, 1)]
     text = STUDIES["lambda"].table(findings_of("lambda", lambdas + failed))
     assert rows(text)["lambda 100"][:3] == ["-", "-", "not known"]
