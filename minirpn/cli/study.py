@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minirpn.cli.settings import ANCHORS, add_settings, given_settings
+from minirpn.cli.settings import ANCHORS, add_recipe, add_settings, given_settings
 from minirpn.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the study's folder (default: runs/studies/NAME)"
     )
+    add_recipe(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
     add_settings(parser, only=_SETTINGS)
 
@@ -115,7 +116,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     from minirpn.training.config import load_config
 
     values, names = given_settings(args)
-    return load_config(args.config, values, origins=names)
+    return load_config(args.config, values, recipe=args.recipe, origins=names)
 
 
 def _of_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
@@ -126,7 +127,12 @@ def _of_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
     from minirpn.training.config import override
 
     values, names = given_settings(args)
-    given = {"--config": args.config, "--seeds": args.seeds, ANCHORS: args.anchors}
+    given = {
+        "--config": args.config,
+        "--recipe": args.recipe,
+        "--seeds": args.seeds,
+        ANCHORS: args.anchors,
+    }
     given |= {names[key]: value for key, value in values.items() if key not in _OF_RUNS}
     for flag, value in given.items():
         if value is not None:

@@ -63,7 +63,7 @@ def _replayed(measured: Measured, steps: int) -> tuple[list[str], list[str]]:
     if config.model.weights is not None:
         trainer.load_weights(config.model.weights)
     dataset = open_dataset(config, measured.folder, config.data.split)
-    order = training_order(len(dataset), seed=config.run.seed, flip=config.data.flip, start=0)
+    order = training_order(len(dataset), seed=config.run.seed, augment=config.data.augment)
     pipeline = build_pipeline(config, trainer.network)
     labels, sampled = [], []
     with pipeline.examples(dataset, itertools.islice(order, steps)) as examples:

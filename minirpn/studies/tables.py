@@ -184,8 +184,8 @@ def _about_published(findings: Findings) -> list[str]:
 
 def _failures(findings: Findings) -> list[str]:
     return [
-        f"{variant.label}, seed {outcome.seed}, came to no end: {outcome.failure}. The row shows the "
-        "seeds that are left, which lie apart from others the more easily."
+        f"{variant.label}, seed {outcome.seed}, came to no end: {outcome.failure}. The row shows "
+        "the seeds that are left, which lie apart from others the more easily."
         for variant in findings.variants
         for outcome in findings.failed(variant)
     ]

@@ -103,7 +103,7 @@ def test_mistakes_are_one_line(fails: Fails, settings: Path, trained: Path, tmp_
     )
     run = ("--run", trained)
     assert fails("study", "lambda", *run) == f"--run {trained}: lambda compares 4 trainings"
-    for words in (("--steps", 3), ("--seeds", 2), ("--config", settings)):
+    for words in (("--steps", 3), ("--seeds", 2), ("--config", settings), ("--recipe", "small")):
         message = fails("study", "recall", *run, *words)
         assert message == f"{words[0]}: not with --run, a run has its own settings"
     message = fails("study", "recall", *run, "--anchors", "scales=1")
