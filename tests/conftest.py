@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from minirpn import backend
+from minirpn.devices import NO_CUPY, find_gpus
 
 mpl.use("Agg")
 
@@ -73,17 +74,6 @@ WORLDS = [
     World("numpy-readonly", _read_only),
     World("fake-gpu", _fake_gpu),
 ]
-
-
-def _gpu_works() -> bool:
-    """Tell whether memory on a CUDA device can really be had."""
-    try:
-        import cupy
-
-        cupy.zeros(1)
-    except Exception:
-        return False
-    return True
 
 
 @pytest.fixture(
@@ -153,8 +143,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where none gives memory."""
-    needing = [item for item in items if "gpu" in item.keywords]
-    if needing and not _gpu_works():
+    """Skip what needs a GPU where none can be used, and say why."""
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if not needing:
+        return
+    found = find_gpus()
+    if all(gpu.trouble is not None for gpu in found):
+        reasons = "; ".join(f"{gpu.name}: {gpu.trouble}" for gpu in found)
         for item in needing:
-            item.add_marker(pytest.mark.skip(reason="no CUDA device gives memory here"))
+            item.add_marker(pytest.mark.skip(reason=f"no GPU: {reasons or NO_CUPY}"))

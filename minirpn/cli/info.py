@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minirpn.devices import Gpu
 
 NAME = "info"
 SUMMARY = "show versions, BLAS, devices and the rungs that can run here"
@@ -27,24 +31,24 @@ def run(args: argparse.Namespace) -> int:
             f"{'blas':<12} {blas['internal_api']} {blas['version']}, {blas['num_threads']} threads"
         )
     print(f"{'numba':<12} {environment['numba'] or 'not installed: slower, never different'}")
-    print(f"{'gpu':<12} {gpu_status()}")
+    for name, words in _gpus():
+        print(f"{name:<12} {words}")
     print("rungs, slowest first:")
     for operation, rungs in kernels.available().items():
         print(f"  {operation:<20} {' '.join(rungs)}")
     return 0
 
 
-def gpu_status() -> str:
-    """Return the CUDA devices that give memory, or the reason why there are none."""
-    try:
-        import cupy
-    except ImportError:
-        return "none: CuPy is not installed (pip install 'minirpn[cuda12]' or 'minirpn[cuda13]')"
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-        cupy.zeros(1)
-        names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
-    except Exception as error:  # whatever driver, runtime or wheel find wrong, said in one line
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return f"none: CuPy {cupy.__version__} finds no device that works: {reason}"
-    return f"{', '.join(names)} (CuPy {cupy.__version__})"
+def _gpus() -> list[tuple[str, str]]:
+    """Return the name of each CUDA device, and which card it is or why it cannot be used."""
+    from minirpn.devices import NO_CUPY, find_gpus
+
+    found = find_gpus()
+    if not found:
+        return [("cuda", f"none: {NO_CUPY}")]
+    return [(gpu.name, f"{_trouble(gpu)}{gpu.about}") for gpu in found]
+
+
+def _trouble(gpu: Gpu) -> str:
+    about = "; " if gpu.about else ""
+    return "" if gpu.trouble is None else f"cannot be used: {gpu.trouble}{about}"

@@ -13,7 +13,7 @@ import minirpn
 
 PACKAGE = Path(minirpn.__file__).parent
 STOREYS = [
-    {"errors", "_typing", "_checks", "backend", "files"},
+    {"errors", "_typing", "_checks", "backend", "devices", "files"},
     {"kernels", "boxes", "box_gradients"},
     {"nn"},
     {"rpn"},
