@@ -1,17 +1,34 @@
 """The array library behind an array, and the only place where data changes device.
 
 Everything else in the package takes its namespace from its inputs (`namespace_of`) and so returns
-arrays of the type, and on the device, that it was given.
+arrays of the type, and on the device, that it was given. Which devices there are, and how one is
+opened for a whole program: `minirpn.devices`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
 
 from minirpn._typing import Array
+
+
+class Move(NamedTuple):
+    """An array that went from one memory to the other."""
+
+    way: str  # "to the host" or "to the device"
+    shape: tuple[int, ...]
+    dtype: str
+
+
+# Those who count moves; see `watched_moves`.
+_WATCHERS: list[list[Move]] = []
+# Fixed numbers that are on a device already; see `constant`.
+_CONSTANTS: dict[tuple[Any, ...], Array] = {}
 
 
 def namespace_of(*arrays: Array) -> Any:
@@ -35,20 +52,27 @@ def device_of(array: Array) -> Any:
     return array_api_compat.device(array)
 
 
+def host_dtype(array: Array) -> np.dtype[Any]:
+    """Return NumPy's name of the dtype of `array`."""
+    # Every array library spells it "float32", "numpy.float32" or "array_api_strict.float32".
+    return np.dtype(str(array.dtype).split(".")[-1])
+
+
 def to_host(array: Array) -> np.ndarray:
-    """Copy `array` to the host as a NumPy array; a NumPy array is returned as it is.
+    """Copy `array` to the host as a NumPy array; what is NumPy's already is returned as it is.
 
     Raises
     ------
     TypeError
         `array` is not an array of a known library.
     """
-    if is_numpy(array):
+    if _is_on_host(array):
         return array
-    namespace_of(array)  # raises TypeError for anything that is not an array
+    xp = namespace_of(array)  # raises TypeError for anything that is not an array
+    _tell("to the host", array)
     if array_api_compat.is_cupy_array(array):
         return array.get()
-    cpu = namespace_of(array).Device("CPU_DEVICE")  # array-api-strict, the stand-in for a GPU
+    cpu = xp.Device("CPU_DEVICE")  # array-api-strict, the stand-in for a GPU
     return np.asarray(array_api_compat.to_device(array, cpu))
 
 
@@ -57,5 +81,96 @@ def to_device(array: np.ndarray, like: Array) -> Array:
     if is_numpy(like):
         return array
     xp = namespace_of(like)
+    _tell("to the device", array)
+    if array_api_compat.is_cupy_array(like):
+        return xp.asarray(array, device=device_of(like))
     # A copy, because a read-only host array has no place in some libraries.
     return xp.asarray(np.array(array), device=device_of(like))
+
+
+def send(array: np.ndarray, like: Array) -> Array:
+    """Copy a host array as `to_device` does, beside what the device computes at the moment.
+
+    For threads that prepare what is needed later. It is there when this returns, whatever the
+    device still had to do.
+
+    Notes
+    -----
+    With CuPy: from pinned memory, which the device reads by itself, on a stream of its own.
+    """
+    if not array_api_compat.is_cupy_array(like):
+        return to_device(array, like)
+    import cupy
+    import cupyx
+
+    _tell("to the device", array)
+    pinned = cupyx.empty_like_pinned(array)
+    pinned[...] = array
+    with device_of(like):
+        sent = cupy.empty(array.shape, array.dtype)
+        # Memory that was given back may still be read by what has not run yet: that goes first.
+        given_back = cupy.cuda.Event()
+        given_back.record(cupy.cuda.Stream.null)
+        stream = cupy.cuda.Stream(non_blocking=True)
+        stream.wait_event(given_back)
+        sent.set(pinned, stream=stream)
+        stream.synchronize()
+    return sent
+
+
+def constant(array: np.ndarray, like: Array) -> Array:
+    """Return fixed numbers in library, device and dtype of `like`; they travel there once.
+
+    Parameters
+    ----------
+    array
+        A few numbers on the host, the same in every call. The result is not to be modified.
+    like
+        Says where.
+    """
+    if is_numpy(like):
+        return array.astype(like.dtype, copy=False)
+    key = (array.tobytes(), array.shape, array.dtype.str, str(device_of(like)), str(like.dtype))
+    if key not in _CONSTANTS:
+        _CONSTANTS[key] = to_device(array.astype(host_dtype(like)), like)
+    return _CONSTANTS[key]
+
+
+def numbers(arrays: Sequence[Array]) -> list[float]:
+    """Return the values of arrays of shape (), which come to the host together."""
+    if not arrays:
+        return []
+    if _is_on_host(arrays[0]):
+        return [float(array) for array in arrays]
+    return to_host(namespace_of(*arrays).stack(arrays)).tolist()
+
+
+@contextlib.contextmanager
+def watched_moves() -> Iterator[list[Move]]:
+    """Give a list that fills with the moves made inside the ``with`` block, by any thread.
+
+    Examples
+    --------
+    >>> with watched_moves() as moves:
+    ...     host = to_host(np.zeros(3))  # is there already
+    >>> moves
+    []
+    """
+    moves: list[Move] = []
+    _WATCHERS.append(moves)
+    try:
+        yield moves
+    finally:
+        # By identity: two lists of the same moves are equal.
+        _WATCHERS[:] = [other for other in _WATCHERS if other is not moves]
+
+
+def _is_on_host(array: Array) -> bool:
+    # NumPy gives a scalar of its own, or a float, where others give an array of shape ().
+    return isinstance(array, np.ndarray | np.generic | float)
+
+
+def _tell(way: str, array: Array) -> None:
+    """Let those who watch know of a move."""
+    for moves in _WATCHERS:
+        moves.append(Move(way, tuple(array.shape), str(host_dtype(array))))

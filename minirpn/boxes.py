@@ -17,7 +17,7 @@ from minirpn._checks import (
     check_shape,
 )
 from minirpn._typing import Array, ImageSize
-from minirpn.backend import namespace_of
+from minirpn.backend import namespace_of, to_host
 from minirpn.kernels.iou import IOU
 from minirpn.kernels.nms import NMS
 
@@ -108,10 +108,18 @@ def clip(boxes: Array, image_size: ImageSize) -> Array:
     check_boxes(boxes)
     check_image_size(image_size)
     height, width = image_size
-    x = xp.clip(boxes[..., 0::2], 0, width)
-    y = xp.clip(boxes[..., 1::2], 0, height)
+    x = _between_borders(boxes[..., 0::2], width)
+    y = _between_borders(boxes[..., 1::2], height)
     # (..., corner, x or y) -> (..., 4)
     return xp.reshape(xp.stack([x, y], axis=-1), boxes.shape)
+
+
+def _between_borders(coordinates: Array, far: int) -> Array:
+    """Return coordinates cut off at 0 and `far`; a NaN stays one."""
+    xp = namespace_of(coordinates)
+    # Not `xp.clip`: array-api-compat's sends both borders to a GPU, and waits for it four times.
+    coordinates = xp.where(coordinates < 0, 0.0, coordinates)
+    return xp.where(coordinates > far, float(far), coordinates)
 
 
 def is_inside(boxes: Array, image_size: ImageSize) -> Array:
@@ -287,7 +295,7 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
         raise ValueError(f"iou_threshold: expected a number in [0, 1], got {iou_threshold}")
     if max_keep is not None and max_keep < 0:
         raise ValueError(f"max_keep: expected at least 0 or None, got {max_keep}")
-    if bool(xp.any(xp.isnan(scores))):
+    if to_host(xp.any(xp.isnan(scores))):
         raise ValueError("scores: NaN has no place in an order")
     order = xp.argsort(scores, descending=True, stable=True)
     limit = boxes.shape[0] if max_keep is None else max_keep

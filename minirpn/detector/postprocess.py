@@ -12,7 +12,7 @@ import numpy as np
 from minirpn import boxes as box_ops
 from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array, ImageSize
-from minirpn.backend import namespace_of
+from minirpn.backend import namespace_of, to_host
 from minirpn.detector.detections import Detections
 from minirpn.detector.targets import decode_regions
 
@@ -97,7 +97,7 @@ def postprocess(
     check_shape(scores, (regions.shape[0], None), "scores")
     check_shape(deltas, (R, classes, 4), "deltas")
     probabilities = class_probabilities(scores)
-    if bool(xp.any(xp.isnan(probabilities))):
+    if to_host(xp.any(xp.isnan(probabilities))):
         raise ValueError("scores: NaN has no place in an order")
     # A wild t_w makes a side infinite, until the image's border cuts it.
     with np.errstate(over="ignore"):

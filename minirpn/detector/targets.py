@@ -14,7 +14,7 @@ import numpy as np
 from minirpn import boxes as box_ops
 from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of, to_device, to_host
+from minirpn.backend import constant, namespace_of, to_device, to_host
 from minirpn.rpn.targets import draw
 
 BACKGROUND = 0
@@ -150,11 +150,17 @@ def sample_regions(
     -----
     The draw is made on the host, whatever the device: labels travel there, indices back.
     """
-    on_host = to_host(labels)
-    positives = draw(np.flatnonzero(on_host > BACKGROUND), config.max_positives, rng)
-    background = np.flatnonzero(on_host == BACKGROUND)
+    return to_device(sample_on_host(to_host(labels), rng=rng, config=config), labels)
+
+
+def sample_on_host(
+    labels: np.ndarray, *, rng: np.random.Generator, config: RegionConfig
+) -> np.ndarray:
+    """Return what `sample_regions` does, of labels on the host and staying there."""
+    positives = draw(np.flatnonzero(labels > BACKGROUND), config.max_positives, rng)
+    background = np.flatnonzero(labels == BACKGROUND)
     background = draw(background, config.batch_size - len(positives), rng)
-    return to_device(np.concatenate([np.sort(positives), np.sort(background)]), labels)
+    return np.concatenate([np.sort(positives), np.sort(background)])
 
 
 def region_targets(regions: Array, gt_boxes: Array, matched_gt: Array, labels: Array) -> Array:
@@ -186,7 +192,7 @@ def region_targets(regions: Array, gt_boxes: Array, matched_gt: Array, labels: A
     if gt_boxes.shape[0] == 0:
         return xp.zeros_like(regions)
     is_object = (labels > BACKGROUND)[:, None]
-    square = to_device(np.array([[0, 0, 1, 1]], dtype=str(regions.dtype).split(".")[-1]), regions)
+    square = constant(np.array([[0.0, 0.0, 1.0, 1.0]]), regions)
     # From a box to itself eq. 2 leads by exactly 0, and a unit square has sides to divide by.
     starts = xp.where(is_object, regions, square)
     goals = xp.where(is_object, xp.take(gt_boxes, matched_gt, axis=0), square)
@@ -208,5 +214,4 @@ def decode_regions(regions: Array, deltas: Array) -> Array:
 
 def delta_std(like: Array) -> Array:
     """Return `DELTA_STD` (4,) in the library, device and dtype of `like`."""
-    xp = namespace_of(like)
-    return xp.astype(to_device(np.array(DELTA_STD), like), like.dtype)
+    return constant(np.array(DELTA_STD), like)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from minirpn._checks import check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
+from minirpn.backend import namespace_of, numbers
 from minirpn.nn.parameters import Parameter
 
 RULES = ("caffe", "torch")
@@ -30,7 +30,7 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float) -> dict[str, Arr
     if not max_norm > 0:
         raise ValueError(f"max_norm: expected a positive number, got {max_norm}")
     squares = [namespace_of(grad).sum(grad * grad) for grad in grads.values()]
-    norm = math.sqrt(float(sum(squares[1:], squares[0]))) if squares else 0.0
+    norm = math.sqrt(*numbers([sum(squares[1:], squares[0])])) if squares else 0.0
     if norm <= max_norm:
         return dict(grads)
     return {name: grad * (max_norm / norm) for name, grad in grads.items()}

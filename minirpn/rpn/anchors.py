@@ -10,7 +10,7 @@ import numpy as np
 
 from minirpn._checks import check_box_list
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of, to_device, to_host
+from minirpn.backend import constant, device_of, namespace_of
 
 # No image has more pixels along a side; with larger numbers the arithmetic would overflow.
 _MOST = 1e6
@@ -144,7 +144,8 @@ def grid_anchors(
         (dy, dx) pixels, for cells that look at the image from elsewhere than py-faster-rcnn
         assumes: see the receptive fields of a backbone.
     like
-        An array whose library, device and dtype the anchors take; None for those of `base`.
+        An array whose library, device and dtype the anchors take, those of `base` being on the
+        host; None for those of `base`.
 
     Returns
     -------
@@ -153,8 +154,8 @@ def grid_anchors(
 
     Notes
     -----
-    With a whole stride and whole base anchors all coordinates are whole, so exact in float32. One
-    (A, 4) array travels to the device of `like`.
+    With a whole stride and whole base anchors all coordinates are whole, so exact in float32. The
+    base anchors travel to the device of `like` the first time that it sees them.
     """
     xp = namespace_of(base if like is None else like)
     check_box_list(base, "base")
@@ -163,7 +164,7 @@ def grid_anchors(
             f"feature_size, stride: expected positive sizes, got {feature_size}, {stride}"
         )
     if like is not None:
-        base = xp.astype(to_device(to_host(base), like), like.dtype, copy=False)
+        base = constant(base, like)
     rows, columns = (
         xp.arange(size, dtype=base.dtype, device=device_of(base)) * stride + start
         for size, start in zip(feature_size, offset, strict=True)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from minirpn._checks import check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
+from minirpn.backend import namespace_of, to_host
 from minirpn.nn.losses import (
     SigmoidCrossEntropyCache,
     SmoothL1Cache,
@@ -100,12 +100,12 @@ def divisors(labels: Array, locations: int, config: LossConfig) -> Divisors:
 
     Notes
     -----
-    The released form counts the anchors sampled, which the host has to wait for.
+    The released form counts the anchors sampled: one number travels to the host.
     """
     if config.form == "paper":
         return Divisors(config.n_cls, locations, config.balance)
     xp = namespace_of(labels)
-    sampled = max(int(xp.sum(xp.astype(labels != IGNORE, xp.int64))), 1)
+    sampled = max(to_host(xp.sum(xp.astype(labels != IGNORE, xp.int64))).item(), 1)
     return Divisors(sampled, sampled, 1.0)
 
 

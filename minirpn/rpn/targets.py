@@ -177,14 +177,20 @@ def sample_minibatch(
     -----
     The draw is made on the host, whatever the device: the labels travel there and back.
     """
-    drawn = np.full_like(to_host(labels), IGNORE)
-    positives = np.flatnonzero(to_host(labels) == POSITIVE)
-    negatives = np.flatnonzero(to_host(labels) == NEGATIVE)
-    positives = draw(positives, config.max_positives, rng)
+    return to_device(sample_on_host(to_host(labels), rng=rng, config=config), labels)
+
+
+def sample_on_host(
+    labels: np.ndarray, *, rng: np.random.Generator, config: SamplingConfig
+) -> np.ndarray:
+    """Return what `sample_minibatch` does, of labels on the host and staying there."""
+    drawn = np.full_like(labels, IGNORE)
+    positives = draw(np.flatnonzero(labels == POSITIVE), config.max_positives, rng)
+    negatives = np.flatnonzero(labels == NEGATIVE)
     negatives = draw(negatives, config.batch_size - len(positives), rng)
     drawn[positives] = POSITIVE
     drawn[negatives] = NEGATIVE
-    return to_device(drawn, labels)
+    return drawn
 
 
 def draw(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -24,10 +24,10 @@ from minirpn.detector import (
     detector_loss_forward,
     label_regions,
     region_targets,
-    sample_regions,
 )
 from minirpn.detector.loss import DetectorLossCache
 from minirpn.detector.network import FastRCNNCache
+from minirpn.detector.targets import sample_on_host
 from minirpn.rpn.loss import rpn_loss_backward
 from minirpn.rpn.network import RPNOutput
 from minirpn.rpn.proposals import ProposalConfig, TracedProposals, trace_proposals
@@ -60,6 +60,8 @@ class RegionBatch(NamedTuple):
     labels: Array  # (S,) int64: class + 1, or BACKGROUND
     targets: Array  # (S, 4) normalised deltas
     indices: Array  # (S,) int64, places among the proposals; behind them come the ground truths
+    host_labels: np.ndarray  # (S,) the labels once more, where they were drawn
+    host_indices: np.ndarray  # (S,)
 
 
 def make_regions(
@@ -86,10 +88,13 @@ def make_regions(
     xp = backend.namespace_of(proposals, gt_boxes)
     joined = xp.concat([proposals, gt_boxes], axis=0) if config.add_gt_boxes else proposals
     found = label_regions(joined, gt_boxes, gt_classes, config)
-    indices = sample_regions(found.labels, rng=rng, config=config)
+    of_all = backend.to_host(found.labels)
+    drawn = sample_on_host(of_all, rng=rng, config=config)
+    indices = backend.to_device(drawn, found.labels)
     regions = xp.take(joined, indices, axis=0)
     labels, matched = xp.take(found.labels, indices), xp.take(found.matched_gt, indices)
-    return RegionBatch(regions, labels, region_targets(regions, gt_boxes, matched, labels), indices)
+    targets = region_targets(regions, gt_boxes, matched, labels)
+    return RegionBatch(regions, labels, targets, indices, of_all[drawn], drawn)
 
 
 def detector_loss_and_gradients(
@@ -221,13 +226,14 @@ def through_proposals(
     Ground truths among the regions are no functions of the deltas.
     """
     xp = backend.namespace_of(dregions)
-    indices = backend.to_host(batch.indices)
-    rows = np.flatnonzero(indices < proposals.boxes.shape[0])  # of regions that are proposals
-    anchor_of = backend.to_host(proposals.anchors)[indices[rows]]
-    on_device = [backend.to_device(numbers, dregions) for numbers in (rows, anchor_of)]
-    dboxes = xp.take(dregions, on_device[0], axis=0)
-    anchors = xp.take(output.anchors, on_device[1], axis=0)
-    deltas = xp.take(output.deltas[0, ...], on_device[1], axis=0)
+    count = proposals.boxes.shape[0]
+    rows = np.flatnonzero(batch.host_indices < count)  # of regions that are proposals
+    anchor_of = backend.to_host(proposals.anchors)[batch.host_indices[rows]]
+    rows_there = backend.to_device(rows, dregions)
+    anchors_there = xp.take(proposals.anchors, xp.take(batch.indices, rows_there))
+    dboxes = xp.take(dregions, rows_there, axis=0)
+    anchors = xp.take(output.anchors, anchors_there, axis=0)
+    deltas = xp.take(output.deltas[0, ...], anchors_there, axis=0)
     boxes = box_ops.decode(anchors, deltas)
     ddeltas = decode_backward(clip_backward(dboxes, boxes, image_size), anchors, deltas)
     # The array standard cannot write to a list of places. So each anchor reads its row, or a last
@@ -269,6 +275,5 @@ def _detector_terms(loss: DetectorLoss) -> dict[str, Array]:
 
 def _region_counts(batch: RegionBatch) -> dict[str, int]:
     """Return how many regions were sampled that show objects, and that show background."""
-    labels = backend.to_host(batch.labels)
-    objects = int((labels > BACKGROUND).sum())
-    return {"objects": objects, "background": len(labels) - objects}
+    objects = int((batch.host_labels > BACKGROUND).sum())
+    return {"objects": objects, "background": len(batch.host_labels) - objects}

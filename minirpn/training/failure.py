@@ -16,7 +16,6 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from minirpn import backend
-from minirpn._typing import Array
 from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
 from minirpn.files import replace_file
@@ -25,7 +24,7 @@ from minirpn.training.build import fill_parameters
 from minirpn.training.checkpoint import under
 from minirpn.training.config import TrainConfig
 from minirpn.training.run_folder import RunFolder
-from minirpn.training.step import not_finite
+from minirpn.training.step import look_at
 from minirpn.training.tables import from_table, to_table
 from minirpn.training.trainer import Trainer
 from minirpn.weights import read_npz
@@ -63,7 +62,7 @@ def said(quantity: str, where: str | None) -> str:
 
 
 def report_failure(
-    error: NotFiniteError, trainer: Trainer, folder: RunFolder, proposals: Array | None
+    error: NotFiniteError, trainer: Trainer, folder: RunFolder, proposals: np.ndarray | None
 ) -> InputError:
     """Leave the step that failed in ``RUN/failure-STEP.npz``, and return what to stop with.
 
@@ -98,7 +97,7 @@ def report_failure(
     )
 
 
-def _look_again(trainer: Trainer, example: Example, proposals: Array | None) -> str | None:
+def _look_again(trainer: Trainer, example: Example, proposals: np.ndarray | None) -> str | None:
     """Compute a step once more, with every layer watched; the trainer stays as it is."""
     state = trainer.rng.bit_generator.state
     try:
@@ -109,6 +108,8 @@ def _look_again(trainer: Trainer, example: Example, proposals: Array | None) -> 
 
 def replay(path: str | Path) -> Replayed:
     """Compute the step in a file that a failed training has left, with every layer watched.
+
+    That is on the CPU, wherever the training was.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def replay(path: str | Path) -> Replayed:
     trainer, example, proposals = load_failure(Path(path))
     where = _look_again(trainer, example, proposals)
     with np.errstate(over="ignore", invalid="ignore"):
-        quantity = not_finite(trainer.compute(example, proposals))
+        _, quantity = look_at(trainer.compute(example, proposals))
     return Replayed(example.image_id, trainer.step + 1, quantity, where)
 
 
@@ -156,14 +157,14 @@ def save_failure(path: Path, failure: Failure, error: NotFiniteError) -> None:
         "config": to_table(trainer.config),
     }
     arrays = {
-        "image": example.image,
+        "image": backend.to_host(example.image),
         "gt_boxes": example.gt_boxes,
         "original_boxes": annotation.gt_boxes,
         "gt_classes": annotation.gt_classes,
         "difficult": annotation.difficult,
     }
     if proposals is not None:
-        arrays["proposals"] = backend.to_host(proposals)
+        arrays["proposals"] = proposals
     named = {_EXAMPLE + name: value for name, value in arrays.items()}
     for parameter in trainer.model.parameters():
         named[_PARAMETERS + parameter.name] = backend.to_host(parameter.value)

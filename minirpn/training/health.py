@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from minirpn import backend
 from minirpn import boxes as box_ops
@@ -16,6 +15,7 @@ from minirpn.backbones import stage_of
 from minirpn.data.samples import Example
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, candidates, object_scores
+from minirpn.training.step import square_sum
 
 # A trunk killed by too large a learning rate shows 99.9 % zeros, with a finite loss that looks
 # sane; a healthy ReLU stage stays well under this.
@@ -92,9 +92,9 @@ def layer_of(parameter_name: str) -> str:
 def norms(arrays: Mapping[str, Array], group: Callable[[str], str] = stage_of) -> dict[str, float]:
     """Return the Euclidean norm of each group of arrays, given by parameter name."""
     squares: dict[str, float] = defaultdict(float)
-    for name, array in arrays.items():
-        flat = backend.to_host(array).ravel()
-        squares[group(name)] += float(np.dot(flat, flat))
+    of_each = backend.numbers([square_sum(array) for array in arrays.values()])
+    for name, square in zip(arrays, of_each, strict=True):
+        squares[group(name)] += square
     return {name: square**0.5 for name, square in squares.items()}
 
 
@@ -122,8 +122,8 @@ def examine(
 
     def observe(layer: str, y: Array) -> None:
         if layer in stage_by_layer:
-            host = backend.to_host(y)
-            zero_share[stage_by_layer[layer]] = 1 - np.count_nonzero(host) / host.size
+            alive = backend.to_host(backend.namespace_of(y).count_nonzero(y)).item()
+            zero_share[stage_by_layer[layer]] = 1 - alive / math.prod(y.shape)
 
     output, _ = network.forward(example.image[None, ...], observe=observe)
     objectness, deltas = output.objectness[0, ...], output.deltas[0, ...]

@@ -23,7 +23,7 @@ from minirpn.rpn.targets import (
     SamplingConfig,
     anchor_targets,
     label_anchors,
-    sample_minibatch,
+    sample_on_host,
 )
 
 
@@ -41,12 +41,14 @@ class Minibatch(NamedTuple):
 
     labels: Array  # (K,) int8: POSITIVE, NEGATIVE, or IGNORE where not sampled
     targets: Array  # (K, 4) deltas, 0 where not positive
+    host_labels: np.ndarray  # (K,) the labels once more, where they were drawn
 
 
 class StepResult(NamedTuple):
     """What one step found."""
 
-    losses: dict[str, Array]  # "loss" and its terms, by the names they have in metrics.jsonl
+    # "loss" and its terms, by the names they have in metrics.jsonl; `update` makes floats of them.
+    losses: dict[str, Array]
     grads: dict[str, Array]  # by parameter name
     counts: dict[str, int]  # how many of what the losses are about
 
@@ -75,9 +77,10 @@ def make_minibatch(
         Thresholds and counts.
     """
     assigned = label_anchors(anchors, gt_boxes, image_size, config=objective.labels)
-    labels = sample_minibatch(assigned.labels, rng=rng, config=objective.sampling)
+    drawn = sample_on_host(backend.to_host(assigned.labels), rng=rng, config=objective.sampling)
+    labels = backend.to_device(drawn, anchors)
     targets = anchor_targets(anchors, gt_boxes, assigned.matched_gt, labels)
-    return Minibatch(labels, targets)
+    return Minibatch(labels, targets, drawn)
 
 
 def forward_loss(
@@ -144,10 +147,9 @@ def rpn_losses(loss: RPNLoss) -> dict[str, Array]:
 
 def anchor_counts(batch: Minibatch) -> dict[str, int]:
     """Return how many anchors were sampled as positives and as negatives."""
-    labels = backend.to_host(batch.labels)
     return {
-        "positives": int((labels == POSITIVE).sum()),
-        "negatives": int((labels == NEGATIVE).sum()),
+        "positives": int((batch.host_labels == POSITIVE).sum()),
+        "negatives": int((batch.host_labels == NEGATIVE).sum()),
     }
 
 
@@ -159,6 +161,8 @@ def update(
     clip_norm: float | None = None,
 ) -> StepResult:
     """Take one SGD step along the gradients that `compute` finds, and return what it found.
+
+    The losses in it are floats then.
 
     Parameters
     ----------
@@ -179,41 +183,44 @@ def update(
     # An overflow shows in the loss or in a gradient, where it is said once and by name.
     with np.errstate(over="ignore", invalid="ignore"):
         result = compute()
-        wrong = not_finite(result)
+        losses, wrong = look_at(result)
     if wrong is not None:
         raise FloatingPointError(wrong)
     grads = result.grads if clip_norm is None else clip_gradients(result.grads, clip_norm)
     optimizer.step(grads, lr=lr)
-    return result
+    return result._replace(losses=losses)
 
 
-def not_finite(result: StepResult) -> str | None:
-    """Return what is not finite in what a step found, such as "box_loss is nan"; None if nothing.
+def look_at(result: StepResult) -> tuple[dict[str, float], str | None]:
+    """Return the losses that a step found, and what is not finite, such as "box_loss is nan".
 
     Of the losses the terms are looked at before their sum. The gradients cost one walk through
     memory: the sum of all their squares is finite if they are, but for an overflow, which a
-    closer look tells apart.
+    closer look tells apart. From a device, that sum and the losses come together.
     """
-    terms = {name: float(value) for name, value in result.losses.items() if name != "loss"}
-    for name, value in (terms | {"loss": float(result.losses["loss"])}).items():
+    square = sum(square_sum(grad) for grad in result.grads.values())
+    *values, length = backend.numbers([*result.losses.values(), square])
+    losses = dict(zip(result.losses, values, strict=True))
+    terms = {name: value for name, value in losses.items() if name != "loss"}
+    for name, value in (terms | {"loss": losses["loss"]}).items():
         if not np.isfinite(value):
-            return f"{name} is {value}"
-    if np.isfinite(float(sum(_square(grad) for grad in result.grads.values()))):
-        return None
+            return losses, f"{name} is {value}"
+    if np.isfinite(length):
+        return losses, None
     for name, grad in result.grads.items():
         if not is_finite(grad):
-            return f"the gradient of {name} is not finite"
-    return None
+            return losses, f"the gradient of {name} is not finite"
+    return losses, None
 
 
 def is_finite(array: Array) -> bool:
     """Tell whether every number of a floating-point array is finite."""
     xp = backend.namespace_of(array)
-    return bool(xp.all(xp.isfinite(array)))
+    return bool(backend.to_host(xp.all(xp.isfinite(array))))
 
 
-def _square(grad: Array) -> Array:
-    """Return the sum of the squares, on the device: one number comes to the host for all grads."""
-    xp = backend.namespace_of(grad)
-    flat = xp.reshape(grad, (-1,))
+def square_sum(array: Array) -> Array:
+    """Return the sum of the squares, of shape (), on the device."""
+    xp = backend.namespace_of(array)
+    flat = xp.reshape(array, (-1,))
     return xp.vecdot(flat, flat)

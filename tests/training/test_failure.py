@@ -17,7 +17,7 @@ from minirpn.training.failure import load_failure, replay
 from minirpn.training.loop import train
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.sections import SharingConfig
-from minirpn.training.step import StepResult, not_finite, update
+from minirpn.training.step import StepResult, look_at, update
 from minirpn.training.trainer import Trainer
 
 
@@ -61,21 +61,21 @@ def found_by_step(losses=(), grads=()):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_the_term_is_named_and_not_the_sum(value):
     both = {"loss": value, "box_loss": value}
-    assert not_finite(found_by_step(losses=both)) == f"box_loss is {value}"
-    assert not_finite(found_by_step(losses={"loss": value})) == f"loss is {value}"
+    assert look_at(found_by_step(losses=both))[1] == f"box_loss is {value}"
+    assert look_at(found_by_step(losses={"loss": value}))[1] == f"loss is {value}"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_gradient_is_named(value):
     grads = {"conv1.bias": np.array([1, value], np.float32)}
-    assert not_finite(found_by_step(grads=grads)) == "the gradient of conv1.bias is not finite"
+    assert look_at(found_by_step(grads=grads))[1] == "the gradient of conv1.bias is not finite"
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_large_gradients_are_finite():
     """Their squares overflow in float32; the numbers themselves do not."""
     grads = {"conv1.bias": np.full(2, 1e30, np.float32)}
-    assert not_finite(found_by_step(grads=grads)) is None
+    assert look_at(found_by_step(grads=grads))[1] is None
 
 
 def test_an_optimizer_does_not_move_along_a_gradient_that_is_not_finite(small_config):
