@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minirpn.cli.settings import add_device, opened_device
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--save", action="store_true", help="PNG and JSON into RUN/detections")
     parser.add_argument("--out", type=Path, metavar="DIR", help="PNG and JSON into DIR")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,7 +83,7 @@ def _load(args: argparse.Namespace) -> tuple[FasterRCNN, TrainConfig]:
     from minirpn.training.build import load_model
     from minirpn.training.config import override
 
-    model, config = load_model(args.folder)
+    model, config = load_model(args.folder, opened_device(args))
     if not isinstance(model, FasterRCNN):
         raise InputError(
             f"{args.folder}: it has no detector; minirpn train --sharing 4-step trains one"

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from minirpn.cli.settings import add_device, opened_device
+
 if TYPE_CHECKING:
     from minirpn.data import VOCDataset
     from minirpn.detector import FasterRCNN
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the detections for COCO's tools, and the ground truth beside them",
     )
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.training.evaluate import precision_of, recall_of
     from minirpn.training.run_folder import open_run
 
-    model, trained = load_model(args.folder)
+    model, trained = load_model(args.folder, opened_device(args))
     config, counts = _configured(trained, args), _counts(args.top)
     dataset = open_dataset(config, open_run(args.folder), args.split)
     _make_folders(args)

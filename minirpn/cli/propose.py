@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minirpn.cli.settings import add_device, opened_device
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="S", help="all images of a split, into S.npz")
     parser.add_argument("--voc", metavar="DIR", help="its data set (default: that of the run)")
     parser.add_argument("--year", metavar="Y", help="which year of a VOCdevkit")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +64,7 @@ def _propose_pictures(args: argparse.Namespace) -> int:
     from minirpn.training.build import build_pipeline, load_network
     from minirpn.training.inference import in_original_pixels
 
-    network, config = load_network(args.folder)
+    network, config = load_network(args.folder, opened_device(args))
     target = args.out or (args.folder / "proposals" if args.save else None)
     top = args.top or _SHOWN
     pipeline = build_pipeline(config, network)
@@ -107,7 +110,7 @@ def _propose_split(args: argparse.Namespace) -> int:
     from minirpn.training.proposal_files import save_proposals
     from minirpn.training.run_folder import open_run
 
-    network, config = load_network(args.folder)
+    network, config = load_network(args.folder, opened_device(args))
     values = {"data.classes": None}
     if args.voc is not None:
         values |= {"data.voc": args.voc, "data.year": None}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minirpn.errors import InputError
 
+if TYPE_CHECKING:
+    from minirpn.devices import Device
+
 ANCHORS = "--anchors"
+DEVICE_HELP = "where to compute: auto (default), cpu, cuda, cuda:1, ..."
 
 
 class Flag(NamedTuple):
@@ -134,7 +138,9 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     ),
     "running": (
         Flag("--threads", "run.threads", int, "of the computation", metavar="N"),
-        Flag("--device", "run.device", str, "where to compute", choices=("auto", "cpu")),
+        Flag("--device", "run.device", str, DEVICE_HELP, metavar="NAME"),
+        Flag("--no-tf32", "run.tf32", False, "products of true float32 (default)"),
+        Flag("--tf32", "run.tf32", True, "on a GPU, products of float32 rounded to 10 bits"),
         Flag("--validate-every", "run.validate_every", int, "steps", metavar="N"),
         Flag("--checkpoint-every", "run.checkpoint_every", int, "steps", metavar="N"),
         Flag("--diagnose-every", "run.diagnose_every", int, "steps", metavar="N"),
@@ -196,6 +202,24 @@ def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | Non
                 metavar="KEY=VALUES",
                 help="such as scales=8,16,32 ratios=0.5,1,2 (also base_size=16, rounding=none)",
             )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Give the parser of a command that uses a trained network the flag for its device."""
+    parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
+
+
+def opened_device(args: argparse.Namespace) -> Device:
+    """Return the device that the flag of `add_device` asks for.
+
+    Raises
+    ------
+    InputError
+        It cannot be used.
+    """
+    from minirpn.devices import open_device
+
+    return open_device(args.device)
 
 
 def given_settings(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:

@@ -13,6 +13,7 @@ from minirpn.errors import InputError
 
 if TYPE_CHECKING:
     from minirpn.data.findings import BadDataError
+    from minirpn.devices import Device
     from minirpn.training.config import TrainConfig
     from minirpn.training.loop import TrainResult
     from minirpn.training.run_folder import RunFolder
@@ -59,13 +60,14 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.training.run_folder import discarded_unless_begun
 
     resume = args.resume is not None
-    config, folder = _resumed(args) if resume else _started(args)
+    config, folder, device = _resumed(args) if resume else _started(args)
     if config.run.threads is not None:
         set_threads(config.run.threads)
-    print(f"run folder: {folder.path}", flush=True)
+    print(f"run folder: {folder.path}")
+    print(f"device: {device}", flush=True)
     with contextlib.nullcontext() if resume else discarded_unless_begun(folder):
         try:
-            result = train(config, folder, resume=resume, progress=True)
+            result = train(config, folder, device=device, resume=resume, progress=True)
         except BadDataError as error:
             _list(error)
             raise
@@ -79,23 +81,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
-    """Return settings and folder of a new run."""
+def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
+    """Return settings, folder and device of a new run."""
+    from minirpn.devices import open_device
     from minirpn.training.config import load_config
     from minirpn.training.run_folder import create_run, new_run_path
 
     values, names = given_settings(args)
     config = load_config(args.config, values, recipe=args.recipe, origins=names)
+    device = open_device(config.run.device, tf32=config.run.tf32)
     if config.data.voc is None:
         print(
             f"No --voc: generating {config.synthetic.images} pictures of shapes, and training "
             f"{config.model.backbone} for {config.optimizer.steps} steps to find them."
         )
-    return config, create_run(args.out or new_run_path(config.model.backbone), config)
+    path = args.out or new_run_path(config.model.backbone)
+    return config, create_run(path, config, device), device
 
 
-def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
-    """Return settings and folder of a run that goes on; it must end as it began."""
+def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
+    """Return settings, folder and device of a run that goes on; it must end as it began."""
+    from minirpn.devices import open_device
     from minirpn.training.config import check_resumable, load_config
     from minirpn.training.run_folder import newest_run, open_run
 
@@ -108,7 +114,8 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
     folder = open_run(named or args.out or newest_run())
     values, names = given_settings(args)
     stored = load_config(folder.config)
-    return check_resumable(stored, values, str(folder.config), origins=names), folder
+    config = check_resumable(stored, values, str(folder.config), origins=names)
+    return config, folder, open_device(config.run.device, tf32=config.run.tf32)
 
 
 def _list(error: BadDataError) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from minirpn._typing import ImageSize
+from minirpn._typing import Array, ImageSize
 
 
 # eq=False throughout: comparing arrays gives arrays, so a generated == would only raise.
@@ -70,7 +70,8 @@ class Example:
     annotation
         The ground truth as it was, in original pixels.
     image
-        (3, H, W) floating point, what the backbone expects.
+        (3, H, W) floating point, what the backbone expects; on the device that is to look at it,
+        unlike all the rest.
     gt_boxes
         (M, 4) of the same dtype: ``(x1, y1, x2, y2)``, half-open, pixels of the resized (and
         mirrored) image.
@@ -81,7 +82,7 @@ class Example:
     """
 
     annotation: Annotation
-    image: np.ndarray
+    image: Array
     gt_boxes: np.ndarray
     scale: float
     flipped: bool

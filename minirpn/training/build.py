@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from minirpn import backend
 from minirpn.backbones import Backbone, build_backbone
 from minirpn.data.classes import choose_classes
 from minirpn.data.synthetic import generate
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import FasterRCNN, FastRCNN, build_head
+from minirpn.devices import CPU, Device, device_with
 from minirpn.errors import InputError
 from minirpn.nn import Parameter
 from minirpn.rpn.head import RPNHead
@@ -120,10 +122,10 @@ def training_proposals(config: TrainConfig) -> ProposalConfig:
 
 
 def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:
-    """Return how images become the network's input."""
-    return Pipeline(
-        config.resize, network.backbone.preprocessing, dtype=np.dtype(config.model.dtype)
-    )
+    """Return how images become the network's input, on the device of its parameters."""
+    device = device_with(network.parameters()[0].value)
+    preprocessing, dtype = network.backbone.preprocessing, np.dtype(config.model.dtype)
+    return Pipeline(config.resize, preprocessing, device, dtype=dtype)
 
 
 def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDataset:
@@ -177,11 +179,24 @@ def fill_parameters(
                 f"{stored[parameter.name].shape}, expected {tuple(parameter.value.shape)}"
             )
     for parameter in parameters:
-        parameter.value = stored[parameter.name]
+        parameter.value = backend.to_device(stored[parameter.name], parameter.value)
 
 
-def load_model(run: Path) -> tuple[RPN | FasterRCNN, TrainConfig]:
+def bring_to(device: Device, parameters: list[Parameter]) -> None:
+    """Let parameters that are on the host lie on a device from now on."""
+    for parameter in parameters:
+        parameter.value = device.put(parameter.value)
+
+
+def load_model(run: Path, device: Device = CPU) -> tuple[RPN | FasterRCNN, TrainConfig]:
     """Return what a run has trained, as it was saved last, and the run's settings.
+
+    Parameters
+    ----------
+    run
+        The folder of the run.
+    device
+        Where the parameters are to lie, wherever they were trained.
 
     Raises
     ------
@@ -193,10 +208,11 @@ def load_model(run: Path) -> tuple[RPN | FasterRCNN, TrainConfig]:
     checkpoint = load_checkpoint(folder.last)
     model = build_model(config, rng=np.random.default_rng(config.run.seed))
     fill_parameters(model.parameters(), checkpoint.parameters, folder.last)
+    bring_to(device, model.parameters())
     return model, config
 
 
-def load_network(run: Path) -> tuple[RPN, TrainConfig]:
+def load_network(run: Path, device: Device = CPU) -> tuple[RPN, TrainConfig]:
     """Return the RPN a run has trained, with or without a detector; otherwise as `load_model`."""
-    model, config = load_model(run)
+    model, config = load_model(run, device)
     return rpn_of(model), config

@@ -41,6 +41,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "data.voc",
         "run.threads",
         "run.device",
+        "run.tf32",
         "run.detect_anomaly",
         "run.tensorboard",
         "run.pictures",

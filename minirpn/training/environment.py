@@ -9,13 +9,14 @@ from importlib import metadata
 from typing import Any
 
 import minirpn
+from minirpn.devices import CPU, Device
 
 PACKAGES = ("numpy", "numba", "pillow", "matplotlib", "array-api-compat", "threadpoolctl")
 GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-frontend")
 
 
-def describe_environment() -> dict[str, Any]:
-    """Return versions, platform, cores, BLAS and the command line, as plain data for JSON."""
+def describe_environment(device: Device = CPU) -> dict[str, Any]:
+    """Return versions, platform, cores, BLAS, device and command line, as plain data for JSON."""
     return {
         "minirpn": minirpn.__version__,
         "python": platform.python_version(),
@@ -26,6 +27,7 @@ def describe_environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "cpus_usable": usable_cpus(),
         "blas": describe_blas(),
+        "device": {"name": device.name, "about": device.about, "tf32": device.tf32},
         "command": sys.argv,
     }
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minirpn import backend
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import DetectionConfig, FasterRCNN
 from minirpn.evaluation import (
@@ -17,7 +18,6 @@ from minirpn.evaluation import (
     average_precision,
     proposal_recall,
 )
-from minirpn.rpn.loss import RPNLoss
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig
 from minirpn.training.inference import (
@@ -118,7 +118,7 @@ def validate(
         Only the first so many images.
     """
     network = model.rpn if isinstance(model, FasterRCNN) else model
-    losses: list[RPNLoss] = []
+    losses: list[list[float]] = []
     proposed: list[ImageProposals] = []
     found: list[ImageDetections] = []
     with pipeline.in_order(dataset, limit) as examples:
@@ -126,17 +126,17 @@ def validate(
             loss, output, _, _ = forward_loss(
                 network,
                 example.image,
-                example.gt_boxes[~example.difficult],
+                backend.to_device(example.gt_boxes[~example.difficult], example.image),
                 rng=np.random.default_rng([seed, index]),
                 objective=objective,
             )
-            losses.append(loss)
+            losses.append(backend.numbers(loss))
             proposals = proposals_of(output, example, config)
             proposed.append(in_original_pixels(proposals, example))
             if detections is not None and isinstance(model, FasterRCNN):
                 kept = detections_of(model, output, proposals, example, detections)
                 found.append(detections_in_original_pixels(kept, proposals, example))
-    total, objectness, box = np.mean([[float(value) for value in loss] for loss in losses], axis=0)
+    total, objectness, box = np.mean(losses, axis=0)
     counts = tuple(count for count in COUNTS if count <= config.post_nms) or (config.post_nms,)
     return Validation(
         float(total),

@@ -164,7 +164,7 @@ def _pictures_of_learning(
     )
     batch = make_minibatch(
         output.anchors,
-        example.gt_boxes[~example.difficult],
+        backend.to_device(example.gt_boxes[~example.difficult], example.image),
         example.image_size,
         rng=np.random.default_rng(config.run.seed),
         objective=build_objective(config),
@@ -172,7 +172,7 @@ def _pictures_of_learning(
     yield Picture(
         "labels.png",
         f"A mini-batch of {config.sampling.batch_size} anchors, as the loss sees it",
-        viz.draw_labels(image, anchors, backend.to_host(batch.labels), objects),
+        viz.draw_labels(image, anchors, batch.host_labels, objects),
     )
     scores = backend.to_host(object_scores(output.objectness[0, ...]))
     best = scores.reshape(Hf, Wf, A).max(axis=2)  # (K,) -> (Hf, Wf)

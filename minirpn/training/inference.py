@@ -17,6 +17,7 @@ from minirpn.data.samples import Annotation, Example, Sample
 from minirpn.data.transforms import ResizeConfig, prepare
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
+from minirpn.devices import CPU, Device
 from minirpn.rpn.network import RPN, RPNOutput
 from minirpn.rpn.proposals import ProposalConfig, Proposals, propose
 
@@ -31,6 +32,8 @@ class Pipeline:
         The size it is brought to.
     preprocessing
         The backbone's: (H, W, 3) uint8 to (3, H, W) float32.
+    device
+        Where the network is, and the images go.
     threads
         How many images are prepared at a time.
     dtype
@@ -39,20 +42,25 @@ class Pipeline:
 
     resize: ResizeConfig
     preprocessing: Callable[[np.ndarray], np.ndarray]
+    device: Device = CPU
     threads: int = 1
     dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
 
     def example(self, sample: Sample, *, augmentation: Augmentation = AS_IS) -> Example:
-        """Return an image as the network takes it."""
+        """Return an image as the network takes it, where it takes it.
+
+        The threads of a loader call this ahead of time, while the device is at work.
+        """
         example = prepare(
             sample,
             resize_config=self.resize,
             to_input=self.preprocessing,
             augmentation=augmentation,
         )
+        image = example.image.astype(self.dtype, copy=False)
         return replace(
             example,
-            image=example.image.astype(self.dtype, copy=False),
+            image=backend.send(image, self.device.like),
             gt_boxes=example.gt_boxes.astype(self.dtype, copy=False),
         )
 

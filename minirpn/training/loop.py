@@ -12,6 +12,7 @@ from minirpn.backbones import stage_of
 from minirpn.data.findings import summary
 from minirpn.data.loader import Loader, training_order
 from minirpn.data.voc import VOCDataset
+from minirpn.devices import Device, open_device
 from minirpn.evaluation import APResult, RecallResult
 from minirpn.files import alone_in
 from minirpn.training.anomaly import NotFiniteError
@@ -55,7 +56,12 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, folder: RunFolder, *, resume: bool = False, progress: bool = True
+    config: TrainConfig,
+    folder: RunFolder,
+    *,
+    device: Device | None = None,
+    resume: bool = False,
+    progress: bool = True,
 ) -> TrainResult:
     """Train a network and leave everything about it in the run's folder.
 
@@ -65,6 +71,8 @@ def train(
         The run's settings.
     folder
         Made by `create_run`; with `resume`, opened by `open_run`.
+    device
+        Where it is computed; None for what the settings ask for.
     resume
         Go on from ``checkpoints/last.npz``. The run then ends with the very numbers it would have
         had without the stop.
@@ -79,14 +87,15 @@ def train(
     Raises
     ------
     InputError
-        Data, weights or checkpoint cannot be used; a loss or gradient stopped being finite; the
-        folder cannot be written to, or another process is training in it.
+        Data, weights, checkpoint or device cannot be used; a loss or gradient stopped being finite;
+        the folder cannot be written to, or another process is training in it.
     """
     began = perf_counter()
     if config.run.tensorboard:
         require_tensorboard()
     with alone_in(folder.path):
-        run = _Run(config, folder, resume=resume, progress=progress)
+        where = device or open_device(config.run.device, tf32=config.run.tf32)
+        run = _Run(config, folder, where, resume=resume, progress=progress)
         with InterruptRequest() as interrupt, closing(run.measurements):
             run.take_steps(interrupt)
         recall, precision = None, None
@@ -102,7 +111,13 @@ class _Run:
     """What the loop needs at hand; the state that is saved is the trainer's alone."""
 
     def __init__(
-        self, config: TrainConfig, folder: RunFolder, *, resume: bool, progress: bool
+        self,
+        config: TrainConfig,
+        folder: RunFolder,
+        device: Device,
+        *,
+        resume: bool,
+        progress: bool,
     ) -> None:
         self.folder = folder
         self.progress = progress
@@ -116,7 +131,7 @@ class _Run:
         self.val_set: VOCDataset | None = None
         if config.data.val_split is not None:
             self.val_set = open_dataset(config, folder, config.data.val_split)
-        self.trainer = Trainer(config)
+        self.trainer = Trainer(config, device)
         if not resume and config.model.weights is not None:
             self._load_weights(config.model.weights)
         self.pipeline = build_pipeline(config, self.trainer.network)
@@ -182,7 +197,7 @@ class _Run:
         self.trainer.restore(checkpoint, self.folder.last)
         self.measurements.best = best_of(checkpoint, self.folder.last)
         self.folder.drop_records_after(self.trainer.step)
-        self.folder.log(f"resumed at step {self.trainer.step}")
+        self.folder.log(f"resumed at step {self.trainer.step} on {self.trainer.device}")
         if self.trainer.phase.proposes:
             self.proposals.load(self.trainer.phase)
         self.measurements.open()

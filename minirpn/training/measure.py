@@ -71,20 +71,19 @@ class Measurements:
 
     def record_step(self, example: Example, result: StepResult, **numbers: float) -> str:
         """Record a step, with more numbers about it, and return a few words on it."""
-        losses = {name: float(value) for name, value in result.losses.items()}
         self._record(
             {
                 "kind": "train",
                 "step": self.trainer.step,
                 "phase": self.trainer.phase.name,
                 "image": example.image_id,
-                **losses,
+                **result.losses,
                 **result.counts,
                 **numbers,
             }
         )
         name, count = next(iter(result.counts.items()))
-        return f"loss {losses['loss']:.3f}, {count} {name}"
+        return f"loss {result.losses['loss']:.3f}, {count} {name}"
 
     def between_steps(
         self, example: Example, result: StepResult, lr: float, shown: Progress

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from minirpn.devices import Device, open_device
 from minirpn.errors import InputError
 from minirpn.files import one_line_errors, write_json
 from minirpn.training.config import TrainConfig, save_config
@@ -122,24 +123,35 @@ class RunFolder:
         return path
 
 
-def create_run(path: Path, config: TrainConfig) -> RunFolder:
+def create_run(path: Path, config: TrainConfig, device: Device | None = None) -> RunFolder:
     """Make the folder of a new run at exactly `path`, with its settings and surroundings.
+
+    Parameters
+    ----------
+    path
+        Of the folder.
+    config
+        The run's settings.
+    device
+        Where it will compute, to be noted down; None for what the settings ask for.
 
     Raises
     ------
     InputError
-        There is something at `path` already, and be it one file; or it cannot be made.
+        There is something at `path` already, and be it one file; or it cannot be made. Or the
+        settings ask for a device that cannot be used.
     """
-    folder = RunFolder(path)
+    folder, device = RunFolder(path), device or open_device(config.run.device, tf32=config.run.tf32)
     with one_line_errors(path, "make the run folder"):
         if path.is_dir() and any(path.iterdir()):
             raise InputError(f"{path}: run folder exists: use --resume or another --out")
         folder.last.parent.mkdir(parents=True)
         folder.plots.mkdir()
     save_config(folder.config, config)
-    environment = describe_environment()
+    environment = describe_environment(device)
     folder.write_json(folder.environment.name, environment)
-    folder.log(f"started with minirpn {environment['minirpn']}: {shlex.join(sys.argv)}")
+    version = environment["minirpn"]
+    folder.log(f"started on {device} with minirpn {version}: {shlex.join(sys.argv)}")
     return folder
 
 

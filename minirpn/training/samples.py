@@ -113,7 +113,7 @@ class Samples:
         objects = example.gt_boxes[~example.difficult]
         batch = make_minibatch(
             output.anchors,
-            objects,
+            backend.to_device(objects, example.image),
             example.image_size,
             rng=np.random.default_rng([config.run.seed, index, self.trainer.step]),
             objective=self.trainer.objective,
@@ -126,7 +126,7 @@ class Samples:
             scale=example.scale,
             config=config.proposals,
         )
-        labels, scale = backend.to_host(batch.labels), np.float32(example.scale)
+        labels, scale = batch.host_labels, np.float32(example.scale)
         anchors = backend.to_host(output.anchors) / scale
         negatives = np.flatnonzero(labels == NEGATIVE)
         drawn = negatives[np.linspace(0, len(negatives) - 1, _NEGATIVES).astype(int)]

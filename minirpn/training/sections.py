@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from minirpn.backbones import BACKBONES, Preprocessing
 from minirpn.data.augment import AugmentConfig
+from minirpn.devices import check_device_name
 from minirpn.nn.schedule import StepSchedule
 
 
@@ -219,7 +220,10 @@ class RunConfig:
     threads
         Of the computation; None for as many as there are cores.
     device
-        ``"cpu"``, or ``"auto"`` for the best that is supported, which so far is the CPU.
+        ``"cpu"``, ``"cuda"`` or a certain GPU such as ``"cuda:1"``; ``"auto"`` takes a GPU if one
+        can be used, and otherwise the CPU.
+    tf32
+        On a GPU, let matrix products round their float32 factors to 10 bits, for speed.
     validate_every, checkpoint_every, diagnose_every
         Steps between two; the last step does all three.
     validation_images
@@ -236,7 +240,8 @@ class RunConfig:
 
     seed: int = 0
     threads: int | None = None
-    device: Literal["auto", "cpu"] = "auto"
+    device: str = "auto"
+    tf32: bool = False
     validate_every: int = 2000
     checkpoint_every: int = 500
     diagnose_every: int = 500
@@ -246,6 +251,7 @@ class RunConfig:
     pictures: bool = True
 
     def __post_init__(self) -> None:
+        check_device_name(self.device)
         _check_at_least(self, 0, "seed")
         _check_at_least(self, 1, "validate_every", "checkpoint_every", "diagnose_every")
         for name in ("threads", "validation_images"):

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from minirpn import backend
-from minirpn._typing import Array
 from minirpn.backbones import Backbone
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
+from minirpn.devices import CPU, Device
 from minirpn.errors import InputError
 from minirpn.nn import SGD, Parameter
 from minirpn.rpn.network import RPN
 from minirpn.training.anomaly import NotFiniteError
 from minirpn.training.build import (
+    bring_to,
     build_detector_objective,
     build_model,
     build_objective,
@@ -44,6 +45,9 @@ class Trainer:
         The run's settings. The seed gives two independent streams: one for the first weights, one
         for the mini-batches. (The order of the images needs none; see
         `minirpn.data.training_order`.)
+    device
+        Where parameters and momentum lie, and the steps are computed. What is random is drawn on
+        the host, and a checkpoint is on the host, so that any other device can go on from it.
 
     Attributes
     ----------
@@ -55,12 +59,14 @@ class Trainer:
         Steps done.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, device: Device = CPU) -> None:
         weights_rng, self.rng = np.random.default_rng(config.run.seed).spawn(2)
         self.config = config
+        self.device = device
         self.objective = build_objective(config)
         self.detector_objective = build_detector_objective(config)
         self.model = build_model(config, rng=weights_rng)
+        bring_to(device, self.model.parameters())
         self.phases = phases_of(config)
         self._frozen = {p.name for p in self.model.parameters() if not p.trainable}
         self.step = 0
@@ -119,16 +125,17 @@ class Trainer:
             return "backbone"
         return "rpn" if parameter.name.startswith("rpn.") else "detector"
 
-    def take(self, example: Example, proposals: Array | None = None) -> StepResult:
+    def take(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
         """Take one step on one example.
 
         Parameters
         ----------
         example
-            One image, resized and preprocessed, with its ground truths. Those marked difficult are
-            left out, by VOC's rule, unless the settings say otherwise.
+            One image, resized and preprocessed, on the trainer's device, with its ground truths.
+            Those marked difficult are left out, by VOC's rule, unless the settings say otherwise.
         proposals
-            (R, 4) in its pixels, for a phase that learns from proposals made before it.
+            (R, 4) in its pixels, on the host, for a phase that learns from proposals made before
+            it.
 
         Raises
         ------
@@ -147,23 +154,24 @@ class Trainer:
         self.step += 1
         return result
 
-    def compute(self, example: Example, proposals: Array | None = None) -> StepResult:
+    def compute(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
         """Return the loss that the phase is about, and its gradients; the first half of `take`."""
         keep = np.full(len(example.gt_boxes), True)
         if not self.config.data.use_difficult:
             keep = ~example.difficult
-        gt_boxes, gt_classes = example.gt_boxes[keep], example.gt_classes[keep]
+        gt_boxes = self.device.put(example.gt_boxes[keep])
         if self.phase.loss == "rpn":
             return loss_and_gradients(
                 self.network, example.image, gt_boxes, rng=self.rng, objective=self.objective
             )
         assert isinstance(self.model, FasterRCNN)
+        gt_classes = self.device.put(example.gt_classes[keep])
         if self.phase.loss == "detector":
             assert proposals is not None
             return detector_loss_and_gradients(
                 self.model,
                 example.image,
-                proposals,
+                self.device.put(proposals),
                 gt_boxes,
                 gt_classes,
                 rng=self.rng,
@@ -207,14 +215,15 @@ class Trainer:
         InputError
             A parameter is not finite: such a state would be no good to go on from.
         """
-        for parameter in self.model.parameters():
-            if not is_finite(parameter.value):
+        parameters = {p.name: backend.to_host(p.value) for p in self.model.parameters()}
+        for name, value in parameters.items():
+            if not is_finite(value):
                 raise InputError(
-                    f"step {self.step}: {parameter.name} is not finite; a lower --lr may help, and "
-                    "the last checkpoint is from before"
+                    f"step {self.step}: {name} is not finite; a lower --lr may help, and the last "
+                    "checkpoint is from before"
                 )
         return Checkpoint(
-            parameters={p.name: backend.to_host(p.value) for p in self.model.parameters()},
+            parameters=parameters,
             velocity={
                 name: backend.to_host(value) for name, value in self.optimizer.velocity.items()
             },
@@ -238,7 +247,8 @@ class Trainer:
             raise InputError(f"{path}: phase {checkpoint.phase} of {len(self.phases)}")
         self.begin(checkpoint.phase)
         try:
-            self.optimizer.load_velocity(checkpoint.velocity)
+            velocity = {name: self.device.put(v) for name, v in checkpoint.velocity.items()}
+            self.optimizer.load_velocity(velocity)
         except ValueError as error:
             raise InputError(f"{path}: momentum of another network: {error}") from error
         try:

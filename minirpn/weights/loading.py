@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minirpn.backbones.preprocessing import Preprocessing
+from minirpn.backend import host_dtype, to_device
 from minirpn.errors import InputError
 from minirpn.nn.parameters import Parameter
 from minirpn.weights.files import WeightsFile, read_weights
@@ -89,7 +90,9 @@ def load_weights(
     check_finite(arrays, path)
     known = preprocessing_for(file, preprocessing)
     for parameter in wanted:
-        parameter.value = np.array(arrays[parameter.name], dtype=parameter.value.dtype, order="C")
+        old = parameter.value
+        new = np.array(arrays[parameter.name], dtype=host_dtype(old), order="C")
+        parameter.value = to_device(new, old)
     filled = {parameter.name for parameter in wanted}
     return LoadReport(
         file.kind,

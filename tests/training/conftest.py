@@ -38,7 +38,9 @@ def small_config(shapes: Path) -> TrainConfig:
         resize=ResizeConfig(short_side=64, max_side=96),
         anchors=AnchorConfig(base_size=8, scales=(2.0, 4.0)),
         optimizer=OptimizerConfig(steps=6, lr=0.01),
-        run=RunConfig(threads=1, validate_every=3, checkpoint_every=2, diagnose_every=3),
+        run=RunConfig(
+            threads=1, device="cpu", validate_every=3, checkpoint_every=2, diagnose_every=3
+        ),
     )
 
 

@@ -225,7 +225,7 @@ def test_naming_a_data_set_brings_its_defaults(tmp_path: Path, in_file: bool):
         ("run.seed", -1, "expected at least 0, got -1"),
         ("run.threads", 0, "expected at least 1, got 0"),
         ("run.validate_every", 0, "expected at least 1, got 0"),
-        ("run.device", "tpu", "expected 'auto' or 'cpu', got 'tpu'"),
+        ("run.device", "tpu", "expected auto, cpu, cuda or cuda:0, cuda:1, ..., got 'tpu'"),
         ("model.backbone", "resnet", "unknown 'resnet'; there are "),
         ("loss.form", "mine", "expected 'paper' or 'released', got 'mine'"),
         ("synthetic.images", 1, "expected at least 5, got 1"),
