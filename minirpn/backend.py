@@ -104,11 +104,11 @@ def send(array: np.ndarray, like: Array) -> Array:
     import cupyx
 
     _tell("to the device", array)
-    pinned = cupyx.empty_like_pinned(array)
+    pinned = cupyx.empty_pinned(array.shape, array.dtype)
     pinned[...] = array
     with device_of(like):
         sent = cupy.empty(array.shape, array.dtype)
-        # Memory that was given back may still be read by what has not run yet: that goes first.
+        # What was here before, and given back, may still be read by what has not run yet.
         given_back = cupy.cuda.Event()
         given_back.record(cupy.cuda.Stream.null)
         stream = cupy.cuda.Stream(non_blocking=True)
