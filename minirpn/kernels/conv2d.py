@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of
+from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.conv2d_strips import conv2d_dweight_strips, conv2d_dx_strips, conv2d_strips
 from minirpn.kernels.conv2d_winograd import (
@@ -38,6 +38,9 @@ from minirpn.kernels.window import Pair, conv_output_size, padded, taps
 # Columns are made for as many output rows as fit here: large enough for the matrix product to run
 # at full speed, small beside the activations of a 600x1000 image.
 COLUMN_BYTES = 2**25
+# On a device a run of rows is a dozen launches, some 5 us each, during which a fast GPU multiplies
+# some 30 MiB of columns: twice that keeps it at work.
+DEVICE_COLUMN_BYTES = 2**26
 
 
 # --- loops: the three sums, window by window ---
@@ -163,12 +166,12 @@ def conv2d_dweight_im2col(dy: Array, x: Array, kernel: Pair, stride: Pair, paddi
 
 
 def _chunks(image: Array, kernel: Pair, output_size: Pair) -> Iterator[range]:
-    """Yield the output rows in runs whose columns stay within `COLUMN_BYTES`."""
+    """Yield the output rows in runs whose columns stay within `COLUMN_BYTES`, or the device's."""
     N, C = image.shape[:2]
     Ho, Wo = output_size
     item_bytes = namespace_of(image).finfo(image.dtype).bits // 8
     row_bytes = N * C * math.prod(kernel) * Wo * item_bytes
-    step = max(1, COLUMN_BYTES // row_bytes)
+    step = max(1, (COLUMN_BYTES if is_numpy(image) else DEVICE_COLUMN_BYTES) // row_bytes)
     for start in range(0, Ho, step):
         yield range(start, min(start + step, Ho))
 

@@ -55,6 +55,14 @@ def test_clip_by_hand():
     assert boxes.clip(rows, (50, 100)).tolist() == clipped
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_clip_hides_no_nan_and_brings_the_infinite_to_the_border(dtype):
+    clipped = boxes.clip(np.array([np.nan, -np.inf, np.inf, -0.0], dtype), (50, 100))
+    assert clipped.dtype == dtype
+    np.testing.assert_array_equal(clipped, np.array([np.nan, 0, 100, 0], dtype))
+    assert np.signbit(clipped[3])  # nothing is done to what is inside, and -0 is
+
+
 def test_the_border_of_the_image_is_inside():
     rows = np.array(
         [[0.0, 0, 100, 50], [-0.5, 0, 9, 9], [0, -0.5, 9, 9], [0, 0, 100.5, 9], [0, 0, 9, 50.5]]

@@ -1,9 +1,11 @@
 """Operations by hand: sizes, ties, borders, refusals."""
 
+import array_api_strict
 import numpy as np
 import pytest
 
 from minirpn import kernels, nn
+from minirpn.kernels import conv2d
 from minirpn.kernels._ladder import numba_present
 from minirpn.kernels.conv2d import CONV2D
 from minirpn.kernels.max_pool2d import MAX_POOL2D
@@ -170,3 +172,29 @@ def test_smooth_l1_turns_linear_at_one_over_sigma_squared():
     np.testing.assert_allclose(y, [0.08, 0.125, 2.875], rtol=1e-15)
     dx = nn.smooth_l1_backward(np.array([1.0, 10.0, 100.0]), cache)
     np.testing.assert_allclose(dx, [0.8, -10.0, 100.0], rtol=1e-15)
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("host", 2), ("device", 5)])
+def test_columns_stay_within_their_budget(monkeypatch, rng, kind, rows):
+    """One row of columns takes 3 channels x 9 taps x 16 pixels x 4 bytes; 20 rows are made."""
+    row_bytes = 3 * 9 * 16 * 4
+    monkeypatch.setattr(conv2d, "COLUMN_BYTES", 2 * row_bytes + 3)
+    monkeypatch.setattr(conv2d, "DEVICE_COLUMN_BYTES", 5 * row_bytes)
+    made, columns = [], conv2d._columns
+
+    def spied(*args):
+        made.append(columns(*args))
+        return made[-1]
+
+    monkeypatch.setattr(conv2d, "_columns", spied)
+    x, weight = rng.normal(size=(1, 3, 20, 16)), rng.normal(size=(2, 3, 3, 3))
+    arrays = [array.astype(np.float32) for array in (x, weight, np.zeros(2))]
+    if kind == "device":
+        place = array_api_strict.Device("device1")
+        arrays = [array_api_strict.asarray(array, device=place) for array in arrays]
+    with kernels.use_rung("im2col", "conv2d", "conv2d_dweight"):
+        y, cache = nn.conv2d_forward(*arrays, padding=1)
+        nn.conv2d_backward(y, cache, need_dx=False)
+    lengths = [part.shape[2] for part in made]
+    assert max(lengths) == rows * 16
+    assert sum(lengths) == 2 * 20 * 16  # once forward and once back
