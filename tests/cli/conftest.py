@@ -16,7 +16,7 @@ SMALL = {
     "resize": {"short_side": 80, "max_side": 96},
     "anchors": {"base_size": 8, "scales": [2.0, 4.0]},
     "optimizer": {"steps": 3},
-    "run": {"checkpoint_every": 2},
+    "run": {"checkpoint_every": 2, "device": "cpu"},
 }
 
 
