@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from minirpn import nn
+from minirpn import kernels, nn
 from minirpn.bench import boxes
 from minirpn.bench.networks import new_trainer
 from minirpn.bench.timing import alternate
-from minirpn.kernels import conv2d, nms
+from minirpn.kernels._ladder import Rung
 from minirpn.kernels.threads import set_threads, thread_count
 from minirpn.rpn.targets import label_anchors
 from minirpn.training.step import loss_and_gradients
@@ -47,6 +47,12 @@ def cpu(function: Callable[[], object], rounds: int) -> float:
     return alternate({"it": function}, rounds, pause=0)["it"].cpu
 
 
+def rungs(operation: str) -> list[Rung]:
+    """Return the rungs of a ladder that take NumPy arrays, slowest first."""
+    ladder = kernels.ladders()[operation]
+    return [ladder.by_name[name] for name in kernels.available(np.zeros(1))[operation]]
+
+
 def conv_arguments(C: int, O: int, H: int, W: int) -> tuple:  # noqa: E741
     """Return x, weight, bias, stride and padding of a 3x3 convolution."""
     rng = np.random.default_rng(0)
@@ -66,18 +72,18 @@ def ladder_bars(folder: Path, quick: bool) -> dict[str, object]:
             rung.name: cpu(
                 lambda rung=rung: rung.function(*small), 1 if rung.name == "loops" else rounds
             )
-            for rung in conv2d.CONV2D.rungs
+            for rung in rungs("conv2d")
         },
         "conv2d, 256 to 256 channels, 75x125": {
             rung.name: cpu(lambda rung=rung: rung.function(*large), rounds)
-            for rung in conv2d.CONV2D.rungs[1:]
+            for rung in rungs("conv2d")[1:]
         },
         "nms, 2,000 boxes": {
             rung.name: cpu(
                 lambda rung=rung: rung.function(ordered, 0.7, 2_000),
                 1 if rung.name == "loops" else rounds,
             )
-            for rung in nms.NMS.rungs
+            for rung in rungs("nms")
         },
     }
     bars = [

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from minirpn.backend import is_numpy
+from minirpn._typing import Array
 
 _LADDERS: dict[str, Ladder] = {}
 # (operation or "*") -> rung. A ContextVar, so that one thread's wish is not another's.
@@ -39,8 +39,9 @@ class Rung:
         What `use_rung` calls it.
     function
         The implementation.
-    host_only
-        It takes NumPy arrays alone (plain loops, numba).
+    takes
+        Tells from the first argument whether it takes arrays of this kind: `is_numpy` for plain
+        loops and numba; any kind, if not said.
     present
         Tells whether what it needs is installed.
     suits
@@ -52,7 +53,7 @@ class Rung:
 
     name: str
     function: Callable[..., Any]
-    host_only: bool = False
+    takes: Callable[[Array], bool] = lambda array: True
     present: Callable[[], bool] = lambda: True
     suits: Callable[..., bool] = lambda *args, **kwargs: True
     rounding: float | None = None
@@ -82,21 +83,20 @@ class Ladder:
         Raises
         ------
         TypeError
-            A host-only rung was wished for, and the array is not a NumPy array.
+            The rung wished for does not take arrays of this kind.
         RuntimeError
             The rung wished for needs a library that is not installed.
         """
-        on_host = is_numpy(args[0])
         wished = self._wished()
         if wished is None:
-            possible = [rung for rung in self.rungs if on_host or not rung.host_only]
             return next(
                 rung
-                for rung in reversed(possible)
-                if _is_here(rung) and rung.suits(*args, **kwargs)
+                for rung in reversed(self.rungs)
+                if rung.takes(args[0]) and _is_here(rung) and rung.suits(*args, **kwargs)
             )
-        if wished.host_only and not on_host:
-            raise TypeError(f"rung {wished.name!r} of {self.name} takes NumPy arrays only")
+        if not wished.takes(args[0]):
+            kind = f"{type(args[0]).__module__}.{type(args[0]).__qualname__}"
+            raise TypeError(f"rung {wished.name!r} of {self.name} takes no {kind}")
         if not wished.present():
             raise RuntimeError(f"rung {wished.name!r} of {self.name} needs a library not installed")
         return wished
@@ -171,9 +171,26 @@ def ladders() -> dict[str, Ladder]:
     return dict(sorted(_LADDERS.items()))
 
 
-def available() -> dict[str, tuple[str, ...]]:
-    """Return the rungs that can run on this machine, slowest first, for each operation."""
+def available(array: Array | None = None) -> dict[str, tuple[str, ...]]:
+    """Return the rungs that can run on this machine, slowest first, for each operation.
+
+    Parameters
+    ----------
+    array
+        Of these, the rungs that take arrays of this one's kind; None for all of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minirpn import kernels
+    >>> kernels.available(np.zeros(1))["iou"][:2]
+    ('loops', 'xp')
+    """
     return {
-        name: tuple(rung.name for rung in ladder.rungs if rung.present())
+        name: tuple(
+            rung.name
+            for rung in ladder.rungs
+            if (array is None or rung.takes(array)) and rung.present()
+        )
         for name, ladder in ladders().items()
     }

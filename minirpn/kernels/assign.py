@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of
+from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.iou import as_columns, iou_xp, pair_iou, vector_iou
@@ -164,9 +164,9 @@ def assign_numba(
 ASSIGN = Ladder(
     "assign",
     (
-        Rung("loops", assign_loops, host_only=True),
+        Rung("loops", assign_loops, takes=is_numpy),
         Rung("xp", assign_xp),
-        Rung("numba", assign_numba, host_only=True, present=numba_present),
+        Rung("numba", assign_numba, takes=is_numpy, present=numba_present),
     ),
 )
 

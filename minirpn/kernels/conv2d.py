@@ -195,33 +195,33 @@ def _flat(maps: Array) -> Array:
 
 def _winograd(function: Callable[..., Array], suits: Callable[..., bool]) -> Rung:
     """Return a rung whose intermediate numbers are larger than the result, and so its rounding."""
-    return Rung("winograd", function, True, numba_present, suits, rounding=1000)
+    return Rung("winograd", function, is_numpy, numba_present, suits, rounding=1000)
 
 
 CONV2D = Ladder(
     "conv2d",
     (
-        Rung("loops", conv2d_loops, host_only=True),
+        Rung("loops", conv2d_loops, takes=is_numpy),
         Rung("im2col", conv2d_im2col),
-        Rung("strips", conv2d_strips, host_only=True, present=numba_present),
+        Rung("strips", conv2d_strips, takes=is_numpy, present=numba_present),
         _winograd(conv2d_winograd, suits),
     ),
 )
 CONV2D_DX = Ladder(
     "conv2d_dx",
     (
-        Rung("loops", conv2d_dx_loops, host_only=True),
+        Rung("loops", conv2d_dx_loops, takes=is_numpy),
         Rung("im2col", conv2d_dx_im2col),
-        Rung("strips", conv2d_dx_strips, host_only=True, present=numba_present),
+        Rung("strips", conv2d_dx_strips, takes=is_numpy, present=numba_present),
         _winograd(conv2d_dx_winograd, suits_dx),
     ),
 )
 CONV2D_DWEIGHT = Ladder(
     "conv2d_dweight",
     (
-        Rung("loops", conv2d_dweight_loops, host_only=True),
+        Rung("loops", conv2d_dweight_loops, takes=is_numpy),
         Rung("im2col", conv2d_dweight_im2col),
-        Rung("strips", conv2d_dweight_strips, host_only=True, present=numba_present),
+        Rung("strips", conv2d_dweight_strips, takes=is_numpy, present=numba_present),
         _winograd(conv2d_dweight_winograd, suits_dweight),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
+from minirpn.backend import is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.threads import share
@@ -116,8 +116,8 @@ def as_columns(boxes: Array) -> Array:
 IOU = Ladder(
     "iou",
     (
-        Rung("loops", iou_loops, host_only=True),
+        Rung("loops", iou_loops, takes=is_numpy),
         Rung("xp", iou_xp),
-        Rung("numba", iou_numba, host_only=True, present=numba_present),
+        Rung("numba", iou_numba, takes=is_numpy, present=numba_present),
     ),
 )

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
+from minirpn.backend import is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.threads import share
@@ -146,16 +146,16 @@ def _channel_slices(C: int) -> list[slice]:
 LRN = Ladder(
     "lrn",
     (
-        Rung("loops", lrn_loops, host_only=True),
+        Rung("loops", lrn_loops, takes=is_numpy),
         Rung("xp", lrn_xp),
-        Rung("numba", lrn_numba, host_only=True, present=numba_present),
+        Rung("numba", lrn_numba, takes=is_numpy, present=numba_present),
     ),
 )
 LRN_DX = Ladder(
     "lrn_dx",
     (
-        Rung("loops", lrn_dx_loops, host_only=True),
+        Rung("loops", lrn_dx_loops, takes=is_numpy),
         Rung("xp", lrn_dx_xp),
-        Rung("numba", lrn_dx_numba, host_only=True, present=numba_present),
+        Rung("numba", lrn_dx_numba, takes=is_numpy, present=numba_present),
     ),
 )

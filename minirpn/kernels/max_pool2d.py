@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of
+from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.threads import share
@@ -231,16 +231,16 @@ def _pieces(N: int, C: int) -> list[tuple[int, slice]]:
 MAX_POOL2D = Ladder(
     "max_pool2d",
     (
-        Rung("loops", max_pool2d_loops, host_only=True),
+        Rung("loops", max_pool2d_loops, takes=is_numpy),
         Rung("xp", max_pool2d_xp),
-        Rung("numba", max_pool2d_numba, host_only=True, present=numba_present),
+        Rung("numba", max_pool2d_numba, takes=is_numpy, present=numba_present),
     ),
 )
 MAX_POOL2D_DX = Ladder(
     "max_pool2d_dx",
     (
-        Rung("loops", max_pool2d_dx_loops, host_only=True),
+        Rung("loops", max_pool2d_dx_loops, takes=is_numpy),
         Rung("xp", max_pool2d_dx_xp),
-        Rung("numba", max_pool2d_dx_numba, host_only=True, present=numba_present),
+        Rung("numba", max_pool2d_dx_numba, takes=is_numpy, present=numba_present),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of
+from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.iou import iou_xp, pair_iou, vector_iou
@@ -112,8 +112,8 @@ def nms_numba(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
 NMS = Ladder(
     "nms",
     (
-        Rung("loops", nms_loops, host_only=True),
+        Rung("loops", nms_loops, takes=is_numpy),
         Rung("xp", nms_xp),
-        Rung("numba", nms_numba, host_only=True, present=numba_present),
+        Rung("numba", nms_numba, takes=is_numpy, present=numba_present),
     ),
 )

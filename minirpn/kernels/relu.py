@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of
+from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.threads import share
@@ -88,16 +88,16 @@ def _in_pieces(function: Callable[..., None], *arrays: Array) -> None:
 RELU = Ladder(
     "relu",
     (
-        Rung("loops", relu_loops, host_only=True),
+        Rung("loops", relu_loops, takes=is_numpy),
         Rung("xp", relu_xp),
-        Rung("numba", relu_numba, host_only=True, present=numba_present),
+        Rung("numba", relu_numba, takes=is_numpy, present=numba_present),
     ),
 )
 RELU_DX = Ladder(
     "relu_dx",
     (
-        Rung("loops", relu_dx_loops, host_only=True),
+        Rung("loops", relu_dx_loops, takes=is_numpy),
         Rung("xp", relu_dx_xp),
-        Rung("numba", relu_dx_numba, host_only=True, present=numba_present),
+        Rung("numba", relu_dx_numba, takes=is_numpy, present=numba_present),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
+from minirpn.backend import is_numpy, namespace_of
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.roi_align_blocks import roi_align_dx_numba, roi_align_numba
 from minirpn.kernels.roi_grid import (
@@ -140,16 +140,16 @@ def roi_align_dx_xp(
 ROI_ALIGN = Ladder(
     "roi_align",
     (
-        Rung("loops", roi_align_loops, host_only=True),
+        Rung("loops", roi_align_loops, takes=is_numpy),
         Rung("xp", roi_align_xp),
-        Rung("numba", roi_align_numba, host_only=True, present=numba_present),
+        Rung("numba", roi_align_numba, takes=is_numpy, present=numba_present),
     ),
 )
 ROI_ALIGN_DX = Ladder(
     "roi_align_dx",
     (
-        Rung("loops", roi_align_dx_loops, host_only=True),
+        Rung("loops", roi_align_dx_loops, takes=is_numpy),
         Rung("xp", roi_align_dx_xp),
-        Rung("numba", roi_align_dx_numba, host_only=True, present=numba_present),
+        Rung("numba", roi_align_dx_numba, takes=is_numpy, present=numba_present),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of, to_host
+from minirpn.backend import device_of, is_numpy, namespace_of, to_host
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.lanes import blocks, cells_of
@@ -183,16 +183,16 @@ def roi_pool_dx_numba(dy: Array, argmax: Array, size: Pair) -> Array:
 ROI_POOL = Ladder(
     "roi_pool",
     (
-        Rung("loops", roi_pool_loops, host_only=True),
+        Rung("loops", roi_pool_loops, takes=is_numpy),
         Rung("xp", roi_pool_xp),
-        Rung("numba", roi_pool_numba, host_only=True, present=numba_present),
+        Rung("numba", roi_pool_numba, takes=is_numpy, present=numba_present),
     ),
 )
 ROI_POOL_DX = Ladder(
     "roi_pool_dx",
     (
-        Rung("loops", roi_pool_dx_loops, host_only=True),
+        Rung("loops", roi_pool_dx_loops, takes=is_numpy),
         Rung("xp", roi_pool_dx_xp),
-        Rung("numba", roi_pool_dx_numba, host_only=True, present=numba_present),
+        Rung("numba", roi_pool_dx_numba, takes=is_numpy, present=numba_present),
     ),
 )

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from minirpn import kernels, nn
-from minirpn.kernels.conv2d import CONV2D
-from minirpn.kernels.max_pool2d import MAX_POOL2D
 
 
-@pytest.mark.parametrize("rung", [rung.name for rung in CONV2D.rungs])
+@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["conv2d"])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"),
     [((3, 3), 1, 1), ((1, 1), 1, 0), ((3, 2), (2, 3), (0, 1)), ((1, 1), 2, 1)],
@@ -23,7 +21,7 @@ def test_conv2d(rung, kernel, stride, padding, rng):
         nn.check_gradients(forward, nn.conv2d_backward, (x, weight, bias), rng=rng)
 
 
-@pytest.mark.parametrize("rung", [rung.name for rung in MAX_POOL2D.rungs])
+@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["max_pool2d"])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "ceil_mode"),
     [(2, 2, 0, True), (3, 2, 1, True), ((3, 2), (1, 2), (1, 0), False)],

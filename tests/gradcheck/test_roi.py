@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from minirpn import kernels, nn
-from minirpn.kernels.roi_align import ROI_ALIGN
 from minirpn.kernels.roi_grid import positions_of
-from minirpn.kernels.roi_pool import ROI_POOL
 
 SIZE = (5, 6)  # of the map; with a stride of 4, an image of 20 by 24 pixels
 STRIDE = 4.0
 
 
-@pytest.mark.parametrize("rung", [rung.name for rung in ROI_POOL.rungs])
+@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_pool"])
 def test_roi_pool(rung, rng):
     # Whole numbers, shuffled: no two are closer than the step, so no maximum is near a tie.
     features = rng.permutation(2 * 5 * 6).reshape(2, *SIZE).astype(float)
@@ -51,7 +49,7 @@ def samples_along_both(boxes, samples, aligned, output_size):
     )
 
 
-@pytest.mark.parametrize("rung", [rung.name for rung in ROI_ALIGN.rungs])
+@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_align"])
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize(("samples", "output_size"), [(1, (1, 1)), (2, (3, 2)), (3, (2, 2))])
 def test_roi_align(rung, aligned, samples, output_size, rng):

@@ -4,23 +4,30 @@ import subprocess
 import sys
 import threading
 
+import array_api_compat
 import array_api_strict
 import numpy as np
 import pytest
 
 from minirpn import kernels
+from minirpn.backend import is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import _LADDERS, Ladder, Rung
 
 
+def is_strict(array):
+    return array_api_compat.is_array_api_strict_namespace(namespace_of(array))
+
+
 @pytest.fixture
 def ladder():
-    """A ladder of three rungs that tell their names; the third is not installed."""
+    """A ladder of rungs that tell their names; the last is not installed."""
     made = Ladder(
         "toy",
         (
-            Rung("slow", lambda x: "slow", host_only=True),
+            Rung("slow", lambda x: "slow", takes=is_numpy),
             Rung("fast", lambda x: "fast", suits=lambda x: x.size > 1),
+            Rung("elsewhere", lambda x: "elsewhere", takes=is_strict),
             Rung("absent", lambda x: "absent", present=lambda: False),
         ),
     )
@@ -65,9 +72,19 @@ def test_impossible_wishes_are_refused(ladder):
     with kernels.use_rung("absent"), pytest.raises(RuntimeError, match="not installed"):
         ladder(np.zeros(2))
     on_device = array_api_strict.zeros(2, device=array_api_strict.Device("device1"))
-    with kernels.use_rung("slow"), pytest.raises(TypeError, match="NumPy arrays only"):
+    with kernels.use_rung("slow"), pytest.raises(TypeError, match="takes no array_api_strict"):
         ladder(on_device)
-    assert "absent" not in kernels.available()["toy"]
+
+
+def test_a_rung_runs_on_the_kind_of_array_it_takes(ladder):
+    on_device = array_api_strict.zeros(2, device=array_api_strict.Device("device1"))
+    assert ladder(on_device) == "elsewhere"
+    assert ladder(np.zeros(2)) == "fast"
+    with kernels.use_rung("elsewhere"), pytest.raises(TypeError, match=r"takes no numpy\.ndarray"):
+        ladder(np.zeros(2))
+    assert kernels.available()["toy"] == ("slow", "fast", "elsewhere")
+    assert kernels.available(np.zeros(2))["toy"] == ("slow", "fast")
+    assert kernels.available(on_device)["toy"] == ("fast", "elsewhere")
 
 
 def double(x):
@@ -113,6 +130,7 @@ import sys, warnings
 sys.modules["numba"] = None  # as if it were not installed
 import numpy as np
 from minirpn import kernels
+from minirpn.backend import is_numpy, namespace_of
 from minirpn.bench.networks import new_trainer, take_step
 assert kernels.available()["conv2d"] == ("loops", "im2col")
 trainer = new_trainer("tiny")

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from minirpn import kernels, nn
-from minirpn.kernels.roi_align import ROI_ALIGN
-from minirpn.kernels.roi_pool import ROI_POOL
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: peers)")
 functional = torch.nn.functional
@@ -22,7 +20,7 @@ def some_boxes(rng, count=40):
     return np.concatenate([low[:, ::-1], high[:, ::-1]], axis=1)  # (y, x) twice -> x1 y1 x2 y2
 
 
-@pytest.mark.parametrize("rung", [rung.name for rung in ROI_POOL.rungs])
+@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_pool"])
 @pytest.mark.parametrize("output_size", [(7, 7), (2, 3)])
 def test_roi_pool_is_adaptive_pooling_of_the_cells_of_a_box(rung, output_size, rng, close):
     features, boxes = rng.normal(size=(5, *SIZE)), some_boxes(rng)
@@ -67,7 +65,7 @@ def torch_align(features, boxes, output_size, samples, aligned):
     return functional.avg_pool2d(values * ~far[:, None], samples)
 
 
-@pytest.mark.parametrize("rung", [rung.name for rung in ROI_ALIGN.rungs])
+@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_align"])
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize(("samples", "output_size"), [(2, (7, 7)), (1, (2, 3)), (3, (3, 2))])
 def test_roi_align_and_its_gradients(rung, aligned, samples, output_size, rng, close):

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from minirpn import kernels, nn
-from minirpn.kernels.lrn import LRN
 
-RUNGS = [rung.name for rung in LRN.rungs]
+RUNGS = kernels.available(np.zeros(1))["lrn"]
 OPTIONS = {"size": 3, "alpha": 2.0, "beta": 0.75}
 
 

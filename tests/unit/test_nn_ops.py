@@ -7,11 +7,9 @@ import pytest
 from minirpn import kernels, nn
 from minirpn.kernels import conv2d
 from minirpn.kernels._ladder import numba_present
-from minirpn.kernels.conv2d import CONV2D
-from minirpn.kernels.max_pool2d import MAX_POOL2D
 
-CONV_RUNGS = [rung.name for rung in CONV2D.rungs]
-POOL_RUNGS = [rung.name for rung in MAX_POOL2D.rungs]
+CONV_RUNGS = kernels.available(np.zeros(1))["conv2d"]
+POOL_RUNGS = kernels.available(np.zeros(1))["max_pool2d"]
 
 
 def test_caffes_vgg_makes_38_by_63_of_600_by_1000():

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from minirpn import kernels, nn
-from minirpn.kernels.roi_align import ROI_ALIGN
-from minirpn.kernels.roi_pool import ROI_POOL
 
-POOL_RUNGS = pytest.mark.parametrize("rung", [rung.name for rung in ROI_POOL.rungs])
-ALIGN_RUNGS = pytest.mark.parametrize("rung", [rung.name for rung in ROI_ALIGN.rungs])
+POOL_RUNGS = pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_pool"])
+ALIGN_RUNGS = pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_align"])
 # One channel of 4 x 6 cells: ten times the row plus the column.
 NUMBERED = (10.0 * np.arange(4)[:, None] + np.arange(6))[None]
 
