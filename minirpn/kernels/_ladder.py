@@ -43,7 +43,7 @@ class Rung:
         Tells from the first argument whether it takes arrays of this kind: `is_numpy` for plain
         loops and numba; any kind, if not said.
     present
-        Tells whether what it needs is installed.
+        Tells whether the library or device it needs is here.
     suits
         Tells from the arguments whether it pays to choose it; not asked about a wish.
     rounding
@@ -85,7 +85,7 @@ class Ladder:
         TypeError
             The rung wished for does not take arrays of this kind.
         RuntimeError
-            The rung wished for needs a library that is not installed.
+            The rung wished for needs a library or a device that is not here.
         """
         wished = self._wished()
         if wished is None:
@@ -98,7 +98,9 @@ class Ladder:
             kind = f"{type(args[0]).__module__}.{type(args[0]).__qualname__}"
             raise TypeError(f"rung {wished.name!r} of {self.name} takes no {kind}")
         if not wished.present():
-            raise RuntimeError(f"rung {wished.name!r} of {self.name} needs a library not installed")
+            raise RuntimeError(
+                f"rung {wished.name!r} of {self.name} needs what is not installed here"
+            )
         return wished
 
     def _wished(self) -> Rung | None:

@@ -10,6 +10,8 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.assign import assign_cuda
 from minirpn.kernels.iou import as_columns, iou_xp, pair_iou, vector_iou
 
 
@@ -167,6 +169,7 @@ ASSIGN = Ladder(
         Rung("loops", assign_loops, takes=is_numpy),
         Rung("xp", assign_xp),
         Rung("numba", assign_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", assign_cuda, takes=on_cuda, present=cuda_present),
     ),
 )
 

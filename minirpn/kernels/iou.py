@@ -8,6 +8,8 @@ from minirpn._typing import Array
 from minirpn.backend import is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.iou import iou_cuda
 from minirpn.kernels.threads import share
 
 # Pairs in one piece of work. Fewer are not worth waking a second thread.
@@ -119,5 +121,6 @@ IOU = Ladder(
         Rung("loops", iou_loops, takes=is_numpy),
         Rung("xp", iou_xp),
         Rung("numba", iou_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", iou_cuda, takes=on_cuda, present=cuda_present),
     ),
 )

@@ -8,6 +8,8 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.max_pool2d import max_pool2d_cuda, max_pool2d_dx_cuda
 from minirpn.kernels.threads import share
 from minirpn.kernels.window import Pair, padded, reached, taps
 
@@ -234,6 +236,7 @@ MAX_POOL2D = Ladder(
         Rung("loops", max_pool2d_loops, takes=is_numpy),
         Rung("xp", max_pool2d_xp),
         Rung("numba", max_pool2d_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", max_pool2d_cuda, takes=on_cuda, present=cuda_present),
     ),
 )
 MAX_POOL2D_DX = Ladder(
@@ -242,5 +245,6 @@ MAX_POOL2D_DX = Ladder(
         Rung("loops", max_pool2d_dx_loops, takes=is_numpy),
         Rung("xp", max_pool2d_dx_xp),
         Rung("numba", max_pool2d_dx_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", max_pool2d_dx_cuda, takes=on_cuda, present=cuda_present),
     ),
 )

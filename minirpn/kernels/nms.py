@@ -8,6 +8,8 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.nms import nms_cuda
 from minirpn.kernels.iou import iou_xp, pair_iou, vector_iou
 
 
@@ -115,5 +117,6 @@ NMS = Ladder(
         Rung("loops", nms_loops, takes=is_numpy),
         Rung("xp", nms_xp),
         Rung("numba", nms_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", nms_cuda, takes=on_cuda, present=cuda_present),
     ),
 )

@@ -8,6 +8,8 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, is_numpy, namespace_of, to_host
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.roi_pool import roi_pool_cuda, roi_pool_dx_cuda
 from minirpn.kernels.lanes import blocks, cells_of
 from minirpn.kernels.roi_grid import bin_cells, bins, of_nan, rounded
 from minirpn.kernels.threads import share
@@ -186,6 +188,7 @@ ROI_POOL = Ladder(
         Rung("loops", roi_pool_loops, takes=is_numpy),
         Rung("xp", roi_pool_xp),
         Rung("numba", roi_pool_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", roi_pool_cuda, takes=on_cuda, present=cuda_present),
     ),
 )
 ROI_POOL_DX = Ladder(
@@ -194,5 +197,6 @@ ROI_POOL_DX = Ladder(
         Rung("loops", roi_pool_dx_loops, takes=is_numpy),
         Rung("xp", roi_pool_dx_xp),
         Rung("numba", roi_pool_dx_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", roi_pool_dx_cuda, takes=on_cuda, present=cuda_present),
     ),
 )

@@ -111,6 +111,12 @@ def padded(x: Array, offset: Pair, size: Pair, fill: float = 0.0) -> Array:
     return plane
 
 
+def surrounded(x: Array, padding: Pair) -> Array:
+    """Return `x` with `padding` zeros on each side."""
+    (H, W), (top, left) = x.shape[2:], padding
+    return padded(x, padding, (H + 2 * top, W + 2 * left))
+
+
 def taps(kernel: Pair, stride: Pair, rows: range, columns: range) -> Iterator[tuple[slice, slice]]:
     """Yield the rows and columns of the padded image that each tap of the kernel meets.
 

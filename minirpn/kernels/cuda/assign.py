@@ -1,0 +1,33 @@
+"""Launches ``assign.cu``."""
+
+from __future__ import annotations
+
+from minirpn._typing import Array
+from minirpn.backend import device_of, namespace_of
+from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device
+
+
+def assign_cuda(
+    anchors: Array,
+    gt_boxes: Array,
+    eligible: Array,
+    tie_tolerance: float,
+    *,
+    launch: Launch = on_device,
+) -> tuple[Array, Array, Array, Array]:
+    """Return the fields of `Assignment`, a thread for each anchor; see `assign_loops`.
+
+    Memory grows with K + M, never with their product: overlaps are computed twice, not kept.
+    """
+    xp, device = namespace_of(anchors, gt_boxes, eligible), device_of(anchors)
+    (K, _), (M, _), dtype = anchors.shape, gt_boxes.shape, str(anchors.dtype)
+    pairs = contiguous(anchors), contiguous(gt_boxes), contiguous(eligible)
+    max_iou = xp.empty(K, dtype=xp.float64, device=device)
+    matched_gt = xp.empty(K, dtype=xp.int64, device=device)
+    gt_max_iou = xp.zeros(M, dtype=xp.float64, device=device)
+    is_best = xp.empty(K, dtype=xp.bool, device=device)
+    maxima, best = Kernel("assign", "assign_maxima", dtype), Kernel("assign", "assign_best", dtype)
+    for_each(launch, maxima, (K, 1), *pairs, max_iou, matched_gt, gt_max_iou, K, M)
+    # After the last maximum: launches on a device run one after the other.
+    for_each(launch, best, (K, 1), *pairs, max_iou, gt_max_iou, is_best, K, M, float(tie_tolerance))
+    return max_iou, matched_gt, gt_max_iou, is_best

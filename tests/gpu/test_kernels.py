@@ -1,0 +1,54 @@
+"""The kernels equal the loops on a real device, to the last bit, as they do on a CPU."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirpn import boxes, kernels
+from minirpn.kernels.cuda._load import on_device
+
+pytestmark = pytest.mark.gpu
+EQUAL = runpy.run_path(str(Path(__file__).parents[1] / "kernels" / "equal.py"))
+
+
+@pytest.fixture(scope="module")
+def machine():
+    cupy = pytest.importorskip("cupy")
+    return EQUAL["Machine"](cupy.asarray, on_device)
+
+
+@pytest.mark.parametrize("ladder", EQUAL["LADDERS"], ids=lambda ladder: ladder.name)
+@given(data=st.data())
+def test_rung_equals_loops(ladder, machine, data):
+    EQUAL["any_arguments"](machine, ladder, data.draw)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("check", EQUAL["AT_SIZE"], ids=lambda check: check.__name__)
+def test_at_size(check, dtype, machine, rng):
+    check(machine, rng, dtype)
+
+
+@pytest.mark.parametrize("ladder", EQUAL["LADDERS"], ids=lambda ladder: ladder.name)
+def test_the_rung_is_the_one_chosen(ladder, machine):
+    array = machine.bring(np.zeros((1, 1, 4, 4), np.float32))
+    assert "cuda" in kernels.available(array)[ladder.name]
+    assert ladder.choose(array, array[:, :, :3, :3], (3, 3)).name == "cuda"
+
+
+def test_half_precision_runs_on_another_rung(machine):
+    squares = machine.bring(np.array([[0, 0, 4, 4]], np.float16))
+    assert boxes.iou(squares, squares).item() == 1
+
+
+def test_views_are_taken_as_they_are(machine, rng):
+    every = machine.bring(rng.uniform(0, 50, (40, 8)))
+    view = every[::-3, 1::2]
+    with kernels.use_rung("xp"):
+        expected = boxes.iou(view, view).get()
+    with kernels.use_rung("cuda"):
+        np.testing.assert_array_equal(boxes.iou(view, view).get(), expected)

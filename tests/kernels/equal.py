@@ -1,0 +1,203 @@
+"""The rung ``cuda`` of every ladder against its loops, on whatever machine runs the kernels.
+
+Equal means equal in every bit, sums of gradients included, unless a function here says otherwise.
+"""
+
+import copy
+import runpy
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+
+from minirpn import kernels
+from minirpn.backend import to_host
+from minirpn.kernels import im2col
+from minirpn.kernels.window import pool_output_size
+
+CASES = {}
+for path in sorted((Path(__file__).parents[1] / "ladders").glob("cases_*.py")):
+    CASES |= runpy.run_path(str(path))["CASES"]
+LADDERS = [ladder for ladder in kernels.ladders().values() if "cuda" in ladder.by_name]
+
+
+class Machine(NamedTuple):
+    """Where kernels run: how arrays get there, how kernels do, and what is around a run."""
+
+    bring: Callable[[np.ndarray], object]
+    launch: Callable
+    around: Callable = nullcontext
+
+    def run(self, operation, *args, **kwargs):
+        """Return what rung ``cuda`` makes of NumPy arrays, as NumPy arrays."""
+        function = kernels.ladders()[operation].by_name["cuda"].function
+        args = [self.bring(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+        with self.around():
+            return _hosted(function(*args, **kwargs, launch=self.launch))
+
+
+def _hosted(result):
+    if isinstance(result, tuple):
+        return tuple(map(_hosted, result))
+    return None if result is None else to_host(result)
+
+
+def same(actual, expected):
+    """Assert that results of any nesting have the same dtypes, shapes and bits."""
+    if isinstance(expected, tuple):
+        assert len(actual) == len(expected)
+        for one, other in zip(actual, expected, strict=True):
+            same(one, other)
+    elif expected is None:
+        assert actual is None
+    else:
+        assert actual.dtype == expected.dtype
+        np.testing.assert_array_equal(actual, expected, strict=True)
+
+
+def any_arguments(machine, ladder, draw):
+    """What the ladders' own cases draw: small whole numbers, exact in sums, ties, layouts."""
+    args, kwargs = CASES[ladder.name](draw)
+    untouched = copy.deepcopy(args)
+    expected = ladder.by_name["loops"].function(*copy.deepcopy(args), **kwargs)
+    same(machine.run(ladder.name, *args, **kwargs), expected)
+    for one, before in zip(args, untouched, strict=True):
+        np.testing.assert_array_equal(one, before)
+
+
+def _boxes(rng, count, extent, dtype):
+    corners = rng.uniform(0, extent, (2, count, 2))
+    corners[1] = corners[0] + rng.uniform(-0.05, 0.3, (count, 2)) * extent
+    return np.concatenate(corners, axis=1).astype(dtype)
+
+
+def iou_beyond_a_grid(machine, rng, dtype):
+    """More rows than blocks go down, more columns than a block has threads, odd coordinates."""
+    for N, M in ((66_000, 2), (3, 700)):
+        a, b = _boxes(rng, N, 100, dtype), _boxes(rng, M, 100, dtype)
+        a[:2] = [[np.nan, 0, 50, 50], [-np.inf, -np.inf, np.inf, np.inf]]
+        b[:1] = dtype(1e-30) * np.array([0, 0, 1, 1], dtype)  # an area float32 cannot hold
+        with np.errstate(all="ignore"):
+            expected = kernels.iou.iou_loops(a[:40], b)
+        overlaps = machine.run("iou", a, b)
+        same(overlaps[:40], expected)
+        same(overlaps[40:], kernels.iou.iou_xp(a[40:], b))
+
+
+def assign_among_many(machine, rng, dtype):
+    """Many blocks of anchors raise the same maxima, in float32 and float64."""
+    anchors, gt_boxes = _boxes(rng, 3_000, 100, dtype), _boxes(rng, 7, 100, dtype)
+    anchors[1_000:2_000] = anchors[:1_000]  # ties
+    arguments = anchors, gt_boxes, rng.random(3_000) < 0.7, 0.01
+    same(machine.run("assign", *arguments), kernels.assign.assign_loops(*arguments))
+
+
+def nms_of_many_tiles(machine, rng, dtype):
+    """Three tiles, the last one cut; enough stay in the first, the second, or never."""
+    boxes = _boxes(rng, 1_300, 300, dtype)
+    for threshold in (0.0, 0.3, 0.9):
+        for max_keep in (0, 1, 64, 513, 2_000):
+            expected = kernels.nms.nms_xp(boxes, threshold, max_keep)
+            same(machine.run("nms", boxes, threshold, max_keep), expected)
+
+
+def max_pool2d_beyond_a_grid(machine, rng, dtype):
+    """More planes than blocks go down, and planes of more than one block."""
+    for shape in ((3, 22_000, 2, 3), (1, 2, 30, 40)):
+        x = rng.integers(0, 3, shape).astype(dtype)
+        windows = (2, 3), (1, 1), (1, 1)
+        output_size = shape[2] + 1, shape[3]
+        y, winner = machine.run("max_pool2d", x, *windows, output_size)
+        same((y, winner), kernels.max_pool2d.max_pool2d_xp(x, *windows, output_size))
+        y_alone, none = machine.run("max_pool2d", x, *windows, output_size, need_winner=False)
+        same((y_alone, none), (y, None))
+
+
+def max_pool2d_dx_in_order(machine, rng, dtype):
+    """Overlapping windows hand numbers whose sum depends on their order to one pixel."""
+    x, windows = rng.integers(0, 3, (2, 2, 17, 20)).astype(dtype), ((3, 4), (1, 2), (1, 2))
+    output_size = pool_output_size((17, 20), *windows)
+    winner = kernels.max_pool2d.max_pool2d_loops(x, *windows, output_size)[1]
+    dy = rng.normal(size=winner.shape).astype(dtype)
+    expected = kernels.max_pool2d.max_pool2d_dx_loops(dy, winner, *windows, (17, 20))
+    same(machine.run("max_pool2d_dx", dy, winner, *windows, (17, 20)), expected)
+
+
+def numbers_that_are_not(machine, rng, dtype):
+    """A NaN comes out of a maximum, whichever place it has among the rest."""
+    x = rng.normal(size=(1, 3, 6, 7)).astype(dtype)
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[rng.random(x.shape) < 0.2] = -np.inf
+    windows, output_size = ((3, 2), (1, 1), (1, 0)), (6, 6)
+    expected = kernels.max_pool2d.max_pool2d_loops(x, *windows, output_size)
+    same(machine.run("max_pool2d", x, *windows, output_size), expected)
+    boxes = _boxes(rng, 8, 60, dtype)
+    boxes[:3, [0, 1, 3]] = [[np.nan, 2, 3], [-np.inf, 1, np.inf], [1e30, -1e30, np.nan]]
+    with np.errstate(all="ignore"):
+        expected = kernels.roi_pool.roi_pool_loops(x[0], boxes, (3, 2), 0.1)
+    same(machine.run("roi_pool", x[0], boxes, (3, 2), 0.1), expected)
+
+
+def convolution_in_chunks(machine, rng, dtype):
+    """Columns for a few output rows at a time, whose pixels overlap.
+
+    Bit by bit as the rung ``im2col`` in NumPy, with the same chunks; a matrix product on another
+    machine adds in another order, hence whole numbers.
+    """
+    shapes = {
+        "3x3": ((2, 3, 19, 23), (3, 3), (1, 1), (1, 1)),
+        "strided": ((2, 2, 18, 25), (3, 2), (2, 3), (2, 1)),
+        "apart": ((1, 3, 17, 16), (2, 1), (3, 2), (0, 0)),
+        "1x1": ((1, 4, 9, 8), (1, 1), (2, 1), (0, 1)),
+        "planes": ((1, 66_000, 3, 2), (2, 2), (1, 1), (0, 0)),
+    }
+    for shape, kernel, *windows in shapes.values():
+        x = rng.integers(-8, 8, shape).astype(dtype)
+        weight = rng.integers(-8, 8, (2, shape[1], *kernel)).astype(dtype)
+        bias = rng.integers(-8, 8, 2).astype(dtype)
+        per_row = x.nbytes * kernel[0] * kernel[1] // shape[2]
+        with mock.patch.object(im2col, "COLUMN_BYTES", 4 * per_row):
+            y = im2col.conv2d_im2col(x, weight, bias, *windows)
+            dy = rng.integers(-8, 8, y.shape).astype(dtype)
+            same(machine.run("conv2d", x, weight, bias, *windows), y)
+            dx = im2col.conv2d_dx_im2col(dy, weight, shape[2:], *windows)
+            same(machine.run("conv2d_dx", dy, weight, shape[2:], *windows), dx)
+            dweight = im2col.conv2d_dweight_im2col(dy, x, kernel, *windows)
+            same(machine.run("conv2d_dweight", dy, x, kernel, *windows), dweight)
+
+
+def roi_pool_of_many(machine, rng, dtype):
+    """More boxes than blocks go down, and planes of more than one block."""
+    features = rng.integers(0, 5, (2, 5, 4)).astype(dtype)
+    boxes = _boxes(rng, 66_000, 60, dtype)
+    y, argmax = machine.run("roi_pool", features, boxes, (1, 2), 1 / 16)
+    expected = kernels.roi_pool.roi_pool_xp(features, boxes, (1, 2), 1 / 16)
+    same((y, argmax), tuple(map(np.ascontiguousarray, expected)))
+    dy = rng.integers(-4, 5, y.shape).astype(dtype)  # whole: the rung xp sums in another order
+    expected = kernels.roi_pool.roi_pool_dx_xp(dy, argmax, (5, 4))
+    same(machine.run("roi_pool_dx", dy, argmax, (5, 4)), expected)
+
+
+def roi_pool_dx_in_order(machine, rng, dtype):
+    """Overlapping boxes hand numbers whose sum depends on their order to one cell."""
+    features, boxes = rng.normal(size=(3, 17, 20)).astype(dtype), _boxes(rng, 40, 300, dtype)
+    argmax = kernels.roi_pool.roi_pool_loops(features, boxes, (3, 2), 1 / 16)[1]
+    dy = rng.normal(size=argmax.shape).astype(dtype)
+    expected = kernels.roi_pool.roi_pool_dx_loops(dy, argmax, (17, 20))
+    same(machine.run("roi_pool_dx", dy, argmax, (17, 20)), expected)
+
+
+AT_SIZE = (
+    iou_beyond_a_grid,
+    assign_among_many,
+    nms_of_many_tiles,
+    max_pool2d_beyond_a_grid,
+    max_pool2d_dx_in_order,
+    numbers_that_are_not,
+    convolution_in_chunks,
+    roi_pool_of_many,
+    roi_pool_dx_in_order,
+)

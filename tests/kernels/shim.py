@@ -1,0 +1,118 @@
+"""Compiles the kernels for the CPU, and launches them there as a device would.
+
+Stricter than a device, on which a wrong argument is a wrong result at best: types have to be those
+the kernel declares, arrays to be contiguous and, where the kernel writes, writable. They lie
+between guards all of whose bits are set, which is NaN to whoever reads past an end.
+"""
+
+import ctypes
+import re
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import array_api_compat.numpy
+import numpy as np
+
+from minirpn.kernels.cuda import _load
+
+HERE = Path(__file__).parent
+FILES = sorted(path.stem for path in _load.FOLDER.glob("*.cu"))
+LETTERS = {"f": "float32", "d": "float64", "i": "int32", "x": "int64", "y": "uint64", "b": "bool"}
+GUARD = 64  # bytes
+KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+RUN = """
+extern "C" const char* types_{0}() {{ return types_of({1}); }}
+extern "C" void run_{0}(const unsigned* grid, unsigned block, bool backwards, void** args) {{
+    run({1}, grid, block, backwards, args);
+}}
+"""
+
+
+def translated(file, dtype):
+    """Return a source as C++, in a namespace of its own, and functions that run its kernels."""
+    source, space = _load.source_of(file), f"{file}_{dtype}"
+    plain = source.replace('extern "C" __global__', "static")
+    runs = [RUN.format(f"{name}_{dtype}", f"{space}::{name}") for name in KERNEL.findall(source)]
+    real = f"#define REAL {_load.REALS[dtype]}"
+    return "\n".join([real, f"namespace {space} {{", plain, "}", "#undef REAL", *runs])
+
+
+def build(folder):
+    """Return the library of all kernels in float and double, compiled into `folder`."""
+    parts = [translated(file, dtype) for file in FILES for dtype in _load.REALS]
+    source, library = folder / "kernels.cpp", folder / "kernels.so"
+    source.write_text(f'#include "{HERE / "shim.h"}"\n' + "\n".join(parts))
+    # Each operation rounded by itself, as with the options for the device.
+    flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC"]
+    subprocess.run(["g++", *flags, "-Wall", "-Werror", source, "-o", library], check=True)
+    return ctypes.CDLL(str(library))
+
+
+class OnCpu:
+    """A `Launch` that runs the kernels on the CPU; it keeps the names of those it ran."""
+
+    def __init__(self, library, *, backwards):
+        self.library, self.backwards, self.launched = library, backwards, []
+
+    def __call__(self, kernel, grid, block, args):
+        name = f"{kernel.name}_{kernel.dtype}"
+        self.launched.append(kernel.name)
+        assert 0 < grid[0] < 2**31, grid  # CUDA's limits
+        assert 0 < grid[1] <= 65_535, grid
+        assert 0 < block[0] <= 1024, block
+        types_of = self.library[f"types_{name}"]
+        types_of.restype = ctypes.c_char_p
+        types = types_of().decode().split()
+        assert len(types) == len(args), f"{name} takes {types}, got {len(args)} arguments"
+        passed = [_passed(letters, arg) for letters, arg in zip(types, args, strict=True)]
+        pointers = (ctypes.c_void_p * len(args))(*(ctypes.addressof(one.value) for one in passed))
+        self.library[f"run_{name}"](
+            (ctypes.c_uint * 2)(*grid), ctypes.c_uint(block[0]), self.backwards, pointers
+        )
+        for argument in passed:
+            argument.give_back()
+
+
+class Passed(NamedTuple):
+    """An argument on its way to a kernel and back."""
+
+    value: object  # ctypes: the number, or the address in `memory`
+    memory: np.ndarray | None = None
+    array: np.ndarray | None = None
+
+    def give_back(self):
+        """Check the guards, and copy into the array what is in the memory between them."""
+        if self.memory is None:
+            return
+        assert (self.memory[:GUARD] == 255).all(), "written before the array"
+        assert (self.memory[-GUARD:] == 255).all(), "written behind the array"
+        if self.array.flags.writeable:
+            self.array.reshape(-1).view(np.uint8)[:] = self.memory[GUARD:-GUARD]
+
+
+def _passed(letters, argument):
+    assert str(argument.dtype) == LETTERS[letters[-1]], f"{letters} got {argument.dtype}"
+    assert isinstance(argument, np.ndarray) == letters.startswith("P"), f"{letters} got {argument}"
+    if isinstance(argument, np.generic):
+        return Passed(np.ctypeslib.as_ctypes_type(argument.dtype)(argument.item()))
+    assert argument.flags.c_contiguous
+    assert argument.flags.writeable or letters.startswith("PK"), "a read-only array is written to"
+    memory = np.full(argument.nbytes + 2 * GUARD, 255, np.uint8)
+    memory[GUARD:-GUARD] = argument.reshape(-1).view(np.uint8)
+    return Passed(ctypes.c_void_p(memory.ctypes.data + GUARD), memory, argument)
+
+
+@contextmanager
+def poisoned():
+    """Fill with NaN, or -1, what is allocated: an element no kernel writes is then seen."""
+
+    def empty(shape, *, dtype, device=None):
+        array = np.zeros(shape, dtype)
+        array.reshape(-1).view(np.uint8)[:] = 255
+        return array
+
+    with mock.patch.object(array_api_compat.numpy, "empty", empty):
+        yield

@@ -1,0 +1,47 @@
+"""Every kernel compiles for every kind of device, without one, and rounds every operation."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from minirpn.kernels.cuda import _load
+
+COMPILERS = runpy.run_path(str(Path(__file__).with_name("compilers.py")))
+# Turing, Ampere, Hopper, and Blackwell in servers and in desktops.
+ARCHITECTURES = ["sm_75", "sm_80", "sm_90", "sm_100", "sm_120"]
+FILES = sorted(path.stem for path in _load.FOLDER.glob("*.cu"))
+
+SOURCES = pytest.mark.parametrize(
+    ("file", "dtype"), [(file, dtype) for file in FILES for dtype in _load.REALS]
+)
+
+
+@pytest.fixture(scope="module")
+def compiler(tmp_path_factory):
+    found = COMPILERS["find"](tmp_path_factory.mktemp("nvcc"))
+    if found is None:
+        pytest.skip("neither NVRTC (pip install nvidia-cuda-nvrtc) nor nvcc is installed")
+    return found
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@SOURCES
+def test_compiles(compiler, file, dtype, architecture):
+    machine_code = compiler.compiled(_load.source_of(file), _load.options_for(dtype), architecture)
+    assert machine_code.startswith(b"\x7fELF")
+
+
+@SOURCES
+def test_no_product_and_sum_are_one_operation(compiler, file, dtype):
+    source, options = _load.source_of(file), _load.options_for(dtype)
+    ptx = compiler.compiled(source, options, "compute_75").decode()
+    assert re.findall(r"\bfma\.rn\S*", ptx) == []
+    # Quotients are rounded as IEEE 754 wants, and numbers near zero are kept.
+    assert re.findall(r"\S*\.(?:approx|full|ftz)\S*", ptx) == []
+
+
+def test_the_options_are_what_keeps_them_apart(compiler):
+    ptx = compiler.compiled(_load.source_of("iou"), ("-DREAL=float",), "compute_75").decode()
+    assert "fma.rn.f32" in ptx

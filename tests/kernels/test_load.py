@@ -1,0 +1,116 @@
+"""What leads to a device: sources, options, sizes of grids, and what is kept of the compiling."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minirpn.kernels.cuda import _load
+
+
+@pytest.mark.parametrize("path", sorted(_load.FOLDER.glob("*.cu")), ids=lambda path: path.stem)
+def test_a_source_is_whole_and_needs_no_header(path):
+    text = _load.source_of(path.stem)
+    assert "#include" not in text
+    assert text.count("typedef REAL real;") == 1
+    for reserved in ("__syncthreads", "__shared__", "__syncwarp", "__shfl"):  # the CPU has no such
+        assert reserved not in text
+
+
+def test_real_is_what_the_dtype_says():
+    assert _load.options_for("float32") == ("--fmad=false", "-DREAL=float")
+    assert _load.options_for("float64") == ("--fmad=false", "-DREAL=double")
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [((1, 1), (1, 1)), ((256, 3), (1, 3)), ((257, 3), (2, 3)), ((10, 70_000), (1, 65_535))],
+)
+def test_a_grid_has_a_thread_for_each_place(size, grid):
+    launched = []
+    kernel = _load.Kernel("file", "name", "float32")
+    _load.for_each(lambda *args: launched.append(args), kernel, size, 3, 0.5, True, np.float32(2))
+    assert [launch[:3] for launch in launched] == [(kernel, grid, (256,))]
+    assert [(arg.dtype.char, arg) for arg in launched[0][3]] == [
+        ("i", 3),
+        ("d", 0.5),
+        ("i", 1),
+        ("f", 2),
+    ]
+
+
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)])
+def test_nothing_is_launched_for_nothing(size):
+    _load.for_each(None, _load.Kernel("file", "name", "float32"), size)
+
+
+@pytest.mark.parametrize(("size", "args"), [((2**31 - 1, 1), ()), ((1, 1), (2**31,))])
+def test_numbers_that_do_not_fit_are_refused(size, args):
+    with pytest.raises(OverflowError):
+        _load.for_each(None, _load.Kernel("file", "name", "float32"), size, *args)
+
+
+@pytest.fixture
+def fake_cupy(monkeypatch):
+    """A CuPy that writes down what is compiled and launched."""
+    seen = SimpleNamespace(compiled=[], launched=[])
+
+    class RawModule:
+        def __init__(self, *, code, options):
+            self.options = options
+            seen.compiled.append((code, options))
+
+        def get_function(self, name):
+            return lambda *launch: seen.launched.append((seen.device, name, self.options, *launch))
+
+    class Device:
+        def __init__(self, number):
+            self.id = number
+
+        def __enter__(self):
+            seen.device = self.id
+            return self
+
+        def __exit__(self, *error):
+            seen.device = None
+
+    seen.array = lambda number: SimpleNamespace(device=Device(number))
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(RawModule=RawModule))
+    monkeypatch.setattr(_load, "device_of", lambda array: array.device)
+    for kept in (_load._function, _load._module):
+        kept.cache_clear()
+    yield seen
+    for kept in (_load._function, _load._module):
+        kept.cache_clear()
+
+
+def test_a_kernel_runs_on_the_device_of_its_arrays_and_is_compiled_once(fake_cupy):
+    kernels = [_load.Kernel("nms", name, "float32") for name in ("nms_mask", "nms_settle")]
+    in_double = _load.Kernel("nms", "nms_mask", "float64")
+    wanted = [(kernels[0], 0), (kernels[1], 0), (kernels[0], 0), (in_double, 0), (kernels[0], 1)]
+    for kernel, device in wanted:
+        array = fake_cupy.array(device)
+        _load.on_device(kernel, (2, 1), (256,), (array, np.int32(3)))
+        options = _load.options_for(kernel.dtype)
+        args = (array, np.int32(3))
+        assert fake_cupy.launched[-1] == (device, kernel.name, options, (2, 1), (256,), args)
+    # For nms in float on device 0, in double on device 0, in float on device 1.
+    code = _load.source_of("nms")
+    assert fake_cupy.compiled == [
+        (code, _load.options_for(dtype)) for dtype in ("float32", "float64", "float32")
+    ]
+
+
+def test_without_a_device_the_rung_is_not_there(monkeypatch):
+    _load.cuda_present.cache_clear()
+
+    def refuse(count):
+        raise RuntimeError("no CUDA-capable device is detected")
+
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(zeros=refuse, __spec__=object()))
+    assert not _load.cuda_present()
+    _load.cuda_present.cache_clear()
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(zeros=np.zeros, __spec__=object()))
+    assert _load.cuda_present()
+    _load.cuda_present.cache_clear()
