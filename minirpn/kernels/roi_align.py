@@ -7,6 +7,8 @@ import numpy as np
 from minirpn._typing import Array
 from minirpn.backend import is_numpy, namespace_of
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.roi_align import roi_align_cuda, roi_align_dx_cuda
 from minirpn.kernels.roi_align_blocks import roi_align_dx_numba, roi_align_numba
 from minirpn.kernels.roi_grid import (
     of_nan,
@@ -143,6 +145,7 @@ ROI_ALIGN = Ladder(
         Rung("loops", roi_align_loops, takes=is_numpy),
         Rung("xp", roi_align_xp),
         Rung("numba", roi_align_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", roi_align_cuda, takes=on_cuda, present=cuda_present),
     ),
 )
 ROI_ALIGN_DX = Ladder(
@@ -151,5 +154,6 @@ ROI_ALIGN_DX = Ladder(
         Rung("loops", roi_align_dx_loops, takes=is_numpy),
         Rung("xp", roi_align_dx_xp),
         Rung("numba", roi_align_dx_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", roi_align_dx_cuda, takes=on_cuda, present=cuda_present),
     ),
 )

@@ -12,7 +12,7 @@ _EQUAL = runpy.run_path(str(Path(__file__).with_name("equal.py")))
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
-    """The kernels in a library for the CPU."""
+    """The path of the kernels in a library for the CPU."""
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed: the kernels cannot be compiled for the CPU")
     return _SHIM["build"](tmp_path_factory.mktemp("kernels"))

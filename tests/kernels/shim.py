@@ -21,7 +21,6 @@ from minirpn.kernels.cuda import _load
 HERE = Path(__file__).parent
 FILES = sorted(path.stem for path in _load.FOLDER.glob("*.cu"))
 LETTERS = {"f": "float32", "d": "float64", "i": "int32", "x": "int64", "y": "uint64", "b": "bool"}
-GUARD = 64  # bytes
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
 RUN = """
 extern "C" const char* types_{0}() {{ return types_of({1}); }}
@@ -40,22 +39,27 @@ def translated(file, dtype):
     return "\n".join([real, f"namespace {space} {{", plain, "}", "#undef REAL", *runs])
 
 
-def build(folder):
+def build(folder, *flags):
     """Return the library of all kernels in float and double, compiled into `folder`."""
     parts = [translated(file, dtype) for file in FILES for dtype in _load.REALS]
     source, library = folder / "kernels.cpp", folder / "kernels.so"
     source.write_text(f'#include "{HERE / "shim.h"}"\n' + "\n".join(parts))
     # Each operation rounded by itself, as with the options for the device.
-    flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC"]
-    subprocess.run(["g++", *flags, "-Wall", "-Werror", source, "-o", library], check=True)
-    return ctypes.CDLL(str(library))
+    flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", *flags]
+    command = ["g++", *flags, "-Wall", "-Werror", "-shared", "-fPIC", source, "-o", library]
+    subprocess.run(command, check=True)
+    return library
 
 
 class OnCpu:
-    """A `Launch` that runs the kernels on the CPU; it keeps the names of those it ran."""
+    """A `Launch` that runs the kernels on the CPU; it keeps the names of those it ran.
 
-    def __init__(self, library, *, backwards):
-        self.library, self.backwards, self.launched = library, backwards, []
+    `guard` is the number of bytes on either side of an array.
+    """
+
+    def __init__(self, library, *, backwards=False, guard=64):
+        self.library, self.backwards, self.guard = ctypes.CDLL(str(library)), backwards, guard
+        self.launched = []
 
     def __call__(self, kernel, grid, block, args):
         name = f"{kernel.name}_{kernel.dtype}"
@@ -67,7 +71,7 @@ class OnCpu:
         types_of.restype = ctypes.c_char_p
         types = types_of().decode().split()
         assert len(types) == len(args), f"{name} takes {types}, got {len(args)} arguments"
-        passed = [_passed(letters, arg) for letters, arg in zip(types, args, strict=True)]
+        passed = [self._passed(*both) for both in zip(types, args, strict=True)]
         pointers = (ctypes.c_void_p * len(args))(*(ctypes.addressof(one.value) for one in passed))
         self.library[f"run_{name}"](
             (ctypes.c_uint * 2)(*grid), ctypes.c_uint(block[0]), self.backwards, pointers
@@ -75,34 +79,37 @@ class OnCpu:
         for argument in passed:
             argument.give_back()
 
+    def _passed(self, letters, argument):
+        given = f"{letters} got {argument}"
+        assert str(argument.dtype) == LETTERS[letters[-1]], given
+        assert isinstance(argument, np.ndarray) == letters.startswith("P"), given
+        if isinstance(argument, np.generic):
+            return Passed(np.ctypeslib.as_ctypes_type(argument.dtype)(argument.item()))
+        assert argument.flags.c_contiguous, given
+        assert argument.flags.writeable or letters.startswith("PK"), given
+        memory = np.full(argument.nbytes + 2 * self.guard, 255, np.uint8)
+        inside = memory[self.guard :][: argument.nbytes]
+        inside[:] = argument.reshape(-1).view(np.uint8)
+        return Passed(ctypes.c_void_p(inside.ctypes.data), memory, inside, argument)
+
 
 class Passed(NamedTuple):
     """An argument on its way to a kernel and back."""
 
-    value: object  # ctypes: the number, or the address in `memory`
+    value: object  # ctypes: the number, or the address of what is inside
     memory: np.ndarray | None = None
+    inside: np.ndarray | None = None  # the memory without its guards
     array: np.ndarray | None = None
 
     def give_back(self):
         """Check the guards, and copy into the array what is in the memory between them."""
         if self.memory is None:
             return
-        assert (self.memory[:GUARD] == 255).all(), "written before the array"
-        assert (self.memory[-GUARD:] == 255).all(), "written behind the array"
+        guard = (self.memory.size - self.inside.size) // 2
+        assert (self.memory[:guard] == 255).all(), "written before the array"
+        assert (self.memory[guard + self.inside.size :] == 255).all(), "written behind the array"
         if self.array.flags.writeable:
-            self.array.reshape(-1).view(np.uint8)[:] = self.memory[GUARD:-GUARD]
-
-
-def _passed(letters, argument):
-    assert str(argument.dtype) == LETTERS[letters[-1]], f"{letters} got {argument.dtype}"
-    assert isinstance(argument, np.ndarray) == letters.startswith("P"), f"{letters} got {argument}"
-    if isinstance(argument, np.generic):
-        return Passed(np.ctypeslib.as_ctypes_type(argument.dtype)(argument.item()))
-    assert argument.flags.c_contiguous
-    assert argument.flags.writeable or letters.startswith("PK"), "a read-only array is written to"
-    memory = np.full(argument.nbytes + 2 * GUARD, 255, np.uint8)
-    memory[GUARD:-GUARD] = argument.reshape(-1).view(np.uint8)
-    return Passed(ctypes.c_void_p(memory.ctypes.data + GUARD), memory, argument)
+            self.array.reshape(-1).view(np.uint8)[:] = self.inside
 
 
 @contextmanager

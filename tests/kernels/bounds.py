@@ -1,0 +1,31 @@
+"""Runs all kernels of a library whose every access to memory is watched; see test_bounds.py."""
+
+import runpy
+import sys
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SHIM, EQUAL = (
+    runpy.run_path(str(Path(__file__).with_name(name))) for name in ("shim.py", "equal.py")
+)
+
+
+def run(machine, ladder):
+    """Run a ladder's cases, whose arrays have sizes of any kind."""
+
+    @settings(max_examples=10, deadline=None, database=None, derandomize=True)
+    @given(data=st.data())
+    def check(data):
+        EQUAL["any_arguments"](machine, ladder, data.draw)
+
+    check()
+    print(ladder.name)
+
+
+if __name__ == "__main__":
+    # Without guards: an array ends where its memory does.
+    on_cpu = EQUAL["Machine"](lambda array: array, SHIM["OnCpu"](sys.argv[1], guard=0))
+    for ladder in EQUAL["LADDERS"]:
+        run(on_cpu, ladder)
