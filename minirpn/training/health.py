@@ -17,7 +17,7 @@ from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, candidates, object_scores
 from minirpn.training.step import square_sum
 
-# A trunk killed by too large a learning rate shows 99.9 % zeros, with a finite loss that looks
+# A backbone killed by too large a learning rate shows 99.9 % zeros, with a finite loss that looks
 # sane; a healthy ReLU stage stays well under this.
 DYING_ZERO_SHARE = 0.98
 
@@ -60,7 +60,7 @@ class Health:
     def warnings(self) -> list[str]:
         """Return a line for each stage that seems to be dying."""
         return [
-            f"{stage}: {share:.1%} of the activations are zero: the trunk is dying; "
+            f"{stage}: {share:.1%} of the activations are zero: the backbone is dying; "
             "a lower learning rate would have kept it"
             for stage, share in self.zero_share.items()
             if share > DYING_ZERO_SHARE

@@ -1,4 +1,4 @@
-"""Signs of life: counted by hand, and a dying trunk is said."""
+"""Signs of life: counted by hand, and a dying backbone is said."""
 
 import numpy as np
 import pytest
