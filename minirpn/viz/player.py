@@ -63,10 +63,19 @@ def recorded(
     }
     with matplotlib.rc_context(style):
         html = pictures.to_jshtml(default_mode=mode)
-    return Animation(_offline(html))
+    return Animation(_with_first_picture(_offline(html)))
 
 
 def _offline(html: str) -> str:
     """Return a player of matplotlib's whose buttons need no font from the web."""
     html = re.sub(r"<link [^>]*>", "", html)
     return re.sub(r'<i class="fa fa-([a-z -]+)"></i>', lambda found: _SYMBOLS[found.group(1)], html)
+
+
+def _with_first_picture(html: str) -> str:
+    """Return a player that shows its first picture before, and without, its script.
+
+    In JupyterLab an image that is empty at first stays without size when the script fills it.
+    """
+    first = re.findall(r'frames\[0\] = "([^"]*)"', html)[0].replace("\\\n", "")  # on one line
+    return re.sub(r'(<img id="\w+")>', rf'\1 alt="animation" src="{first}">', html)

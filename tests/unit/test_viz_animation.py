@@ -24,8 +24,8 @@ IMAGE, _ = draw_picture(
 
 
 def pictures(played):
-    """Return the pictures in a page, decoded."""
-    encoded = re.findall(r"data:image/jpeg;base64,([^\"]*)\"", played.html)
+    """Return the pictures that a page plays, decoded."""
+    encoded = re.findall(r"frames\[\d+\] = \"data:image/jpeg;base64,([^\"]*)\"", played.html)
     return [Image.open(io.BytesIO(base64.b64decode(text.replace("\\", "")))) for text in encoded]
 
 
@@ -55,6 +55,16 @@ def test_each_picture_is_drawn_on_an_empty_figure_and_held_in_the_page():
     assert "slider_id, 500.0" in played.html
     assert re.search(r'value="once"[^>]*checked', played.html)
     assert "http" not in played.html
+
+
+def test_the_first_picture_is_shown_before_any_script_has_run():
+    played = viz.animate_nms(BOXES, SCORES, iou_threshold=0.5)
+    images = re.findall(r"<img [^>]*>", played.html)
+    assert len(images) == 1
+    (shown,) = re.findall(r"src=\"data:image/jpeg;base64,([^\"\s\\]*)\"", images[0])
+    first = pictures(played)[0]
+    np.testing.assert_array_equal(Image.open(io.BytesIO(base64.b64decode(shown))), first)
+    assert 'alt="animation"' in images[0]
 
 
 def test_nothing_to_play_is_refused():

@@ -88,8 +88,8 @@ def test_columns_times_kernel_are_the_output():
 
 
 def frames_of(animation):
-    """Return the pictures inside a player, decoded."""
-    found = re.findall(r'base64,([A-Za-z0-9+/=\\\s]+)"', animation.html)
+    """Return the pictures that a player plays, decoded."""
+    found = re.findall(r'frames\[\d+\] = "data:image/png;base64,([^"]+)"', animation.html)
     return [base64.b64decode(text.replace("\\\n", "")) for text in found]
 
 
