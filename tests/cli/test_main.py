@@ -135,7 +135,7 @@ def test_a_reader_that_leaves_is_no_error():
 def test_info_says_what_is_here(capsys: pytest.CaptureFixture[str]):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
-    for word in ("minirpn ", "python ", "numpy ", "blas ", "numba ", "gpu ", "cores "):
+    for word in ("minirpn ", "python ", "numpy ", "blas ", "numba ", "cuda", "cores "):
         assert f"\n{word}" in f"\n{out}"
     assert "conv2d" in out
     assert "loops" in out

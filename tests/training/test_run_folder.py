@@ -142,7 +142,7 @@ def test_words_get_the_time(folder: RunFolder):
     lines = folder.text.read_text(encoding="utf-8").splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
     started, stopped = (line.split(" ", 1)[1] for line in lines)
-    assert re.match(r"started with minirpn \d\S*: \S+", started)
+    assert re.match(r"started on cpu with minirpn \d\S*: \S+", started)
     assert stopped == "stopped: ü"
 
 
