@@ -199,6 +199,16 @@ def roi_pool_of_many(machine, rng, dtype):
     same(machine.run("roi_pool_dx", dy, argmax, (5, 4)), expected)
 
 
+def roi_pool_between_cells(machine, rng, dtype):
+    """Corners halfway between two cells go to the side their own dtype rounds them to."""
+    features, scale = rng.normal(size=(1, 9, 9)).astype(dtype), 0.07
+    for boxes_dtype in (np.float32, np.float64):
+        halves = (rng.integers(0, 9, (60, 4)) + 0.5) / scale
+        boxes = halves.astype(np.float32).astype(boxes_dtype)
+        expected = kernels.roi_pool.roi_pool_loops(features, boxes, (2, 2), scale)
+        same(machine.run("roi_pool", features, boxes, (2, 2), scale), expected)
+
+
 def roi_pool_dx_in_order(machine, rng, dtype):
     """Overlapping boxes hand numbers whose sum depends on their order to one cell."""
     features, boxes = rng.normal(size=(3, 17, 20)).astype(dtype), _boxes(rng, 40, 300, dtype)
@@ -267,6 +277,7 @@ AT_SIZE = (
     numbers_that_are_not,
     convolution_in_chunks,
     roi_pool_of_many,
+    roi_pool_between_cells,
     roi_pool_dx_in_order,
     roi_align_to_the_last_bit,
     roi_align_of_many,
