@@ -233,7 +233,7 @@ _ALL = (
         question="What does rounding change in a training, and what does it leave alone?",
         reading="A loss that differs in the last digits leads to weights that do, and after "
         "hundreds of steps to other proposals, as another seed would: that recall moves is no "
-        "fault. Trainings run on the CPU alone so far, so that no GPU is compared.",
+        "fault. A GPU has not been compared.",
         variants=numerics_variants,
         baseline="float32-1-thread",
         table=numerics_table,
