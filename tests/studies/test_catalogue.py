@@ -8,10 +8,11 @@ from minirpn.errors import InputError
 from minirpn.rpn.anchors import AnchorConfig
 from minirpn.studies import STUDIES, TABLE_1, TABLE_8, TABLE_9, Findings
 from minirpn.studies.sizes import published_size
-from minirpn.training.config import default_config, override
+from minirpn.training.config import default_config, load_config, override
 from minirpn.training.tables import flat, to_table
 
-VOC = default_config(voc=True)
+# At the paper's scale, with a backbone that is quickly built.
+VOC = load_config(recipe="paper", overrides={"model.backbone": "squeezenet"})
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)

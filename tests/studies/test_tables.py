@@ -7,9 +7,10 @@ from minirpn.rpn.anchors import AnchorConfig
 from minirpn.studies import STUDIES, Findings, Outcome
 from minirpn.studies.numerics import relative_differences
 from minirpn.studies.tables import markdown, mean_recall
-from minirpn.training.config import default_config, override
+from minirpn.training.config import load_config, override
 
-VOC = default_config(voc=True)
+# At the paper's scale, with a backbone that is quickly built.
+VOC = load_config(recipe="paper", overrides={"model.backbone": "squeezenet"})
 
 
 def findings_of(name, outcomes, base=VOC):
