@@ -177,7 +177,8 @@ def convolution_in_chunks(machine, rng, dtype):
         weight = rng.integers(-8, 8, (2, shape[1], *kernel)).astype(dtype)
         bias = rng.integers(-8, 8, 2).astype(dtype)
         per_row = x.nbytes * kernel[0] * kernel[1] // shape[2]
-        with mock.patch.object(im2col, "COLUMN_BYTES", 4 * per_row):
+        budgets = dict.fromkeys(("COLUMN_BYTES", "DEVICE_COLUMN_BYTES"), 4 * per_row)
+        with mock.patch.multiple(im2col, **budgets):
             y = im2col.conv2d_im2col(x, weight, bias, *windows)
             dy = rng.integers(-8, 8, y.shape).astype(dtype)
             same(machine.run("conv2d", x, weight, bias, *windows), y)
