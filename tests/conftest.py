@@ -126,6 +126,37 @@ def close() -> Callable[..., None]:
     return check
 
 
+class _Asked:
+    """Stands in for `minirpn.training.interrupt.InterruptRequest`: asks to stop the n-th time."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self) -> _Asked:
+        return self
+
+    def __enter__(self) -> _Asked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def requested(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.fixture
+def stop_after() -> Callable[[pytest.MonkeyPatch, int], None]:
+    """Return a function that lets trainings look so often whether to stop, and then stops them."""
+
+    def stops(patch: pytest.MonkeyPatch, times: int) -> None:
+        patch.setattr("minirpn.training.loop.InterruptRequest", _Asked(times))
+
+    return stops
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a file together, which share what they trained or built.

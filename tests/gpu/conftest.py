@@ -107,33 +107,15 @@ def config_of(shapes):
     return make
 
 
-class _StopAfter:
-    """Stands in for the interrupt: asks to stop after that many steps."""
-
-    def __init__(self, steps):
-        self.left = steps
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    @property
-    def requested(self):
-        self.left -= 1
-        return self.left < 0
-
-
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, stop_after):
     """Train in a folder by name; with `stop`, be asked to stop after so many steps."""
 
     def go(name, config, device=CPU, *, stop=None, finish=False):
         folder = tmp_path / name
         with monkeypatch.context() as patch:
             if stop is not None:
-                patch.setattr("minirpn.training.loop.InterruptRequest", lambda: _StopAfter(stop))
+                stop_after(patch, stop)
             if not finish:
                 patch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
             resume = folder.exists()

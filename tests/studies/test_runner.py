@@ -153,29 +153,13 @@ def test_a_damaged_outcome_is_one_line(two, base, whole):
         run_study(two, base, whole, seeds=2)
 
 
-class StopAfter:
-    """Stands in for the interrupt: asks to stop when that many steps are done."""
-
-    left = 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    @property
-    def requested(self):
-        StopAfter.left -= 1
-        return StopAfter.left < 0
-
-
 @pytest.mark.parametrize("steps", [0, 3, 7])
-def test_stopped_it_goes_on_to_the_same_end(two, base, whole, tmp_path, monkeypatch, steps):
+def test_stopped_it_goes_on_to_the_same_end(
+    two, base, whole, tmp_path, monkeypatch, stop_after, steps
+):
     out = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        patch.setattr("minirpn.training.loop.InterruptRequest", StopAfter)
-        StopAfter.left = steps
+        stop_after(patch, steps)
         result = run_study(two, base, out, seeds=2, progress=False)
     assert result.interrupted
     assert len(result.findings.outcomes) == steps // 5  # each training asks five times

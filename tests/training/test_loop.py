@@ -89,31 +89,13 @@ def test_another_seed_gives_another_run(whole, new_run, small_config):
     assert records(other) != records(whole)
 
 
-class StopAfter:
-    """Stands in for the interrupt: asks to stop when that many steps are done."""
-
-    def __init__(self, trainer_steps):
-        self.left = trainer_steps
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    @property
-    def requested(self):
-        self.left -= 1
-        return self.left < 0
-
-
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5])
 def test_resumed_at_any_step_it_ends_as_if_never_stopped(
-    whole, new_run, small_config, monkeypatch, steps
+    whole, new_run, small_config, monkeypatch, stop_after, steps
 ):
     folder = new_run("stopped")
     with monkeypatch.context() as patch:
-        patch.setattr("minirpn.training.loop.InterruptRequest", lambda: StopAfter(steps))
+        stop_after(patch, steps)
         result = train(small_config, folder, progress=False)
     assert (result.interrupted, result.steps) == (True, steps)
     assert not (folder.path / "report.html").exists()

@@ -146,28 +146,10 @@ def test_a_run_is_whole_and_repeats_to_the_bit(finished, kind):
     assert all(np.isfinite(record["loss"]) for record in train_records)
 
 
-class StopAfter:
-    """Stands in for the interrupt: asks to stop when it was asked for the n-th time."""
-
-    def __init__(self, times):
-        self.left = times
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    @property
-    def requested(self):
-        self.left -= 1
-        return self.left < 0
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_stopped_and_resumed_anywhere_it_ends_the_same(
-    finished, sharing_config, new_run, monkeypatch, kind
+    finished, sharing_config, new_run, monkeypatch, stop_after, kind
 ):
     whole, _ = finished(kind)
     config = sharing_config(kind)
@@ -175,7 +157,7 @@ def test_stopped_and_resumed_anywhere_it_ends_the_same(
     for times in range(STEPS + 2 * len(phases_of(config))):
         folder = new_run(f"stopped-{times}", config)
         with monkeypatch.context() as patch:
-            patch.setattr("minirpn.training.loop.InterruptRequest", lambda n=times: StopAfter(n))
+            stop_after(patch, times)
             patch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
             stopped_at.add(train(config, folder, progress=False).steps)
             patch.undo()
