@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from minirpn.backbones import build_backbone, stage_of
+from minirpn.devices import find_gpus
 from minirpn.errors import InputError
 from minirpn.studies.numerics import draw_numerics, first_steps, numerics_table
 from minirpn.studies.pictures import draw_comparison, draw_recall
@@ -132,15 +133,19 @@ def _first_tuned(stages: Mapping[str, str], frozen: set[str]) -> str:
 
 
 def numerics_variants(base: TrainConfig) -> tuple[Variant, ...]:
-    """Return float32 on one thread, the same on two, and float64."""
-    return tuple(
+    """Return float32 on one thread and on two, float64, and float32 on a GPU if one works."""
+    on_cpu = tuple(
         Variant(
             f"{dtype}-{threads}-thread{'s' if threads > 1 else ''}",
-            {"model.dtype": dtype, "run.threads": threads},
+            {"model.dtype": dtype, "run.threads": threads, "run.device": "cpu"},
             f"{dtype}, {threads} thread{'s' if threads > 1 else ''}",
         )
         for dtype, threads in (("float32", 1), ("float32", 2), ("float64", 1))
     )
+    if all(gpu.trouble is not None for gpu in find_gpus()):
+        return on_cpu
+    on_gpu = {"model.dtype": "float32", "run.threads": 1, "run.device": "cuda"}
+    return (*on_cpu, Variant("float32-gpu", on_gpu, "float32, GPU"))
 
 
 _ALL = (
@@ -233,7 +238,7 @@ _ALL = (
         question="What does rounding change in a training, and what does it leave alone?",
         reading="A loss that differs in the last digits leads to weights that do, and after "
         "hundreds of steps to other proposals, as another seed would: that recall moves is no "
-        "fault. A GPU has not been compared.",
+        "fault. A GPU is compared where there is one.",
         variants=numerics_variants,
         baseline="float32-1-thread",
         table=numerics_table,

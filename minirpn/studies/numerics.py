@@ -14,6 +14,7 @@ from minirpn import backend
 from minirpn._typing import Array
 from minirpn.data.loader import training_order
 from minirpn.data.samples import Example
+from minirpn.devices import open_device
 from minirpn.report import read_metrics
 from minirpn.rpn.targets import label_anchors, sample_minibatch
 from minirpn.studies.seeds import spread
@@ -59,7 +60,7 @@ def first_steps(measured: Measured) -> dict[str, Any]:
 
 def _replayed(measured: Measured, steps: int) -> tuple[list[str], list[str]]:
     config = measured.config
-    trainer = Trainer(config)
+    trainer = Trainer(config, open_device(config.run.device))
     if config.model.weights is not None:
         trainer.load_weights(config.model.weights)
     dataset = open_dataset(config, measured.folder, config.data.split)
@@ -85,7 +86,7 @@ def _labels(trainer: Trainer, example: Example, rng: np.random.Generator) -> tup
     keep = np.full(len(example.gt_boxes), True) if config.data.use_difficult else ~example.difficult
     size = features.feature_size(example.image_size)  # type: ignore[attr-defined]
     anchors = trainer.network.anchors(size, like=example.image)
-    objects = example.gt_boxes[keep]
+    objects = trainer.device.put(example.gt_boxes[keep])
     all_labels = label_anchors(anchors, objects, example.image_size, config=config.labels).labels
     return all_labels, sample_minibatch(all_labels, rng=rng, config=config.sampling)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from minirpn.devices import Gpu
 from minirpn.errors import InputError
 from minirpn.rpn.anchors import AnchorConfig
 from minirpn.studies import STUDIES, TABLE_1, TABLE_8, TABLE_9, Findings
@@ -35,6 +36,15 @@ def test_a_study_says_what_the_paper_has_to_say(study):
         assert study.published.source == study.source
     assert study.question.endswith("?")
     assert study.reading.endswith(".")
+
+
+@pytest.mark.parametrize(("trouble", "count"), [(None, 4), ("no memory", 3)])
+def test_a_gpu_that_works_is_compared(monkeypatch, trouble, count):
+    gpus = [Gpu("cuda:0", "a card", trouble)]
+    monkeypatch.setattr("minirpn.studies.catalogue.find_gpus", lambda: gpus)
+    variants = STUDIES["numerics"].variants(VOC)
+    devices = [override(VOC, v.settings, origins={}).run.device for v in variants]
+    assert devices == (["cpu"] * 3 + ["cuda"])[:count]
 
 
 def test_the_numbers_of_the_paper():
