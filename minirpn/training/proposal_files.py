@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 
 from minirpn import boxes as box_ops
+from minirpn.backend import host_dtype
 from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
 from minirpn.files import replace_file
@@ -127,4 +128,5 @@ def proposals_for(example: Example, saved: Mapping[str, SavedProposals], path: P
     if example.flipped:
         boxes = box_ops.flip(boxes, example.original_size[1])
     scaled = boxes * np.float32(example.scale)
-    return scaled.astype(example.image.dtype, copy=False)
+    # On the host, in the dtype of the image, which may lie elsewhere.
+    return scaled.astype(host_dtype(example.image), copy=False)
