@@ -106,7 +106,13 @@ class Shown:
         assert self.selected == k
 
     def pixels(self, canvas: str) -> str:
-        return self.js(f"return document.getElementById('{canvas}').toDataURL()")
+        # Two frames later: what a change of size has set going is drawn by then.
+        return self.browser.execute_async_script(
+            "const [name, done] = arguments;"
+            "const twice = (act) => requestAnimationFrame(() => requestAnimationFrame(act));"
+            "twice(() => done(document.getElementById(name).toDataURL()))",
+            canvas,
+        )
 
     def act_at(self, x: float, y: float, *, click: bool) -> None:
         """Move the mouse to a point of the picture, in its pixels, and perhaps click."""
