@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minirpn.training.config import TrainConfig
 
 NAME = "study"
-SUMMARY = "repeat one of the paper's studies, small: train the variants, compare them"
+SUMMARY = "repeat one of the paper's studies, small"
 DESCRIPTION = """\
 Repeat one of the paper's studies with trainings of minutes: recall (figure 4), lambda (table 9),
 anchors (table 8), loss, layers, sizes (table 1), numerics. Each variant is trained with several

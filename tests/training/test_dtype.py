@@ -43,7 +43,8 @@ def test_float64_starts_from_the_numbers_of_float32(small_config):
 def test_a_step_is_taken_in_float64_throughout(small_config, examples):
     config = wide(small_config)
     trainer, example = Trainer(config), examples(config)
-    result = trainer.take(example)
+    result = trainer.compute(example)
+    trainer.take(example)
     output, _ = trainer.network.forward(example.image[None])
     arrays = [*output, *result.losses.values(), *result.grads.values()]
     arrays += [parameter.value for parameter in trainer.model.parameters()]
