@@ -122,7 +122,7 @@ def _grid(step: OpenStep) -> dict[str, Any]:
 def _objects(step: OpenStep) -> dict[str, list[dict[str, Any]]]:
     """Return the ground truths by whether they are learnt from, in the order of `matched_gt`."""
     example, names = step.example, step.picture.classes
-    left_out = example.difficult & (not step.config.data.use_difficult)
+    left_out = ~step.config.data.learnt(example.difficult)
     named = [
         {"box": box, "name": names[number]}
         for box, number in zip(example.gt_boxes.tolist(), example.gt_classes, strict=True)

@@ -114,8 +114,7 @@ def open_step(network: RPN, config: TrainConfig, picture: Picture) -> OpenStep:
 def _learn(network: RPN, config: TrainConfig, example: Example) -> tuple[Learning, RPNOutput]:
     """Return what a training step finds out, through the very function that it calls."""
     objective = build_objective(config)
-    learnt = np.ones_like(example.difficult) if config.data.use_difficult else ~example.difficult
-    gt_boxes = example.gt_boxes[learnt]
+    gt_boxes = example.gt_boxes[config.data.learnt(example.difficult)]
     rng = np.random.default_rng(config.run.seed)
     with np.errstate(over="ignore", invalid="ignore"):
         loss, output, batch, (_, loss_cache) = forward_loss(

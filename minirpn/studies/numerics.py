@@ -12,6 +12,7 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array
+from minirpn.backbones import Backbone
 from minirpn.data.loader import training_order
 from minirpn.data.samples import Example
 from minirpn.devices import open_device
@@ -82,9 +83,10 @@ def _replayed(measured: Measured, steps: int) -> tuple[list[str], list[str]]:
 
 def _labels(trainer: Trainer, example: Example, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return the labels (K,) of all anchors of an image, and those of a mini-batch from `rng`."""
-    config, features = trainer.config, trainer.network.backbone
-    keep = np.full(len(example.gt_boxes), True) if config.data.use_difficult else ~example.difficult
-    size = features.feature_size(example.image_size)  # type: ignore[attr-defined]
+    config, backbone = trainer.config, trainer.network.backbone
+    assert isinstance(backbone, Backbone)  # a trainer makes no other
+    keep = config.data.learnt(example.difficult)
+    size = backbone.feature_size(example.image_size)
     anchors = trainer.network.anchors(size, like=example.image)
     objects = trainer.device.put(example.gt_boxes[keep])
     all_labels = label_anchors(anchors, objects, example.image_size, config=config.labels).labels

@@ -153,7 +153,8 @@ def _pictures_of_learning(
 
     output, _ = network.forward(example.image[None, ...])
     anchors = backend.to_host(output.anchors) / np.float32(example.scale)
-    image, objects = train_set[0].image, example.annotation.gt_boxes[~example.difficult]
+    learnt = config.data.learnt(example.difficult)
+    image, objects = train_set[0].image, example.annotation.gt_boxes[learnt]
     A = network.base_anchors.shape[0]
     Hf, Wf = output.features.shape[2:]
     middle = ((Hf // 2) * Wf + Wf // 2) * A
@@ -164,7 +165,7 @@ def _pictures_of_learning(
     )
     batch = make_minibatch(
         output.anchors,
-        backend.to_device(example.gt_boxes[~example.difficult], example.image),
+        backend.to_device(example.gt_boxes[learnt], example.image),
         example.image_size,
         rng=np.random.default_rng(config.run.seed),
         objective=build_objective(config),

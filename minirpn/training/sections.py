@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from minirpn.backbones import BACKBONES, Preprocessing
 from minirpn.data.augment import AugmentConfig
 from minirpn.devices import check_device_name
@@ -56,7 +58,11 @@ class DataConfig:
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
-        assert self.augment  # checks its own numbers
+        _ = self.augment  # which checks its own numbers
+
+    def learnt(self, difficult: np.ndarray) -> np.ndarray:
+        """Return which objects (M,) bool are learned from, of those marked difficult or not."""
+        return np.ones_like(difficult) if self.use_difficult else ~difficult
 
     @property
     def augment(self) -> AugmentConfig:

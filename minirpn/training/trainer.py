@@ -156,9 +156,7 @@ class Trainer:
 
     def compute(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
         """Return the loss that the phase is about, and its gradients; the first half of `take`."""
-        keep = np.full(len(example.gt_boxes), True)
-        if not self.config.data.use_difficult:
-            keep = ~example.difficult
+        keep = self.config.data.learnt(example.difficult)
         gt_boxes = self.device.put(example.gt_boxes[keep])
         if self.phase.loss == "rpn":
             return loss_and_gradients(

@@ -28,3 +28,10 @@ def test_each_parameter_learns_at_the_rate_of_its_part_and_kind(kind):
         of_part = 0.25 if name.startswith("conv") else 1.0  # the backbone's: conv1 to conv5
         of_kind = 2.0 if name.endswith(".bias") else 1.0
         assert rate == of_part * of_kind, name
+
+
+@pytest.mark.parametrize("use_difficult", [False, True])
+def test_difficult_objects_are_learned_if_asked_for(use_difficult):
+    difficult = np.array([True, False, True])
+    learnt = DataConfig(use_difficult=use_difficult).learnt(difficult)
+    assert learnt.tolist() == [use_difficult, True, use_difficult]

@@ -11,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from minirpn.data.samples import Example
 from minirpn.errors import InputError
+from minirpn.training import finish
 from minirpn.training.build import load_network
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.loop import train
@@ -81,6 +83,26 @@ def test_without_pictures_the_numbers_are_the_same(whole, new_run, small_config)
     assert records(plain) == [r for r in records(whole) if r["kind"] != "samples"]
     assert not list(plain.plots.iterdir())
     assert not plain.report.exists()
+
+
+@pytest.mark.parametrize("use_difficult", [False, True])
+def test_the_picture_of_a_mini_batch_has_the_objects_that_are_learned(
+    new_run, small_config, monkeypatch, use_difficult
+):
+    """Those marked difficult among them, where they were asked for."""
+    monkeypatch.setattr(
+        Example, "difficult", property(lambda example: np.full(len(example.gt_boxes), True))
+    )
+    seen, make = [], finish.make_minibatch
+
+    def spied(anchors, gt_boxes, *args, **options):
+        seen.append(len(gt_boxes))
+        return make(anchors, gt_boxes, *args, **options)
+
+    monkeypatch.setattr(finish, "make_minibatch", spied)
+    config = replace(small_config, data=replace(small_config.data, use_difficult=use_difficult))
+    train(config, new_run("difficult"), progress=False)
+    assert (seen[0] > 0) == use_difficult
 
 
 def test_another_seed_gives_another_run(whole, new_run, small_config):
