@@ -90,10 +90,8 @@ def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
     from minirpn.evaluation import Scene
 
     scale = resize_scale(annotation.image_size, config.resize)
-    learnt = (
-        np.ones_like(annotation.difficult) if config.data.use_difficult else ~annotation.difficult
-    )
-    boxes = annotation.gt_boxes[learnt].astype(np.float64) * scale
+    learnt = annotation.gt_boxes[config.data.learnt(annotation.difficult)]
+    boxes = learnt.astype(np.float64) * scale
     return Scene(boxes, resized_size(annotation.image_size, scale))
 
 
@@ -101,14 +99,13 @@ def _grid(config: TrainConfig) -> Grid:
     """Return where the anchors stand: on the backbone's cells."""
     import numpy as np
 
-    from minirpn.backbones import build_backbone
+    from minirpn.backbones import Backbone
     from minirpn.evaluation import Grid
     from minirpn.training.build import build_network
 
-    rng = np.random.default_rng(0)
-    network = build_network(config, rng=rng)
-    backbone = build_backbone(config.model.backbone, rng=rng)
-    return Grid(network.stride, backbone.feature_size, network.anchor_offset)
+    network = build_network(config, rng=np.random.default_rng(0))
+    assert isinstance(network.backbone, Backbone)  # build_network makes no other
+    return Grid(network.stride, network.backbone.feature_size, network.anchor_offset)
 
 
 def _head(config: TrainConfig, images: int, objects: int, findings: Any) -> str:
