@@ -78,9 +78,10 @@ def roi_pool_xp(
     cells = xp.reshape(features, (C, Hf * Wf))
     y = xp.zeros(shape, dtype=features.dtype, device=device_of(features))
     argmax = xp.full(shape, -1, dtype=xp.int32, device=device_of(features))
-    for p in range(_most(rows)):
+    most_rows, most_columns = _most(rows), _most(columns)
+    for p in range(most_rows):
         row = rows[..., 0] + p  # (R,h)
-        for q in range(_most(columns)):
+        for q in range(most_columns):
             column = columns[..., 0] + q  # (R,w)
             # (R,h,1) and (R,1,w) -> (R,h,w)
             inside = (row < rows[..., 1])[:, :, None] & (column < columns[..., 1])[:, None, :]
