@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minirpn.devices import Gpu
 from minirpn.kernels.cuda import _load
 
 
@@ -103,14 +104,9 @@ def test_a_kernel_runs_on_the_device_of_its_arrays_and_is_compiled_once(fake_cup
 
 
 def test_without_a_device_the_rung_is_not_there(monkeypatch):
-    _load.cuda_present.cache_clear()
-
-    def refuse(count):
-        raise RuntimeError("no CUDA-capable device is detected")
-
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(zeros=refuse, __spec__=object()))
-    assert not _load.cuda_present()
-    _load.cuda_present.cache_clear()
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(zeros=np.zeros, __spec__=object()))
-    assert _load.cuda_present()
+    broken, working = Gpu("cuda:0", "a card", "no memory"), Gpu("cuda:1", "a card", None)
+    for gpus, present in (([], False), ([broken], False), ([broken, working], True)):
+        monkeypatch.setattr(_load, "find_gpus", lambda gpus=gpus: gpus)
+        _load.cuda_present.cache_clear()
+        assert _load.cuda_present() == present
     _load.cuda_present.cache_clear()

@@ -8,7 +8,6 @@ device.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
+from minirpn.devices import find_gpus
 
 FOLDER = Path(__file__).parent
 REALS = {"float32": "float", "float64": "double"}
@@ -55,16 +55,8 @@ def on_cuda(array: Array) -> bool:
 
 @cache
 def cuda_present() -> bool:
-    """Tell whether CuPy is installed and a CUDA device gives memory."""
-    if importlib.util.find_spec("cupy") is None:
-        return False
-    try:
-        import cupy
-
-        cupy.zeros(1)
-    except Exception:  # whatever driver, runtime or wheel find wrong; `minirpn info` says what
-        return False
-    return True
+    """Tell whether there is a CUDA device that works; `minirpn info` says why not."""
+    return any(gpu.trouble is None for gpu in find_gpus())
 
 
 def source_of(file: str) -> str:
