@@ -19,7 +19,7 @@ from minirpn.kernels.window import Pair, conv_output_size, surrounded, taps
 # at full speed, small beside the activations of a 600x1000 image.
 COLUMN_BYTES = 2**25
 # On a device a run of rows is a dozen launches, some 5 us each, during which a fast GPU multiplies
-# some 30 MiB of columns: twice that keeps it at work.
+# some 30 MiB of columns: twice that keeps it at work. Reckoned, not measured.
 DEVICE_COLUMN_BYTES = 2**26
 
 # Some output rows -> their windows as columns (N, C kh kw, rows Wo).

@@ -89,10 +89,10 @@ def _small() -> TrainConfig:
     """Return what taught SqueezeNet most about a few hundred photographs on a laptop.
 
     Each value that is not the paper's was chosen on a validation split; the page "How the small
-    recipe was found" of the documentation has every trial. Pictures of half the size cost two
-    fifths of the time, and few steps reach further on them. At twice the paper's learning rate a
-    limit on the gradient keeps the first steps, in which ImageNet features of up to 400 meet a new
-    head, from undoing them. NMS at 0.6 leaves more room among the first hundred proposals.
+    recipe was found" of the documentation has every trial. On small pictures a step is quick,
+    and few steps reach further. At twice the paper's learning rate training needs the limit on the
+    gradient, which the first steps exceed, where features of up to 400 meet a new head. NMS at 0.6
+    leaves more room among the first hundred proposals.
     """
     return TrainConfig(
         data=DataConfig(split="train", val_split="val"),
