@@ -41,7 +41,8 @@ def boxes(
     min_count, max_count
         Bounds of N.
     extent
-        Size in pixels of the image the boxes are about; they stick out of it by up to half.
+        Size in pixels of the image the boxes are about. They start up to half of it outside, and
+        go on from there; one that stands in a relation to another may start where that one ends.
     min_side
         Shortest side. With 0 there are boxes without area, and with a negative side, too.
     whole

@@ -21,11 +21,10 @@ DTYPES = st.sampled_from([np.float32, np.float64])
 THRESHOLDS = st.sampled_from([0.0, 0.25, 0.3, 1 / 3, 0.5, 0.7, 1.0])
 
 
-def pixels(box, start=-8, stop=32):
-    """Return the set of pixels of a whole-number box."""
+def pixels(box):
+    """Return the set of pixels of a whole-number box, on and off the image."""
     x1, y1, x2, y2 = (int(side) for side in box)
-    columns, rows = range(max(x1, start), min(x2, stop)), range(max(y1, start), min(y2, stop))
-    return {(row, column) for row in rows for column in columns}
+    return {(row, column) for row in range(y1, y2) for column in range(x1, x2)}
 
 
 @RUNGS
