@@ -158,17 +158,29 @@ def _open(gpu: Gpu, tf32: bool) -> Device:
     return Device(gpu.name, cupy.empty(0, dtype=np.float32), gpu.about, tf32)
 
 
+def tf32_allowed() -> bool:
+    """Tell whether a GPU may round factors of float32 to 10 bits; `open_device` says so."""
+    products = _products()
+    return bool(products.get_compute_type(np.float32) == products.COMPUTE_TYPE_TF32)
+
+
 def _set_product_mode(gpu: Gpu, tf32: bool) -> None:
-    """Say how matrix products of float32 are computed, whatever ``CUPY_TF32`` says.
-
-    That variable is CuPy's public way. It is read at the first product of a process, which may be
-    long past; behind it is this function.
-    """
-    from cupy._core import _routines_linalg as products
-
+    """Say how matrix products of float32 are computed, whatever ``CUPY_TF32`` says."""
+    products = _products()
     wanted = products.COMPUTE_TYPE_TF32 if tf32 else products.COMPUTE_TYPE_DEFAULT
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a device without TF32: an error, below
         products.set_compute_type(np.float32, wanted)
     if products.get_compute_type(np.float32) != wanted:
         raise InputError(f"tf32: {gpu.name} has none (compute capability below 8.0)")
+
+
+def _products() -> Any:
+    """Return what knows how CuPy computes matrix products.
+
+    The public way is a variable, ``CUPY_TF32``. It is read at the first product of a process, which
+    may be long past; behind it are functions of this module.
+    """
+    from cupy._core import _routines_linalg
+
+    return _routines_linalg

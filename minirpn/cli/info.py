@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from minirpn.devices import Gpu
 
 NAME = "info"
 SUMMARY = "show versions, BLAS, devices and the rungs that can run here"
@@ -40,15 +36,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _gpus() -> list[tuple[str, str]]:
-    """Return the name of each CUDA device, and which card it is or why it cannot be used."""
+    """Return a line for each CUDA device and for cuDNN: what it is, or why it cannot be used."""
     from minirpn.devices import NO_CUPY, find_gpus
 
     found = find_gpus()
     if not found:
         return [("cuda", f"none: {NO_CUPY}")]
-    return [(gpu.name, f"{_trouble(gpu)}{gpu.about}") for gpu in found]
+    cards = [(gpu.name, f"{_trouble(gpu.trouble, gpu.about)}{gpu.about}") for gpu in found]
+    return [*cards, ("cudnn", _cudnn())]
 
 
-def _trouble(gpu: Gpu) -> str:
-    about = "; " if gpu.about else ""
-    return "" if gpu.trouble is None else f"cannot be used: {gpu.trouble}{about}"
+def _cudnn() -> str:
+    """Return which cuDNN there is, or why it cannot be used."""
+    from minirpn.kernels.cudnn_plans import find_cudnn
+
+    about, trouble = find_cudnn()
+    return f"{_trouble(trouble, about)}{about}"
+
+
+def _trouble(trouble: str | None, about: str) -> str:
+    return "" if trouble is None else f"cannot be used: {trouble}{'; ' if about else ''}"

@@ -23,6 +23,13 @@ import numpy as np
 from minirpn._typing import Array
 from minirpn.backend import is_numpy
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.conv2d_cudnn import (
+    conv2d_cudnn,
+    conv2d_dweight_cudnn,
+    conv2d_dx_cudnn,
+    on_cuda_float32,
+)
+from minirpn.kernels.conv2d_cudnn import suits as suits_cudnn
 from minirpn.kernels.conv2d_strips import conv2d_dweight_strips, conv2d_dx_strips, conv2d_strips
 from minirpn.kernels.conv2d_winograd import (
     conv2d_dweight_winograd,
@@ -34,6 +41,7 @@ from minirpn.kernels.conv2d_winograd import (
 )
 from minirpn.kernels.cuda._load import cuda_present, on_cuda
 from minirpn.kernels.cuda.im2col import conv2d_cuda, conv2d_dweight_cuda, conv2d_dx_cuda
+from minirpn.kernels.cudnn_plans import cudnn_present
 from minirpn.kernels.im2col import conv2d_dweight_im2col, conv2d_dx_im2col, conv2d_im2col
 from minirpn.kernels.window import Pair, conv_output_size, surrounded
 
@@ -98,6 +106,11 @@ def _cuda(function: Callable[..., Array], suits: Callable[..., bool]) -> Rung:
     return Rung("cuda", function, on_cuda, cuda_present, suits)
 
 
+def _cudnn(function: Callable[..., Array]) -> Rung:
+    """Return a rung of NVIDIA's library, which may take Winograd's way, too."""
+    return Rung("cudnn", function, on_cuda_float32, cudnn_present, suits_cudnn, rounding=1000)
+
+
 CONV2D = Ladder(
     "conv2d",
     (
@@ -106,6 +119,7 @@ CONV2D = Ladder(
         Rung("strips", conv2d_strips, takes=is_numpy, present=numba_present),
         _winograd(conv2d_winograd, suits),
         _cuda(conv2d_cuda, lambda x, weight, *rest: tuple(weight.shape[2:]) != (1, 1)),
+        _cudnn(conv2d_cudnn),
     ),
 )
 CONV2D_DX = Ladder(
@@ -116,6 +130,7 @@ CONV2D_DX = Ladder(
         Rung("strips", conv2d_dx_strips, takes=is_numpy, present=numba_present),
         _winograd(conv2d_dx_winograd, suits_dx),
         _cuda(conv2d_dx_cuda, lambda dy, weight, *rest: tuple(weight.shape[2:]) != (1, 1)),
+        _cudnn(conv2d_dx_cudnn),
     ),
 )
 CONV2D_DWEIGHT = Ladder(
@@ -126,5 +141,6 @@ CONV2D_DWEIGHT = Ladder(
         Rung("strips", conv2d_dweight_strips, takes=is_numpy, present=numba_present),
         _winograd(conv2d_dweight_winograd, suits_dweight),
         _cuda(conv2d_dweight_cuda, lambda dy, x, kernel, *rest: tuple(kernel) != (1, 1)),
+        _cudnn(conv2d_dweight_cudnn),
     ),
 )

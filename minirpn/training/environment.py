@@ -12,7 +12,13 @@ import minirpn
 from minirpn.devices import CPU, Device
 
 PACKAGES = ("numpy", "numba", "pillow", "matplotlib", "array-api-compat", "threadpoolctl")
-GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-frontend")
+GPU_PACKAGES = (
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "nvidia-cudnn-frontend",
+)
 
 
 def describe_environment(device: Device = CPU) -> dict[str, Any]:

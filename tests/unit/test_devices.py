@@ -11,7 +11,14 @@ import pytest
 
 from minirpn import devices
 from minirpn.cli.main import main
-from minirpn.devices import CPU, check_device_name, device_with, find_gpus, open_device
+from minirpn.devices import (
+    CPU,
+    check_device_name,
+    device_with,
+    find_gpus,
+    open_device,
+    tf32_allowed,
+)
 from minirpn.errors import InputError
 
 NO_DRIVER = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime"
@@ -183,9 +190,12 @@ def test_when_no_gpu_can_be_used_each_says_why(install):
 def test_products_are_of_true_float32_unless_asked(install):
     fake = install()
     fake.product_mode = TF32  # as CUPY_TF32=1 leaves it
+    assert tf32_allowed()
     assert not open_device("cuda").tf32
     assert fake.product_mode == DEFAULT
+    assert not tf32_allowed()
     device = open_device("cuda", tf32=True)
+    assert tf32_allowed()
     assert device.tf32
     assert fake.product_mode == TF32
     assert str(device).endswith(", TF32)")
@@ -204,13 +214,22 @@ def test_an_array_knows_its_device():
     assert CPU.put(np.zeros(3)).shape == (3,)
 
 
-def test_info_has_a_line_for_each_gpu(install, capsys):
+@pytest.mark.parametrize(
+    ("cudnn", "words"),
+    [
+        (("9.28.1, frontend 1.14.1", None), "9.28.1, frontend 1.14.1"),
+        (("", "not installed (how to)"), "cannot be used: not installed (how to)"),
+    ],
+)
+def test_info_has_a_line_for_each_gpu_and_for_cudnn(install, capsys, monkeypatch, cudnn, words):
     install(broken={0: NO_MEMORY})
+    monkeypatch.setattr("minirpn.kernels.cudnn_plans.find_cudnn", lambda: cudnn)
     assert main(["info"]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cuda")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cu")]
     assert lines == [
         f"cuda:0       cannot be used: {NO_MEMORY}; Card, 80 GiB, CuPy 14.2.0",
         "cuda:1       Card, 80 GiB, CuPy 14.2.0",
+        f"cudnn        {words}",
     ]
 
 

@@ -1,0 +1,88 @@
+"""Convolution by cuDNN on a real device: equal to the loops, steady, as precise as asked."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirpn import kernels
+from minirpn.devices import open_device
+from minirpn.kernels.cudnn_plans import cudnn_present, find_cudnn
+
+pytestmark = pytest.mark.gpu
+CASES = runpy.run_path(str(Path(__file__).parents[1] / "ladders" / "cases_nn.py"))["CASES"]
+LADDERS = [ladder for ladder in kernels.ladders().values() if "cudnn" in ladder.by_name]
+LARGE = {"shape": (1, 64, 75, 125), "outs": 96}
+
+
+@pytest.fixture(scope="module")
+def cupy():
+    if not cudnn_present():
+        pytest.skip(f"no cuDNN: {find_cudnn()[1]}")
+    return pytest.importorskip("cupy")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["float32", "tf32"])
+def tf32(request, cupy):
+    yield open_device("cuda", tf32=request.param).tf32
+    open_device("cuda")
+
+
+def brought(cupy, args):
+    """Return arguments on the device, whatever dtype they have as float32."""
+    return [cupy.asarray(a, np.float32) if isinstance(a, np.ndarray) else a for a in args]
+
+
+def large(rng):
+    """Return x, weight, bias and dy of a layer as SqueezeNet has it."""
+    (N, C, H, W), outs = LARGE["shape"], LARGE["outs"]
+    shapes = (N, C, H, W), (outs, C, 3, 3), (outs,), (N, outs, H, W)
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def all_three(x, weight, bias, dy, rung):
+    with kernels.use_rung(rung):
+        return {
+            "conv2d": kernels.ladders()["conv2d"](x, weight, bias, (1, 1), (1, 1)),
+            "conv2d_dx": kernels.ladders()["conv2d_dx"](dy, weight, x.shape[2:], (1, 1), (1, 1)),
+            "conv2d_dweight": kernels.ladders()["conv2d_dweight"](dy, x, (3, 3), (1, 1), (1, 1)),
+        }
+
+
+@pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
+@given(data=st.data())
+def test_rung_equals_loops(ladder, cupy, tf32, data):
+    # Whole numbers up to 4 have no more than 10 bits, so TF32 rounds none of them.
+    args, kwargs = CASES[ladder.name](data.draw)
+    args = [a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in args]
+    expected = ladder.by_name["loops"].function(*args, **kwargs)
+    actual = ladder.by_name["cudnn"].function(*brought(cupy, args), **kwargs).get()
+    error = ladder.by_name["cudnn"].rounding * np.finfo(np.float32).eps
+    atol = error * max(1, np.max(np.abs(expected), initial=0))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, strict=True)
+
+
+def test_float32_is_true_and_tf32_is_not(cupy, tf32, rng):
+    args = large(rng)
+    exact = all_three(*[a.astype(np.float64) for a in args], "strips")
+    for name, result in all_three(*brought(cupy, args), "cudnn").items():
+        error = np.max(np.abs(result.get() - exact[name])) / np.max(np.abs(exact[name]))
+        assert (error > 1e-5) == tf32, name
+
+
+def test_the_same_bits_every_time(cupy, tf32, rng):
+    args = brought(cupy, large(rng))
+    first, second = (all_three(*args, "cudnn") for _ in range(2))
+    for name, result in first.items():
+        np.testing.assert_array_equal(result.get(), second[name].get())
+
+
+@pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
+def test_the_rung_is_the_one_chosen_for_float32(ladder, cupy):
+    array = cupy.zeros((1, 1, 4, 4), np.float32)
+    assert ladder.choose(array, array[:, :, :3, :3], (3, 3)).name == "cudnn"
+    array = array.astype(np.float64)
+    assert ladder.choose(array, array[:, :, :3, :3], (3, 3)).name == "cuda"

@@ -1,0 +1,205 @@
+"""Convolution by cuDNN, with a stand-in for the library: what is asked of it is the convolution.
+
+What the library itself makes of such graphs: `test_cudnn_plans.py`, and on a device tests/gpu.
+"""
+
+import copy
+import runpy
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirpn import kernels
+from minirpn.kernels import cudnn_plans
+from minirpn.kernels.conv2d_cudnn import (
+    conv2d_cudnn,
+    conv2d_dweight_cudnn,
+    on_cuda_float32,
+    suits,
+)
+
+HERE = Path(__file__).parent
+CASES = runpy.run_path(str(HERE.parent / "ladders" / "cases_nn.py"))["CASES"]
+DOUBLE = runpy.run_path(str(HERE / "cudnn_double.py"))
+LADDERS = [ladder for ladder in kernels.ladders().values() if "cudnn" in ladder.by_name]
+
+
+def engine(tf32=False):
+    return DOUBLE["OnDouble"](SimpleNamespace(**DOUBLE), tf32)
+
+
+def float32(argument):
+    """Return an array as float32, in the layout it has."""
+    if not isinstance(argument, np.ndarray):
+        return argument
+    return argument if argument.dtype == np.float32 else argument.astype(np.float32, order="K")
+
+
+def test_all_three_convolutions_have_the_rung():
+    assert {ladder.name for ladder in LADDERS} == {"conv2d", "conv2d_dx", "conv2d_dweight"}
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
+@given(data=st.data())
+def test_rung_equals_loops(ladder, tf32, data):
+    args, kwargs = CASES[ladder.name](data.draw)
+    args = tuple(map(float32, args))
+    untouched = copy.deepcopy(args)
+    expected = ladder.by_name["loops"].function(*copy.deepcopy(args), **kwargs)
+    actual = ladder.by_name["cudnn"].function(*args, **kwargs, engine=engine(tf32))
+    np.testing.assert_array_equal(actual, expected, strict=True)
+    for one, before in zip(args, untouched, strict=True):
+        np.testing.assert_array_equal(one, before)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_the_output_goes_where_it_is_wanted(tf32, rng):
+    x, weight = rng.integers(-4, 5, (1, 3, 6, 7)), rng.integers(-4, 5, (4, 3, 3, 3))
+    x, weight, bias = x.astype(np.float32), weight.astype(np.float32), np.ones(4, np.float32)
+    args = x, weight, bias, (1, 1), (1, 1), True
+    joined = np.full((1, 9, 6, 7), np.nan, np.float32)
+    out = joined[:, 5:]
+    assert conv2d_cudnn(*args, out, engine=engine(tf32)) is out
+    np.testing.assert_array_equal(out, conv2d_cudnn(*args, engine=engine(tf32)))
+    assert np.isnan(joined[:, :5]).all()
+
+
+def test_the_layout_is_that_which_the_units_want_and_passes_on(rng):
+    x = rng.normal(size=(1, 3, 6, 7)).astype(np.float32)
+    weight, bias = rng.normal(size=(3, 3, 3, 3)).astype(np.float32), np.zeros(3, np.float32)
+    plain = conv2d_cudnn(x, weight, bias, (1, 1), (1, 1), engine=engine())
+    assert plain.flags.c_contiguous
+    last = conv2d_cudnn(x, weight, bias, (1, 1), (1, 1), engine=engine(tf32=True))
+    assert np.moveaxis(last, 1, -1).flags.c_contiguous
+    np.testing.assert_array_equal(plain, last)
+
+
+def test_the_gradient_by_the_weight_lies_as_the_weight(rng):
+    dy, x = rng.normal(size=(2, 1, 5, 6, 7)).astype(np.float32)
+    dweight = conv2d_dweight_cudnn(dy, x, (3, 3), (1, 1), (1, 1), engine=engine(tf32=True))
+    assert dweight.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("tf32", "name"), [(False, "plain"), (True, "rounding")])
+def test_a_plan_rounds_only_where_it_may_and_is_always_steady(tf32, name, rng):
+    used = engine(tf32)
+    x, weight = rng.normal(size=(2, 1, 1, 3, 3)).astype(np.float32)
+    conv2d_cudnn(x, weight, np.zeros(1, np.float32), (1, 1), (0, 0), engine=used)
+    ((convolution, planned),) = used.planned
+    assert (planned, convolution.tf32) == (name, tf32)
+
+
+def test_without_a_plan_the_error_says_for_what_and_what_to_do():
+    class Unable(DOUBLE["pygraph"]):
+        def create_execution_plans(self, modes):
+            super().create_execution_plans(modes)
+            self.plans = self.plans[:3]
+
+    module = SimpleNamespace(**(DOUBLE | {"pygraph": Unable}))
+    shapes = (1, 2, 3, 4), (5, 2, 1, 1), (1, 5, 3, 4)
+    convolution = cudnn_plans.Convolution("y", *shapes, (1, 1), (0, 0), False)
+    with pytest.raises(RuntimeError, match=r"no plan for .*x=\(1, 2, 3, 4\).*none of 4.*'cuda'"):
+        cudnn_plans.planned(module, convolution)
+
+
+def test_the_rung_is_for_what_is_on_a_gpu_and_not_empty():
+    assert not on_cuda_float32(np.zeros(1, np.float32))
+    x, weight = np.zeros((1, 2, 3, 3)), np.zeros((4, 2, 1, 1))
+    assert suits(x, weight, np.zeros(4))
+    assert not suits(x[:0], weight, np.zeros(4))
+    assert not suits(x, weight[:0], np.zeros(0))
+    assert suits(x, x, (1, 1))
+
+
+def test_why_there_is_no_cudnn(monkeypatch):
+    def absent():
+        raise ModuleNotFoundError("No module named 'cudnn'")
+
+    def broken():
+        raise RuntimeError("libcudnn.so.9: cannot open\nand more")
+
+    for found, words in ((absent, "not installed"), (broken, "RuntimeError: libcudnn.so.9")):
+        cudnn_plans.find_cudnn.cache_clear()
+        monkeypatch.setattr(cudnn_plans, "_cudnn", found)
+        assert words in cudnn_plans.find_cudnn()[1]
+    cudnn_plans.find_cudnn.cache_clear()
+
+
+class FakeArray:
+    """An array on a device, as far as its place goes; its device can be made the current one."""
+
+    def __init__(self, pointer, index):
+        self.data, self.id = SimpleNamespace(ptr=pointer), index
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """A function that computes on a device and returns what cuDNN was told, handle by handle."""
+    told, handles = [], iter("abc")
+
+    class Graph(DOUBLE["pygraph"]):
+        def __init__(self, *, handle, **options):
+            super().__init__(**options)
+            told.append(("plan", handle))
+
+        def execute(self, pointers, workspace, handle):
+            told.append(("execute", handle, pointers, workspace))
+
+    module = SimpleNamespace(
+        **DOUBLE
+        | {
+            "pygraph": Graph,
+            "create_handle": lambda: next(handles),
+            "set_stream": lambda handle, stream: told.append(("stream", handle, stream)),
+        }
+    )
+    cupy = SimpleNamespace(
+        uint8="uint8",
+        empty=lambda count, dtype: FakeArray(f"{count} {dtype}", 0),
+        cuda=SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=77)),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cudnn", module)
+    monkeypatch.setattr(cudnn_plans, "device_of", lambda array: array)
+    caches = cudnn_plans._plan, cudnn_plans._handle
+    for cache in caches:
+        cache.cache_clear()
+
+    def compute(convolution, device):
+        told.clear()
+        first, second, out = (FakeArray(pointer, device) for pointer in (10, 20, 30))
+        cudnn_plans.OnDevice().compute(convolution, first, second, out)
+        return list(told)
+
+    yield compute
+    for cache in caches:
+        cache.cache_clear()
+
+
+def test_a_device_plans_once_and_computes_on_the_current_stream(computed):
+    shapes = (1, 2, 3, 4), (5, 2, 1, 1), (1, 5, 3, 4)
+    convolution = cudnn_plans.Convolution("y", *shapes, (1, 1), (0, 0), False)
+
+    def executed(handle):
+        run = ("execute", handle, {1: 10, 2: 20, 3: 30}, "512 uint8")
+        return [("stream", handle, 77), run]
+
+    assert computed(convolution, 0) == [("plan", "a"), *executed("a")]
+    assert computed(convolution, 0) == executed("a")
+    assert computed(convolution._replace(tf32=True), 0)[0] == ("plan", "a")
+    assert computed(convolution, 1) == [("plan", "b"), *executed("b")]
+    with ThreadPoolExecutor(1) as pool:  # a handle is not for two threads, a plan is
+        assert pool.submit(computed, convolution, 0).result() == executed("c")
