@@ -74,7 +74,14 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="module", params=RUNS)
+# Of the detectors one is trained where time is short.
+SLOW = "approximate-joint", "joint"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in RUNS],
+)
 def run(
     request: pytest.FixtureRequest,
     odd: Path,

@@ -29,7 +29,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tmp_path_factory.mktemp("data") / "shapes", SHAPES)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_config(shapes: Path) -> TrainConfig:
     """Six steps on those images, measured and saved on the way."""
     return replace(

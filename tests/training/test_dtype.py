@@ -19,6 +19,7 @@ def wide(config, **sharing):
         config,
         model=replace(config.model, dtype="float64"),
         sharing=SharingConfig(pre_nms=60, post_nms=30, **sharing),
+        run=replace(config.run, pictures=False),
     )
 
 

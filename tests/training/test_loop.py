@@ -17,6 +17,7 @@ from minirpn.training import finish
 from minirpn.training.build import load_network
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.loop import train
+from minirpn.training.run_folder import create_run
 from minirpn.training.trainer import Trainer
 
 # What differs between two equal runs: the clock.
@@ -37,9 +38,10 @@ def assert_same_state(one, other):
             np.testing.assert_array_equal(before[name], after[name])
 
 
-@pytest.fixture
-def whole(new_run, small_config):
-    folder = new_run("whole")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, small_config):
+    """A run that nothing stopped; to be read only."""
+    folder = create_run(tmp_path_factory.mktemp("runs") / "whole", small_config)
     train(small_config, folder, progress=False)
     return folder
 
