@@ -59,7 +59,8 @@ def iou(a: Array, b: Array) -> Array:
     Parameters
     ----------
     a, b
-        (N, 4) and (M, 4) floating point, pixels, half-open.
+        (N, 4) and (M, 4) floating point, finite (what comes of a NaN differs from rung to rung),
+        pixels, half-open.
 
     Returns
     -------
