@@ -145,6 +145,14 @@ def numbers(arrays: Sequence[Array]) -> list[float]:
     return to_host(namespace_of(*arrays).stack(arrays)).tolist()
 
 
+def wait_for(like: Array) -> None:
+    """Return when the device of `like` has done all that was asked of it; the host always has."""
+    if array_api_compat.is_cupy_array(like):
+        # A device has one context in a process, CuPy's and PyTorch's: all streams in it are waited
+        # for, whichever library has filled them.
+        device_of(like).synchronize()
+
+
 @contextlib.contextmanager
 def watched_moves() -> Iterator[list[Move]]:
     """Give a list that fills with the moves made inside the ``with`` block, by any thread.

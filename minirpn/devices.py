@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, is_numpy, namespace_of, to_device
+from minirpn.backend import device_of, is_numpy, namespace_of, to_device, wait_for
 from minirpn.errors import InputError
 
 NO_CUPY = "CuPy is not installed (pip install 'minirpn[cuda12]' or 'minirpn[cuda13]')"
@@ -31,6 +31,15 @@ class Device(NamedTuple):
     def put(self, array: np.ndarray) -> Array:
         """Return a host array on this device."""
         return to_device(array, self.like)
+
+    def wait(self) -> None:
+        """Return when it has done all that was asked of it."""
+        wait_for(self.like)
+
+    @property
+    def is_host(self) -> bool:
+        """Whether its arrays are NumPy's."""
+        return is_numpy(self.like)
 
     def __str__(self) -> str:
         mode = ", TF32" if self.tf32 else ""
@@ -57,10 +66,11 @@ def device_with(array: Array) -> Device:
     return Device(f"cuda:{place.id}" if hasattr(place, "id") else str(place), like)
 
 
-def check_device_name(name: str) -> None:
-    """Raise InputError unless `name` is one that `open_device` knows."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise InputError(f"device: expected auto, cpu, cuda or cuda:0, cuda:1, ..., got {name!r}")
+def check_device_name(name: str, *, auto: bool = True) -> None:
+    """Raise InputError unless `name` is one that `open_device` knows; ``"auto"`` if `auto` says."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name) and not (auto and name == "auto"):
+        names = f"{'auto, ' if auto else ''}cpu, cuda or cuda:0, cuda:1, ..."
+        raise InputError(f"device: expected {names}, got {name!r}")
 
 
 def open_device(name: str = "auto", *, tf32: bool = False) -> Device:

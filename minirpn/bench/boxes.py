@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 
 from minirpn import boxes as box_ops
-from minirpn.bench.peers import peer
+from minirpn._typing import ImageSize
+from minirpn.bench.peers import peer, peer_on
+from minirpn.bench.twin import tensor
+from minirpn.devices import CPU, Device
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.proposals import ProposalConfig, propose
 from minirpn.rpn.targets import label_anchors
 
 Contenders = dict[str, Callable[[], object]]
 IMAGE_SIZE = (600, 1000)
+FEATURE_SIZE = (38, 63)  # VGG-16's of it
 
 
-def anchors_of(feature_size: tuple[int, int] = (38, 63)) -> np.ndarray:
+def anchors_of(feature_size: ImageSize = FEATURE_SIZE) -> np.ndarray:
     """Return the paper's anchors on a feature map: 21,546 on VGG-16's of 600x1000."""
     like = np.zeros(0, np.float32)
     return grid_anchors(base_anchors(AnchorConfig()), feature_size, 16, like=like)
@@ -49,44 +53,75 @@ def iou_contenders(a: np.ndarray, b: np.ndarray, *, peers: bool) -> Contenders:
         coco, sided = module, [_corner_and_sides(boxes) for boxes in doubles]
         contenders["pycocotools"] = lambda: coco.iou(*sided, [0] * len(b))
     if torch := peer("torch"):
-        tensors = torch.from_numpy(a), torch.from_numpy(b)
+        tensors = tensor(a), tensor(b)
         contenders["torch"] = lambda: _torch_iou(torch, *tensors)
     return contenders
 
 
-def label_contenders(*, peers: bool) -> Contenders:
-    """Return the labelling of 21,546 anchors against 40 ground truths."""
-    anchors, gt_boxes = anchors_of(), random_boxes(40)
-    contenders: Contenders = {"minirpn": lambda: label_anchors(anchors, gt_boxes, IMAGE_SIZE)}
-    torchvision = peer("torchvision") if peers else None
+def label_contenders(
+    *, peers: bool, device: Device = CPU, feature_size: ImageSize = FEATURE_SIZE
+) -> Contenders:
+    """Return the labelling of 21,546 anchors against 40 ground truths, which lie on the device."""
+    anchors, gt_boxes = anchors_of(feature_size), random_boxes(40)
+    ours = device.put(anchors), device.put(gt_boxes)
+    contenders: Contenders = {"minirpn": lambda: label_anchors(*ours, IMAGE_SIZE)}
+    torchvision = peer_on("torchvision", device) if peers else None
     if torchvision:
         matcher = torchvision.models.detection._utils.Matcher(
             0.7, 0.3, allow_low_quality_matches=True
         )
-        torch: Any = peer("torch")
-        tensors = torch.from_numpy(gt_boxes), torch.from_numpy(anchors)
+        tensors = tensor(gt_boxes, device), tensor(anchors, device)
         contenders["torchvision"] = lambda: matcher(torchvision.ops.box_iou(*tensors))
     return contenders
 
 
 def propose_contenders(*, peers: bool) -> Contenders:
     """Return the proposals of one image from 21,546 anchors; the peer's is NMS alone."""
-    rng, anchors = np.random.default_rng(0), anchors_of()
-    objectness = rng.normal(size=(len(anchors), 2)).astype(np.float32)
-    deltas = rng.normal(scale=(0.3, 0.3, 0.2, 0.2), size=(len(anchors), 4)).astype(np.float32)
-    config = ProposalConfig(pre_nms=12_000, post_nms=2_000)
+    anchors, config = anchors_of(), ProposalConfig(pre_nms=12_000, post_nms=2_000)
+    objectness, deltas = random_outputs(len(anchors))
     contenders: Contenders = {
         "minirpn": lambda: propose(anchors, objectness, deltas, IMAGE_SIZE, config=config)
     }
     torchvision = peer("torchvision") if peers else None
     if torchvision:
-        torch: Any = peer("torch")
-        scores = objectness[:, 1] - objectness[:, 0]
-        best = np.argsort(-scores)[: config.pre_nms]
-        decoded = box_ops.clip(box_ops.decode(anchors, deltas), IMAGE_SIZE)[best]
-        tensors = torch.from_numpy(decoded), torch.from_numpy(scores[best])
+        tensors = tuple(map(tensor, scored_boxes(config.pre_nms)))
         contenders["torchvision"] = lambda: torchvision.ops.nms(*tensors, config.iou_threshold)
     return contenders
+
+
+def nms_contenders(
+    count: int = 12_000, max_keep: int = 2_000, *, peers: bool, device: Device = CPU
+) -> Contenders:
+    """Return NMS alone, of `count` boxes to `max_keep`, all of it on the device.
+
+    The peer has no limit: it looks at all boxes, and its best are then taken.
+    """
+    boxes, scores = scored_boxes(count)
+    ours, threshold = (device.put(boxes), device.put(scores)), ProposalConfig().iou_threshold
+    contenders: Contenders = {
+        "minirpn": lambda: box_ops.nms(*ours, iou_threshold=threshold, max_keep=max_keep)
+    }
+    torchvision = peer_on("torchvision", device) if peers else None
+    if torchvision:
+        tensors = tensor(boxes, device), tensor(scores, device)
+        contenders["torchvision"] = lambda: torchvision.ops.nms(*tensors, threshold)[:max_keep]
+    return contenders
+
+
+def random_outputs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return objectness (count, 2) and deltas (count, 4), as of a network that has learnt a bit."""
+    rng = np.random.default_rng(0)
+    objectness = rng.normal(size=(count, 2)).astype(np.float32)
+    return objectness, rng.normal(scale=(0.3, 0.3, 0.2, 0.2), size=(count, 4)).astype(np.float32)
+
+
+def scored_boxes(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the boxes (count, 4) that enter NMS in one image, and their scores, best first."""
+    anchors = anchors_of()
+    objectness, deltas = random_outputs(len(anchors))
+    scores = objectness[:, 1] - objectness[:, 0]
+    best = np.argsort(-scores)[:count]
+    return box_ops.clip(box_ops.decode(anchors, deltas), IMAGE_SIZE)[best], scores[best]
 
 
 def _corner_and_sides(boxes: np.ndarray) -> np.ndarray:

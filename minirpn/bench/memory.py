@@ -41,9 +41,9 @@ def peak_bytes(backbone: str, *, peers: bool) -> dict[str, int]:
 def twin_alone(backbone: str) -> object:
     """Return the step of PyTorch's twin, its original gone."""
     from minirpn.bench.networks import new_trainer, picture
-    from minirpn.bench.twin import Twin
+    from minirpn.bench.twin import Twin, tensor
 
-    twin, images = Twin(new_trainer(backbone).network), picture()
+    twin, images = Twin(new_trainer(backbone).network), tensor(picture())
     return lambda: twin.step(images)
 
 

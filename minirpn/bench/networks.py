@@ -1,4 +1,9 @@
-"""What is timed of whole networks: a forward pass and a training step at 600x1000."""
+"""What is timed of whole networks: a forward pass, a training step, proposals; at 600x1000.
+
+What a step begins with lies on the device before it is timed, for minirpn and for PyTorch: the
+image, which in a training is sent ahead of time. The ground truths, 48 bytes, travel within our
+step, as they do in a training.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from minirpn.bench.peers import peer
-from minirpn.bench.twin import Twin
+from minirpn._typing import Array, ImageSize
+from minirpn.bench.peers import peer_on
+from minirpn.bench.twin import Twin, tensor
+from minirpn.devices import CPU, Device
 from minirpn.training.config import TrainConfig
 from minirpn.training.step import loss_and_gradients
 from minirpn.training.trainer import Trainer
 
 Contenders = dict[str, Callable[[], object]]
+IMAGE_SIZE = (600, 1000)
 GT_BOXES = np.array([[100, 100, 400, 300], [500, 200, 900, 550], [20, 30, 200, 180]], np.float32)
 
 
@@ -21,38 +29,62 @@ def forward_contenders(backbone: str, *, peers: bool) -> Contenders:
     """Return the forward pass of the RPN on a backbone, ours and PyTorch's."""
     network, images = new_trainer(backbone).network, picture()
     contenders: Contenders = {"minirpn": lambda: network.forward(images)}
-    if peers and peer("torch"):
-        twin = Twin(network)
-        contenders["torch"] = lambda: twin.forward(images)
+    if peers and peer_on("torch", CPU):
+        twin, inputs = Twin(network), tensor(images)
+        contenders["torch"] = lambda: twin.forward(inputs)
     return contenders
 
 
-def step_contenders(backbone: str, *, peers: bool) -> Contenders:
-    """Return a training step of the RPN on a backbone, ours and PyTorch's."""
-    trainer, images = new_trainer(backbone), picture()
-    contenders: Contenders = {"minirpn": lambda: take_step(trainer, images)}
-    if peers and peer("torch"):
-        twin = Twin(trainer.network)
-        contenders["torch"] = lambda: twin.step(images)
+def step_contenders(
+    backbone: str, *, peers: bool, device: Device = CPU, image_size: ImageSize = IMAGE_SIZE
+) -> Contenders:
+    """Return a training step of the RPN on a backbone, ours and PyTorch's eager one.
+
+    PyTorch chooses cuDNN's algorithms by rule, as it does of itself: trying all of them out
+    (``torch.backends.cudnn.benchmark``) pays for images of one size alone.
+    """
+    trainer, images = new_trainer(backbone, device), picture(image_size)
+    ours = device.put(images)
+    contenders: Contenders = {"minirpn": lambda: take_step(trainer, ours)}
+    if peers and peer_on("torch", device):
+        twin, inputs = Twin(trainer.network, device), tensor(images, device)
+        contenders["torch"] = lambda: twin.step(inputs)
     return contenders
 
 
-def new_trainer(backbone: str) -> Trainer:
+def propose_contenders(
+    backbone: str, *, peers: bool, device: Device = CPU, image_size: ImageSize = IMAGE_SIZE
+) -> Contenders:
+    """Return the way from an image to 300 proposals; the peer's is the forward pass alone."""
+    network, images = new_trainer(backbone, device).network, picture(image_size)
+    ours = device.put(images)[0, ...]
+    contenders: Contenders = {"minirpn": lambda: network.propose(ours)}
+    if peers and peer_on("torch", device):
+        twin, inputs = Twin(network, device), tensor(images, device)
+        contenders["torch"] = lambda: twin.forward(inputs)
+    return contenders
+
+
+def new_trainer(backbone: str, device: Device = CPU) -> Trainer:
     """Return the trainer of a new run, as ``minirpn train --backbone`` would make it."""
     config = TrainConfig()
-    return Trainer(replace(config, model=replace(config.model, backbone=backbone)))
+    return Trainer(replace(config, model=replace(config.model, backbone=backbone)), device)
 
 
-def picture() -> np.ndarray:
-    """Return one preprocessed image (1, 3, 600, 1000) of noise."""
-    noise = np.random.default_rng(0).normal(scale=50, size=(1, 3, 600, 1000))
+def picture(image_size: ImageSize = IMAGE_SIZE) -> np.ndarray:
+    """Return one preprocessed image (1, 3, H, W) of noise, 600x1000 unless told otherwise."""
+    noise = np.random.default_rng(0).normal(scale=50, size=(1, 3, *image_size))
     return noise.astype(np.float32)
 
 
-def take_step(trainer: Trainer, images: np.ndarray) -> None:
+def take_step(trainer: Trainer, images: Array) -> None:
     """Take one whole step: labels, loss, gradients, update."""
     result = loss_and_gradients(
-        trainer.network, images[0], GT_BOXES, rng=trainer.rng, objective=trainer.objective
+        trainer.network,
+        images[0, ...],
+        trainer.device.put(GT_BOXES),
+        rng=trainer.rng,
+        objective=trainer.objective,
     )
     # So small a rate that the weights stay as drawn, however often it is called.
     trainer.optimizer.step(result.grads, lr=1e-9)

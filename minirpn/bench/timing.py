@@ -20,7 +20,11 @@ class Timing(NamedTuple):
 
 
 def alternate(
-    contenders: Mapping[str, Callable[[], Any]], rounds: int, *, pause: float = PAUSE
+    contenders: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    pause: float = PAUSE,
+    wait: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
     """Return how long each contender takes, measured in turns: A B A B.
 
@@ -36,6 +40,9 @@ def alternate(
         Calls of each, at least 1.
     pause
         Seconds of rest before each call.
+    wait
+        Returns when all that was asked for is done, such as `minirpn.devices.Device.wait`: what is
+        called for a device runs there later. It comes before each look at the clock.
     """
     for function in contenders.values():
         function()
@@ -43,8 +50,10 @@ def alternate(
     for _ in range(rounds):
         for name, function in contenders.items():
             sleep(pause)
+            wait()
             wall, cpu = perf_counter(), process_time()
             function()
+            wait()
             calls[name].append((perf_counter() - wall, process_time() - cpu))
     return {name: _summary(taken) for name, taken in calls.items()}
 

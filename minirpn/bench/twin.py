@@ -6,8 +6,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from minirpn import backend
 from minirpn.backbones import Backbone
 from minirpn.bench.peers import peer
+from minirpn.devices import CPU, Device
 from minirpn.nn import Conv2d, Fire, Layer, MaxPool2d, ReLU, Sequential
 from minirpn.rpn.network import RPN
 
@@ -21,9 +23,11 @@ class Twin:
     ----------
     network
         What is copied; frozen parameters are frozen in the twin too.
+    device
+        Where the twin computes.
     """
 
-    def __init__(self, network: RPN) -> None:
+    def __init__(self, network: RPN, device: Device = CPU) -> None:
         torch: Any = peer("torch")
         self.torch = torch
         head, backbone = network.head, cast(Backbone, network.backbone)
@@ -31,17 +35,25 @@ class Twin:
         self.hidden = torch.nn.Sequential(torch_layer(head.conv), torch.nn.ReLU(inplace=True))
         self.outputs = [torch_layer(head.objectness), torch_layer(head.deltas)]
         modules = [self.features, self.hidden, *self.outputs]
+        for module in modules:
+            module.to(device.name)  # before the optimizer is told of the parameters
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(parameters, lr=1e-6, momentum=0.9, weight_decay=5e-4)
 
-    def forward(self, images: np.ndarray) -> list[np.ndarray]:
-        """Return the maps of objectness and deltas, computed without a thought of gradients."""
-        with self.torch.no_grad():
-            return [y.numpy() for y in self._maps(self.torch.from_numpy(images))]
+    def forward(self, images: Any) -> list[Any]:
+        """Return the maps of objectness and deltas, computed without a thought of gradients.
 
-    def step(self, images: np.ndarray) -> None:
-        """Take a training step."""
-        loss = sum(y.square().mean() for y in self._maps(self.torch.from_numpy(images)))
+        Parameters
+        ----------
+        images
+            A tensor (N, 3, H, W) where the twin computes; see `tensor`.
+        """
+        with self.torch.no_grad():
+            return self._maps(images)
+
+    def step(self, images: Any) -> None:
+        """Take a training step; `images` as in `forward`."""
+        loss = sum(y.square().mean() for y in self._maps(images))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -49,6 +61,12 @@ class Twin:
     def _maps(self, images: Any) -> list[Any]:
         hidden = self.hidden(self.features(images))
         return [layer(hidden) for layer in self.outputs]
+
+
+def tensor(array: np.ndarray, device: Device = CPU) -> Any:
+    """Return a host array as PyTorch's tensor on a device; on the CPU it is the same memory."""
+    torch: Any = peer("torch")
+    return torch.from_numpy(array).to(device.name)
 
 
 def torch_layer(layer: Layer) -> Any:
@@ -79,7 +97,7 @@ def _torch_conv(layer: Conv2d) -> Any:
     outs, C = layer.weight.value.shape[:2]
     conv = torch.nn.Conv2d(C, outs, layer.kernel, layer.stride, layer.padding)
     for own, parameter in ((conv.weight, layer.weight), (conv.bias, layer.bias)):
-        own.requires_grad_(False).copy_(torch.from_numpy(parameter.value))
+        own.requires_grad_(False).copy_(torch.from_numpy(backend.to_host(parameter.value)))
         own.requires_grad_(parameter.trainable)
     return conv
 

@@ -6,7 +6,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minirpn.bench import RowResult
+    from minirpn.devices import Device
 
 NAME = "bench"
 SUMMARY = "measure speed beside other implementations"
@@ -14,11 +18,23 @@ DESCRIPTION = """\
 Measure whole networks at 600x1000 and the work on boxes, beside each peer that is installed
 (pip install 'minirpn[peers]'), all in turns in one run. The ratio is to the fastest of them.
 It takes some minutes; a machine that does nothing else gives steadier numbers.
+
+--device cuda measures other rows, beside PyTorch with CUDA on the same card and at the same
+precision.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the parser the flags of this command."""
+    parser.add_argument(
+        "--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ..."
+    )
+    parser.add_argument(
+        "--tf32",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="on a GPU, products of float32 rounded to 10 bits, by the peers too",
+    )
     parser.add_argument("--only", nargs="+", metavar="ROW", help="measure these rows alone")
     parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
     parser.add_argument(
@@ -32,11 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print a line for each row, and return the exit status."""
     from minirpn import bench
-    from minirpn.bench.peers import peer_versions
+    from minirpn.bench.peers import missing_peers, peer_versions, use_tf32
     from minirpn.bench.run import use_threads
     from minirpn.kernels.threads import thread_count
 
-    chosen = _chosen(bench.rows(), args.only)
+    device = _opened(args)
+    chosen = _chosen(bench.rows(device), args.only)
     if args.list:
         for row in chosen:
             print(f"{row.name:<16} {row.what}")
@@ -44,18 +61,30 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     use_threads(args.threads or thread_count())
     versions = {} if args.no_peers else peer_versions()
-    missing = [name for name, version in versions.items() if version is None]
-    if missing:
-        print(f"not here, or not working: {', '.join(missing)}", file=sys.stderr)
+    if not args.no_peers:
+        use_tf32(device.tf32)
+        if missing := missing_peers(device):
+            print(missing, file=sys.stderr)
+    if not device.is_host:
+        whose = "" if args.no_peers else ", the peers' too"
+        print(f"device: {device}; products in {bench.precision(device)}{whose}", flush=True)
     results = []
     for row in chosen:
         print(f"measuring {row.name} ... (the first call may compile)", file=sys.stderr)
         results.append(bench.run_row(row, rounds=args.rounds, peers=not args.no_peers))
         print(results[-1].line(), flush=True)
     if args.json is not None:
-        record = {"machine": _machine(versions), "rows": [r.to_record() for r in results]}
+        record = _record(results, device, versions)
         args.json.write_text(json.dumps(record, indent=2) + "\n")
     return 0
+
+
+def _opened(args: argparse.Namespace) -> Device:
+    """Return the device of the flags."""
+    from minirpn.devices import check_device_name, open_device
+
+    check_device_name(args.device, auto=False)  # numbers are of something that was asked for
+    return open_device(args.device, tf32=args.tf32)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -79,9 +108,17 @@ def _chosen(rows: tuple[Any, ...], only: list[str] | None) -> list[Any]:
     return [row for row in rows if only is None or row.name in only]
 
 
-def _machine(peers: dict[str, str | None]) -> dict[str, Any]:
-    """Return what the numbers depend on."""
+def _record(
+    results: list[RowResult], device: Device, peers: dict[str, str | None]
+) -> dict[str, Any]:
+    """Return the numbers, and what they depend on."""
     from minirpn.kernels.threads import thread_count
     from minirpn.training.environment import describe_environment
 
-    return describe_environment() | {"threads": thread_count(), "peers": peers}
+    machine = describe_environment(device) | {"threads": thread_count(), "peers": peers}
+    return {
+        "device": str(device),
+        "tf32": device.tf32,
+        "machine": machine,
+        "rows": [result.to_record() for result in results],
+    }

@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from minirpn import devices
+from minirpn import backend, devices
 from minirpn.cli.main import main
 from minirpn.devices import (
     CPU,
@@ -209,6 +209,19 @@ def test_tf32_is_refused_where_there_is_none(install):
     assert error_of("cuda", tf32=True) == "tf32: cuda:0 has none (compute capability below 8.0)"
 
 
+def test_a_device_is_waited_for(monkeypatch):
+    waited = []
+    card = types.SimpleNamespace(synchronize=lambda: waited.append("card"))
+    there = CPU._replace(like=np.zeros(1))
+    for device in (CPU, there):
+        device.wait()
+    assert waited == []  # the host has done what it was asked for
+    monkeypatch.setattr(backend.array_api_compat, "is_cupy_array", lambda array: True)
+    monkeypatch.setattr(backend, "device_of", lambda array: card)
+    there.wait()
+    assert waited == ["card"]
+
+
 def test_an_array_knows_its_device():
     assert device_with(np.zeros(3)) is CPU
     assert CPU.put(np.zeros(3)).shape == (3,)
@@ -239,14 +252,14 @@ def test_info_says_that_cupy_is_missing(no_cupy, capsys, monkeypatch):
     assert line == f"cuda         none: {devices.NO_CUPY}"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "propose", "detect"])
+@pytest.mark.parametrize("command", ["train", "eval", "propose", "detect", "bench"])
 def test_a_device_that_cannot_be_used_is_one_line_and_leaves_nothing(
     install, command, tmp_path, capsys, monkeypatch
 ):
     install(count=NO_DRIVER)
     monkeypatch.chdir(tmp_path)
-    words = {"train": [], "eval": ["run"], "propose": ["run", "x"], "detect": ["run", "x"]}[command]
-    assert main([command, *words, "--device", "cuda:3"]) == 2
+    words = {"eval": ["run"], "propose": ["run", "x"], "detect": ["run", "x"]}
+    assert main([command, *words.get(command, []), "--device", "cuda:3"]) == 2
     assert capsys.readouterr().err == f"minirpn: error: device cuda:3: {NO_DRIVER}\n"
     assert list(tmp_path.iterdir()) == []
 
