@@ -20,6 +20,7 @@ def test_a_row_is_measured_printed_and_written(tmp_path, capsys):
     assert "IoU 2,000 x 2,000" in capsys.readouterr().out
     record = json.loads((tmp_path / "bench.json").read_text())
     assert record["machine"]["threads"] >= 1
+    assert (record["device"], record["tf32"]) == ("cpu", False)
     assert [row["name"] for row in record["rows"]] == ["iou-square"]
     assert record["rows"][0]["values"]["minirpn"] > 0
 
@@ -29,6 +30,9 @@ def test_a_row_is_measured_printed_and_written(tmp_path, capsys):
     [
         (["--only", "nothing"], "--only: no row 'nothing'; there are vgg16-forward"),
         (["--rounds", "0"], "--rounds: expected at least 1, got 0"),
+        (["--device", "auto"], "device: expected cpu, cuda or cuda:0, cuda:1, ..., got 'auto'"),
+        (["--tf32"], "tf32: only a GPU has it, and this would run on the CPU"),
+        (["--device", "cpu", "--tf32"], "tf32: only a GPU has it"),
         (["--threads", "0"], "--threads: expected at least 1, got 0"),
         (["--json", "nowhere/x.json"], f"--json: {Path('nowhere/x.json')}: there is no folder"),
     ],
