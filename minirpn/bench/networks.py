@@ -12,10 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from minirpn import backend
 from minirpn._typing import Array, ImageSize
 from minirpn.bench.peers import peer_on
 from minirpn.bench.twin import Twin, tensor
 from minirpn.devices import CPU, Device
+from minirpn.rpn.network import RPN
 from minirpn.training.config import TrainConfig
 from minirpn.training.step import loss_and_gradients
 from minirpn.training.trainer import Trainer
@@ -58,6 +60,7 @@ def propose_contenders(
     """Return the way from an image to 300 proposals; the peer's is the forward pass alone."""
     network, images = new_trainer(backbone, device).network, picture(image_size)
     ours = device.put(images)[0, ...]
+    calm(network, ours)
     contenders: Contenders = {"minirpn": lambda: network.propose(ours)}
     if peers and peer_on("torch", device):
         twin, inputs = Twin(network, device), tensor(images, device)
@@ -69,6 +72,23 @@ def new_trainer(backbone: str, device: Device = CPU) -> Trainer:
     """Return the trainer of a new run, as ``minirpn train --backbone`` would make it."""
     config = TrainConfig()
     return Trainer(replace(config, model=replace(config.model, backbone=backbone)), device)
+
+
+def calm(network: RPN, image: Array) -> None:
+    """Scale the last layers, so that the outputs spread as a trained network's (1, and 0.3).
+
+    As drawn, VGG-16 moves its boxes by ten times their sides: what is left of them, clipped, is no
+    work for NMS as a trained network gives it.
+    """
+    output, _ = network.forward(image[None, ...])
+    head = network.head
+    for layer, values, spread in (
+        (head.objectness, output.objectness, 1.0),
+        (head.deltas, output.deltas, 0.3),
+    ):
+        factor = spread / float(np.std(backend.to_host(values)))
+        for parameter in layer.parameters():
+            parameter.value = parameter.value * factor
 
 
 def picture(image_size: ImageSize = IMAGE_SIZE) -> np.ndarray:

@@ -69,6 +69,15 @@ def test_the_work_ends_on_the_device(device, small_rows):
     assert 0 < proposals.boxes.shape[0] <= 300
 
 
+def test_outputs_spread_as_a_trained_networks(device):
+    network = networks.new_trainer("tiny", device).network
+    image = device.put(networks.picture(SIZE))[0, ...]
+    networks.calm(network, image)
+    output, _ = network.forward(image[None, ...])
+    assert backend.to_host(output.objectness).std() == pytest.approx(1.0, rel=1e-3)
+    assert backend.to_host(output.deltas).std() == pytest.approx(0.3, rel=1e-3)
+
+
 def test_without_pytorch_the_busy_share_is_no_number(small_rows, monkeypatch):
     monkeypatch.setattr(peers, "peer", lambda name: None)
     found = bench.run_row(small_rows["kernel-share"], peers=False)
