@@ -113,7 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return USER_ERROR
     try:
-        return args.run(args)
+        status: int = args.run(args)
+        sys.stdout.flush()  # a reader that has gone is noticed here, not when Python ends
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -198,7 +198,9 @@ def unpack(archive: Path, folder: Path) -> None:
         It is damaged, or holds a member that would land outside.
     """
     if not hasattr(tarfile, "data_filter"):
-        raise InputError(f"{archive}: unpacking it safely needs Python 3.11.4 or newer")
+        raise InputError(
+            f"{archive}: unpacking it safely needs Python 3.11.4 or newer; tar -xf does it, too"
+        )
     try:
         with tarfile.open(archive) as content:
             content.extractall(folder, filter="data")

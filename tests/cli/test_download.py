@@ -32,6 +32,7 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "DOWNLOADS", offers)
 
 
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="Python before 3.11.4")
 @pytest.mark.usefixtures("offered")
 def test_data_sets_are_unpacked_and_the_next_command_is_said(tmp_path: Path, capsys):
     out = tmp_path / "out"

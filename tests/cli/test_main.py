@@ -124,10 +124,15 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of a POSIX shell")
-def test_a_reader_that_leaves_is_no_error():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_no_error(unbuffered):
     command = f"{sys.executable} -m minirpn info | head -n 0"
     ended = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+        ["bash", "-o", "pipefail", "-c", command],
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 

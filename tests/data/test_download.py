@@ -150,6 +150,7 @@ def archive(path, **members):
     return path
 
 
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="Python before 3.11.4")
 def test_an_archive_is_unpacked_and_stays_in_its_folder(tmp_path):
     good = archive(tmp_path / "good.tar", **{"VOCdevkit/a": b"1"})
     unpack(good, tmp_path / "out")
@@ -161,6 +162,14 @@ def test_an_archive_is_unpacked_and_stays_in_its_folder(tmp_path):
     (tmp_path / "cut.tar").write_bytes(good.read_bytes()[:700])
     with pytest.raises(InputError, match=r"cut\.tar: cannot unpack: "):
         unpack(tmp_path / "cut.tar", tmp_path / "out")
+
+
+def test_without_a_filter_nothing_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    good = archive(tmp_path / "good.tar", **{"VOCdevkit/a": b"1"})
+    with pytest.raises(InputError, match=r"good\.tar: .* needs Python 3\.11\.4 or newer; tar -xf"):
+        unpack(good, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_offered_is_whole():
