@@ -74,8 +74,8 @@ RUNS = {
 }
 
 
-# Of the detectors one is trained where time is short.
-SLOW = "approximate-joint", "joint"
+# Where time is short, no detector is trained.
+SLOW = "approximate-joint", "joint", "4-step"
 
 
 @pytest.fixture(
