@@ -8,10 +8,10 @@ from time import perf_counter
 from typing import Any
 
 from minirpn._typing import Array, ImageSize
-from minirpn.bench.networks import GT_BOXES, IMAGE_SIZE, new_trainer, picture
+from minirpn.bench.networks import IMAGE_SIZE, LR, compute_step, new_trainer, picture
 from minirpn.bench.peers import peer, why_not
 from minirpn.devices import Device
-from minirpn.training.step import loss_and_gradients, update
+from minirpn.training.step import update
 from minirpn.training.trainer import Trainer
 
 WARM_UP, STEPS = 2, 10
@@ -57,15 +57,7 @@ def busy_share(
 
 def take_whole_step(trainer: Trainer, image: Array) -> None:
     """Take a step as a training does, with its look at what is not finite, for which it waits."""
-    compute = partial(
-        loss_and_gradients,
-        trainer.network,
-        image,
-        trainer.device.put(GT_BOXES),
-        rng=trainer.rng,
-        objective=trainer.objective,
-    )
-    update(trainer.optimizer, compute, lr=1e-9)  # as in `minirpn.bench.networks.take_step`
+    update(trainer.optimizer, partial(compute_step, trainer, image), lr=LR)
 
 
 def profiled(step: Callable[[], object], device: Device) -> tuple[list[tuple[float, float]], float]:
@@ -75,8 +67,7 @@ def profiled(step: Callable[[], object], device: Device) -> tuple[list[tuple[flo
     -----
     The profiler is PyTorch's, which asks CUPTI. That sees what the whole process does on a device:
     kernels that CuPy launches, cuBLAS, copies. It slows down the host, and may lose the first
-    kernels it should see (pytorch/pytorch issue 192021). By both the share seems smaller than it
-    is, never larger.
+    kernels it should see. By both the share seems smaller than it is, never larger.
     """
     torch: Any = peer("torch")
     torch.cuda.synchronize(device.name)  # begins PyTorch's work with CUDA

@@ -19,11 +19,12 @@ from minirpn.bench.twin import Twin, tensor
 from minirpn.devices import CPU, Device
 from minirpn.rpn.network import RPN
 from minirpn.training.config import TrainConfig
-from minirpn.training.step import loss_and_gradients
+from minirpn.training.step import StepResult, loss_and_gradients
 from minirpn.training.trainer import Trainer
 
 Contenders = dict[str, Callable[[], object]]
 IMAGE_SIZE = (600, 1000)
+LR = 1e-9  # so small that the weights stay as drawn, however many steps are taken
 GT_BOXES = np.array([[100, 100, 400, 300], [500, 200, 900, 550], [20, 30, 200, 180]], np.float32)
 
 
@@ -99,12 +100,15 @@ def picture(image_size: ImageSize = IMAGE_SIZE) -> np.ndarray:
 
 def take_step(trainer: Trainer, images: Array) -> None:
     """Take one whole step: labels, loss, gradients, update."""
-    result = loss_and_gradients(
+    trainer.optimizer.step(compute_step(trainer, images[0, ...]).grads, lr=LR)
+
+
+def compute_step(trainer: Trainer, image: Array) -> StepResult:
+    """Return labels, loss and gradients of an image (3, H, W) that lies where the trainer is."""
+    return loss_and_gradients(
         trainer.network,
-        images[0, ...],
+        image,
         trainer.device.put(GT_BOXES),
         rng=trainer.rng,
         objective=trainer.objective,
     )
-    # So small a rate that the weights stay as drawn, however often it is called.
-    trainer.optimizer.step(result.grads, lr=1e-9)

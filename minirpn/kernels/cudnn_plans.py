@@ -21,7 +21,7 @@ from minirpn.kernels.window import Pair
 
 Shape: TypeAlias = tuple[int, ...]
 
-# What a plan may need beside its inputs and output; PyTorch's limit is of this size, too.
+# What a plan may need beside its inputs and output: six times what the largest here takes.
 WORKSPACE_BYTES = 2**30
 # A network has some 40 convolutions and their gradients, and a data set some 100 sizes of image.
 MOST_PLANS = 4096
