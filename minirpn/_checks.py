@@ -29,14 +29,17 @@ def check_box_list(boxes: Array, name: str = "boxes") -> None:
 
 def check_floating(array: Array, name: str) -> None:
     """Raise ``TypeError`` unless `array` is of a real floating-point dtype."""
-    # Every array library spells its dtype "float32", "numpy.float32" or "array_api_strict.float32".
-    if "float" not in str(array.dtype):
+    kind = getattr(array.dtype, "kind", None)  # NumPy's dtypes have one, and CuPy's are those
+    # Other libraries spell theirs "float32" or "array_api_strict.float32".
+    if kind != "f" if kind else "float" not in str(array.dtype):
         raise TypeError(f"{name}: expected a floating-point array, got {array.dtype}")
 
 
 def check_shape(array: Array, shape: tuple[int | None, ...], name: str) -> None:
     """Raise ``ValueError`` unless `array` has this shape; None stands for any length."""
     found = tuple(array.shape)
+    if found == shape:
+        return
     if len(found) != len(shape) or any(
         want is not None and have != want for have, want in zip(found, shape, strict=True)
     ):

@@ -27,6 +27,8 @@ class Move(NamedTuple):
 
 # Those who count moves; see `watched_moves`.
 _WATCHERS: list[list[Move]] = []
+# What kinds of arrays the namespace is known of. To find it out takes longer than a small launch.
+_NAMESPACES: dict[type | None, Any] = {}
 # Fixed numbers that are on a device already; see `constant`.
 _CONSTANTS: dict[tuple[Any, ...], Array] = {}
 
@@ -39,7 +41,13 @@ def namespace_of(*arrays: Array) -> Any:
     TypeError
         An argument is not an array, or the arrays are of different libraries.
     """
-    return array_api_compat.array_namespace(*arrays)
+    kind = type(arrays[0]) if arrays else None
+    if kind in _NAMESPACES and all(type(array) is kind for array in arrays):
+        return _NAMESPACES[kind]
+    namespace = array_api_compat.array_namespace(*arrays)
+    if kind is np.ndarray or array_api_compat.is_cupy_array(arrays[0]):
+        _NAMESPACES[kind] = namespace
+    return namespace
 
 
 def is_numpy(array: Array) -> bool:
@@ -49,12 +57,16 @@ def is_numpy(array: Array) -> bool:
 
 def device_of(array: Array) -> Any:
     """Return the device of `array`, in the words of its own library."""
+    if array_api_compat.is_cupy_array(array):
+        return array.device
     return array_api_compat.device(array)
 
 
 def host_dtype(array: Array) -> np.dtype[Any]:
     """Return NumPy's name of the dtype of `array`."""
-    # Every array library spells it "float32", "numpy.float32" or "array_api_strict.float32".
+    if isinstance(array.dtype, np.dtype):  # CuPy's are NumPy's
+        return array.dtype
+    # Array libraries spell it "float32" or "array_api_strict.float32".
     return np.dtype(str(array.dtype).split(".")[-1])
 
 
@@ -98,22 +110,31 @@ def send(array: np.ndarray, like: Array) -> Array:
     -----
     With CuPy: from pinned memory, which the device reads by itself, on a stream of its own.
     """
+    (sent,) = send_together([array], like)
+    return sent
+
+
+def send_together(arrays: Sequence[np.ndarray], like: Array) -> list[Array]:
+    """Copy host arrays as `send` does, and wait for all of them once."""
     if not array_api_compat.is_cupy_array(like):
-        return to_device(array, like)
+        return [to_device(array, like) for array in arrays]
     import cupy
     import cupyx
 
-    _tell("to the device", array)
-    pinned = cupyx.empty_pinned(array.shape, array.dtype)
-    pinned[...] = array
+    pinned = []
+    for array in arrays:
+        _tell("to the device", array)
+        pinned.append(cupyx.empty_pinned(array.shape, array.dtype))
+        pinned[-1][...] = array
     with device_of(like):
-        sent = cupy.empty(array.shape, array.dtype)
+        sent = [cupy.empty(array.shape, array.dtype) for array in arrays]
         # What was here before, and given back, may still be read by what has not run yet.
         given_back = cupy.cuda.Event()
         given_back.record(cupy.cuda.Stream.null)
         stream = cupy.cuda.Stream(non_blocking=True)
         stream.wait_event(given_back)
-        sent.set(pinned, stream=stream)
+        for there, here in zip(sent, pinned, strict=True):
+            there.set(here, stream=stream)
         stream.synchronize()
     return sent
 

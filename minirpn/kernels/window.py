@@ -23,6 +23,8 @@ def pair(value: int | Pair, name: str, *, least: int) -> Pair:
     ValueError
         It is neither, or too small; the message starts with `name`.
     """
+    if type(value) is tuple and len(value) == 2 and value[0] >= least and value[1] >= least:
+        return value
     both = (value, value) if isinstance(value, int) else tuple(value)
     if len(both) != 2 or min(both) < least:
         raise ValueError(f"{name}: expected an int or a pair of at least {least}, got {value}")

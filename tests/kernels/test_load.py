@@ -15,7 +15,7 @@ def test_a_source_is_whole_and_needs_no_header(path):
     text = _load.source_of(path.stem)
     assert "#include" not in text
     assert text.count("typedef REAL real;") == 1
-    for reserved in ("__syncthreads", "__shared__", "__syncwarp", "__shfl"):  # the CPU has no such
+    for reserved in ("__syncwarp", "__shfl", "__ballot", "cooperative"):  # the CPU has no such
         assert reserved not in text
 
 
@@ -55,15 +55,18 @@ def test_numbers_that_do_not_fit_are_refused(size, args):
 @pytest.fixture
 def fake_cupy(monkeypatch):
     """A CuPy that writes down what is compiled and launched."""
-    seen = SimpleNamespace(compiled=[], launched=[])
+    seen = SimpleNamespace(compiled=[], launched=[], device=0)
 
-    class RawModule:
-        def __init__(self, *, code, options):
-            self.options = options
-            seen.compiled.append((code, options))
+    class Module:
+        def load(self, machine_code):
+            self.options = machine_code
 
         def get_function(self, name):
             return lambda *launch: seen.launched.append((seen.device, name, self.options, *launch))
+
+    def compile_using_nvrtc(source, options, filename):
+        seen.compiled.append((source, options))
+        return options, None
 
     class Device:
         def __init__(self, number):
@@ -74,10 +77,16 @@ def fake_cupy(monkeypatch):
             return self
 
         def __exit__(self, *error):
-            seen.device = None
+            seen.device = 0
 
     seen.array = lambda number: SimpleNamespace(device=Device(number))
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(RawModule=RawModule))
+    cuda = SimpleNamespace(
+        compiler=SimpleNamespace(compile_using_nvrtc=compile_using_nvrtc),
+        function=SimpleNamespace(Module=Module),
+        runtime=SimpleNamespace(getDevice=lambda: seen.device),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    monkeypatch.setitem(sys.modules, "cupy.cuda", cuda)
     monkeypatch.setattr(_load, "device_of", lambda array: array.device)
     for kept in (_load._function, _load._module):
         kept.cache_clear()

@@ -17,11 +17,13 @@ import array_api_compat
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of
+from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.devices import find_gpus
 
 FOLDER = Path(__file__).parent
 REALS = {"float32": "float", "float64": "double"}
+# Looked up, because NumPy takes longer to spell a dtype than a device to start a kernel.
+_NAMES = {np.dtype(name): name for name in REALS}
 # A compiler for the GPU makes one operation, rounded once, of a product and the sum it is in. CPUs
 # round both; so the last bit of an IoU would differ, and with it the label of an anchor whose IoU
 # is at a threshold or ties with another's.
@@ -50,7 +52,12 @@ class Launch(Protocol):
 
 def on_cuda(array: Array) -> bool:
     """Tell whether the kernels take this array: of CuPy, and float or double."""
-    return array_api_compat.is_cupy_array(array) and str(array.dtype) in REALS
+    return array_api_compat.is_cupy_array(array) and array.dtype in _NAMES
+
+
+def real_of(array: Array) -> str:
+    """Return ``"float32"`` or ``"float64"``, the dtype that ``real`` stands for."""
+    return _NAMES[array.dtype]
 
 
 @cache
@@ -78,8 +85,19 @@ def on_device(
     kernel: Kernel, grid: tuple[int, int], block: tuple[int], args: tuple[Any, ...]
 ) -> None:
     """Run a kernel where its first argument lies; see `Launch`."""
-    with device_of(args[0]) as device:
+    device = device_of(args[0])
+    if device.id == current_device():
         _function(kernel, device.id)(grid, block, args)
+    else:
+        with device:
+            _function(kernel, device.id)(grid, block, args)
+
+
+def current_device() -> int:
+    """Return the number of the device that this thread computes on."""
+    from cupy.cuda import runtime
+
+    return int(runtime.getDevice())
 
 
 @cache
@@ -89,9 +107,18 @@ def _function(kernel: Kernel, device: int) -> Any:
 
 @cache
 def _module(file: str, dtype: str, device: int) -> Any:
-    import cupy
+    """Return the compiled source, loaded on the current device.
 
-    return cupy.RawModule(code=source_of(file), options=options_for(dtype))
+    Not by `cupy.RawModule`, which adds ``-ftz=true``: numbers near zero become 0 by that, and the
+    IoU of a tiny box with itself would be 0 here and 1 on the host.
+    """
+    from cupy.cuda import compiler, function
+
+    options = options_for(dtype)
+    machine_code, _ = compiler.compile_using_nvrtc(source_of(file), options, filename=f"{file}.cu")
+    module = function.Module()
+    module.load(machine_code)
+    return module
 
 
 def for_each(launch: Launch, kernel: Kernel, size: tuple[int, int], *args: Any) -> None:
@@ -116,4 +143,9 @@ def _as_in_c(argument: Any) -> Any:
 
 def contiguous(array: Array) -> Array:
     """Return the array with its elements in row-major order, itself if they are."""
-    return namespace_of(array).ascontiguousarray(array)
+    return array if array.flags.c_contiguous else namespace_of(array).ascontiguousarray(array)
+
+
+def address_of(array: Array) -> int:
+    """Return where in memory the first element of a NumPy or CuPy array is."""
+    return array.ctypes.data if is_numpy(array) else array.data.ptr

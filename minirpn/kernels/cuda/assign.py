@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
-from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device
+from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
 
 
 def assign_cuda(
@@ -20,7 +20,7 @@ def assign_cuda(
     Memory grows with K + M, never with their product: overlaps are computed twice, not kept.
     """
     xp, device = namespace_of(anchors, gt_boxes, eligible), device_of(anchors)
-    (K, _), (M, _), dtype = anchors.shape, gt_boxes.shape, str(anchors.dtype)
+    (K, _), (M, _), dtype = anchors.shape, gt_boxes.shape, real_of(anchors)
     pairs = contiguous(anchors), contiguous(gt_boxes), contiguous(eligible)
     max_iou = xp.empty(K, dtype=xp.float64, device=device)
     matched_gt = xp.empty(K, dtype=xp.int64, device=device)

@@ -6,7 +6,7 @@ from functools import partial
 
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
-from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device
+from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
 from minirpn.kernels.im2col import (
     Columns,
     Pieces,
@@ -73,7 +73,7 @@ def _written(launch: Launch, x: Array, kernel: Pair, stride: Pair, padding: Pair
         made = xp.empty((N, C * taps, positions), dtype=x.dtype, device=device_of(x))
         for_each(
             launch,
-            Kernel("im2col", "im2col", str(x.dtype)),
+            Kernel("im2col", "im2col", real_of(x)),
             (positions, N * C),
             *(x, made, N * C, H, W, rows.start, len(rows), Wo, *kernel, *stride, *padding),
         )
@@ -101,7 +101,7 @@ def _gathered(
         height = max(below - above, 0)
         for_each(
             launch,
-            Kernel("im2col", "col2im", str(dy.dtype)),
+            Kernel("im2col", "col2im", real_of(dy)),
             (height * W, N * C),
             *(contiguous(dcolumns), dx, N * C, H, W, above, height, rows.start, len(rows), Wo),
             *(*kernel, *stride, *padding),

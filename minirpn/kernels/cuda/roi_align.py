@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
-from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device
+from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
 from minirpn.kernels.window import Pair
 
 
@@ -93,4 +93,4 @@ def _samples(
 
 
 def _kernel(name: str, like: Array) -> Kernel:
-    return Kernel("roi_align", name, str(like.dtype))
+    return Kernel("roi_align", name, real_of(like))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
-from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device
+from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
 from minirpn.kernels.window import Pair
 
 
@@ -25,7 +25,7 @@ def roi_pool_cuda(
     corners = contiguous(xp.astype(boxes * scale, xp.float64, copy=False))
     for_each(
         launch,
-        Kernel("roi_pool", "roi_pool", str(features.dtype)),
+        Kernel("roi_pool", "roi_pool", real_of(features)),
         (C * h * w, R),
         *(contiguous(features), corners, y, argmax, R, C, Hf, Wf, h, w),
     )
@@ -34,7 +34,7 @@ def roi_pool_cuda(
 
 def roi_pool_dx_cuda(dy: Array, argmax: Array, size: Pair, *, launch: Launch = on_device) -> Array:
     """Return dfeatures (C,Hf,Wf), a thread for each cell, which gathers what it gets."""
-    xp, device, dtype = namespace_of(dy, argmax), device_of(dy), str(dy.dtype)
+    xp, device, dtype = namespace_of(dy, argmax), device_of(dy), real_of(dy)
     (R, C, h, w), (Hf, Wf) = dy.shape, size
     argmax, sizes = contiguous(argmax), (R, C, Hf, Wf, h, w)
     bounds = xp.empty((R, C, 4), dtype=xp.int32, device=device)
