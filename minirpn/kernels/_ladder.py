@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +29,15 @@ def numba_present() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def each(takes: Callable[[Array], bool]) -> Callable[[Array | Sequence[Array]], bool]:
+    """Make of `Rung.takes` for an array one for a list or tuple of arrays, all of that kind."""
+
+    def takes_all(arrays: Array | Sequence[Array]) -> bool:
+        return all(map(takes, arrays if isinstance(arrays, list | tuple) else [arrays]))
+
+    return takes_all
+
+
 @dataclass(frozen=True)
 class Rung:
     """One implementation of an operation.
@@ -41,7 +50,7 @@ class Rung:
         The implementation.
     takes
         Tells from the first argument whether it takes arrays of this kind: `is_numpy` for plain
-        loops and numba; any kind, if not said.
+        loops and numba; any kind, if not said. Where that argument is a list of arrays: `each`.
     present
         Tells whether the library or device it needs is here.
     suits
@@ -63,7 +72,8 @@ class Rung:
 class Ladder:
     """An operation and its rungs, slowest first; calling it runs the chosen rung.
 
-    The first positional argument is the array whose kind decides which rungs are possible.
+    The first positional argument is the array, or a list of arrays, whose kind decides which rungs
+    are possible.
     """
 
     name: str

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from minirpn._checks import check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of, numbers
+from minirpn.backend import is_numpy, namespace_of, numbers
+from minirpn.kernels._ladder import Ladder, Rung, each
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.sgd import sgd_cuda
+from minirpn.kernels.sgd import sgd_loops
 from minirpn.nn.parameters import Parameter
 
 RULES = ("caffe", "torch")
@@ -36,6 +40,67 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float) -> dict[str, Arr
     return {name: grad * (max_norm / norm) for name, grad in grads.items()}
 
 
+def move(
+    value: Array,
+    velocity: Array,
+    grad: Array,
+    rate: float,
+    decay: float,
+    momentum: float,
+    rule: str,
+) -> Array:
+    """Return the new value of a parameter, and change its velocity, which is of the same shape.
+
+    The formula of `SGD`, with the multipliers in `rate` and `decay`.
+    """
+    # In place where the array is the optimizer's own: one temporary instead of five.
+    change = value * decay
+    change += grad
+    velocity *= momentum
+    if rule == "caffe":
+        change *= rate
+        velocity += change
+        return value - velocity
+    velocity += change
+    return value - velocity * rate
+
+
+def move_all(
+    values: Sequence[Array],
+    velocities: Sequence[Array],
+    grads: Sequence[Array],
+    rates: Sequence[float],
+    decays: Sequence[float],
+    momentum: float,
+    rule: str,
+    in_place: bool = False,
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Return the new values of all parameters, and the velocities, which are changed in place.
+
+    With `in_place` the new values are in the arrays of the old ones.
+    """
+    moved = []
+    for value, velocity, grad, rate, decay in zip(
+        values, velocities, grads, rates, decays, strict=True
+    ):
+        new = move(value, velocity, grad, rate, decay, momentum, rule)
+        if in_place:
+            value[...] = new
+        moved.append(value if in_place else new)
+    return tuple(moved), tuple(velocities)
+
+
+# On a GPU all parameters in one launch: there are dozens of them, most too small to fill it.
+MOVE_ALL = Ladder(
+    "sgd",
+    (
+        Rung("loops", sgd_loops, takes=each(is_numpy)),
+        Rung("xp", move_all),
+        Rung("cuda", sgd_cuda, takes=each(on_cuda), present=cuda_present),
+    ),
+)
+
+
 class SGD:
     """Stochastic gradient descent with momentum and weight decay.
 
@@ -54,6 +119,10 @@ class SGD:
     rule
         ``"caffe"`` (the paper's) or ``"torch"``. They agree until the learning rate changes: Caffe
         then goes on with steps taken at the old rate, torch with the old directions.
+    in_place
+        Let a parameter keep its array, for who has recorded where it is; see
+        `minirpn.kernels.cuda.graph`. Of itself a step replaces it: what an earlier forward pass
+        refers to remains as it was.
 
     Attributes
     ----------
@@ -73,6 +142,7 @@ class SGD:
         momentum: float = 0.9,
         weight_decay: float = 0.0005,
         rule: str = "caffe",
+        in_place: bool = False,
     ) -> None:
         if rule not in RULES:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {rule!r}")
@@ -80,6 +150,7 @@ class SGD:
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.rule = rule
+        self.in_place = in_place
         self.velocity: dict[str, Array] = {}
         for parameter in self.parameters:
             if parameter.name in self.velocity:
@@ -107,22 +178,18 @@ class SGD:
             if parameter.name not in grads:
                 raise ValueError(f"grads: none for the parameter {parameter.name!r}")
             check_shape(grads[parameter.name], parameter.value.shape, f"grads[{parameter.name!r}]")
-        for parameter in self.parameters:
-            self._move(parameter, grads[parameter.name], lr * parameter.lr_multiplier)
-
-    def _move(self, parameter: Parameter, grad: Array, lr: float) -> None:
-        velocity = self.velocity[parameter.name]
-        # In place where the array is this object's own: one temporary instead of five.
-        change = parameter.value * (self.weight_decay * parameter.decay_multiplier)
-        change += grad
-        velocity *= self.momentum
-        if self.rule == "caffe":
-            change *= lr
-            velocity += change
-            parameter.value = parameter.value - velocity
-        else:
-            velocity += change
-            parameter.value = parameter.value - velocity * lr
+        values, _ = MOVE_ALL(
+            [parameter.value for parameter in self.parameters],
+            [self.velocity[parameter.name] for parameter in self.parameters],
+            [grads[parameter.name] for parameter in self.parameters],
+            [lr * parameter.lr_multiplier for parameter in self.parameters],
+            [self.weight_decay * parameter.decay_multiplier for parameter in self.parameters],
+            self.momentum,
+            self.rule,
+            self.in_place,
+        )
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.value = value
 
     def last_step(self, parameter: Parameter, *, lr: float) -> Array:
         """Return what the last `step`, at this learning rate, has taken from a parameter.
@@ -146,5 +213,7 @@ class SGD:
             raise ValueError(f"velocity: names that are on one side only: {names}")
         for name, own in self.velocity.items():
             check_shape(velocity[name], own.shape, f"velocity[{name!r}]")
+        for name, own in self.velocity.items():
             xp = namespace_of(own, velocity[name])
-            self.velocity[name] = xp.asarray(velocity[name], dtype=own.dtype, copy=True)
+            # Into the array there is, and so in its order in memory, which is the value's.
+            own[...] = xp.astype(velocity[name], own.dtype, copy=False)

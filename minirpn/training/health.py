@@ -13,9 +13,9 @@ from minirpn import boxes as box_ops
 from minirpn._typing import Array
 from minirpn.backbones import stage_of
 from minirpn.data.samples import Example
+from minirpn.kernels.square_sums import SQUARE_SUMS
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, candidates, object_scores
-from minirpn.training.step import square_sum
 
 # A backbone killed by too large a learning rate shows 99.9 % zeros, with a finite loss that looks
 # sane; a healthy ReLU stage stays well under this.
@@ -92,7 +92,7 @@ def layer_of(parameter_name: str) -> str:
 def norms(arrays: Mapping[str, Array], group: Callable[[str], str] = stage_of) -> dict[str, float]:
     """Return the Euclidean norm of each group of arrays, given by parameter name."""
     squares: dict[str, float] = defaultdict(float)
-    of_each = backend.numbers([square_sum(array) for array in arrays.values()])
+    of_each = backend.to_host(SQUARE_SUMS(list(arrays.values()))).tolist() if arrays else []
     for name, square in zip(arrays, of_each, strict=True):
         squares[group(name)] += square
     return {name: square**0.5 for name, square in squares.items()}

@@ -12,7 +12,7 @@ import pytest
 from minirpn import kernels
 from minirpn.backend import is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
-from minirpn.kernels._ladder import _LADDERS, Ladder, Rung
+from minirpn.kernels._ladder import _LADDERS, Ladder, Rung, each
 
 
 def is_strict(array):
@@ -87,6 +87,15 @@ def test_a_rung_runs_on_the_kind_of_array_it_takes(ladder):
     assert kernels.available(on_device)["toy"] == ("fast", "elsewhere")
 
 
+def test_a_rung_for_a_list_asks_of_every_array_in_it():
+    takes = each(is_numpy)
+    on_device = array_api_strict.zeros(2, device=array_api_strict.Device("device1"))
+    assert takes([np.zeros(2), np.zeros(3)])
+    assert not takes((np.zeros(2), on_device))
+    assert takes(np.zeros(2))  # as `available` asks
+    assert not takes(on_device)
+
+
 def double(x):
     return 2 * x
 
@@ -131,13 +140,13 @@ sys.modules["numba"] = None  # as if it were not installed
 import numpy as np
 from minirpn import kernels
 from minirpn.backend import is_numpy, namespace_of
-from minirpn.bench.networks import new_trainer, take_step
+from minirpn.bench.networks import minibatch_for, new_trainer, take_step
 assert kernels.available()["conv2d"] == ("loops", "im2col")
 trainer = new_trainer("tiny")
 images = np.random.default_rng(0).normal(size=(1, 3, 240, 320)).astype(np.float32)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    take_step(trainer, images)
+    take_step(trainer, images, minibatch_for(trainer, images[0]))
     trainer.network.propose(images[0])
 print(*(str(warning.message) for warning in caught), sep="\\n")
 """

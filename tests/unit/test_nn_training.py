@@ -205,6 +205,24 @@ def test_training_goes_on_from_saved_velocities(rng):
         second.load_velocity({"other": np.zeros(4)})
 
 
+def test_a_velocity_lies_in_memory_as_its_value_does(rng):
+    # With channels last, as a GPU may want them; a kernel walks through both in one order.
+    value = np.ascontiguousarray(rng.normal(size=(4, 3, 3, 2))).transpose(0, 3, 1, 2)
+    optimizer = nn.SGD([nn.Parameter("w", value)])
+    assert optimizer.velocity["w"].strides == value.strides
+    loaded = np.ascontiguousarray(rng.normal(size=value.shape))
+    optimizer.load_velocity({"w": loaded})
+    assert optimizer.velocity["w"].strides == value.strides
+    np.testing.assert_array_equal(optimizer.velocity["w"], loaded)
+
+
+def test_velocities_are_taken_all_or_none():
+    optimizer = nn.SGD([nn.Parameter(name, np.ones(2)) for name in "ab"])
+    with pytest.raises(ValueError, match=r"velocity\['b'\]: expected shape \(2\)"):
+        optimizer.load_velocity({"a": np.ones(2), "b": np.ones(3)})
+    assert not optimizer.velocity["a"].any()
+
+
 def test_the_rate_drops_at_three_quarters():
     schedule = nn.StepSchedule(0.001, 80_000)
     assert [schedule.lr(step) for step in (0, 59_999, 60_000, 79_999)] == [
