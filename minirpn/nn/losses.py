@@ -14,14 +14,20 @@ from typing import NamedTuple
 from minirpn._checks import check_floating, check_shape
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
+from minirpn.kernels.losses import (
+    SMOOTH_L1,
+    SMOOTH_L1_DX,
+    SOFTMAX_CROSS_ENTROPY,
+    SOFTMAX_CROSS_ENTROPY_DX,
+)
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
     """What `softmax_cross_entropy_backward` needs."""
 
-    probabilities: Array
-    is_target: Array
-    weights: Array
+    probabilities: Array  # (K,L)
+    targets: Array  # (K,)
+    weights: Array  # (K,)
 
 
 def softmax_cross_entropy_forward(
@@ -54,28 +60,18 @@ def softmax_cross_entropy_forward(
     >>> bool(softmax_cross_entropy_forward(*one_row)[0] == np.log(2))
     True
     """
-    xp = namespace_of(logits, targets, weights)
+    namespace_of(logits, targets, weights)  # raises where they do not go together
     check_shape(logits, (None, None), "logits")
     check_shape(targets, (logits.shape[0],), "targets")
     check_shape(weights, (logits.shape[0],), "weights")
     check_floating(logits, "logits")
-    classes = xp.arange(logits.shape[1], dtype=targets.dtype, device=device_of(logits))
-    is_target = targets[:, None] == classes  # (K,1) == (L,) -> (K,L)
-    shifted = logits - xp.max(logits, axis=1, keepdims=True)
-    exponentials = xp.exp(shifted)
-    sums = xp.sum(exponentials, axis=1, keepdims=True)  # (K,L) -> (K,1)
-    nothing = xp.zeros((), dtype=logits.dtype, device=device_of(logits))
-    chosen = xp.sum(xp.where(is_target, shifted - xp.log(sums), nothing), axis=1)  # (K,L) -> (K,)
-    cache = SoftmaxCrossEntropyCache(exponentials / sums, is_target, weights)
-    return -xp.sum(weights * chosen), cache
+    loss, probabilities = SOFTMAX_CROSS_ENTROPY(logits, targets, weights)
+    return loss, SoftmaxCrossEntropyCache(probabilities, targets, weights)
 
 
 def softmax_cross_entropy_backward(dloss: Array | float, cache: SoftmaxCrossEntropyCache) -> Array:
     """Return dlogits (K,L): ``dloss weights[k] (softmax(logits[k]) - [l is targets[k]])``."""
-    xp = namespace_of(cache.probabilities)
-    probabilities, is_target, weights = cache
-    difference = probabilities - xp.astype(is_target, probabilities.dtype)
-    return difference * (dloss * weights)[:, None]
+    return SOFTMAX_CROSS_ENTROPY_DX(*cache, dloss)
 
 
 class SigmoidCrossEntropyCache(NamedTuple):
@@ -156,17 +152,11 @@ def smooth_l1_forward(x: Array, *, sigma: float = 1.0) -> tuple[Array, SmoothL1C
     sigma
         How early it turns linear. The paper's is 1; py-faster-rcnn's RPN uses 3.
     """
-    xp = namespace_of(x)
+    namespace_of(x)  # raises where it is no array
     check_floating(x, "x")
-    size = xp.abs(x)
-    turn = 1.0 / sigma**2
-    y = xp.where(size < turn, (0.5 * sigma**2) * x * x, size - 0.5 * turn)
-    return y, SmoothL1Cache(x, sigma)
+    return SMOOTH_L1(x, sigma), SmoothL1Cache(x, sigma)
 
 
 def smooth_l1_backward(dy: Array, cache: SmoothL1Cache) -> Array:
     """Return dx: ``dy sigma^2 x`` where ``|x| < 1/sigma^2``, ``dy sign(x)`` elsewhere."""
-    xp = namespace_of(dy)
-    x, sigma = cache
-    slope = xp.where(xp.abs(x) < 1.0 / sigma**2, sigma**2 * x, xp.sign(x))
-    return dy * slope
+    return SMOOTH_L1_DX(dy, *cache)
