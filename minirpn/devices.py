@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, is_numpy, namespace_of, to_device, wait_for
+from minirpn.backend import device_of, is_numpy, namespace_of, send, to_device, wait_for
 from minirpn.errors import InputError
 
 NO_CUPY = "CuPy is not installed (pip install 'minirpn[cuda12]' or 'minirpn[cuda13]')"
@@ -29,8 +29,26 @@ class Device(NamedTuple):
     tf32: bool = False  # products of float32 are rounded to 10 bits before they are added
 
     def put(self, array: np.ndarray) -> Array:
-        """Return a host array on this device."""
-        return to_device(array, self.like)
+        """Return a host array on this device.
+
+        With TF32 an image (3,H,W), a map (N,C,H,W) or a weight (O,C,kh,kw) lies in its memory with
+        channels last, as tensor cores want it; what is computed from it lies so as well.
+        """
+        if not self._channels_last(array):
+            return to_device(array, self.like)
+        return _moved(to_device(np.ascontiguousarray(np.moveaxis(array, -3, -1)), self.like))
+
+    def send(self, array: np.ndarray) -> Array:
+        """Return a host array on this device as `put` does, beside what it computes meanwhile.
+
+        For threads that prepare what is needed later; see `minirpn.backend.send`.
+        """
+        if not self._channels_last(array):
+            return send(array, self.like)
+        return _moved(send(np.ascontiguousarray(np.moveaxis(array, -3, -1)), self.like))
+
+    def _channels_last(self, array: np.ndarray) -> bool:
+        return self.tf32 and array.ndim in (3, 4)
 
     def wait(self) -> None:
         """Return when it has done all that was asked of it."""
@@ -44,6 +62,11 @@ class Device(NamedTuple):
     def __str__(self) -> str:
         mode = ", TF32" if self.tf32 else ""
         return f"{self.name} ({self.about}{mode})" if self.about else self.name
+
+
+def _moved(array: Array) -> Array:
+    """Return (..., H, W, C) as (..., C, H, W), a view of it."""
+    return namespace_of(array).moveaxis(array, -1, -3)
 
 
 CPU = Device("cpu", np.empty(0, np.float32))
@@ -63,7 +86,9 @@ def device_with(array: Array) -> Device:
         return CPU
     place = device_of(array)
     like = namespace_of(array).empty(0, dtype=array.dtype, device=place)
-    return Device(f"cuda:{place.id}" if hasattr(place, "id") else str(place), like)
+    if not hasattr(place, "id"):
+        return Device(str(place), like)
+    return Device(f"cuda:{place.id}", like, tf32=tf32_allowed())
 
 
 def check_device_name(name: str, *, auto: bool = True) -> None:

@@ -1,15 +1,19 @@
 """Convolution by cuDNN, rung ``cudnn``: what NVIDIA's own library is fastest with.
 
 The shapes remain (N,C,H,W). In memory the channels may come last (`Convolution.channels_last`):
-what one convolution gives goes into the next as it is, and what comes otherwise is copied.
+what one convolution gives goes into the next as it is, and what comes otherwise is copied. What
+cuDNN has no plan for is a product of matrices (rung ``cuda``).
 """
 
 from __future__ import annotations
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, host_dtype, namespace_of
-from minirpn.kernels.cuda._load import contiguous, on_cuda
-from minirpn.kernels.cudnn_plans import Convolution, Engine, OnDevice, Shape
+from minirpn.backend import host_dtype
+from minirpn.kernels.cuda._load import Launch, on_cuda, on_device
+from minirpn.kernels.cuda.bias import add_bias_cuda
+from minirpn.kernels.cuda.im2col import conv2d_cuda, conv2d_dweight_cuda, conv2d_dx_cuda
+from minirpn.kernels.cudnn_plans import Convolution, Engine, NoPlanError, OnDevice
+from minirpn.kernels.layout import empty, is_channels_last, laid
 from minirpn.kernels.window import Pair, conv_output_size
 
 ON_DEVICE = OnDevice()
@@ -35,18 +39,19 @@ def conv2d_cudnn(
     out: Array | None = None,
     *,
     engine: Engine = ON_DEVICE,
+    launch: Launch = on_device,
 ) -> Array:
     """Return y (N,O,Ho,Wo): cuDNN's product; bias and rectification are added in place."""
-    xp = namespace_of(x, weight, bias)
     size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
     shape = x.shape[0], weight.shape[0], *size
     convolution = Convolution("y", x.shape, weight.shape, shape, stride, padding, engine.tf32)
     last = convolution.channels_last
-    y = out if out is not None and _lies(out, last) else _empty(shape, x, last)
-    engine.compute(convolution, _laid(x, last), _laid(weight, last), y)
-    y += bias[:, None, None]
-    if rectified:
-        xp.maximum(y, 0, out=y)
+    y = out if out is not None and _lies(out, last) else empty(shape, x, last)
+    try:
+        engine.compute(convolution, laid(x, last), laid(weight, last), y)
+    except NoPlanError:
+        return conv2d_cuda(x, weight, bias, stride, padding, rectified, out, launch=launch)
+    add_bias_cuda(y, bias, rectified, launch=launch)
     if out is None or out is y:
         return y
     out[...] = y
@@ -61,46 +66,42 @@ def conv2d_dx_cudnn(
     padding: Pair,
     *,
     engine: Engine = ON_DEVICE,
+    launch: Launch = on_device,
 ) -> Array:
     """Return dx (N,C,H,W): the product of output gradients and kernels."""
     shape = dy.shape[0], weight.shape[1], *size
     convolution = Convolution("dx", shape, weight.shape, dy.shape, stride, padding, engine.tf32)
     last = convolution.channels_last
-    dx = _empty(shape, dy, last)
-    engine.compute(convolution, _laid(dy, last), _laid(weight, last), dx)
+    dx = empty(shape, dy, last)
+    try:
+        engine.compute(convolution, laid(dy, last), laid(weight, last), dx)
+    except NoPlanError:
+        return conv2d_dx_cuda(dy, weight, size, stride, padding, launch=launch)
     return dx
 
 
 def conv2d_dweight_cudnn(
-    dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair, *, engine: Engine = ON_DEVICE
+    dy: Array,
+    x: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    *,
+    engine: Engine = ON_DEVICE,
+    launch: Launch = on_device,
 ) -> Array:
-    """Return dweight (O,C,kh,kw), in memory as a weight is: the optimizer adds it to one."""
+    """Return dweight (O,C,kh,kw), in memory as the weight lies that cuDNN multiplies with."""
     shape = dy.shape[1], x.shape[1], *kernel
     convolution = Convolution("dweight", x.shape, shape, dy.shape, stride, padding, engine.tf32)
     last = convolution.channels_last
-    dweight = _empty(shape, x, last)
-    engine.compute(convolution, _laid(x, last), _laid(dy, last), dweight)
-    return contiguous(dweight)
-
-
-def _laid(array: Array, channels_last: bool) -> Array:
-    """Return (N,C,H,W) laid in memory in this way, itself if it is."""
-    if not channels_last:
-        return contiguous(array)
-    xp = namespace_of(array)
-    return xp.moveaxis(contiguous(xp.moveaxis(array, 1, -1)), -1, 1)
+    dweight = empty(shape, x, last)
+    try:
+        engine.compute(convolution, laid(x, last), laid(dy, last), dweight)
+    except NoPlanError:
+        return conv2d_dweight_cuda(dy, x, kernel, stride, padding, launch=launch)
+    return dweight
 
 
 def _lies(array: Array, channels_last: bool) -> bool:
     """Tell whether (N,C,H,W) lies in memory in this way."""
-    plain = namespace_of(array).moveaxis(array, 1, -1) if channels_last else array
-    return bool(plain.flags.c_contiguous)
-
-
-def _empty(shape: Shape, like: Array, channels_last: bool) -> Array:
-    """Return an array (N,C,H,W) with nothing in it yet, laid in this way."""
-    xp, (N, C, H, W) = namespace_of(like), shape
-    options = {"dtype": like.dtype, "device": device_of(like)}
-    if not channels_last:
-        return xp.empty(shape, **options)
-    return xp.moveaxis(xp.empty((N, H, W, C), **options), -1, 1)
+    return is_channels_last(array) if channels_last else bool(array.flags.c_contiguous)

@@ -8,23 +8,25 @@ TF32 is not allowed, multiplies in true float32.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
+import warnings
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from minirpn._typing import Array
 from minirpn.backend import device_of
 from minirpn.devices import tf32_allowed
-from minirpn.kernels.cuda._load import cuda_present
+from minirpn.kernels.cuda._load import cuda_present, current_device
 from minirpn.kernels.window import Pair
 
 Shape: TypeAlias = tuple[int, ...]
 
 # What a plan may need beside its inputs and output: six times what the largest here takes.
 WORKSPACE_BYTES = 2**30
-# A network has some 40 convolutions and their gradients, and a data set some 100 sizes of image.
-MOST_PLANS = 4096
+# A network has some 40 convolutions and their gradients, and VOC2007 alone 416 sizes of input.
+MOST_PLANS = 32_768
 INSTALL = "pip install nvidia-cudnn-frontend, and nvidia-cudnn-cu12 or -cu13"
 
 
@@ -50,6 +52,10 @@ class Convolution(NamedTuple):
         return self.tf32
 
 
+class NoPlanError(RuntimeError):
+    """cuDNN cannot compute a convolution, or not well enough; something else has to."""
+
+
 class Engine(Protocol):
     """What computes convolutions: `OnDevice`, or a stand-in for it."""
 
@@ -62,6 +68,11 @@ class Engine(Protocol):
 
         The inputs are x, weight for y; dy, weight for dx; x, dy for dweight. All lie in memory as
         the convolution says.
+
+        Raises
+        ------
+        NoPlanError
+            It cannot compute this one; `out` is as it was.
         """
 
 
@@ -77,8 +88,12 @@ class OnDevice:
         """Write the result into `out`; see `Engine`."""
         import cupy
 
-        with device_of(out) as device:
-            handle, plan = _handle(device.id, threading.get_ident()), _plan(convolution, device.id)
+        device = device_of(out)
+        with contextlib.nullcontext() if device.id == current_device() else device:
+            plan = _plan(convolution, device.id)
+            if plan is None:
+                raise NoPlanError(f"cuDNN has no plan for {convolution}")
+            handle = _handle(device.id, threading.get_ident())
             _cudnn().set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
             workspace = cupy.empty(plan.workspace_bytes, dtype=cupy.uint8)
             pointers = (array.data.ptr for array in (first, second, out))
@@ -94,22 +109,47 @@ class Plan(NamedTuple):
     workspace_bytes: int
 
 
+# The smallest convolution of the kind a network is made of, to see whether cuDNN plans at all.
+TRIAL = Convolution("y", (1, 8, 8, 8), (8, 8, 3, 3), (1, 8, 8, 8), (1, 1), (1, 1), tf32=False)
+
+
 @cache
 def find_cudnn() -> tuple[str, str | None]:
-    """Return which cuDNN there is, and why it cannot be used; None if it can, beside a GPU."""
+    """Return which cuDNN there is, and why it cannot be used; None if it can.
+
+    Where there is a GPU that works, it has planned a convolution for it: frontends differ in what
+    they need, and some find out as late as that.
+    """
+    about = ""
     try:
         cudnn = _cudnn()
-        return f"{cudnn.backend_version_string()}, frontend {cudnn.__version__}", None
-    except ModuleNotFoundError:
-        return "", f"not installed ({INSTALL})"
+        about = f"{cudnn.backend_version_string()}, frontend {cudnn.__version__}"
+        if cuda_present():
+            planned(cudnn, TRIAL, handle=cudnn.create_handle())
+    except ModuleNotFoundError as error:
+        missing = error.name or "cudnn"
+        return about, f"{missing} is not installed ({INSTALL})"
     except Exception as error:  # whatever it finds wrong with its libraries
-        return "", f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        return about, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return about, None
 
 
 @cache
 def cudnn_present() -> bool:
-    """Tell whether cuDNN and a CUDA device that works are here; `minirpn info` says why not."""
-    return cuda_present() and find_cudnn()[1] is None
+    """Tell whether cuDNN and a CUDA device that works are here; `minirpn info` says why not.
+
+    Where it is installed and yet cannot plan, that is said once, as a warning.
+    """
+    if not cuda_present():
+        return False
+    about, trouble = find_cudnn()
+    if about and trouble is not None:
+        _warn(f"cuDNN {about} cannot be used: {trouble}")
+    return trouble is None
+
+
+def _warn(trouble: str) -> None:
+    warnings.warn(f"{trouble}; slower convolutions run instead", RuntimeWarning, stacklevel=3)
 
 
 def planned(cudnn: Any, convolution: Convolution, **options: Any) -> Plan:
@@ -126,7 +166,7 @@ def planned(cudnn: Any, convolution: Convolution, **options: Any) -> Plan:
 
     Raises
     ------
-    RuntimeError
+    NoPlanError
         cuDNN has no plan that is good enough.
     """
     float32 = cudnn.data_type.FLOAT
@@ -146,10 +186,7 @@ def planned(cudnn: Any, convolution: Convolution, **options: Any) -> Plan:
         graph.check_support()
         graph.build_plans()
     except cudnn.cudnnGraphNotSupportedError as error:
-        raise RuntimeError(
-            f"cuDNN has no plan for {convolution}: {error}; "
-            "use_rung('cuda'), or uninstalling nvidia-cudnn-frontend, does without"
-        ) from error
+        raise NoPlanError(f"cuDNN has no plan for {convolution}: {error}") from error
     uids = tuple(tensor.get_uid() for tensor in (*inputs, result))
     return Plan(graph, uids, graph.get_workspace_size())
 
@@ -196,13 +233,32 @@ def strides_of(shape: Shape, channels_last: bool) -> list[int]:
     return [C * H * W, 1, W * C, C] if channels_last else [C * H * W, H * W, W, 1]
 
 
+@cache
 def _cudnn() -> Any:
+    """Return the module ``cudnn``."""
+    _load_cudart()
     return importlib.import_module("cudnn")
 
 
+def _load_cudart() -> None:
+    """Load the CUDA runtime, which frontends from 1.24 on look for among what is loaded.
+
+    CuPy brings its own inside; `cuda.pathfinder`, which comes with CuPy, knows where pip put one.
+    """
+    # Without any, an older frontend has no need of it, and a newer one will say so.
+    with contextlib.suppress(Exception):
+        pathfinder = importlib.import_module("cuda.pathfinder")
+        pathfinder.load_nvidia_dynamic_lib("cudart")
+
+
 @lru_cache(MOST_PLANS)
-def _plan(convolution: Convolution, device: int) -> Plan:
-    return planned(_cudnn(), convolution, handle=_handle(device, threading.get_ident()))
+def _plan(convolution: Convolution, device: int) -> Plan | None:
+    """Return the plan for a convolution; None, after a warning, where cuDNN has none."""
+    try:
+        return planned(_cudnn(), convolution, handle=_handle(device, threading.get_ident()))
+    except Exception as error:  # what cuDNN lacks, it finds out in many ways
+        _warn(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+        return None
 
 
 @cache

@@ -85,7 +85,7 @@ def conv2d_im2col(
     if y is None:
         y = xp.empty((N, outs, Ho, Wo), dtype=x.dtype, device=device_of(x))
     for rows in _chunks(x, x.shape[1], kernel, (Ho, Wo)):
-        product = xp.matmul(kernels, columns(rows))
+        product = products(kernels, columns(rows))
         product += bias[:, None]
         if rectified:
             product = xp.maximum(product, xp.zeros((), dtype=x.dtype, device=device_of(x)))
@@ -109,7 +109,7 @@ def conv2d_dx_im2col(
     kernels = xp.matrix_transpose(xp.reshape(weight, (outs, -1)))  # (O,C,kh,kw) -> (C kh kw, O)
     pieces = (
         # (N,O,rows,Wo) -> (N, O, rows Wo) -> (N, C kh kw, rows Wo)
-        (rows, xp.matmul(kernels, _flat(dy[:, :, rows.start : rows.stop, :])))
+        (rows, products(kernels, _flat(dy[:, :, rows.start : rows.stop, :])))
         for rows in _chunks(dy, C, kernel, output_size)
     )
     return put_back(pieces, dy, (N, C, *size), tuple(kernel), stride, padding)
@@ -127,11 +127,25 @@ def conv2d_dweight_im2col(
     columns = windows(x, kernel, stride, padding)
     dkernels = xp.zeros((outs, C * math.prod(kernel)), dtype=x.dtype, device=device_of(x))
     for rows in _chunks(x, C, kernel, (Ho, Wo)):
-        transposed = xp.matrix_transpose(columns(rows))
-        # (N, O, rows Wo) @ (N, rows Wo, C kh kw) -> (N, O, C kh kw) -> (O, C kh kw)
-        products = xp.matmul(_flat(dy[:, :, rows.start : rows.stop, :]), transposed)
-        dkernels += xp.sum(products, axis=0)
+        made, given = columns(rows), _flat(dy[:, :, rows.start : rows.stop, :])
+        for n in range(given.shape[0]):
+            # (O, rows Wo) @ (rows Wo, C kh kw) -> (O, C kh kw)
+            dkernels += xp.matmul(given[n, :, :], xp.matrix_transpose(made[n, :, :]))
     return xp.reshape(dkernels, (outs, C, *kernel))
+
+
+def products(kernels: Array, columns: Array) -> Array:
+    """Return kernels (O, C kh kw) times columns (N, C kh kw, P), image by image: (N, O, P).
+
+    One product for all would be one call, but of a kind that CuPy computes without TF32 even where
+    that is allowed, and from copies of what is transposed.
+    """
+    xp = namespace_of(kernels, columns)
+    if columns.shape[0] == 1:
+        return xp.matmul(kernels, columns[0, :, :])[None, :, :]
+    if columns.shape[0] == 0:
+        return xp.matmul(kernels, columns)
+    return xp.stack([xp.matmul(kernels, columns[n, :, :]) for n in range(columns.shape[0])])
 
 
 def _chunks(like: Array, C: int, kernel: Pair, output_size: Pair) -> Iterator[range]:

@@ -10,6 +10,8 @@ from minirpn._typing import Array
 from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.kernels._compiled import compiled
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.relu import relu_cuda, relu_dx_cuda
 from minirpn.kernels.threads import share
 
 # Elements of one piece of work. Fewer are not worth waking a second thread.
@@ -91,6 +93,7 @@ RELU = Ladder(
         Rung("loops", relu_loops, takes=is_numpy),
         Rung("xp", relu_xp),
         Rung("numba", relu_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", relu_cuda, takes=on_cuda, present=cuda_present),
     ),
 )
 RELU_DX = Ladder(
@@ -99,5 +102,6 @@ RELU_DX = Ladder(
         Rung("loops", relu_dx_loops, takes=is_numpy),
         Rung("xp", relu_dx_xp),
         Rung("numba", relu_dx_numba, takes=is_numpy, present=numba_present),
+        Rung("cuda", relu_dx_cuda, takes=on_cuda, present=cuda_present),
     ),
 )

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from minirpn._checks import check_floating, check_shape
 from minirpn._typing import Array
 from minirpn.backend import namespace_of
-from minirpn.kernels.conv2d import CONV2D, CONV2D_DWEIGHT, CONV2D_DX
+from minirpn.kernels.conv2d import CONV2D, CONV2D_DBIAS, CONV2D_DWEIGHT, CONV2D_DX
+from minirpn.kernels.layout import laid_as
 from minirpn.kernels.window import Pair, conv_output_size, pair
 
 __all__ = ["Conv2dCache", "Conv2dGrads", "conv2d_backward", "conv2d_forward", "conv_output_size"]
@@ -115,12 +116,13 @@ def conv2d_backward(
         False leaves out ``dx``, or ``dweight`` and ``dbias`` (the layer below, or this one, is
         frozen).
     """
-    xp = namespace_of(dy)
+    namespace_of(dy)
     x, weight, stride, padding = cache
     output_size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
     check_shape(dy, (x.shape[0], weight.shape[0], *output_size), "dy")
-    dx = CONV2D_DX(dy, weight, x.shape[2:], stride, padding) if need_dx else None
+    laid = laid_as(dy, x)  # both gradients read it; so it is copied once at most
+    dx = CONV2D_DX(laid, weight, x.shape[2:], stride, padding) if need_dx else None
     if not need_dweight:
         return Conv2dGrads(dx, None, None)
-    dweight = CONV2D_DWEIGHT(dy, x, weight.shape[2:], stride, padding)
-    return Conv2dGrads(dx, dweight, xp.sum(dy, axis=(0, 2, 3)))
+    dweight = CONV2D_DWEIGHT(laid, x, weight.shape[2:], stride, padding)
+    return Conv2dGrads(dx, dweight, CONV2D_DBIAS(dy))

@@ -14,6 +14,7 @@ import numpy as np
 from minirpn._checks import check_shape
 from minirpn._typing import Array
 from minirpn.backend import namespace_of
+from minirpn.nn.activations import ReluCache
 from minirpn.nn.layers import Conv2d
 from minirpn.nn.parameters import Parameter
 from minirpn.nn.plain import ReLU
@@ -126,8 +127,8 @@ class RPNHead:
 
     def forward(self, features: Array) -> tuple[HeadOutput, HeadCache]:
         """Return objectness (N, K, 2 or 1) and deltas (N, K, 4) of features (N, C, Hf, Wf)."""
-        hidden, conv_cache = self.conv.forward(features)
-        hidden, relu_cache = self.relu.forward(hidden)
+        hidden, conv_cache = self.conv.forward(features, rectified=True)  # the ReLU on the way
+        relu_cache = ReluCache(hidden)
         objectness, objectness_cache = self.objectness.forward(hidden)
         deltas, deltas_cache = self.deltas.forward(hidden)
         output = HeadOutput(anchor_rows(objectness, self.scores_per_anchor), anchor_rows(deltas, 4))
@@ -155,6 +156,7 @@ class RPNHead:
         dhidden, objectness_grads = self.objectness.backward(dy, cache.objectness)
         dy = anchor_map(ddeltas, cache.feature_size)
         dhidden_by_deltas, deltas_grads = self.deltas.backward(dy, cache.deltas)
-        dhidden, _ = self.relu.backward(dhidden + dhidden_by_deltas, cache.relu)
+        dhidden += dhidden_by_deltas  # in place, and so as it lies in memory
+        dhidden, _ = self.relu.backward(dhidden, cache.relu)
         dfeatures, conv_grads = self.conv.backward(dhidden, cache.conv, need_dx=need_dx)
         return dfeatures, conv_grads | objectness_grads | deltas_grads

@@ -142,9 +142,10 @@ def label_anchors(
     found = assign(anchors, gt_boxes, eligible, config.tie_tolerance)
     positive = eligible & ((found.max_iou >= config.positive_iou) | found.is_best)
     negative = eligible & ~positive & (found.max_iou < config.negative_iou)
+    # Not by assignment to a mask: a GPU has to be asked how many there are, and waited for.
     labels = xp.full_like(found.matched_gt, IGNORE, dtype=xp.int8)
-    labels[negative] = NEGATIVE
-    labels[positive] = POSITIVE
+    labels = xp.where(negative, NEGATIVE, labels)
+    labels = xp.where(positive, POSITIVE, labels)
     return AnchorLabels(labels, found.matched_gt, found.max_iou, found.is_best, found.gt_max_iou)
 
 

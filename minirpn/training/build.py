@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from minirpn import backend
 from minirpn.backbones import Backbone, build_backbone
 from minirpn.data.classes import choose_classes
 from minirpn.data.synthetic import generate
@@ -179,7 +178,7 @@ def fill_parameters(
                 f"{stored[parameter.name].shape}, expected {tuple(parameter.value.shape)}"
             )
     for parameter in parameters:
-        parameter.value = backend.to_device(stored[parameter.name], parameter.value)
+        parameter.value = device_with(parameter.value).put(stored[parameter.name])
 
 
 def bring_to(device: Device, parameters: list[Parameter]) -> None:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minirpn.backbones.preprocessing import Preprocessing
-from minirpn.backend import host_dtype, to_device
+from minirpn.backend import host_dtype
+from minirpn.devices import device_with
 from minirpn.errors import InputError
 from minirpn.nn.parameters import Parameter
 from minirpn.weights.files import WeightsFile, read_weights
@@ -92,7 +93,7 @@ def load_weights(
     for parameter in wanted:
         old = parameter.value
         new = np.array(arrays[parameter.name], dtype=host_dtype(old), order="C")
-        parameter.value = to_device(new, old)
+        parameter.value = device_with(old).put(new)
     filled = {parameter.name for parameter in wanted}
     return LoadReport(
         file.kind,

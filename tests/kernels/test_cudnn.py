@@ -23,11 +23,22 @@ from minirpn.kernels.conv2d_cudnn import (
     on_cuda_float32,
     suits,
 )
+from minirpn.kernels.layout import is_channels_last, laid
 
 HERE = Path(__file__).parent
 CASES = runpy.run_path(str(HERE.parent / "ladders" / "cases_nn.py"))["CASES"]
 DOUBLE = runpy.run_path(str(HERE / "cudnn_double.py"))
 LADDERS = [ladder for ladder in kernels.ladders().values() if "cudnn" in ladder.by_name]
+
+
+@pytest.fixture
+def forward(machine):
+    """The output by the stand-in, whose bias kernels for a device add."""
+
+    def compute(*args, **kwargs):
+        return conv2d_cudnn(*args, **kwargs, launch=machine.launch)
+
+    return compute
 
 
 def engine(tf32=False):
@@ -48,50 +59,54 @@ def test_all_three_convolutions_have_the_rung():
 @pytest.mark.parametrize("tf32", [False, True])
 @pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
 @given(data=st.data())
-def test_rung_equals_loops(ladder, tf32, data):
+def test_rung_equals_loops(ladder, tf32, machine, data):
     args, kwargs = CASES[ladder.name](data.draw)
     args = tuple(map(float32, args))
     untouched = copy.deepcopy(args)
     expected = ladder.by_name["loops"].function(*copy.deepcopy(args), **kwargs)
-    actual = ladder.by_name["cudnn"].function(*args, **kwargs, engine=engine(tf32))
+    options = {"engine": engine(tf32), "launch": machine.launch}
+    actual = ladder.by_name["cudnn"].function(*args, **kwargs, **options)
     np.testing.assert_array_equal(actual, expected, strict=True)
     for one, before in zip(args, untouched, strict=True):
         np.testing.assert_array_equal(one, before)
 
 
 @pytest.mark.parametrize("tf32", [False, True])
-def test_the_output_goes_where_it_is_wanted(tf32, rng):
+def test_the_output_goes_where_it_is_wanted(tf32, forward, rng):
     x, weight = rng.integers(-4, 5, (1, 3, 6, 7)), rng.integers(-4, 5, (4, 3, 3, 3))
     x, weight, bias = x.astype(np.float32), weight.astype(np.float32), np.ones(4, np.float32)
     args = x, weight, bias, (1, 1), (1, 1), True
     joined = np.full((1, 9, 6, 7), np.nan, np.float32)
     out = joined[:, 5:]
-    assert conv2d_cudnn(*args, out, engine=engine(tf32)) is out
-    np.testing.assert_array_equal(out, conv2d_cudnn(*args, engine=engine(tf32)))
+    assert forward(*args, out, engine=engine(tf32)) is out
+    np.testing.assert_array_equal(out, forward(*args, engine=engine(tf32)))
     assert np.isnan(joined[:, :5]).all()
 
 
-def test_the_layout_is_that_which_the_units_want_and_passes_on(rng):
+def test_the_layout_is_that_which_the_units_want_and_passes_on(forward, rng):
     x = rng.normal(size=(1, 3, 6, 7)).astype(np.float32)
     weight, bias = rng.normal(size=(3, 3, 3, 3)).astype(np.float32), np.zeros(3, np.float32)
-    plain = conv2d_cudnn(x, weight, bias, (1, 1), (1, 1), engine=engine())
+    plain = forward(x, weight, bias, (1, 1), (1, 1), engine=engine())
     assert plain.flags.c_contiguous
-    last = conv2d_cudnn(x, weight, bias, (1, 1), (1, 1), engine=engine(tf32=True))
+    last = forward(x, weight, bias, (1, 1), (1, 1), engine=engine(tf32=True))
     assert np.moveaxis(last, 1, -1).flags.c_contiguous
     np.testing.assert_array_equal(plain, last)
 
 
-def test_the_gradient_by_the_weight_lies_as_the_weight(rng):
+@pytest.mark.parametrize("tf32", [False, True])
+def test_the_gradient_by_the_weight_lies_as_the_weight(tf32, rng):
     dy, x = rng.normal(size=(2, 1, 5, 6, 7)).astype(np.float32)
-    dweight = conv2d_dweight_cudnn(dy, x, (3, 3), (1, 1), (1, 1), engine=engine(tf32=True))
-    assert dweight.flags.c_contiguous
+    dweight = conv2d_dweight_cudnn(dy, x, (3, 3), (1, 1), (1, 1), engine=engine(tf32))
+    assert is_channels_last(dweight) == tf32
+    # As `Device.put` lays weights, from the start.
+    assert laid(dweight, tf32) is dweight
 
 
 @pytest.mark.parametrize(("tf32", "name"), [(False, "plain"), (True, "rounding")])
-def test_a_plan_rounds_only_where_it_may_and_is_always_steady(tf32, name, rng):
+def test_a_plan_rounds_only_where_it_may_and_is_always_steady(tf32, name, forward, rng):
     used = engine(tf32)
     x, weight = rng.normal(size=(2, 1, 1, 3, 3)).astype(np.float32)
-    conv2d_cudnn(x, weight, np.zeros(1, np.float32), (1, 1), (0, 0), engine=used)
+    forward(x, weight, np.zeros(1, np.float32), (1, 1), (0, 0), engine=used)
     ((convolution, planned),) = used.planned
     assert (planned, convolution.tf32) == (name, tf32)
 
@@ -105,8 +120,28 @@ def test_without_a_plan_the_error_says_for_what_and_what_to_do():
     module = SimpleNamespace(**(DOUBLE | {"pygraph": Unable}))
     shapes = (1, 2, 3, 4), (5, 2, 1, 1), (1, 5, 3, 4)
     convolution = cudnn_plans.Convolution("y", *shapes, (1, 1), (0, 0), False)
-    with pytest.raises(RuntimeError, match=r"no plan for .*x=\(1, 2, 3, 4\).*none of 4.*'cuda'"):
+    with pytest.raises(cudnn_plans.NoPlanError, match=r"no plan for .*x=\(1, 2, 3, 4\).*none of 4"):
         cudnn_plans.planned(module, convolution)
+
+
+class NoPlans:
+    """An engine that can compute nothing."""
+
+    tf32 = False
+
+    def compute(self, convolution, first, second, out):
+        raise cudnn_plans.NoPlanError("none")
+
+
+@pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
+@given(data=st.data())
+def test_without_a_plan_it_is_a_product_of_matrices(ladder, machine, data):
+    args, kwargs = CASES[ladder.name](data.draw)
+    args = tuple(map(float32, args))
+    expected = ladder.by_name["loops"].function(*copy.deepcopy(args), **kwargs)
+    options = {"engine": NoPlans(), "launch": machine.launch}
+    actual = ladder.by_name["cudnn"].function(*args, **kwargs, **options)
+    np.testing.assert_array_equal(actual, expected, strict=True)
 
 
 def test_the_rung_is_for_what_is_on_a_gpu_and_not_empty():
@@ -130,6 +165,32 @@ def test_why_there_is_no_cudnn(monkeypatch):
         monkeypatch.setattr(cudnn_plans, "_cudnn", found)
         assert words in cudnn_plans.find_cudnn()[1]
     cudnn_plans.find_cudnn.cache_clear()
+
+
+def test_a_cudnn_that_cannot_plan_counts_as_absent_and_says_so_once(monkeypatch):
+    class Unable(DOUBLE["pygraph"]):
+        def build_operation_graph(self):
+            raise RuntimeError("libcudart.so.13: cannot open shared object file\nand more")
+
+    module = SimpleNamespace(
+        **DOUBLE
+        | {
+            "pygraph": Unable,
+            "create_handle": lambda: None,
+            "backend_version_string": lambda: "9.9",
+            "__version__": "1.32",
+        }
+    )
+    monkeypatch.setattr(cudnn_plans, "_cudnn", lambda: module)
+    monkeypatch.setattr(cudnn_plans, "cuda_present", lambda: True)
+    caches = cudnn_plans.find_cudnn, cudnn_plans.cudnn_present
+    for cache in caches:
+        cache.cache_clear()
+    with pytest.warns(RuntimeWarning, match=r"cuDNN 9.9, frontend 1.32 cannot.*libcudart") as said:
+        assert not any(cudnn_plans.cudnn_present() for _ in range(3))
+    assert len(said) == 1
+    for cache in caches:
+        cache.cache_clear()
 
 
 class FakeArray:
@@ -174,7 +235,8 @@ def computed(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cudnn", module)
     monkeypatch.setattr(cudnn_plans, "device_of", lambda array: array)
-    caches = cudnn_plans._plan, cudnn_plans._handle
+    monkeypatch.setattr(cudnn_plans, "current_device", lambda: 0)
+    caches = cudnn_plans._plan, cudnn_plans._handle, cudnn_plans._cudnn
     for cache in caches:
         cache.cache_clear()
 

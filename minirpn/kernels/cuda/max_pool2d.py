@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of
-from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device
+from minirpn.backend import namespace_of
+from minirpn.kernels.cuda._load import Kernel, Launch, for_each, on_device, real_of
+from minirpn.kernels.layout import dense, empty, is_channels_last, laid, memory, rows_of
 from minirpn.kernels.window import Pair
 
 
@@ -18,16 +19,23 @@ def max_pool2d_cuda(
     *,
     launch: Launch = on_device,
 ) -> tuple[Array, Array | None]:
-    """Return the largest pixel of each window, and which tap it was, a thread for each output."""
-    xp, device, (N, C, H, W), (Ho, Wo) = namespace_of(x), device_of(x), x.shape, output_size
-    y = xp.empty((N, C, Ho, Wo), dtype=x.dtype, device=device)
-    winner = xp.empty(y.shape if need_winner else (1,), dtype=xp.int32, device=device)
+    """Return the largest pixel of each window, and which tap it was, a thread for each output.
+
+    Both lie in memory as x does.
+    """
+    x = dense(x)
+    last, shape = is_channels_last(x), (*x.shape[:2], *output_size)
+    y = empty(shape, x, last)
+    # Not written where nobody needs it, but a kernel wants some array.
+    winner = empty(shape if need_winner else (1, 1, 1, 1), x, last, dtype=namespace_of(x).int32)
+    rows, across = rows_of(shape, last)
     for_each(
         launch,
-        Kernel("max_pool2d", "max_pool2d", str(x.dtype)),
-        (Ho * Wo, N * C),
-        *(contiguous(x), y, winner, need_winner),
-        *(N * C, H, W, Ho, Wo, *kernel, *stride, *padding),
+        Kernel("max_pool2d", "max_pool2d", real_of(x)),
+        (across, rows),
+        *(memory(x, last), memory(y, last), memory(winner, last), need_winner),
+        *(rows, across, x.shape[1], last),
+        *(*x.shape[2:], *output_size, *kernel, *stride, *padding),
     )
     return y, winner if need_winner else None
 
@@ -43,13 +51,16 @@ def max_pool2d_dx_cuda(
     launch: Launch = on_device,
 ) -> Array:
     """Return dx (N,C,H,W), a thread for each pixel, which gathers what it gets."""
-    xp, (N, C, Ho, Wo), (H, W) = namespace_of(dy, winner), dy.shape, size
-    dx = xp.empty((N, C, H, W), dtype=dy.dtype, device=device_of(dy))
+    winner = dense(winner)
+    last, shape = is_channels_last(winner), (*dy.shape[:2], *size)
+    dx = empty(shape, dy, last)
+    rows, across = rows_of(shape, last)
     for_each(
         launch,
-        Kernel("max_pool2d", "max_pool2d_dx", str(dy.dtype)),
-        (H * W, N * C),
-        *(contiguous(dy), contiguous(winner), dx),
-        *(N * C, H, W, Ho, Wo, *kernel, *stride, *padding),
+        Kernel("max_pool2d", "max_pool2d_dx", real_of(dy)),
+        (across, rows),
+        *(memory(laid(dy, last), last), memory(winner, last), memory(dx, last)),
+        *(rows, across, dy.shape[1], last),
+        *(*size, *dy.shape[2:], *kernel, *stride, *padding),
     )
     return dx
