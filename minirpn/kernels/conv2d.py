@@ -1,14 +1,15 @@
-"""Convolution in two dimensions: three ladders, for the output and for each gradient.
+"""Convolution in two dimensions: four ladders, for the output and for each gradient.
 
-They are three sums over the same products, "pixel times weight goes to output"::
+Three of them are sums over the same products, "pixel times weight goes to output"::
 
     y[n,o,i,j]       = bias[o] + sum over c, p, q of  x[n, c, i s + p, j s + q] weight[o,c,p,q]
     dx[n,c,k,l]      = sum over o, p, q and the i, j with k = i s + p, l = j s + q
                                          of  dy[n,o,i,j] weight[o,c,p,q]
     dweight[o,c,p,q] = sum over n, i, j  of  dy[n,o,i,j] x[n, c, i s + p, j s + q]
 
-with x padded by zeros. The output may be rectified on the way, ``max(y, 0)``, which a layer of its
-own would do in one more walk through memory, and be written into a given place.
+with x padded by zeros; the gradient by the bias is the sum of dy over images and pixels. The output
+may be rectified on the way, ``max(y, 0)``, which a layer of its own would do in one more walk
+through memory, and be written into a given place.
 
 Every rung of a ladder is a function of plain arrays and pairs, so that the gradient of one rung
 follows the output of any other.
@@ -21,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.backend import is_numpy
+from minirpn.backend import is_numpy, namespace_of
 from minirpn.kernels._ladder import Ladder, Rung, numba_present
 from minirpn.kernels.conv2d_cudnn import (
     conv2d_cudnn,
@@ -39,10 +40,14 @@ from minirpn.kernels.conv2d_winograd import (
     suits_dweight,
     suits_dx,
 )
+from minirpn.kernels.cuda import winograd as cuda_winograd
 from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.bias import dbias_cuda
 from minirpn.kernels.cuda.im2col import conv2d_cuda, conv2d_dweight_cuda, conv2d_dx_cuda
+from minirpn.kernels.cuda.winograd import conv2d_dx_winograd_cuda, conv2d_winograd_cuda
 from minirpn.kernels.cudnn_plans import cudnn_present
 from minirpn.kernels.im2col import conv2d_dweight_im2col, conv2d_dx_im2col, conv2d_im2col
+from minirpn.kernels.layout import is_channels_last
 from minirpn.kernels.window import Pair, conv_output_size, surrounded
 
 # --- loops: the three sums, window by window ---
@@ -90,6 +95,19 @@ def conv2d_dweight_loops(dy: Array, x: Array, kernel: Pair, stride: Pair, paddin
     return dweight
 
 
+def conv2d_dbias_loops(dy: Array) -> Array:
+    """Return dbias (O,): each output hands its gradient to the bias of its channel."""
+    dbias = np.zeros(dy.shape[1], dy.dtype)
+    for n, o, i, j in np.ndindex(dy.shape):
+        dbias[o] += dy[n, o, i, j]
+    return dbias
+
+
+def conv2d_dbias_xp(dy: Array) -> Array:
+    """Return dbias (O,): the sum over images and pixels."""
+    return namespace_of(dy).sum(dy, axis=(0, 2, 3))
+
+
 def _window(i: int, j: int, kernel: Pair, stride: Pair) -> tuple[slice, slice]:
     """Return the rows and columns of the padded image behind output (i, j)."""
     top, left = i * stride[0], j * stride[1]
@@ -106,6 +124,11 @@ def _cuda(function: Callable[..., Array], suits: Callable[..., bool]) -> Rung:
     return Rung("cuda", function, on_cuda, cuda_present, suits)
 
 
+def _cuda_winograd(function: Callable[..., Array], suits: Callable[..., bool]) -> Rung:
+    """Return the rung ``winograd`` on the GPU, for true float32 the fastest."""
+    return Rung("cuda-winograd", function, on_cuda, cuda_present, suits, rounding=1000)
+
+
 def _cudnn(function: Callable[..., Array]) -> Rung:
     """Return a rung of NVIDIA's library, which may take Winograd's way, too."""
     return Rung("cudnn", function, on_cuda_float32, cudnn_present, suits_cudnn, rounding=1000)
@@ -120,6 +143,7 @@ CONV2D = Ladder(
         _winograd(conv2d_winograd, suits),
         _cuda(conv2d_cuda, lambda x, weight, *rest: tuple(weight.shape[2:]) != (1, 1)),
         _cudnn(conv2d_cudnn),
+        _cuda_winograd(conv2d_winograd_cuda, cuda_winograd.suits),
     ),
 )
 CONV2D_DX = Ladder(
@@ -131,6 +155,7 @@ CONV2D_DX = Ladder(
         _winograd(conv2d_dx_winograd, suits_dx),
         _cuda(conv2d_dx_cuda, lambda dy, weight, *rest: tuple(weight.shape[2:]) != (1, 1)),
         _cudnn(conv2d_dx_cudnn),
+        _cuda_winograd(conv2d_dx_winograd_cuda, cuda_winograd.suits_dx),
     ),
 )
 CONV2D_DWEIGHT = Ladder(
@@ -142,5 +167,14 @@ CONV2D_DWEIGHT = Ladder(
         _winograd(conv2d_dweight_winograd, suits_dweight),
         _cuda(conv2d_dweight_cuda, lambda dy, x, kernel, *rest: tuple(kernel) != (1, 1)),
         _cudnn(conv2d_dweight_cudnn),
+    ),
+)
+CONV2D_DBIAS = Ladder(
+    "conv2d_dbias",
+    (
+        Rung("loops", conv2d_dbias_loops, takes=is_numpy),
+        Rung("xp", conv2d_dbias_xp, rounding=100),
+        # With channels last alone: otherwise CuPy's own sum is as good.
+        Rung("cuda", dbias_cuda, on_cuda, cuda_present, is_channels_last, rounding=100),
     ),
 )

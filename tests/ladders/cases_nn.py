@@ -50,6 +50,10 @@ def conv2d_dweight(draw):
     return (dy, x, s.kernel, s.stride, s.padding), {}
 
 
+def conv2d_dbias(draw):
+    return (conv(draw)[3],), {}
+
+
 def max_pool2d(draw):
     s = draw(strategies.conv_shapes())
     x = whole(draw, (s.N, s.C, s.H, s.W), draw(DTYPES))
@@ -78,6 +82,7 @@ CASES = {
     "conv2d": conv2d,
     "conv2d_dx": conv2d_dx,
     "conv2d_dweight": conv2d_dweight,
+    "conv2d_dbias": conv2d_dbias,
     "max_pool2d": max_pool2d,
     "max_pool2d_dx": max_pool2d_dx,
     "relu": relu,
