@@ -19,7 +19,7 @@ from minirpn.bench.timing import alternate
 from minirpn.kernels._ladder import Rung
 from minirpn.kernels.threads import set_threads, thread_count
 from minirpn.rpn.targets import label_anchors
-from minirpn.training.step import loss_and_gradients
+from minirpn.training.step import loss_and_gradients, make_minibatch
 from minirpn.viz import plot_roofline
 from minirpn.viz.style import BLUE, GREEN, ORANGE, VERMILLION, dress, new_axes, save
 
@@ -116,10 +116,11 @@ def growth(folder: Path, quick: bool) -> dict[str, object]:
     for size in sizes:
         image = rng.normal(size=(3, *size)).astype(np.float32)
 
-        def step(image: np.ndarray = image) -> None:
-            loss_and_gradients(
-                trainer.network, image, gt, rng=trainer.rng, objective=trainer.objective
-            )
+        def step(image: np.ndarray = image, size: tuple[int, int] = size) -> None:
+            network, objective = trainer.network, trainer.objective
+            anchors = network.anchors_for(size, like=gt)
+            batch = make_minibatch(anchors, gt, size, rng=trainer.rng, objective=objective)
+            loss_and_gradients(network, image, batch, config=objective.loss)
 
         steps.append(cpu(step, rounds))
     cells = [(10, 15), (19, 31), (38, 63), (76, 126)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
@@ -93,6 +94,10 @@ class Loader:
         How many prepare at a time, at least 1.
     prefetch
         How many examples are under way or waiting at most, at least 1.
+    finish
+        Called with each prepared example, gives what is handed out; None for the example itself.
+        It may draw random numbers: a thread of its own calls it in the order of the draws, with
+        what is set in the context of the caller (`numpy.errstate`, `use_rung`).
 
     Attributes
     ----------
@@ -112,6 +117,7 @@ class Loader:
         *,
         threads: int = 2,
         prefetch: int = 4,
+        finish: Callable[[Example], Example] | None = None,
     ) -> None:
         if threads < 1 or prefetch < 1:
             raise ValueError(f"Loader: threads and prefetch start at 1, got {threads}, {prefetch}")
@@ -119,7 +125,11 @@ class Loader:
         self._draws = iter(draws)
         self._prepare = prepare
         self._prefetch = prefetch
+        self._finish = finish
+        self._context = copy_context()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="minirpn-loader")
+        # One thread, so that examples are finished one after the other, in their order.
+        self._finisher = ThreadPoolExecutor(1, thread_name_prefix="minirpn-loader-finish")
         self._pending: deque[Future[Example]] = deque()
         self.wait_seconds = 0.0
 
@@ -132,7 +142,9 @@ class Loader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # The pool first: what it no longer prepares, the finisher does not wait for.
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._finisher.shutdown(wait=True, cancel_futures=True)
 
     def __iter__(self) -> Self:
         return self
@@ -140,7 +152,7 @@ class Loader:
     def __next__(self) -> Example:
         missing = self._prefetch - len(self._pending)
         for draw in itertools.islice(self._draws, missing):
-            self._pending.append(self._pool.submit(self._load, draw))
+            self._pending.append(self._submit(draw))
         if not self._pending:
             raise StopIteration
         start = perf_counter()
@@ -148,6 +160,13 @@ class Loader:
             return self._pending.popleft().result()
         finally:
             self.wait_seconds += perf_counter() - start
+
+    def _submit(self, draw: Draw) -> Future[Example]:
+        prepared = self._pool.submit(self._load, draw)
+        if self._finish is None:
+            return prepared
+        finish = self._finish
+        return self._finisher.submit(self._context.run, lambda: finish(prepared.result()))
 
     def _load(self, draw: Draw) -> Example:
         return self._prepare(self._dataset[draw.index], augmentation=draw.augmentation)

@@ -20,7 +20,7 @@ from minirpn.rpn.network import RPN, RPNOutput
 from minirpn.rpn.targets import AnchorLabels, anchor_targets, label_anchors
 from minirpn.training.build import build_objective, build_pipeline
 from minirpn.training.config import TrainConfig
-from minirpn.training.step import forward_loss
+from minirpn.training.step import forward_loss, make_minibatch
 
 
 class Learning(NamedTuple):
@@ -112,19 +112,22 @@ def open_step(network: RPN, config: TrainConfig, picture: Picture) -> OpenStep:
 
 
 def _learn(network: RPN, config: TrainConfig, example: Example) -> tuple[Learning, RPNOutput]:
-    """Return what a training step finds out, through the very function that it calls."""
+    """Return what a training step finds out, through the very functions that it calls."""
     objective = build_objective(config)
     gt_boxes = example.gt_boxes[config.data.learnt(example.difficult)]
     rng = np.random.default_rng(config.run.seed)
+    anchors = network.anchors_for(example.image_size, like=example.image)
+    assigned = label_anchors(anchors, gt_boxes, example.image_size, config=objective.labels)
+    batch = make_minibatch(
+        anchors, gt_boxes, example.image_size, rng=rng, objective=objective, assigned=assigned
+    )
     with np.errstate(over="ignore", invalid="ignore"):
-        loss, output, batch, (_, loss_cache) = forward_loss(
-            network, example.image, gt_boxes, rng=rng, objective=objective
+        loss, output, (_, loss_cache) = forward_loss(
+            network, example.image, batch, config=objective.loss
         )
     for name, value in loss._asdict().items():
         if not np.isfinite(float(value)):
             raise InputError(f"{example.annotation.image_path}: {name} loss is {float(value)}")
-    anchors = output.anchors
-    assigned = label_anchors(anchors, gt_boxes, example.image_size, config=objective.labels)
     terms = terms_of(
         output.objectness[0, ...],
         output.deltas[0, ...],

@@ -8,10 +8,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from minirpn._typing import Array, ImageSize
+from minirpn.backend import device_of
 from minirpn.nn.parameters import Parameter
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.head import HeadCache, RPNHead
 from minirpn.rpn.proposals import ProposalConfig, Proposals, propose
+
+# Feature sizes whose anchors a network keeps; at 600x1000 they take 0.3 MB each.
+_KEPT_ANCHORS = 32
 
 
 class FeatureExtractor(Protocol):
@@ -27,6 +31,9 @@ class FeatureExtractor(Protocol):
 
     def backward(self, dfeatures: Array, cache: Any) -> dict[str, Array]:
         """Return the gradients by the trainable parameters, by name."""
+
+    def feature_size(self, image_size: ImageSize) -> ImageSize:
+        """Return (Hf, Wf) of the features of an image of (height, width)."""
 
     @property
     def geometry(self) -> Any:
@@ -47,7 +54,7 @@ class RPNOutput(NamedTuple):
     features: Array  # (N, C, Hf, Wf)
     objectness: Array  # (N, K, 2) softmax scores, or (N, K, 1) logits
     deltas: Array  # (N, K, 4)
-    anchors: Array  # (K, 4) half-open pixels of the resized image
+    anchors: Array  # (K, 4) half-open pixels of the resized image; see `RPN.anchors`
 
     @property
     def locations(self) -> int:
@@ -100,16 +107,33 @@ class RPN:
             # Whole pixels keep whole-number anchors whole, and with them the ties exact.
             shift = float(round(backbone.geometry.center - anchor_config.base_size / 2))
         self.anchor_offset = (shift, shift)
+        self._anchors: dict[tuple[Any, ...], Array] = {}
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters of backbone and head, frozen ones too."""
         return self.backbone.parameters() + self.head.parameters()
 
     def anchors(self, feature_size: ImageSize, *, like: Array) -> Array:
-        """Return the anchors (K, 4) of a feature map, of library, device and dtype of `like`."""
-        return grid_anchors(
-            self.base_anchors, feature_size, self.stride, offset=self.anchor_offset, like=like
-        )
+        """Return the anchors (K, 4) of a feature map, of library, device and dtype of `like`.
+
+        They are made once and kept: what comes back is the same array again, and not to be
+        modified.
+        """
+        base, stride, offset = self.base_anchors, self.stride, self.anchor_offset
+        where = type(like), str(device_of(like)), str(like.dtype)
+        key = (feature_size, base.tobytes(), stride, offset, *where)
+        anchors = self._anchors.get(key)
+        if anchors is None:
+            # Threads may do this at the same time; then some anchors are made twice.
+            if len(self._anchors) >= _KEPT_ANCHORS:
+                self._anchors.clear()
+            anchors = grid_anchors(base, feature_size, stride, offset=offset, like=like)
+            self._anchors[key] = anchors
+        return anchors
+
+    def anchors_for(self, image_size: ImageSize, *, like: Array) -> Array:
+        """Return the anchors (K, 4) of an image of (height, width), as `forward` does."""
+        return self.anchors(self.backbone.feature_size(image_size), like=like)
 
     def forward(
         self, images: Array, *, observe: Callable[[str, Array], None] | None = None

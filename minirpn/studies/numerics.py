@@ -12,7 +12,6 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array
-from minirpn.backbones import Backbone
 from minirpn.data.loader import training_order
 from minirpn.data.samples import Example
 from minirpn.devices import open_device
@@ -83,11 +82,9 @@ def _replayed(measured: Measured, steps: int) -> tuple[list[str], list[str]]:
 
 def _labels(trainer: Trainer, example: Example, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return the labels (K,) of all anchors of an image, and those of a mini-batch from `rng`."""
-    config, backbone = trainer.config, trainer.network.backbone
-    assert isinstance(backbone, Backbone)  # a trainer makes no other
+    config = trainer.config
     keep = config.data.learnt(example.difficult)
-    size = backbone.feature_size(example.image_size)
-    anchors = trainer.network.anchors(size, like=example.image)
+    anchors = trainer.network.anchors_for(example.image_size, like=example.image)
     objects = trainer.device.put(example.gt_boxes[keep])
     all_labels = label_anchors(anchors, objects, example.image_size, config=config.labels).labels
     return all_labels, sample_minibatch(all_labels, rng=rng, config=config.sampling)

@@ -28,10 +28,10 @@ from minirpn.detector import (
 from minirpn.detector.loss import DetectorLossCache
 from minirpn.detector.network import FastRCNNCache
 from minirpn.detector.targets import sample_on_host
-from minirpn.rpn.loss import rpn_loss_backward
+from minirpn.rpn.loss import LossConfig, rpn_loss_backward
 from minirpn.rpn.network import RPNOutput
 from minirpn.rpn.proposals import ProposalConfig, TracedProposals, trace_proposals
-from minirpn.training.step import Objective, StepResult, anchor_counts, forward_loss, rpn_losses
+from minirpn.training.step import Minibatch, StepResult, anchor_counts, forward_loss, rpn_losses
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,13 @@ def detector_loss_and_gradients(
 def joint_loss_and_gradients(
     network: FasterRCNN,
     image: Array,
+    anchors: Minibatch,
     gt_boxes: Array,
     gt_classes: Array,
     *,
     scale: float,
     rng: np.random.Generator,
-    objective: Objective,
+    config: LossConfig,
     detector: DetectorObjective,
 ) -> StepResult:
     """Return the sum of the RPN's and the detector's loss, and its gradients.
@@ -157,14 +158,18 @@ def joint_loss_and_gradients(
         Both of whose parts learn.
     image
         (3, H, W), preprocessed.
+    anchors
+        What the RPN is asked.
     gt_boxes, gt_classes
         (M, 4) in its pixels, and (M,) int64.
     scale
         Resized over original size.
     rng
-        Draws anchors, regions, and what is dropped, in this order.
-    objective, detector
-        What is asked of the RPN and of the detector.
+        Draws regions, and what is dropped, in this order.
+    config
+        The form of the RPN's loss.
+    detector
+        What is asked of the detector.
 
     Notes
     -----
@@ -174,8 +179,8 @@ def joint_loss_and_gradients(
     what the RPN's own loss asks of its deltas. Which proposals there are, which are sampled, their
     labels and their targets count as given in both.
     """
-    rpn_loss, output, anchors, (network_cache, rpn_cache) = forward_loss(
-        network.rpn, image, gt_boxes, rng=rng, objective=objective
+    rpn_loss, output, (network_cache, rpn_cache) = forward_loss(
+        network.rpn, image, anchors, config=config
     )
     image_size = (image.shape[1], image.shape[2])
     objectness, deltas = output.objectness[0, ...], output.deltas[0, ...]

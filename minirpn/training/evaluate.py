@@ -29,7 +29,7 @@ from minirpn.training.inference import (
     in_original_pixels,
     proposals_of,
 )
-from minirpn.training.step import Objective, forward_loss
+from minirpn.training.step import Objective, forward_loss, make_minibatch
 
 
 class Validation(NamedTuple):
@@ -123,12 +123,16 @@ def validate(
     found: list[ImageDetections] = []
     with pipeline.in_order(dataset, limit) as examples:
         for index, example in enumerate(examples):
-            loss, output, _, _ = forward_loss(
-                network,
-                example.image,
-                backend.to_device(example.gt_boxes[~example.difficult], example.image),
+            anchors = network.anchors_for(example.image_size, like=example.gt_boxes)
+            batch = make_minibatch(
+                anchors,
+                example.gt_boxes[~example.difficult],
+                example.image_size,
                 rng=np.random.default_rng([seed, index]),
                 objective=objective,
+            )
+            loss, output, _ = forward_loss(
+                network, example.image, batch.on(example.image), config=objective.loss
             )
             losses.append(backend.numbers(loss))
             proposals = proposals_of(output, example, config)

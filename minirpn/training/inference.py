@@ -60,13 +60,25 @@ class Pipeline:
         image = example.image.astype(self.dtype, copy=False)
         return replace(
             example,
-            image=backend.send(image, self.device.like),
+            image=self.device.send(image),
             gt_boxes=example.gt_boxes.astype(self.dtype, copy=False),
         )
 
-    def examples(self, dataset: VOCDataset, draws: Iterator[Draw]) -> Loader:
-        """Return a loader of prepared examples; use it in a ``with`` block."""
-        return Loader(dataset, draws, self.example, threads=self.threads)
+    def examples(
+        self,
+        dataset: VOCDataset,
+        draws: Iterator[Draw],
+        *,
+        finish: Callable[[Example], Example] | None = None,
+    ) -> Loader:
+        """Return a loader of prepared examples; use it in a ``with`` block.
+
+        Parameters
+        ----------
+        dataset, draws, finish
+            See `minirpn.data.Loader`.
+        """
+        return Loader(dataset, draws, self.example, threads=self.threads, finish=finish)
 
     def in_order(self, dataset: VOCDataset, limit: int | None) -> Loader:
         """Return a loader of the first `limit` images in their order, as they are."""

@@ -225,7 +225,7 @@ class _Run:
         )
         steps, phase = self.config.optimizer.steps, self.trainer.phase
         with (
-            self.pipeline.examples(self.train_set, draws) as examples,
+            self.pipeline.examples(self.train_set, draws, finish=self.trainer.ahead()) as examples,
             Progress(steps, done=self.trainer.step, show=self.progress) as shown,
         ):
             while self.trainer.step < phase.end:

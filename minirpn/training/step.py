@@ -1,6 +1,10 @@
 """One training step, from an example to updated parameters.
 
-forward -> label the anchors -> sample 256 -> loss -> backward -> SGD
+label the anchors -> sample 256 -+
+                         forward -+-> loss -> backward -> SGD
+
+Labels and sample need the size of the image and its ground truths, not what the network says. So
+`make_minibatch` comes first, and in a training ahead of time: see `minirpn.training.ahead`.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array, ImageSize
+from minirpn.kernels.square_sums import SQUARE_SUMS
 from minirpn.nn.optim import SGD, clip_gradients
 from minirpn.rpn.loss import LossConfig, RPNLoss, RPNLossCache, rpn_loss_backward, rpn_loss_forward
 from minirpn.rpn.network import RPN, RPNCache, RPNOutput
 from minirpn.rpn.targets import (
     NEGATIVE,
     POSITIVE,
+    AnchorLabels,
     LabelConfig,
     SamplingConfig,
     anchor_targets,
@@ -43,6 +49,11 @@ class Minibatch(NamedTuple):
     targets: Array  # (K, 4) deltas, 0 where not positive
     host_labels: np.ndarray  # (K,) the labels once more, where they were drawn
 
+    def on(self, like: Array) -> Minibatch:
+        """Return it, made on the host, on the device of `like`."""
+        labels, targets = (backend.to_device(part, like) for part in (self.labels, self.targets))
+        return self._replace(labels=labels, targets=targets)
+
 
 class StepResult(NamedTuple):
     """What one step found."""
@@ -60,6 +71,7 @@ def make_minibatch(
     *,
     rng: np.random.Generator,
     objective: Objective,
+    assigned: AnchorLabels | None = None,
 ) -> Minibatch:
     """Label the anchors of one image, sample a mini-batch of them, and encode its targets.
 
@@ -75,8 +87,16 @@ def make_minibatch(
         Draws the sample, on the host.
     objective
         Thresholds and counts.
+    assigned
+        Of `label_anchors`, if the anchors are labelled already.
+
+    Notes
+    -----
+    With anchors and ground truths on the host nothing travels; `Minibatch.on` brings what comes of
+    it to a device.
     """
-    assigned = label_anchors(anchors, gt_boxes, image_size, config=objective.labels)
+    if assigned is None:
+        assigned = label_anchors(anchors, gt_boxes, image_size, config=objective.labels)
     drawn = sample_on_host(backend.to_host(assigned.labels), rng=rng, config=objective.sampling)
     labels = backend.to_device(drawn, anchors)
     targets = anchor_targets(anchors, gt_boxes, assigned.matched_gt, labels)
@@ -84,13 +104,8 @@ def make_minibatch(
 
 
 def forward_loss(
-    network: RPN,
-    image: Array,
-    gt_boxes: Array,
-    *,
-    rng: np.random.Generator,
-    objective: Objective,
-) -> tuple[RPNLoss, RPNOutput, Minibatch, tuple[RPNCache, RPNLossCache]]:
+    network: RPN, image: Array, batch: Minibatch, *, config: LossConfig
+) -> tuple[RPNLoss, RPNOutput, tuple[RPNCache, RPNLossCache]]:
     """Return the loss of one image, the outputs behind it, and the caches for going back.
 
     Parameters
@@ -99,42 +114,31 @@ def forward_loss(
         Any `RPN`.
     image
         (3, H, W), preprocessed.
-    gt_boxes
-        (M, 4) in its pixels.
-    rng
-        Draws the mini-batch.
-    objective
-        What is asked.
+    batch
+        Of `make_minibatch`, from the anchors that `RPN.anchors_for` gives of its size.
+    config
+        The form of the loss.
     """
     output, network_cache = network.forward(image[None, ...])
-    image_size = (image.shape[1], image.shape[2])
-    batch = make_minibatch(output.anchors, gt_boxes, image_size, rng=rng, objective=objective)
     loss, loss_cache = rpn_loss_forward(
         output.objectness[0, ...],
         output.deltas[0, ...],
         batch.labels,
         batch.targets,
         locations=output.locations,
-        config=objective.loss,
+        config=config,
     )
-    return loss, output, batch, (network_cache, loss_cache)
+    return loss, output, (network_cache, loss_cache)
 
 
 def loss_and_gradients(
-    network: RPN,
-    image: Array,
-    gt_boxes: Array,
-    *,
-    rng: np.random.Generator,
-    objective: Objective,
+    network: RPN, image: Array, batch: Minibatch, *, config: LossConfig
 ) -> StepResult:
     """Return the loss of one image and its gradient by every trainable parameter.
 
     Parameters are those of `forward_loss`.
     """
-    loss, _, batch, (network_cache, loss_cache) = forward_loss(
-        network, image, gt_boxes, rng=rng, objective=objective
-    )
+    loss, _, (network_cache, loss_cache) = forward_loss(network, image, batch, config=config)
     dobjectness, ddeltas = rpn_loss_backward(1.0, loss_cache)
     grads = network.backward(dobjectness[None, ...], ddeltas[None, ...], network_cache)
     return StepResult(rpn_losses(loss), grads, anchor_counts(batch))
@@ -198,7 +202,7 @@ def look_at(result: StepResult) -> tuple[dict[str, float], str | None]:
     memory: the sum of all their squares is finite if they are, but for an overflow, which a
     closer look tells apart. From a device, that sum and the losses come together.
     """
-    square = sum(square_sum(grad) for grad in result.grads.values())
+    square = SQUARE_SUMS(list(result.grads.values()), together=True)
     *values, length = backend.numbers([*result.losses.values(), square])
     losses = dict(zip(result.losses, values, strict=True))
     terms = {name: value for name, value in losses.items() if name != "loss"}
@@ -217,10 +221,3 @@ def is_finite(array: Array) -> bool:
     """Tell whether every number of a floating-point array is finite."""
     xp = backend.namespace_of(array)
     return bool(backend.to_host(xp.all(xp.isfinite(array))))
-
-
-def square_sum(array: Array) -> Array:
-    """Return the sum of the squares, of shape (), on the device."""
-    xp = backend.namespace_of(array)
-    flat = xp.reshape(array, (-1,))
-    return xp.vecdot(flat, flat)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minirpn import kernels
 from minirpn.data import AS_IS, Augmentation, AugmentConfig, Draw, Loader, training_order
 from minirpn.errors import InputError
 
@@ -150,6 +151,109 @@ def test_waiting_is_measured():
         next(loader)
         assert loader.wait_seconds >= 0.09
         time.sleep(0.3)
+        waited = loader.wait_seconds
+        next(loader)
+        assert loader.wait_seconds - waited < 0.05  # it was ready
+
+
+@pytest.mark.parametrize(("threads", "prefetch"), [(1, 1), (3, 4), (4, 8)])
+def test_examples_are_finished_one_at_a_time_in_their_order(threads, prefetch):
+    draws = take(30, training_order(10, seed=5))
+    rng, busy = np.random.default_rng(0), threading.Lock()
+
+    def finish(example):
+        assert busy.acquire(blocking=False)
+        time.sleep(0.001)
+        busy.release()
+        return example[0], rng.random()
+
+    settings = {"threads": threads, "prefetch": prefetch, "finish": finish}
+    with Loader(Numbers(), draws, prepare, **settings) as loader:
+        finished = list(loader)
+    again = np.random.default_rng(0)
+    assert finished == [(draw.index, again.random()) for draw in draws]
+    assert not our_threads()
+
+
+def test_an_error_while_finishing_comes_at_its_place():
+    def finish(example):
+        if example[0] == 3:
+            raise InputError("3: cannot be finished")
+        return example
+
+    draws = [Draw(index) for index in (1, 2, 3, 4, 5)]
+    with Loader(Numbers(bad=4), draws, prepare, finish=finish) as loader:
+        assert [next(loader), next(loader)] == [(1, AS_IS), (2, AS_IS)]
+        with pytest.raises(InputError, match="3: cannot be finished"):
+            next(loader)
+        with pytest.raises(InputError, match="image 4: bad"):
+            next(loader)
+        assert next(loader) == (5, AS_IS)
+    assert not our_threads()
+
+
+def test_finishing_has_the_context_of_the_caller():
+    def finish(_):
+        return np.geterr()["under"], kernels.ladders()["iou"].choose(np.zeros((1, 4))).name
+
+    with np.errstate(under="raise"), kernels.use_rung("loops"):
+        loader = Loader(Numbers(), [Draw(1)] * 2, prepare, finish=finish)
+    with loader:
+        assert list(loader) == [("raise", "loops")] * 2
+
+
+def test_threads_end_when_one_is_finishing():
+    begun, go_on, finished = threading.Event(), threading.Event(), []
+
+    def finish(example):
+        begun.set()
+        go_on.wait(10)
+        finished.append(example)
+        return example
+
+    draws = [Draw(1)] * 4
+    # One is under way at a time: nothing is to be asked for while the threads end.
+    with Loader(Numbers(), draws, prepare, threads=2, prefetch=1, finish=finish) as loader:
+        waiting = threading.Thread(target=lambda: next(loader), daemon=True)
+        waiting.start()
+        assert begun.wait(10)
+        threading.Timer(0.1, go_on.set).start()
+    assert not our_threads()
+    assert len(finished) == 1
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_threads_end_though_the_finisher_waits():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(sample: int, *, augmentation: Augmentation) -> int:
+        begun.set()
+        go_on.wait(10)
+        return sample
+
+    finished = []
+    draws = [Draw(1)] * 4
+    with Loader(Numbers(), draws, slow, threads=1, finish=finished.append) as loader:
+        waiting = threading.Thread(target=lambda: next(loader, None), daemon=True)
+        waiting.start()
+        assert begun.wait(10)
+        threading.Timer(0.05, go_on.set).start()
+    assert not our_threads()
+    assert len(finished) <= 1
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_waiting_for_the_finish_is_measured():
+    def finish(example):
+        time.sleep(0.1)
+        return example
+
+    with Loader(Numbers(), [Draw(1)] * 3, prepare, finish=finish) as loader:
+        next(loader)
+        assert loader.wait_seconds >= 0.09
+        time.sleep(0.35)
         waited = loader.wait_seconds
         next(loader)
         assert loader.wait_seconds - waited < 0.05  # it was ready

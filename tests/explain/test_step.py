@@ -10,25 +10,25 @@ from minirpn.errors import InputError
 from minirpn.explain import Picture, Rule, open_step
 from minirpn.rpn import POSITIVE, propose, rpn_loss_backward
 from minirpn.training.build import build_objective
-from minirpn.training.step import forward_loss
+from minirpn.training.step import forward_loss, make_minibatch
 
 
 def trained_on(step, network):
-    """Return what `forward_loss`, which training calls, makes of the same image and seed."""
-    return forward_loss(
-        network,
-        step.example.image,
-        step.learning.gt_boxes,
-        rng=np.random.default_rng(step.config.run.seed),
-        objective=build_objective(step.config),
+    """Return what the functions that training calls make of the same image and seed."""
+    image, image_size = step.example.image, step.example.image_size
+    rng, objective = np.random.default_rng(step.config.run.seed), build_objective(step.config)
+    anchors = network.anchors_for(image_size, like=image)
+    batch = make_minibatch(
+        anchors, step.learning.gt_boxes, image_size, rng=rng, objective=objective
     )
+    return *forward_loss(network, image, batch, config=objective.loss), batch
 
 
 @pytest.mark.parametrize("form", ["paper", "released"])
 @pytest.mark.parametrize("classifier", ["softmax", "logistic"])
 def test_the_numbers_are_those_of_training(opened, network_of, form, classifier):
     step = opened(loss__form=form, model__classifier=classifier)
-    loss, output, batch, (_, cache) = trained_on(step, network_of(step.config))
+    loss, output, (_, cache), batch = trained_on(step, network_of(step.config))
     learning = step.learning
     assert learning.loss == loss
     np.testing.assert_array_equal(learning.labels, batch.labels)

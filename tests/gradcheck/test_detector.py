@@ -168,11 +168,29 @@ def frozen_joint_loss(network, image, asked, objective):
     return loss_of
 
 
+def joint_step(network, image, asked):
+    """Return the joint step whose loss `frozen_joint_loss` gives: the same draws, in its order."""
+    rng, objective = np.random.default_rng(5), Objective()
+    anchors = network.rpn.anchors_for(IMAGE_SIZE, like=image)
+    batch = make_minibatch(anchors, GT_BOXES, IMAGE_SIZE, rng=rng, objective=objective)
+    return joint_loss_and_gradients(
+        network,
+        image,
+        batch,
+        GT_BOXES,
+        GT_CLASSES,
+        scale=1.0,
+        rng=rng,
+        config=objective.loss,
+        detector=asked,
+    )
+
+
 @pytest.mark.parametrize("through_boxes", [False, True])
 def test_joint_training_from_image_to_loss(network, rng, through_boxes):
     image = rng.normal(size=(3, *IMAGE_SIZE))
-    objective, asked = Objective(), objective_of(through_boxes=through_boxes)
-    loss_of = frozen_joint_loss(network, image, asked, objective)
+    asked = objective_of(through_boxes=through_boxes)
+    loss_of = frozen_joint_loss(network, image, asked, Objective())
     parameters = network.parameters()
 
     def forward(*values):
@@ -181,16 +199,7 @@ def test_joint_training_from_image_to_loss(network, rng, through_boxes):
         return loss_of(network.rpn.forward(image[None])[0]), None
 
     def backward(dloss, _):
-        result = joint_loss_and_gradients(
-            network,
-            image,
-            GT_BOXES,
-            GT_CLASSES,
-            scale=1.0,
-            rng=np.random.default_rng(5),
-            objective=objective,
-            detector=asked,
-        )
+        result = joint_step(network, image, asked)
         return tuple(dloss * result.grads[parameter.name] for parameter in parameters)
 
     inputs = tuple(parameter.value for parameter in parameters)
@@ -203,16 +212,7 @@ def test_the_boxes_do_pass_gradients_to_the_rpn(network, rng):
     image = rng.normal(size=(3, *IMAGE_SIZE))
 
     def grads(through_boxes):
-        return joint_loss_and_gradients(
-            network,
-            image,
-            GT_BOXES,
-            GT_CLASSES,
-            scale=1.0,
-            rng=np.random.default_rng(5),
-            objective=Objective(),
-            detector=objective_of(through_boxes=through_boxes),
-        ).grads
+        return joint_step(network, image, objective_of(through_boxes=through_boxes)).grads
 
     with_boxes, without = grads(True), grads(False)
     assert np.any(with_boxes["rpn.deltas.weight"] != without["rpn.deltas.weight"])

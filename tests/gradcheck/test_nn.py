@@ -58,11 +58,13 @@ def test_concat(rng):
     nn.check_gradients(forward, nn.concat_backward, inputs, rng=rng)
 
 
-def test_softmax_cross_entropy(rng):
+@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["softmax_cross_entropy"])
+def test_softmax_cross_entropy(rung, rng):
     targets, weights = rng.integers(0, 3, 9), rng.uniform(size=9)
     forward = partial(nn.softmax_cross_entropy_forward, targets=targets, weights=weights)
     logits = rng.normal(size=(9, 3))
-    nn.check_gradients(forward, nn.softmax_cross_entropy_backward, logits, rng=rng)
+    with kernels.use_rung(rung):
+        nn.check_gradients(forward, nn.softmax_cross_entropy_backward, logits, rng=rng)
 
 
 def test_sigmoid_cross_entropy(rng):
@@ -72,11 +74,13 @@ def test_sigmoid_cross_entropy(rng):
     nn.check_gradients(forward, nn.sigmoid_cross_entropy_backward, logits, rng=rng)
 
 
+@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["smooth_l1"])
 @pytest.mark.parametrize("sigma", [1.0, 3.0])
-def test_smooth_l1(sigma, rng):
+def test_smooth_l1(sigma, rung, rng):
     # Its slope has no jump, so it needs no margin.
     forward = partial(nn.smooth_l1_forward, sigma=sigma)
-    nn.check_gradients(forward, nn.smooth_l1_backward, rng.normal(size=50), rng=rng)
+    with kernels.use_rung(rung):
+        nn.check_gradients(forward, nn.smooth_l1_backward, rng.normal(size=50), rng=rng)
 
 
 def layer_pair(layer):

@@ -89,19 +89,16 @@ def test_one_training_steps_gradients(pair, rng):
     dtype = network.head.conv.weight.value.dtype
     image = rng.normal(size=(3, *SIZE)).astype(dtype)
     gt_boxes = np.array([[10, 12, 40, 50], [60, 20, 90, 66]], dtype)
-    seed = 5
+    anchors, objective = network.anchors_for(SIZE, like=image), Objective()
+    batch = make_minibatch(
+        anchors, gt_boxes, SIZE, rng=np.random.default_rng(5), objective=objective
+    )
     # Direct sums: Winograd's larger rounding in float32 turns a ReLU or the winner of a pooling
     # here and there, and each such turn moves a whole gradient by its share.
     with kernels.use_rung("im2col"):
-        result = loss_and_gradients(
-            network, image, gt_boxes, rng=np.random.default_rng(seed), objective=Objective()
-        )
+        result = loss_and_gradients(network, image, batch, config=objective.loss)
     assert result.counts["positives"] > 0
     assert result.counts["negatives"] > 0
-    anchors = network.anchors(network.backbone.feature_size(SIZE), like=image)
-    batch = make_minibatch(
-        anchors, gt_boxes, SIZE, rng=np.random.default_rng(seed), objective=Objective()
-    )
     loss = torch_loss(features, parameters, image, batch)
     loss.backward()
     np.testing.assert_allclose(float(result.losses["loss"]), loss.item(), rtol=tolerance)

@@ -11,7 +11,7 @@ from minirpn.training.detector_step import (
     detector_loss_and_gradients,
     joint_loss_and_gradients,
 )
-from minirpn.training.step import Objective
+from minirpn.training.step import Objective, make_minibatch
 
 GT_BOXES = np.array([[10.0, 12, 60, 50], [70.0, 20, 90, 60]])
 GT_CLASSES = np.array([1, 0])
@@ -35,12 +35,17 @@ def test_from_image_to_gradients_and_detections(world, rng, pooling):
         for parameter, value in zip(model.parameters(), host, strict=True):
             parameter.value = array(value)
         given = array(image), array(GT_BOXES), array(GT_CLASSES)
+        generator, objective = np.random.default_rng(0), Objective()
+        places = rpn.anchors_for((64, 96), like=given[0])
+        batch = make_minibatch(places, given[1], (64, 96), rng=generator, objective=objective)
         joint = joint_loss_and_gradients(
             model,
-            *given,
+            given[0],
+            batch,
+            *given[1:],
             scale=1.0,
-            rng=np.random.default_rng(0),
-            objective=Objective(),
+            rng=generator,
+            config=objective.loss,
             detector=asked,
         )
         alone = detector_loss_and_gradients(
