@@ -8,13 +8,21 @@ from time import perf_counter
 from typing import Any
 
 from minirpn._typing import Array, ImageSize
-from minirpn.bench.networks import IMAGE_SIZE, LR, compute_step, new_trainer, picture
+from minirpn.bench.networks import (
+    IMAGE_SIZE,
+    LR,
+    compute_step,
+    minibatch_for,
+    new_trainer,
+    picture,
+)
 from minirpn.bench.peers import peer, why_not
 from minirpn.devices import Device
-from minirpn.training.step import update
+from minirpn.training.step import Minibatch, update
 from minirpn.training.trainer import Trainer
 
-WARM_UP, STEPS = 2, 10
+# The first step compiles, the second is recorded.
+WARM_UP, STEPS = 3, 10
 
 
 class NotMeasuredError(Exception):
@@ -46,7 +54,7 @@ def busy_share(
         raise NotMeasuredError(f"it takes the profiler of PyTorch with CUDA, and {reason}")
     trainer = new_trainer(backbone, device)
     image = device.put(picture(image_size))[0, ...]
-    step = partial(take_whole_step, trainer, image)
+    step = partial(take_whole_step, trainer, image, minibatch_for(trainer, image))
     for _ in range(WARM_UP):
         step()
     intervals, seconds = profiled(step, device)
@@ -55,9 +63,9 @@ def busy_share(
     return {"minirpn": covered(intervals) / seconds}
 
 
-def take_whole_step(trainer: Trainer, image: Array) -> None:
+def take_whole_step(trainer: Trainer, image: Array, batch: Minibatch) -> None:
     """Take a step as a training does, with its look at what is not finite, for which it waits."""
-    update(trainer.optimizer, partial(compute_step, trainer, image), lr=LR)
+    update(trainer.optimizer, partial(compute_step, trainer, image, batch), lr=LR)
 
 
 def profiled(step: Callable[[], object], device: Device) -> tuple[list[tuple[float, float]], float]:

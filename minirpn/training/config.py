@@ -42,6 +42,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "run.threads",
         "run.device",
         "run.tf32",
+        "run.graphs",
         "run.detect_anomaly",
         "run.tensorboard",
         "run.pictures",

@@ -239,6 +239,9 @@ class RunConfig:
         first layer that is to blame.
     tensorboard
         Write the records and a few pictures for TensorBoard as well.
+    graphs
+        On a GPU, record the steps of each size of image and ask for them as a whole (CUDA graphs);
+        False asks for every kernel by itself. The numbers are the same.
     pictures
         Draw pictures on the way and at the end, and write the report; a study of many runs does
         not.
@@ -254,6 +257,7 @@ class RunConfig:
     validation_images: int | None = 200
     detect_anomaly: bool = False
     tensorboard: bool = False
+    graphs: bool = True
     pictures: bool = True
 
     def __post_init__(self) -> None:

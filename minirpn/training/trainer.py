@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 
 from minirpn import backend
+from minirpn._typing import Array
 from minirpn.backbones import Backbone
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
 from minirpn.devices import CPU, Device
 from minirpn.errors import InputError
+from minirpn.kernels.cuda._load import on_cuda
+from minirpn.kernels.cuda.graph import Recorder
 from minirpn.nn import SGD, Parameter
 from minirpn.rpn.network import RPN
+from minirpn.training.ahead import AnchorTask, LabelledExample, WorkAhead
 from minirpn.training.anomaly import NotFiniteError
 from minirpn.training.build import (
     bring_to,
@@ -31,7 +35,14 @@ from minirpn.training.checkpoint import Checkpoint
 from minirpn.training.config import TrainConfig
 from minirpn.training.detector_step import detector_loss_and_gradients, joint_loss_and_gradients
 from minirpn.training.phases import Part, Phase, phases_of
-from minirpn.training.step import StepResult, is_finite, loss_and_gradients, update
+from minirpn.training.step import (
+    Minibatch,
+    StepResult,
+    anchor_counts,
+    is_finite,
+    loss_and_gradients,
+    update,
+)
 from minirpn.training.tables import to_table
 from minirpn.weights import LoadReport, load_weights
 
@@ -92,19 +103,40 @@ class Trainer:
         """The learning rate of the next step."""
         return self.phase.lr(self.step, self.config.optimizer)
 
+    @property
+    def anchor_task(self) -> AnchorTask:
+        """What is asked of the anchors of an example."""
+        return AnchorTask(self.network, self.objective, self.config.data)
+
+    def ahead(self) -> WorkAhead | None:
+        """Return what a loader can do with the examples of the next steps of this phase.
+
+        It draws from the random state as it is now. None: a detector learns alone, and nothing is
+        asked of the anchors.
+        """
+        if self.phase.loss == "detector":
+            return None
+        return WorkAhead(self.anchor_task, self.rng if self.phase.loss == "rpn" else None)
+
     def begin(self, phase_index: int) -> None:
         """Let the parts of a phase learn, from no momentum."""
         self.phase_index = phase_index
         for parameter in self.model.parameters():
             learns = self.part_of(parameter) in self.phase.learns
             parameter.trainable = learns and parameter.name not in self._frozen
-        optimizer = self.config.optimizer
+        optimizer, self._recorder = self.config.optimizer, self._new_recorder()
         self.optimizer = SGD(
             self.model.parameters(),
             momentum=optimizer.momentum,
             weight_decay=optimizer.weight_decay,
             rule=optimizer.rule,
+            in_place=self._recorder is not None,
         )
+
+    def _new_recorder(self) -> Recorder | None:
+        """Return what records the steps of a phase; None where there are no CUDA graphs."""
+        wanted = self.config.run.graphs and self.phase.loss == "rpn"
+        return Recorder() if wanted and on_cuda(self.model.parameters()[0].value) else None
 
     def restore_backbone(self, checkpoint: Checkpoint, path: Path) -> None:
         """Give the backbone the values it has in a checkpoint; everything else stays.
@@ -133,6 +165,7 @@ class Trainer:
         example
             One image, resized and preprocessed, on the trainer's device, with its ground truths.
             Those marked difficult are left out, by VOC's rule, unless the settings say otherwise.
+            What a loader has worked out with `ahead` is not done again.
         proposals
             (R, 4) in its pixels, on the host, for a phase that learns from proposals made before
             it.
@@ -145,7 +178,7 @@ class Trainer:
         """
         state = self.rng.bit_generator.state
         try:
-            compute = partial(self.compute, example, proposals)
+            compute = partial(self.compute, example, proposals, recorded=True)
             clip_norm = self.config.optimizer.clip_norm
             result = update(self.optimizer, compute, lr=self.lr, clip_norm=clip_norm)
         except FloatingPointError as error:
@@ -154,15 +187,19 @@ class Trainer:
         self.step += 1
         return result
 
-    def compute(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
-        """Return the loss that the phase is about, and its gradients; the first half of `take`."""
+    def compute(
+        self, example: Example, proposals: np.ndarray | None = None, *, recorded: bool = False
+    ) -> StepResult:
+        """Return the loss that the phase is about, and its gradients; the first half of `take`.
+
+        If `recorded`, a GPU may be asked for all of it at once, layer by layer otherwise.
+        """
+        if self.phase.loss == "rpn":
+            compute = self.recorded_rpn_step if recorded else self.rpn_step
+            return compute(example.image, self.minibatch(example))
+        assert isinstance(self.model, FasterRCNN)
         keep = self.config.data.learnt(example.difficult)
         gt_boxes = self.device.put(example.gt_boxes[keep])
-        if self.phase.loss == "rpn":
-            return loss_and_gradients(
-                self.network, example.image, gt_boxes, rng=self.rng, objective=self.objective
-            )
-        assert isinstance(self.model, FasterRCNN)
         gt_classes = self.device.put(example.gt_classes[keep])
         if self.phase.loss == "detector":
             assert proposals is not None
@@ -178,13 +215,43 @@ class Trainer:
         return joint_loss_and_gradients(
             self.model,
             example.image,
+            self.minibatch(example),
             gt_boxes,
             gt_classes,
             scale=example.scale,
             rng=self.rng,
-            objective=self.objective,
+            config=self.objective.loss,
             detector=self.detector_objective,
         )
+
+    def rpn_step(self, image: Array, batch: Minibatch) -> StepResult:
+        """Return the loss of the RPN on an image (3, H, W) and its mini-batch, and gradients."""
+        return loss_and_gradients(self.network, image, batch, config=self.objective.loss)
+
+    def recorded_rpn_step(self, image: Array, batch: Minibatch) -> StepResult:
+        """Return the same from a CUDA graph, where there is one; until the next call, then."""
+        if self._recorder is None:
+            return self.rpn_step(image, batch)
+
+        def compute(image: Array, labels: Array, targets: Array) -> StepResult:
+            return self.rpn_step(image, batch._replace(labels=labels, targets=targets))
+
+        inputs = image, batch.labels, batch.targets
+        parameters = [parameter.value for parameter in self.network.parameters()]
+        result = self._recorder(compute, inputs, parameters)
+        return result._replace(counts=anchor_counts(batch))  # not those that were recorded
+
+    def minibatch(self, example: Example) -> Minibatch:
+        """Return the mini-batch of anchors that the random state gives, on the device.
+
+        One that was drawn ahead is taken if it was drawn from this very state, which then moves
+        on as if it had been drawn here.
+        """
+        drawn = example.drawn if isinstance(example, LabelledExample) else None
+        if drawn is not None and drawn.state_before == self.rng.bit_generator.state:
+            self.rng.bit_generator.state = drawn.state_after
+            return drawn.minibatch
+        return self.anchor_task.draw(example, self.rng).on(example.image)
 
     def load_weights(self, path: str | Path) -> LoadReport:
         """Start from pretrained weights, and prepare pixels as they want it from now on.

@@ -1,0 +1,165 @@
+"""Work of a GPU that is recorded once and then asked for as a whole: CUDA graphs.
+
+To ask a GPU for a kernel takes the host longer than a fast one needs for many of them. A training
+step asks for some 150, always the same ones for images of one size; so they are recorded, and from
+then on asked for in one call.
+
+What is recorded refers to places in memory, not to arrays of Python. So inputs are copied to where
+the recorded ones were, results are where they were the last time, and whatever else the work reads,
+such as parameters, has to stay where it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from minirpn._typing import Array
+from minirpn.backend import namespace_of, wait_for
+from minirpn.kernels.cuda._load import on_cuda
+
+Result = TypeVar("Result")
+# Recordings kept, one for each size of image: a graph and what it returns, such as gradients. What
+# lies between is shared by all.
+MOST = 32
+
+
+class Recording(NamedTuple):
+    """Work that can be asked for again."""
+
+    inputs: tuple[Array, ...]  # where it reads them
+    result: Any
+    launch: Callable[[], object]
+
+
+class Record(Protocol):
+    """Records work: `OnDevice`, or a stand-in for it."""
+
+    def __call__(self, work: Callable[[], Result]) -> tuple[Result, Callable[[], object]]:
+        """Return what `work` will have returned when what comes second has been called."""
+
+
+class OnDevice:
+    """Records what CuPy's arrays are asked for, on a stream and in memory of its own."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        # A stream that does not wait for the usual one, and that one not for it: nothing of what
+        # other threads ask for meanwhile gets into the recording.
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        # What was computed with, and is given back, is used again by recordings alone.
+        self._pool = cupy.cuda.MemoryPool()
+
+    def __call__(self, work: Callable[[], Result]) -> tuple[Result, Callable[[], object]]:
+        """Record `work`; see `Record`."""
+        import cupy
+
+        with cupy.cuda.using_allocator(self._pool.malloc), self._stream:
+            self._stream.begin_capture()
+            try:
+                result = work()
+            except BaseException:
+                self._abandon()
+                raise
+            graph = self._stream.end_capture()
+        return result, graph.launch
+
+    def _abandon(self) -> None:
+        """End a recording that has failed, which the GPU may have noticed before."""
+        with contextlib.suppress(Exception):  # the reason is on its way already
+            self._stream.end_capture()
+
+
+class Recorder:
+    """Calls a function of arrays on a GPU, the third time and later by what it recorded.
+
+    Parameters
+    ----------
+    record
+        How; None for `OnDevice`, made when it is needed.
+
+    Notes
+    -----
+    The first call with inputs of some shapes computes as always: kernels are compiled by that, and
+    cuDNN plans. The second records. What cannot be recorded is computed as always: CuPy refuses
+    products by cuBLAS (`NotImplementedError`), which is passed over; anything else, such as work
+    that waits for the GPU, is said once, and nothing is recorded from then on.
+    """
+
+    def __init__(self, record: Record | None = None) -> None:
+        self._record = record
+        self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
+        self._seen: set[Hashable] = set()
+        self._unrecordable: set[Hashable] = set()
+        self._failed = False
+
+    def __call__(
+        self,
+        function: Callable[..., Result],
+        inputs: Sequence[Array],
+        fixed: Sequence[Array] = (),
+    ) -> Result:
+        """Return ``function(*inputs)``; the arrays in it may be those of an earlier call.
+
+        Parameters
+        ----------
+        function
+            Always the same for a recorder. It returns arrays, in tuples and dicts.
+        inputs
+            What changes from call to call.
+        fixed
+            What else it reads, and who holds its arrays does not change their place. If they lie
+            elsewhere than they did, it is recorded again.
+        """
+        if self._failed or not on_cuda(inputs[0]):
+            return function(*inputs)
+        key = (
+            tuple((array.shape, array.strides, array.dtype) for array in inputs),
+            tuple(array.data.ptr for array in fixed),
+        )
+        recording = self._recordings.get(key)
+        if recording is None:
+            if key not in self._seen or key in self._unrecordable:
+                self._seen.add(key)
+                return function(*inputs)
+            recording = self._recorded(function, inputs)
+            if recording is None:
+                self._unrecordable.add(key)
+                return function(*inputs)
+            self._recordings[key] = recording
+            if len(self._recordings) > MOST:
+                self._recordings.popitem(last=False)
+        self._recordings.move_to_end(key)
+        for there, array in zip(recording.inputs, inputs, strict=True):
+            there[...] = array
+        recording.launch()
+        return recording.result
+
+    def _recorded(
+        self, function: Callable[..., Result], inputs: Sequence[Array]
+    ) -> Recording | None:
+        """Return a recording; None where the work cannot be recorded."""
+        own = tuple(namespace_of(array).empty_like(array) for array in inputs)
+        wait_for(inputs[0])  # whatever is under way has not to do with what is recorded
+        try:
+            if self._record is None:
+                self._record = OnDevice()
+            result, launch = self._record(lambda: function(*own))
+        except NotImplementedError:
+            return None
+        except Exception as error:  # whatever CUDA, CuPy or a library finds wrong with it
+            self._failed = True
+            self._recordings.clear()
+            reason = str(error).splitlines()[0] if str(error) else ""
+            warnings.warn(
+                f"no CUDA graph: {type(error).__name__}: {reason}; steps are asked for kernel by "
+                "kernel",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return None
+        return Recording(own, result, launch)
