@@ -4,6 +4,8 @@ Equal means equal in every bit, sums of gradients included, unless a function he
 """
 
 import copy
+import itertools
+import math
 import runpy
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,9 +15,10 @@ from unittest import mock
 
 import numpy as np
 
-from minirpn import kernels
+from minirpn import kernels, nn
 from minirpn.backend import to_host
 from minirpn.kernels import im2col
+from minirpn.kernels.cuda import nms as cuda_nms
 from minirpn.kernels.window import pool_output_size
 
 CASES = {}
@@ -34,9 +37,13 @@ class Machine(NamedTuple):
     def run(self, operation, *args, **kwargs):
         """Return what rung ``cuda`` makes of NumPy arrays, as NumPy arrays."""
         function = kernels.ladders()[operation].by_name["cuda"].function
-        args = [self.bring(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
         with self.around():
-            return _hosted(function(*args, **kwargs, launch=self.launch))
+            return _hosted(function(*map(self._brought, args), **kwargs, launch=self.launch))
+
+    def _brought(self, argument):
+        if isinstance(argument, tuple):
+            return tuple(map(self._brought, argument))
+        return self.bring(argument) if isinstance(argument, np.ndarray) else argument
 
 
 def _hosted(result):
@@ -45,17 +52,34 @@ def _hosted(result):
     return None if result is None else to_host(result)
 
 
-def same(actual, expected):
-    """Assert that results of any nesting have the same dtypes, shapes and bits."""
+def same(actual, expected, rounding=None):
+    """Assert that results of any nesting have the same dtypes, shapes and bits.
+
+    With `rounding`, as of a `Rung`, numbers may differ so far.
+    """
     if isinstance(expected, tuple):
         assert len(actual) == len(expected)
         for one, other in zip(actual, expected, strict=True):
-            same(one, other)
+            same(one, other, rounding)
     elif expected is None:
         assert actual is None
+    elif rounding is not None:
+        assert actual.dtype == expected.dtype
+        largest = max(1, np.max(np.abs(expected), initial=0))
+        atol = rounding * np.finfo(expected.dtype).eps * largest
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, strict=True)
     else:
         assert actual.dtype == expected.dtype
         np.testing.assert_array_equal(actual, expected, strict=True)
+
+
+def unchanged(argument, before):
+    """Assert that an argument, or all in a tuple, are what they were."""
+    if isinstance(argument, tuple):
+        for one, other in zip(argument, before, strict=True):
+            unchanged(one, other)
+    else:
+        np.testing.assert_array_equal(argument, before)
 
 
 def any_arguments(machine, ladder, draw):
@@ -70,9 +94,13 @@ def any_arguments(machine, ladder, draw):
         if right is not None:
             atol = 100 * np.finfo(right.dtype).eps * max(1, np.max(np.abs(right), initial=0))
             np.testing.assert_allclose(dboxes, right, rtol=0, atol=atol, strict=True)
-    same(actual, expected)
-    for one, before in zip(args, untouched, strict=True):
-        np.testing.assert_array_equal(one, before)
+    same(actual, expected, ladder.by_name["cuda"].rounding)
+    if ladder.name == "sgd":  # but for what it is there to change, and returns
+        *_, in_place = args
+        args, untouched = (
+            (*(() if in_place else some[:1]), *some[2:]) for some in (args, untouched)
+        )
+    unchanged(args, untouched)
 
 
 def _boxes(rng, count, extent, dtype):
@@ -106,13 +134,36 @@ def assign_among_many(machine, rng, dtype):
     same(machine.run("assign", *arguments), kernels.assign.assign_loops(*arguments))
 
 
-def nms_of_many_tiles(machine, rng, dtype):
-    """Three tiles, the last one cut; enough stay in the first, the second, or never."""
+def nms_of_many_words(machine, rng, dtype):
+    """Many words of boxes, the last one cut; enough have stayed early, late, or never."""
     boxes = _boxes(rng, 1_300, 300, dtype)
     for threshold in (0.0, 0.3, 0.9):
         for max_keep in (0, 1, 64, 513, 2_000):
             expected = kernels.nms.nms_xp(boxes, threshold, max_keep)
             same(machine.run("nms", boxes, threshold, max_keep), expected)
+
+
+def nms_around_a_word(machine, rng, dtype):
+    """A bit less than a word of boxes, a word, a bit more; as many to keep as stay, or about."""
+    for N in (1, 63, 64, 65, 200):
+        boxes = _boxes(rng, N, 300, dtype)
+        for threshold in (0.1, 1.0):
+            expected = kernels.nms.nms_loops(boxes, threshold, N)
+            for max_keep in {0, 1, len(expected) - 1, len(expected), N}:
+                kept = machine.run("nms", boxes, threshold, max_keep)
+                same(kept, expected[:max_keep])
+
+
+def nms_in_several_runs(machine, rng, dtype):
+    """Runs of one word, then of more; all stay, or enough have in the first run or a later one."""
+    for N, mask_words in ((130, 0), (450, 64 * 9), (512, 64 * 9)):
+        boxes = _boxes(rng, N, 300, dtype)
+        with mock.patch.object(cuda_nms, "MASK_WORDS", mask_words):
+            for threshold in (0.0, 0.4, 1.0):
+                expected = kernels.nms.nms_xp(boxes, threshold, N)
+                for max_keep in {1, 40, len(expected) - 1, len(expected), N}:
+                    kept = machine.run("nms", boxes, threshold, max_keep)
+                    same(kept, expected[:max_keep])
 
 
 def nms_of_twins(machine, rng, dtype):
@@ -268,10 +319,182 @@ def numbers_that_are_not_aligned(machine, rng, dtype):
     same(machine.run("roi_align_dx", dy, features, boxes, 0.1, 2, True)[0], expected[0])
 
 
+SIZES = {  # of parameters: nothing, one, a block's threads and a chunk of it, about and above
+    "none": (0,),
+    "bias": (1,),
+    "odd": (31,),
+    "threads": (257,),
+    "matrix": (70, 73),
+    "chunk": (4096,),
+    "kernels": (9, 120, 3, 5),
+    "last": (18,),
+    "nothing behind": (2, 0),
+}
+
+
+def _layouts_of(rng, shape, dtype):
+    """Return arrays that lie as NumPy would have them, with axis 1 last, and with gaps."""
+    dense = rng.normal(size=shape).astype(dtype)
+    turned = (
+        np.moveaxis(np.ascontiguousarray(np.moveaxis(dense, 1, -1)), -1, 1)
+        if dense.ndim > 1
+        else dense
+    )
+    return dense, turned, np.repeat(dense, 2, axis=0)[::2]
+
+
+def sgd_over_steps(machine, rng, dtype):
+    """Many chunks, every layout of value, velocity and gradient, steps that follow each other."""
+    for rule in nn.optim.RULES:
+        values, velocities = (
+            tuple(
+                _layouts_of(rng, shape, dtype)[n % 3 if kind == "values" else n % 2]
+                for n, shape in enumerate(SIZES.values())
+            )
+            for kind in ("values", "velocities")
+        )
+        for step in range(3):
+            grads = tuple(_layouts_of(rng, shape, dtype)[step] for shape in SIZES.values())
+            rates, decays = (rng.uniform(0, 2, len(SIZES)).tolist() for _ in range(2))
+            arguments = rates, decays, 0.9, rule
+            before = copy.deepcopy((values, grads))
+            expected = nn.optim.move_all(values, copy.deepcopy(velocities), grads, *arguments)
+            moved = machine.run("sgd", values, velocities, grads, *arguments)
+            same(moved, expected)
+            unchanged((values, grads), before)
+            values, velocities = moved
+
+
+def sgd_of_odd_numbers(machine, rng, dtype):
+    """Infinities, NaN and the smallest numbers come out as array code has them."""
+    odd = [np.nan, np.inf, -np.inf, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max, -0.0]
+    value, velocity, grad = (rng.choice(np.array([*odd, 1], dtype), 400) for _ in range(3))
+    for rule in nn.optim.RULES:
+        arrays = (value,), (velocity.copy(),), (grad,)
+        with np.errstate(all="ignore"):
+            expected = nn.optim.move_all(*copy.deepcopy(arrays), [0.3], [0.7], 0.9, rule)
+        same(machine.run("sgd", *arrays, [0.3], [0.7], 0.9, rule), expected)
+
+
+def sgd_of_two_dtypes(machine, rng, dtype):
+    """Parameters of either dtype are moved, each in its own."""
+    arrays = [
+        tuple(rng.normal(size=5).astype(kind) for kind in (np.float32, np.float64, np.float32))
+        for _ in range(3)
+    ]
+    options = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6], 0.9, "caffe"
+    expected = nn.optim.move_all(*copy.deepcopy(arrays), *options)
+    same(machine.run("sgd", *arrays, *options), expected)
+
+
+def square_sums_of_many_chunks(machine, rng, dtype):
+    """The sum is double, and rounded once at the end; it is the same in every layout."""
+    of_layout = zip(*(_layouts_of(rng, shape, dtype) for shape in SIZES.values()), strict=True)
+    for arrays in of_layout:
+        squares = [np.square(array, dtype=np.float64).ravel().tolist() for array in arrays]
+        exact = np.array([math.fsum(some) for some in squares]).astype(dtype)
+        total = np.array(math.fsum(itertools.chain(*squares))).astype(dtype)
+        rtol = 0 if dtype == np.float32 else 2 * np.finfo(dtype).eps
+        sums = machine.run("square_sums", arrays), machine.run("square_sums", arrays, True)
+        for actual, expected in zip(sums, (exact, total), strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=rtol, atol=0, strict=True)
+    small = np.full(4096, 2.0**-13, dtype)  # whose squares a float next to 1 does not see
+    small[0] = 1
+    assert machine.run("square_sums", (small,), True) == dtype(1 + 4095 * 2.0**-26)
+    mixed = np.ones(3, np.float32), np.ones(5, np.float64)
+    same(machine.run("square_sums", mixed), np.array([3.0, 5.0]))
+    assert machine.run("square_sums", mixed, True) == 8
+
+
+def square_sums_of_what_is_not_finite(machine, rng, dtype):
+    """One number that is not finite shows, wherever it is; what is finite does not seem not to."""
+    largest = np.sqrt(np.finfo(dtype).max) / 100
+    arrays = tuple(np.full(shape, largest / 100, dtype) for shape in SIZES.values())
+    assert np.isfinite(machine.run("square_sums", arrays, True))
+    for n, array in enumerate(arrays):
+        places = {0, array.size // 2, array.size - 1} if array.size else set()
+        for place, wrong in ((place, wrong) for place in places for wrong in (np.nan, np.inf)):
+            before, array.flat[place] = array.flat[place], wrong
+            finite = np.isfinite(machine.run("square_sums", arrays))
+            assert np.flatnonzero(~finite).tolist() == [n]
+            assert not np.isfinite(machine.run("square_sums", arrays, True))
+            array.flat[place] = before
+
+
+def softmax_of_many_rows(machine, rng, dtype):
+    """The RPN's anchors, a few of them sampled, and the detector's regions."""
+    for K, L, kind in ((21_546, 2, np.int8), (128, 21, np.int64)):
+        logits, targets = 3 * rng.normal(size=(K, L)), rng.integers(0, L, K).astype(kind)
+        weights = np.where(rng.random(K) < 256 / K, 1 / 256, 0).astype(dtype)
+        targets[weights == 0] = -1
+        every_other = np.repeat(logits.astype(dtype), 2, axis=0)[::2], targets, weights
+        loss, probabilities = machine.run("softmax_cross_entropy", *every_other)
+        expected, of_classes = kernels.losses.softmax_cross_entropy_xp(*every_other)
+        same((loss, probabilities), (np.asarray(expected), of_classes), kernels.losses.ROUNDING)
+        for dloss in (1.0, 0.1, np.asarray(0.1, dtype)):
+            arguments = of_classes, targets, weights, dloss
+            dlogits = machine.run("softmax_cross_entropy_dx", *arguments)
+            same(dlogits, kernels.losses.softmax_cross_entropy_dx_xp(*arguments))
+            assert (dlogits[targets == -1] == 0).all()
+
+
+def softmax_of_odd_numbers(machine, rng, dtype):
+    """Rows with a number that is not finite, wherever it is, come out as array code has them."""
+    for L in (1, 2, 3):
+        odd = rng.choice(np.array([np.nan, np.inf, -np.inf, 1, 2], dtype), (300, L))
+        targets, weights = rng.integers(-1, L + 1, 300), rng.random(300).astype(dtype)
+        for k in range(300):
+            arguments = odd[k : k + 1], targets[k : k + 1], weights[k : k + 1]
+            with np.errstate(all="ignore"):
+                loss, probabilities = kernels.losses.softmax_cross_entropy_xp(*arguments)
+            actual = machine.run("softmax_cross_entropy", *arguments)
+            np.testing.assert_array_equal(np.isnan(actual[1]), np.isnan(probabilities))
+            np.testing.assert_allclose(actual[0], loss, rtol=1e-6)
+
+
+def softmax_asks_no_target_outside_of_a_row(machine, rng, dtype):
+    """What is no class costs nothing, however far from the classes, and whatever the weight."""
+    targets = np.array([-1, 2, -(2**63), 2**63 - 1, 2**32, -(2**32)])
+    arguments = np.zeros((6, 2), dtype), targets, np.ones(6, dtype)
+    loss, probabilities = machine.run("softmax_cross_entropy", *arguments)
+    assert loss == 0
+    dlogits = machine.run("softmax_cross_entropy_dx", probabilities, *arguments[1:], 1.0)
+    same((probabilities, dlogits), 2 * (np.full((6, 2), 0.5, dtype),))
+
+
+def smooth_l1_to_the_last_bit(machine, rng, dtype):
+    """Both sides of the turn and the turn itself, a NaN, infinities; a dy of any shape."""
+    for sigma in (1.0, 3.0, 0.3):
+        x = rng.normal(size=(21_546, 4)).astype(dtype)
+        turn = dtype(1 / sigma**2)
+        at_turn = np.nextafter(turn, dtype(0)), turn, np.nextafter(turn, dtype(9))
+        x.flat[:9] = *at_turn, *np.negative(at_turn), np.nan, np.inf, -np.inf
+        same(machine.run("smooth_l1", x, sigma), kernels.losses.smooth_l1_xp(x, sigma))
+        for shape in ((21_546, 4), (21_546, 1), (4,), (1, 1), (2, 21_546, 4), ()):
+            dy = np.array(rng.normal(size=shape), dtype)
+            expected = kernels.losses.smooth_l1_dx_xp(dy, x, sigma)
+            same(machine.run("smooth_l1_dx", dy, x, sigma), expected)
+
+
+def losses_of_two_dtypes(machine, rng, dtype):
+    """Weights come in the dtype of the logits, a gradient in that which holds both."""
+    other = np.float64 if dtype is np.float32 else np.float32
+    logits, weights = rng.normal(size=(5, 2)).astype(dtype), np.ones(5)
+    arguments = logits, np.array([1, 0, 1, 0, 0])
+    expected = kernels.losses.softmax_cross_entropy_loops(*arguments, weights.astype(dtype))
+    actual = machine.run("softmax_cross_entropy", *arguments, weights.astype(other))
+    same(actual, expected, kernels.losses.ROUNDING)
+    dy = rng.integers(-4, 5, (5, 2)).astype(other)
+    dx = machine.run("smooth_l1_dx", dy, np.trunc(logits), 1.0)
+    same(dx, kernels.losses.smooth_l1_dx_xp(dy, np.trunc(logits), 1.0))
+
+
 AT_SIZE = (
     iou_beyond_a_grid,
     assign_among_many,
-    nms_of_many_tiles,
+    nms_of_many_words,
+    nms_around_a_word,
+    nms_in_several_runs,
     nms_of_twins,
     max_pool2d_beyond_a_grid,
     max_pool2d_dx_in_order,
@@ -283,4 +506,14 @@ AT_SIZE = (
     roi_align_to_the_last_bit,
     roi_align_of_many,
     numbers_that_are_not_aligned,
+    sgd_over_steps,
+    sgd_of_odd_numbers,
+    sgd_of_two_dtypes,
+    square_sums_of_many_chunks,
+    square_sums_of_what_is_not_finite,
+    softmax_of_many_rows,
+    softmax_of_odd_numbers,
+    softmax_asks_no_target_outside_of_a_row,
+    smooth_l1_to_the_last_bit,
+    losses_of_two_dtypes,
 )

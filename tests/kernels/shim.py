@@ -21,11 +21,12 @@ from minirpn.kernels.cuda import _load
 HERE = Path(__file__).parent
 FILES = sorted(path.stem for path in _load.FOLDER.glob("*.cu"))
 LETTERS = {"f": "float32", "d": "float64", "i": "int32", "x": "int64", "y": "uint64", "b": "bool"}
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+LETTERS |= {"a": "int8"}
+KERNEL = re.compile(r'^extern "C" __global__ void (\w+)\((.*?)^}', re.MULTILINE | re.DOTALL)
 RUN = """
 extern "C" const char* types_{0}() {{ return types_of({1}); }}
-extern "C" void run_{0}(const unsigned* grid, unsigned block, bool backwards, void** args) {{
-    run({1}, grid, block, backwards, args);
+extern "C" bool run_{0}(const unsigned* grid, unsigned block, bool backwards, void** args) {{
+    return run({1}, {2}, grid, block, backwards, args);
 }}
 """
 
@@ -34,7 +35,10 @@ def translated(file, dtype):
     """Return a source as C++, in a namespace of its own, and functions that run its kernels."""
     source, space = _load.source_of(file), f"{file}_{dtype}"
     plain = source.replace('extern "C" __global__', "static")
-    runs = [RUN.format(f"{name}_{dtype}", f"{space}::{name}") for name in KERNEL.findall(source)]
+    runs = [
+        RUN.format(f"{name}_{dtype}", f"{space}::{name}", str("__syncthreads" in text).lower())
+        for name, text in KERNEL.findall(source)
+    ]
     real = f"#define REAL {_load.REALS[dtype]}"
     return "\n".join([real, f"namespace {space} {{", plain, "}", "#undef REAL", *runs])
 
@@ -46,7 +50,8 @@ def build(folder, *flags):
     source.write_text(f'#include "{HERE / "shim.h"}"\n' + "\n".join(parts))
     # Each operation rounded by itself, as with the options for the device.
     flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", *flags]
-    command = ["g++", *flags, "-Wall", "-Werror", "-shared", "-fPIC", source, "-o", library]
+    flags += ["-Wall", "-Werror", "-Wno-unknown-pragmas"]  # the device's compiler unrolls loops
+    command = ["g++", *flags, "-shared", "-fPIC", source, "-o", library]
     subprocess.run(command, check=True)
     return library
 
@@ -73,9 +78,12 @@ class OnCpu:
         assert len(types) == len(args), f"{name} takes {types}, got {len(args)} arguments"
         passed = [self._passed(*both) for both in zip(types, args, strict=True)]
         pointers = (ctypes.c_void_p * len(args))(*(ctypes.addressof(one.value) for one in passed))
-        self.library[f"run_{name}"](
+        run = self.library[f"run_{name}"]
+        run.restype = ctypes.c_bool
+        together = run(
             (ctypes.c_uint * 2)(*grid), ctypes.c_uint(block[0]), self.backwards, pointers
         )
+        assert together, f"{name}: some threads of a block ended where others wait for them"
         for argument in passed:
             argument.give_back()
 

@@ -1,5 +1,7 @@
 """Every rung of every ladder gives what its loops give, and leaves its arguments alone.
 
+But for ladders that are there to change one: its rungs leave in it what the loops do.
+
 The ladders come from the registry. A ladder finds its arguments in a ``cases_*.py`` beside this
 file, whose ``CASES`` maps its name to a function of Hypothesis' draw that returns (args, kwargs);
 a ladder without an entry fails.
@@ -16,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import kernels
+from minirpn import kernels, nn  # noqa: F401  (nn registers its ladders)
 
 for module in pkgutil.iter_modules(kernels.__path__):
     importlib.import_module(f"{kernels.__name__}.{module.name}")
@@ -25,6 +27,7 @@ CASES = {}
 for path in sorted(Path(__file__).parent.glob("cases_*.py")):
     CASES |= runpy.run_path(str(path))["CASES"]
 
+CHANGE_ARGUMENTS = {"sgd"}
 RUNGS = [
     pytest.param(ladder, rung, id=f"{ladder.name}-{rung.name}")
     for ladder in kernels.ladders().values()
@@ -61,10 +64,11 @@ def test_rung_equals_loops(ladder, rung, data, close):
         pytest.skip(f"what {rung.name} needs is not installed")
     assert ladder.name in CASES, f"no cases_*.py draws arguments for {ladder.name}"
     args, kwargs = CASES[ladder.name](data.draw)
-    untouched = copy.deepcopy((args, kwargs))
-    expected = ladder.rungs[0].function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    of_loops = copy.deepcopy(args)
+    expected = ladder.rungs[0].function(*of_loops, **copy.deepcopy(kwargs))
+    left = of_loops if ladder.name in CHANGE_ARGUMENTS else copy.deepcopy(args)
     assert_same(rung.function(*args, **kwargs), expected, close, rung.rounding)
-    assert_same(args, untouched[0], close)
+    assert_same(args, left, close)
 
 
 def test_the_first_rung_is_the_loops():
