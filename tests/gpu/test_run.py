@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from minirpn import backend
 from minirpn.devices import CPU
-from minirpn.training import detector_step, step
+from minirpn.training import detector_step
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.proposal_files import load_proposals
+from minirpn.training.trainer import Trainer
 
 KINDS = ("rpn-only", "4-step", "approximate-joint", "joint")
 STEPS = 20
@@ -19,19 +21,21 @@ pytestmark = pytest.mark.slow
 def drawn(monkeypatch):
     """Note what is labelled and what is drawn: for the RPN anchors, for the detector regions."""
     notes = {"anchors": [], "regions": []}
+    draw, minibatch = detector_step.sample_on_host, Trainer.minibatch
 
-    def spy(module, kind):
-        draw = module.sample_on_host
+    def spied_draw(labels, **options):
+        result = draw(labels, **options)
+        notes["regions"].append((labels.copy(), result.copy()))
+        return result
 
-        def spied(labels, **options):
-            result = draw(labels, **options)
-            notes[kind].append((labels.copy(), result.copy()))
-            return result
+    def spied_minibatch(trainer, example):
+        batch = minibatch(trainer, example)
+        on_device = backend.to_host(batch.labels)
+        notes["anchors"].append((example.assigned.labels, batch.host_labels, on_device))
+        return batch
 
-        monkeypatch.setattr(module, "sample_on_host", spied)
-
-    spy(step, "anchors")
-    spy(detector_step, "regions")
+    monkeypatch.setattr(detector_step, "sample_on_host", spied_draw)
+    monkeypatch.setattr(Trainer, "minibatch", spied_minibatch)
 
     def take():
         taken = {kind: list(items) for kind, items in notes.items()}
@@ -78,8 +82,8 @@ def test_a_run_is_that_of_the_cpu(device, same_arithmetic, config_of, run, recor
     # Labels of anchors rest on whole numbers alone: no rounding has a part in them.
     assert len(found["anchors"]) == len(wanted["anchors"]) > 0
     for ours, theirs in zip(found["anchors"], wanted["anchors"], strict=True):
-        np.testing.assert_array_equal(ours[0], theirs[0])
-        np.testing.assert_array_equal(ours[1], theirs[1])
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
     # Which proposals there are hangs on scores. On a card, two may swap after some steps.
     agreeing = same_regions(found["regions"], wanted["regions"])
     total = len(wanted["regions"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from minirpn import backend
-from minirpn.data import VOCDataset
+from minirpn.data import Draw, VOCDataset
 from minirpn.training.build import build_pipeline
 from minirpn.training.trainer import Trainer
 
@@ -48,13 +49,13 @@ def test_what_is_sent_while_the_device_works_is_whole(device):
 
 
 def test_the_loader_sends_images_from_its_threads(device, config_of, shapes, monkeypatch):
-    senders, send = [], backend.send
+    senders, send_together = [], backend.send_together
 
-    def spied(array, like):
+    def spied(arrays, like):
         senders.append(threading.current_thread().name)
-        return send(array, like)
+        return send_together(arrays, like)
 
-    monkeypatch.setattr(backend, "send", spied)
+    monkeypatch.setattr(backend, "send_together", spied)
     network = Trainer(config_of("rpn-only", 6), device).network
     pipeline = build_pipeline(network=network, config=config_of("rpn-only", 6))
     dataset = VOCDataset(shapes, split="train")
@@ -64,6 +65,37 @@ def test_the_loader_sends_images_from_its_threads(device, config_of, shapes, mon
             assert isinstance(example.gt_boxes, np.ndarray)
     assert len(senders) == 3
     assert all(name.startswith("minirpn-loader") for name in senders)
+
+
+@pytest.mark.parametrize("kind", ["rpn-only", "joint"])
+def test_a_thread_of_the_loader_sends_the_mini_batch(device, config_of, shapes, monkeypatch, kind):
+    senders, send_together = [], backend.send_together
+
+    def spied(arrays, like):
+        senders.append((threading.current_thread().name, len(arrays)))
+        return send_together(arrays, like)
+
+    monkeypatch.setattr(backend, "send_together", spied)
+    dataset = VOCDataset(shapes, split="train")
+    config = config_of(kind, 6)
+    config = replace(config, data=replace(config.data, classes=dataset.classes))
+    trainer = Trainer(config, device)
+    pipeline = build_pipeline(config, trainer.network)
+    draws = iter([Draw(0), Draw(1), Draw(2)])
+    with pipeline.examples(dataset, draws, finish=trainer.ahead()) as examples:
+        for example in examples:
+            assert isinstance(example.assigned.labels, np.ndarray)
+            assert (example.drawn is None) == (kind == "joint")
+            if example.drawn is not None:
+                batch = example.drawn.minibatch
+                for part in (batch.labels, batch.targets):
+                    assert backend.device_of(part) == backend.device_of(device.like)
+                labels = backend.to_host(batch.labels)
+                np.testing.assert_array_equal(labels, batch.host_labels)
+    assert all(name.startswith("minirpn-loader") for name, _ in senders)
+    # An image; labels and targets, with one wait for both.
+    counts = [count for _, count in senders]
+    assert sorted(counts) == ([1, 1, 1] if kind == "joint" else [1, 1, 1, 2, 2, 2])
 
 
 def test_numbers_come_together(device):
