@@ -6,11 +6,11 @@ L({p_i}, {t_i}) = 1/N_cls sum_i L_cls(p_i, p_i*) + lambda/N_reg sum_i p_i* L_reg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from minirpn._checks import check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of, to_host
+from minirpn.backend import is_numpy, namespace_of, to_host
 from minirpn.nn.losses import (
     SigmoidCrossEntropyCache,
     SmoothL1Cache,
@@ -70,8 +70,8 @@ class RPNLoss(NamedTuple):
 class Divisors(NamedTuple):
     """What the two terms of eq. 1 are divided by, and lambda before the second."""
 
-    n_cls: int
-    n_reg: int
+    n_cls: int | Array
+    n_reg: int | Array
     balance: float
 
 
@@ -90,22 +90,25 @@ class RPNLossGrads(NamedTuple):
     ddeltas: Array  # (K, 4)
 
 
-def divisors(labels: Array, locations: int, config: LossConfig) -> Divisors:
+def divisors(labels: Array, locations: int, config: LossConfig, *, dtype: Any = None) -> Divisors:
     """Return N_cls, N_reg and lambda of eq. 1 for one image.
 
     Parameters
     ----------
     labels, locations, config
         As of `rpn_loss_forward`.
-
-    Notes
-    -----
-    The released form counts the anchors sampled: one number travels to the host.
+    dtype
+        Of what the labels are divided into. The released form counts the anchors sampled, and on a
+        device the count stays there, of this dtype; None brings it to the host.
     """
     if config.form == "paper":
         return Divisors(config.n_cls, locations, config.balance)
     xp = namespace_of(labels)
-    sampled = max(to_host(xp.sum(xp.astype(labels != IGNORE, xp.int64))).item(), 1)
+    count = xp.sum(xp.astype(labels != IGNORE, xp.int64))
+    if dtype is None or is_numpy(labels):
+        sampled = max(to_host(count).item(), 1)
+    else:
+        sampled = xp.maximum(xp.astype(count, dtype), 1.0)
     return Divisors(sampled, sampled, 1.0)
 
 
@@ -160,7 +163,7 @@ def rpn_loss_forward(
     check_shape(targets, (K, 4), "targets")
     sampled = xp.astype(labels != IGNORE, deltas.dtype)
     positive = xp.astype(labels == POSITIVE, deltas.dtype)
-    n_cls, n_reg, balance = divisors(labels, locations, config)
+    n_cls, n_reg, balance = divisors(labels, locations, config, dtype=deltas.dtype)
     objectness_cache: SoftmaxCrossEntropyCache | SigmoidCrossEntropyCache
     if objectness.shape[1] == 2:
         objectness_loss, objectness_cache = softmax_cross_entropy_forward(

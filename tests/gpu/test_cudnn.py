@@ -80,9 +80,20 @@ def test_the_same_bits_every_time(cupy, tf32, rng):
         np.testing.assert_array_equal(result.get(), second[name].get())
 
 
+@pytest.mark.parametrize(("channels", "name"), [(1, "cudnn"), (256, "cuda-winograd")])
 @pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
-def test_the_rung_is_the_one_chosen_for_float32(ladder, cupy):
-    array = cupy.zeros((1, 1, 4, 4), np.float32)
-    assert ladder.choose(array, array[:, :, :3, :3], (3, 3)).name == "cudnn"
-    array = array.astype(np.float64)
-    assert ladder.choose(array, array[:, :, :3, :3], (3, 3)).name == "cuda"
+def test_the_rung_is_the_one_chosen_for_float32(ladder, channels, name, cupy):
+    open_device("cuda")
+    x = cupy.zeros((1, channels, 64, 64), np.float32)
+    weight, windows = x[:, :, :3, :3], ((1, 1), (1, 1))
+    weight = cupy.broadcast_to(weight, (channels, channels, 3, 3))
+    arguments = {
+        "conv2d": (x, weight, weight[:, 0, 0, 0], *windows),
+        "conv2d_dx": (x, weight, (64, 64), *windows),
+        "conv2d_dweight": (x, x, (3, 3), *windows),
+    }[ladder.name]
+    # Its own gradient by the weight goes Winograd's way already.
+    wanted = "cudnn" if ladder.name == "conv2d_dweight" else name
+    assert ladder.choose(*arguments).name == wanted
+    doubles = [a.astype(np.float64) if hasattr(a, "astype") else a for a in arguments]
+    assert ladder.choose(*doubles).name == ("cuda" if wanted == "cudnn" else name)

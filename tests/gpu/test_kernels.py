@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from minirpn import boxes, kernels
 from minirpn.kernels.cuda._load import on_device
+from minirpn.kernels.layout import laid
 
 pytestmark = pytest.mark.gpu
 EQUAL = runpy.run_path(str(Path(__file__).parents[1] / "kernels" / "equal.py"))
@@ -36,9 +37,16 @@ def test_at_size(check, dtype, machine, rng):
 @pytest.mark.parametrize("ladder", EQUAL["LADDERS"], ids=lambda ladder: ladder.name)
 def test_the_rung_is_the_one_chosen(ladder, machine):
     # Of float64: for float32 there may be cuDNN.
-    array = machine.bring(np.zeros((1, 1, 4, 4)))
+    array = machine.bring(np.zeros((1, 2, 4, 4)))
+    weight, windows = array[:, :, :3, :3], ((1, 1), (0, 0))
+    arguments = {
+        "conv2d": (array, weight, array[0, 0, 0, :1], *windows),
+        "conv2d_dx": (array[:, :1, :2, :2], weight, (4, 4), *windows),
+        "conv2d_dbias": (laid(array, True),),
+    }
     assert "cuda" in kernels.available(array)[ladder.name]
-    assert ladder.choose(array, array[:, :, :3, :3], (3, 3)).name == "cuda"
+    chosen = ladder.choose(*arguments.get(ladder.name, (array, weight, (3, 3))))
+    assert chosen.name == "cuda"
 
 
 def test_half_precision_runs_on_another_rung(machine):
