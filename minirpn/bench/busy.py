@@ -80,7 +80,8 @@ def profiled(step: Callable[[], object], device: Device) -> tuple[list[tuple[flo
     torch: Any = peer("torch")
     torch.cuda.synchronize(device.name)  # begins PyTorch's work with CUDA
     cuda = torch.profiler.ProfilerActivity.CUDA
-    with torch.profiler.profile(activities=[cuda]) as profile:
+    # All events of the one cycle there is, which it forgets otherwise, or warns that it will.
+    with torch.profiler.profile(activities=[cuda], acc_events=True) as profile:
         device.wait()
         start = perf_counter()
         for _ in range(STEPS):

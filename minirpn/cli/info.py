@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what there is and return the exit status."""
-    from minirpn import boxes, kernels, nn  # noqa: F401  (boxes and nn register their ladders)
+    from minirpn import boxes, kernels, nn, rpn  # noqa: F401  (they register their ladders)
     from minirpn.training.environment import describe_environment
 
     environment = describe_environment()

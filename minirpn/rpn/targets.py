@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minirpn._checks import check_box_list, check_shape
+from minirpn._checks import check_box_list, check_image_size, check_shape
 from minirpn._typing import Array, ImageSize
-from minirpn.backend import namespace_of, to_device, to_host
+from minirpn.backend import is_numpy, namespace_of, to_device, to_host
 from minirpn.boxes import encode, is_inside
+from minirpn.kernels._ladder import Ladder, Rung
 from minirpn.kernels.assign import assign
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.assign import label_cuda
+from minirpn.kernels.label import label_loops
 
 POSITIVE = 1
 """Label of an anchor that should say object."""
@@ -134,19 +138,46 @@ def label_anchors(
     *every* anchor inside positive then. Overlaps are float64 whatever the dtype of the boxes: with
     whole-number coordinates the labels depend neither on precision nor on the device.
     """
-    xp = namespace_of(anchors, gt_boxes)
+    namespace_of(anchors, gt_boxes)
     check_box_list(anchors, "anchors")
     check_box_list(gt_boxes, "gt_boxes")
+    check_image_size(image_size)
+    thresholds = config.positive_iou, config.negative_iou, config.tie_tolerance
+    return AnchorLabels(*LABEL(anchors, gt_boxes, image_size, *thresholds, config.inside_only))
+
+
+def label_xp(
+    anchors: Array,
+    gt_boxes: Array,
+    image_size: ImageSize,
+    positive_iou: float,
+    negative_iou: float,
+    tie_tolerance: float,
+    inside_only: bool,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return the fields of `AnchorLabels`: the rules of `label_anchors` as array code."""
+    xp = namespace_of(anchors, gt_boxes)
     inside = is_inside(anchors, image_size)
-    eligible = inside if config.inside_only else xp.ones_like(inside)
-    found = assign(anchors, gt_boxes, eligible, config.tie_tolerance)
-    positive = eligible & ((found.max_iou >= config.positive_iou) | found.is_best)
-    negative = eligible & ~positive & (found.max_iou < config.negative_iou)
+    eligible = inside if inside_only else xp.ones_like(inside)
+    found = assign(anchors, gt_boxes, eligible, tie_tolerance)
+    positive = eligible & ((found.max_iou >= positive_iou) | found.is_best)
+    negative = eligible & ~positive & (found.max_iou < negative_iou)
     # Not by assignment to a mask: a GPU has to be asked how many there are, and waited for.
     labels = xp.full_like(found.matched_gt, IGNORE, dtype=xp.int8)
     labels = xp.where(negative, NEGATIVE, labels)
     labels = xp.where(positive, POSITIVE, labels)
-    return AnchorLabels(labels, found.matched_gt, found.max_iou, found.is_best, found.gt_max_iou)
+    return labels, found.matched_gt, found.max_iou, found.is_best, found.gt_max_iou
+
+
+# On a GPU two launches instead of twenty: there is little to compute, and much to ask for.
+LABEL = Ladder(
+    "label",
+    (
+        Rung("loops", label_loops, takes=is_numpy),
+        Rung("xp", label_xp),
+        Rung("cuda", label_cuda, takes=on_cuda, present=cuda_present),
+    ),
+)
 
 
 def sample_minibatch(

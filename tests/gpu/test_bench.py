@@ -99,7 +99,8 @@ class FakeTorch:
         self.device = lambda name: SimpleNamespace(index=1)
         self.autograd = SimpleNamespace(DeviceType=SimpleNamespace(CUDA="gpu"))
         self.profiler = SimpleNamespace(
-            profile=lambda activities: self, ProfilerActivity=SimpleNamespace(CUDA="gpu")
+            profile=lambda activities, acc_events: self,
+            ProfilerActivity=SimpleNamespace(CUDA="gpu"),
         )
         self.events = lambda: events
 

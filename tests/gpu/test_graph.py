@@ -10,6 +10,7 @@ import pytest
 from minirpn import backend
 from minirpn.bench import networks
 from minirpn.devices import open_device
+from minirpn.kernels.cuda import winograd
 from minirpn.kernels.cudnn_plans import cudnn_present
 from minirpn.training.config import TrainConfig
 from minirpn.training.step import update
@@ -60,6 +61,18 @@ def test_recorded_steps_have_the_same_bits(backbone, form, device):
     plain, values, _ = trained(device, graphs=False, form=form, backbone=backbone)
     found, recorded_values, trainer = trained(device, graphs=True, form=form, backbone=backbone)
     assert len(trainer._recorder._recordings) == len(SIZES)
+    assert found == plain
+    for name, value in values.items():
+        np.testing.assert_array_equal(recorded_values[name], value)
+
+
+def test_products_of_matrices_are_recorded_too(monkeypatch):
+    device = open_device("cuda")
+    monkeypatch.setattr(winograd, "LEAST_WORK", 1)
+    plain, values, _ = trained(device, graphs=False)
+    found, recorded_values, trainer = trained(device, graphs=True)
+    if cudnn_present():
+        assert len(trainer._recorder._recordings) == len(SIZES)
     assert found == plain
     for name, value in values.items():
         np.testing.assert_array_equal(recorded_values[name], value)

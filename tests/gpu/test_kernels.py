@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from minirpn import boxes, kernels
 from minirpn.kernels.cuda._load import on_device
+from minirpn.kernels.cuda.products import batched_product, product_by_cublas
 from minirpn.kernels.layout import laid
 
 pytestmark = pytest.mark.gpu
@@ -61,3 +62,12 @@ def test_views_are_taken_as_they_are(machine, rng):
         expected = boxes.iou(view, view).get()
     with kernels.use_rung("cuda"):
         np.testing.assert_array_equal(boxes.iou(view, view).get(), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_product_that_is_recorded_is_the_one_that_is_not(dtype, machine, rng):
+    a, b = (
+        machine.bring(rng.normal(size=shape).astype(dtype))
+        for shape in ((36, 70, 50), (36, 50, 90))
+    )
+    np.testing.assert_array_equal(product_by_cublas(a, b).get(), batched_product(a, b).get())

@@ -65,6 +65,7 @@ def step_of(config_of, device, shapes):
         config = config_of("4-step" if kind == "detector" else sharing, 12)
         dataset = VOCDataset(shapes, split="train")
         config = replace(config, data=replace(config.data, classes=dataset.classes))
+        config = replace(config, run=replace(config.run, graphs=False))
         if kind == "clipped":
             config = replace(config, optimizer=replace(config.optimizer, clip_norm=1.0))
         if kind == "released":

@@ -15,7 +15,7 @@ from unittest import mock
 
 import numpy as np
 
-from minirpn import kernels, nn
+from minirpn import kernels, nn, rpn  # noqa: F401  (rpn registers its ladder)
 from minirpn.backend import to_host
 from minirpn.kernels import im2col
 from minirpn.kernels.cuda import nms as cuda_nms

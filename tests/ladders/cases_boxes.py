@@ -29,4 +29,15 @@ def assign(draw):
     return (anchors, gt_boxes, eligible, draw(st.sampled_from([0.0, 0.05, 1.0]))), {}
 
 
-CASES = {"iou": iou, "nms": nms, "assign": assign}
+def label(draw):
+    anchors, gt_boxes, image_size = draw(strategies.scenes(max_cells=3))
+    dtype = draw(DTYPES)
+    if draw(st.integers(0, 9)) == 0:
+        anchors = anchors[:0]
+    thresholds = draw(st.sampled_from([(0.7, 0.3), (0.5, 0.5), (1.0, 0.1)]))
+    ties = draw(st.sampled_from([0.0, 0.05]))
+    boxes = anchors.astype(dtype), gt_boxes.astype(dtype)
+    return (*boxes, image_size, *thresholds, ties, draw(st.booleans())), {}
+
+
+CASES = {"iou": iou, "nms": nms, "assign": assign, "label": label}

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import kernels, nn  # noqa: F401  (nn registers its ladders)
+from minirpn import kernels, nn, rpn  # noqa: F401  (nn and rpn register their ladders)
 
 for module in pkgutil.iter_modules(kernels.__path__):
     importlib.import_module(f"{kernels.__name__}.{module.name}")

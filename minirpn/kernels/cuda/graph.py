@@ -12,6 +12,7 @@ such as parameters, has to stay where it is.
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -22,9 +23,16 @@ from minirpn.backend import namespace_of, wait_for
 from minirpn.kernels.cuda._load import on_cuda
 
 Result = TypeVar("Result")
+# Whether the calling thread records; see `is_recording`.
+_THREAD = threading.local()
 # Recordings kept, one for each size of image: a graph and what it returns, such as gradients. What
 # lies between is shared by all.
 MOST = 32
+
+
+def is_recording() -> bool:
+    """Tell whether what this thread asks a GPU for is being recorded."""
+    return getattr(_THREAD, "recording", False)
 
 
 class Recording(NamedTuple):
@@ -60,11 +68,14 @@ class OnDevice:
 
         with cupy.cuda.using_allocator(self._pool.malloc), self._stream:
             self._stream.begin_capture()
+            _THREAD.recording = True
             try:
                 result = work()
             except BaseException:
                 self._abandon()
                 raise
+            finally:
+                _THREAD.recording = False
             graph = self._stream.end_capture()
         return result, graph.launch
 
@@ -86,8 +97,9 @@ class Recorder:
     -----
     The first call with inputs of some shapes computes as always: kernels are compiled by that, and
     cuDNN plans. The second records. What cannot be recorded is computed as always: CuPy refuses
-    products by cuBLAS (`NotImplementedError`), which is passed over; anything else, such as work
-    that waits for the GPU, is said once, and nothing is recorded from then on.
+    products by cuBLAS (`NotImplementedError`; `minirpn.kernels.cuda.products` does not), which is
+    passed over; anything else, such as work that waits for the GPU, is said once, and nothing is
+    recorded from then on.
     """
 
     def __init__(self, record: Record | None = None) -> None:

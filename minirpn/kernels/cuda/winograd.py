@@ -9,15 +9,19 @@ larger than the result, and 10 bits of them are too few.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
 from minirpn.devices import tf32_allowed
 from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
 from minirpn.kernels.cuda.im2col import conv2d_cuda, conv2d_dx_cuda
+from minirpn.kernels.cuda.products import batched_product
 from minirpn.kernels.window import Pair, conv_output_size
 
+# Many matrices times as many others.
+Product: TypeAlias = Callable[[Array, Array], Array]
 POINTS = 36
 # What the transformed tiles of both sides may take. VGG-16's largest layer has 690 MB at 600x1000.
 PLANES_BYTES = 2**30
@@ -37,6 +41,7 @@ def conv2d_winograd_cuda(
     out: Array | None = None,
     *,
     launch: Launch = on_device,
+    product: Product = batched_product,
 ) -> Array:
     """Return y (N,O,Ho,Wo): bias and rectification come with the transform back."""
     if not _is_winograd(weight.shape[2:], stride, padding):
@@ -45,7 +50,7 @@ def conv2d_winograd_cuda(
     shape = x.shape[0], weight.shape[0], *size
     in_place = out is not None and out.flags.c_contiguous
     y = out if in_place else namespace_of(x).empty(shape, dtype=x.dtype, device=device_of(x))
-    _convolve(x, _transformed(weight, False, launch), bias, padding, rectified, y, launch)
+    _convolve(x, _transformed(weight, False, launch), bias, padding, rectified, y, launch, product)
     if out is None or in_place:
         return y
     out[...] = y
@@ -60,6 +65,7 @@ def conv2d_dx_winograd_cuda(
     padding: Pair,
     *,
     launch: Launch = on_device,
+    product: Product = batched_product,
 ) -> Array:
     """Return dx (N,C,H,W): each pixel sees the outputs around it through the kernels turned."""
     if not _is_winograd(weight.shape[2:], stride, padding):
@@ -68,7 +74,7 @@ def conv2d_dx_winograd_cuda(
     dx = xp.empty((dy.shape[0], C, *size), dtype=dy.dtype, device=device_of(dy))
     no_bias = xp.zeros(C, dtype=dy.dtype, device=device_of(dy))
     around = 2 - padding[0], 2 - padding[1]
-    _convolve(dy, _transformed(weight, True, launch), no_bias, around, False, dx, launch)
+    _convolve(dy, _transformed(weight, True, launch), no_bias, around, False, dx, launch, product)
     return dx
 
 
@@ -90,6 +96,7 @@ def _convolve(
     rectified: bool,
     y: Array,
     launch: Launch,
+    product: Product,
 ) -> None:
     """Write into y (N,O,Ho,Wo) what x (N,C,H,W) and transformed kernels (36,O,C) give."""
     xp, x, dtype = namespace_of(x), contiguous(x), real_of(x)
@@ -102,7 +109,7 @@ def _convolve(
         V = xp.empty((POINTS, C, N * tiles), **place)
         pixels = Kernel("winograd", "winograd_pixels", dtype)
         for_each(launch, pixels, (tiles, N * C), x, V, N, C, H, W, *some, *padding)
-        M = xp.matmul(kernels, V)  # (36,O,C) @ (36,C,N tiles)
+        M = product(kernels, V)  # (36,O,C) @ (36,C,N tiles)
         back = Kernel("winograd", "winograd_products", dtype)
         sizes = N, outs, Ho, Wo, *some, rectified
         for_each(launch, back, (tiles, N * outs), M, contiguous(bias), y, *sizes)
