@@ -66,6 +66,8 @@ class OnDevice:
         """Record `work`; see `Record`."""
         import cupy
 
+        # What the same work was computed with before would lie idle from now on.
+        cupy.get_default_memory_pool().free_all_blocks()
         with cupy.cuda.using_allocator(self._pool.malloc), self._stream:
             self._stream.begin_capture()
             _THREAD.recording = True
@@ -164,7 +166,7 @@ class Recorder:
         except NotImplementedError:
             return None
         except Exception as error:  # whatever CUDA, CuPy or a library finds wrong with it
-            self._failed = True
+            self._failed, self._record = True, None  # and with it the memory it has got
             self._recordings.clear()
             reason = str(error).splitlines()[0] if str(error) else ""
             warnings.warn(
