@@ -13,7 +13,11 @@ import numpy as np
 from minirpn import boxes as box_ops
 from minirpn._checks import check_shape
 from minirpn._typing import Array, ImageSize
-from minirpn.backend import namespace_of
+from minirpn.backend import is_numpy, namespace_of
+from minirpn.kernels._ladder import Ladder, Rung
+from minirpn.kernels.candidates import candidates_loops
+from minirpn.kernels.cuda._load import cuda_present, on_cuda
+from minirpn.kernels.cuda.candidates import candidates_cuda
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,34 @@ def object_scores(objectness: Array) -> Array:
     return xp.where(logits >= 0, 1 / (1 + small), small / (1 + small))
 
 
+def candidates_xp(
+    anchors: Array, objectness: Array, deltas: Array, image_size: ImageSize, min_side: float
+) -> tuple[Array, Array, Array]:
+    """Return what each anchor proposes: boxes (K, 4), scores (K,), and which are large enough."""
+    xp = namespace_of(anchors, objectness, deltas)
+    scores = object_scores(objectness)
+    # Early in training a t_w can be wild: its side is infinite, until the image's border cuts it.
+    with np.errstate(over="ignore"):
+        boxes = box_ops.clip(box_ops.decode(anchors, deltas), image_size)
+    shortest = xp.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    return boxes, scores, shortest >= min_side
+
+
+def _of_one_dtype(anchors: Array, objectness: Array, deltas: Array, *_: object) -> bool:
+    return bool(anchors.dtype == objectness.dtype == deltas.dtype)
+
+
+# On a GPU one launch instead of forty: there is little to compute, and much to ask for.
+CANDIDATES = Ladder(
+    "candidates",
+    (
+        Rung("loops", candidates_loops, takes=is_numpy),
+        Rung("xp", candidates_xp, rounding=8),
+        Rung("cuda", candidates_cuda, on_cuda, cuda_present, _of_one_dtype, rounding=8),
+    ),
+)
+
+
 def candidates(
     anchors: Array,
     objectness: Array,
@@ -111,12 +143,8 @@ def candidates(
     check_shape(anchors, (K, 4), "anchors")
     check_shape(deltas, (K, 4), "deltas")
     check_shape(objectness, (K, None), "objectness")
-    scores = object_scores(objectness)
-    # Early in training a t_w can be wild: its side is infinite, until the image's border cuts it.
-    with np.errstate(over="ignore"):
-        boxes = box_ops.clip(box_ops.decode(anchors, deltas), image_size)
-    shortest = xp.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    keep = shortest >= config.min_size * scale
+    min_side = config.min_size * scale
+    boxes, scores, keep = CANDIDATES(anchors, objectness, deltas, image_size, min_side)
     if config.inside_only:
         keep = keep & box_ops.is_inside(anchors, image_size)
     kept = xp.nonzero(keep)[0]

@@ -40,4 +40,18 @@ def label(draw):
     return (*boxes, image_size, *thresholds, ties, draw(st.booleans())), {}
 
 
-CASES = {"iou": iou, "nms": nms, "assign": assign, "label": label}
+def candidates(draw):
+    anchors, _, image_size = draw(strategies.scenes(max_cells=3))
+    dtype, rng = draw(DTYPES), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    anchors = anchors[: draw(st.integers(0, len(anchors)))].astype(dtype)
+    count = len(anchors)
+    deltas = rng.normal(scale=draw(st.sampled_from([0.0, 0.5, 200.0])), size=(count, 4))
+    values = draw(st.sampled_from([1, 2]))
+    objectness = rng.normal(scale=draw(st.sampled_from([0.0, 3.0, 300.0])), size=(count, values))
+    # Deltas of 0 leave anchors as they are: some sides are just as long as they have to be.
+    arrays = anchors, objectness.astype(dtype), deltas.astype(dtype)
+    arrays = tuple(draw(strategies.layouts(array)) for array in arrays)
+    return (*arrays, image_size, draw(st.sampled_from([0, 1.0, 5.3, 16]))), {}
+
+
+CASES = {"candidates": candidates, "iou": iou, "nms": nms, "assign": assign, "label": label}

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
 from minirpn.devices import tf32_allowed
+from minirpn.kernels.conv2d_winograd import is_winograd
 from minirpn.kernels.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
 from minirpn.kernels.cuda.im2col import conv2d_cuda, conv2d_dx_cuda
 from minirpn.kernels.cuda.products import batched_product
@@ -44,7 +45,7 @@ def conv2d_winograd_cuda(
     product: Product = batched_product,
 ) -> Array:
     """Return y (N,O,Ho,Wo): bias and rectification come with the transform back."""
-    if not _is_winograd(weight.shape[2:], stride, padding):
+    if not is_winograd(weight.shape[2:], stride, padding):
         return conv2d_cuda(x, weight, bias, stride, padding, rectified, out, launch=launch)
     size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
     shape = x.shape[0], weight.shape[0], *size
@@ -68,7 +69,7 @@ def conv2d_dx_winograd_cuda(
     product: Product = batched_product,
 ) -> Array:
     """Return dx (N,C,H,W): each pixel sees the outputs around it through the kernels turned."""
-    if not _is_winograd(weight.shape[2:], stride, padding):
+    if not is_winograd(weight.shape[2:], stride, padding):
         return conv2d_dx_cuda(dy, weight, size, stride, padding, launch=launch)
     xp, C = namespace_of(dy), weight.shape[1]
     dx = xp.empty((dy.shape[0], C, *size), dtype=dy.dtype, device=device_of(dy))
@@ -124,20 +125,16 @@ def _runs(x: Array, outs: int, rows: int, columns: int) -> Iterator[range]:
         yield range(start, min(start + step, rows))
 
 
-def _is_winograd(kernel: Pair, stride: Pair, padding: Pair) -> bool:
-    return (*kernel, *stride) == (3, 3, 1, 1) and max(padding) <= 2
-
-
 def suits(
     x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, *_: bool | Array | None
 ) -> bool:
     """Tell whether the output is sooner ready than by cuDNN."""
-    return _is_winograd(weight.shape[2:], stride, padding) and _pays(x, *weight.shape[:2])
+    return is_winograd(weight.shape[2:], stride, padding) and _pays(x, *weight.shape[:2])
 
 
 def suits_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> bool:
     """Tell whether the gradient by x is sooner ready than by cuDNN."""
-    return _is_winograd(weight.shape[2:], stride, padding) and _pays(dy, *weight.shape[:2])
+    return is_winograd(weight.shape[2:], stride, padding) and _pays(dy, *weight.shape[:2])
 
 
 def _pays(maps: Array, outs: int, C: int) -> bool:
