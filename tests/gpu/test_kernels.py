@@ -44,6 +44,7 @@ def test_the_rung_is_the_one_chosen(ladder, machine):
         "conv2d": (array, weight, array[0, 0, 0, :1], *windows),
         "conv2d_dx": (array[:, :1, :2, :2], weight, (4, 4), *windows),
         "conv2d_dbias": (laid(array, True),),
+        "candidates": (array, array, array, (4, 4), 1.0),
     }
     assert "cuda" in kernels.available(array)[ladder.name]
     chosen = ladder.choose(*arguments.get(ladder.name, (array, weight, (3, 3))))

@@ -38,7 +38,7 @@ def gone(pid):
 
 
 def test_a_part_that_fails_is_not_the_end(tmp_path):
-    bad = part("bad", "print('much'); raise SystemExit('the reason')")
+    bad = part("bad", "print('much', flush=True); raise SystemExit('the reason')")
     good = part("good", "print('figure: 7 of 7')")
     absent = Part("absent", ["/no/such/program"], 30.0)
     broken = part("broken", "print('fine')", figure=lambda text: 1 / 0)
