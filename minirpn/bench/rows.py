@@ -78,7 +78,7 @@ def _device_rows(device: Device) -> tuple[Row, ...]:
         Row(
             "vgg16-step",
             f"VGG-16 training step, {how}",
-            1.3,
+            1.0,
             partial(networks.step_contenders, "vgg16", device=device),
             device=device,
         ),
