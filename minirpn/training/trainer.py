@@ -15,7 +15,7 @@ from minirpn._typing import Array
 from minirpn.backbones import Backbone
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
-from minirpn.devices import CPU, Device
+from minirpn.devices import CPU, Device, tf32_allowed
 from minirpn.errors import InputError
 from minirpn.kernels.cuda._load import on_cuda
 from minirpn.kernels.cuda.graph import Recorder
@@ -238,7 +238,7 @@ class Trainer:
 
         inputs = image, batch.labels, batch.targets
         parameters = [parameter.value for parameter in self.network.parameters()]
-        result = self._recorder(compute, inputs, parameters)
+        result = self._recorder(compute, inputs, parameters, tf32_allowed())
         return result._replace(counts=anchor_counts(batch))  # not those that were recorded
 
     def minibatch(self, example: Example) -> Minibatch:

@@ -105,6 +105,18 @@ def test_what_else_is_read_may_change_but_not_move(tape):
     assert tape.recorded == 2
 
 
+def test_another_mode_is_recorded_anew(tape):
+    recorder, mode = Recorder(tape), "plain"
+
+    def function(x):
+        return {"y": x * x if mode == "plain" else -x}
+
+    for mode, expected in (("plain", 9), ("rounded", -3), ("plain", 9)):
+        for _ in range(3):
+            assert recorder(function, [array(3)], mode=mode)["y"].item() == expected
+    assert tape.recorded == 2
+
+
 def test_what_cublas_is_asked_for_is_passed_over_in_silence():
     def refuse(work):
         raise NotImplementedError("cuBLAS")

@@ -25,9 +25,9 @@ from minirpn.kernels.cuda._load import on_cuda
 Result = TypeVar("Result")
 # Whether the calling thread records; see `is_recording`.
 _THREAD = threading.local()
-# Recordings kept, one for each size of image: a graph and what it returns, such as gradients. What
-# lies between is shared by all.
-MOST = 32
+# Recordings kept, one for each size of image: a graph and what it returns, such as gradients, 59 MB
+# for VGG-16. What lies between is shared by all.
+MOST = 16
 
 
 def is_recording() -> bool:
@@ -116,6 +116,7 @@ class Recorder:
         function: Callable[..., Result],
         inputs: Sequence[Array],
         fixed: Sequence[Array] = (),
+        mode: Hashable = None,
     ) -> Result:
         """Return ``function(*inputs)``; the arrays in it may be those of an earlier call.
 
@@ -128,10 +129,13 @@ class Recorder:
         fixed
             What else it reads, and who holds its arrays does not change their place. If they lie
             elsewhere than they did, it is recorded again.
+        mode
+            Whatever else it depends on, such as whether TF32 is allowed.
         """
         if self._failed or not on_cuda(inputs[0]):
             return function(*inputs)
         key = (
+            mode,
             tuple((array.shape, array.strides, array.dtype) for array in inputs),
             tuple(array.data.ptr for array in fixed),
         )
