@@ -9,6 +9,7 @@ import numpy as np
 
 from minirpn._typing import Array, ImageSize
 from minirpn.backend import device_of
+from minirpn.kernels.cuda.graph import is_recording
 from minirpn.nn.parameters import Parameter
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.head import HeadCache, RPNHead
@@ -117,12 +118,14 @@ class RPN:
         """Return the anchors (K, 4) of a feature map, of library, device and dtype of `like`.
 
         They are made once and kept: what comes back is the same array again, and not to be
-        modified.
+        modified. Those that a CUDA graph would make, each time anew, are not kept.
         """
         base, stride, offset = self.base_anchors, self.stride, self.anchor_offset
         where = type(like), str(device_of(like)), str(like.dtype)
         key = (feature_size, base.tobytes(), stride, offset, *where)
         anchors = self._anchors.get(key)
+        if anchors is None and is_recording():
+            return grid_anchors(base, feature_size, stride, offset=offset, like=like)
         if anchors is None:
             # Threads may do this at the same time; then some anchors are made twice.
             if len(self._anchors) >= _KEPT_ANCHORS:

@@ -99,7 +99,10 @@ def object_scores(objectness: Array) -> Array:
 def candidates_xp(
     anchors: Array, objectness: Array, deltas: Array, image_size: ImageSize, min_side: float
 ) -> tuple[Array, Array, Array]:
-    """Return what each anchor proposes: boxes (K, 4), scores (K,), and which are large enough."""
+    """Return what each anchor (K, 4) proposes: boxes (K, 4), scores (K,), which are large enough.
+
+    The arguments are those of `candidates_loops`.
+    """
     xp = namespace_of(anchors, objectness, deltas)
     scores = object_scores(objectness)
     # Early in training a t_w can be wild: its side is infinite, until the image's border cuts it.
@@ -143,6 +146,8 @@ def candidates(
     check_shape(anchors, (K, 4), "anchors")
     check_shape(deltas, (K, 4), "deltas")
     check_shape(objectness, (K, None), "objectness")
+    if objectness.shape[1] not in (1, 2):
+        raise ValueError(f"objectness: expected 1 or 2 values, got {objectness.shape[1]}")
     min_side = config.min_size * scale
     boxes, scores, keep = CANDIDATES(anchors, objectness, deltas, image_size, min_side)
     if config.inside_only:

@@ -155,7 +155,10 @@ def label_xp(
     tie_tolerance: float,
     inside_only: bool,
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return the fields of `AnchorLabels`: the rules of `label_anchors` as array code."""
+    """Return the fields of `AnchorLabels`: the rules of `label_anchors` as array code.
+
+    The arguments are those of `label_loops`.
+    """
     xp = namespace_of(anchors, gt_boxes)
     inside = is_inside(anchors, image_size)
     eligible = inside if inside_only else xp.ones_like(inside)

@@ -160,6 +160,9 @@ class Trainer:
     def take(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
         """Take one step on one example.
 
+        On a GPU the gradients that come back may be overwritten by the next step, and so are the
+        values of the parameters, in their arrays.
+
         Parameters
         ----------
         example

@@ -77,18 +77,34 @@ def test_a_result_is_where_the_last_one_was(tape):
     assert results[0] is not results[1]
 
 
-def test_there_is_a_recording_for_each_shape_and_the_oldest_are_forgotten(tape, monkeypatch):
-    monkeypatch.setattr(graph, "MOST", 2)
+def call(recorder, length, times=1):
+    for _ in range(times):
+        x = array(*range(length))
+        np.testing.assert_array_equal(recorder(square, [x])["y"], x * x)
+
+
+def test_there_is_a_recording_for_each_shape(tape):
     recorder = Recorder(tape)
     for length in (1, 2, 3):
-        for _ in range(3):
-            x = array(*range(length))
-            np.testing.assert_array_equal(recorder(square, [x])["y"], x * x)
+        call(recorder, length, 3)
     assert (tape.recorded, tape.launched) == (3, 6)
-    recorder(square, [array(5)])  # the first of them is recorded anew
-    assert tape.recorded == 4
-    recorder(square, [array(5, 6, 7)])  # the last is kept
-    assert tape.recorded == 4
+
+
+def test_of_many_shapes_the_frequent_ones_are_kept(tape, monkeypatch):
+    monkeypatch.setattr(graph, "MOST", 2)
+    recorder = Recorder(tape)
+    call(recorder, 1, 5)
+    call(recorder, 2, 3)
+    for length in range(3, 9):  # these come too seldom
+        call(recorder, length, 3)
+    assert tape.recorded == 2
+    call(recorder, 3, 3)  # for the sixth time: no more than twice as often as the second
+    assert tape.recorded == 2
+    call(recorder, 3)  # and now it takes its place
+    assert tape.recorded == 3
+    call(recorder, 2, 3)
+    call(recorder, 1)
+    assert tape.recorded == 3
 
 
 def test_what_else_is_read_may_change_but_not_move(tape):
@@ -114,7 +130,7 @@ def test_another_mode_is_recorded_anew(tape):
     for mode, expected in (("plain", 9), ("rounded", -3), ("plain", 9)):
         for _ in range(3):
             assert recorder(function, [array(3)], mode=mode)["y"].item() == expected
-    assert tape.recorded == 2
+    assert tape.recorded == 3
 
 
 def test_what_cublas_is_asked_for_is_passed_over_in_silence():
@@ -125,6 +141,19 @@ def test_what_cublas_is_asked_for_is_passed_over_in_silence():
     for number in (1, 2, 3):
         assert recorder(square, [array(number)])["y"].item() == number**2
     assert not recorder._failed
+
+
+def test_and_tried_in_vain_but_a_few_times():
+    tries = []
+
+    def refuse(work):
+        tries.append(work)
+        raise NotImplementedError("cuBLAS")
+
+    recorder = Recorder(refuse)
+    for length in range(1, 9):
+        call(recorder, length, 3)
+    assert len(tries) == graph.MOST_VAIN
 
 
 def test_a_recording_that_fails_is_said_once_and_the_work_is_done():

@@ -239,3 +239,13 @@ def test_anchors_are_made_once_and_few_are_kept(config_of):
     for height in range(1, 200):
         network.anchors((height, 1), like=first)
     assert len(network._anchors) <= 32
+
+
+def test_anchors_that_are_only_recorded_are_not_kept(config_of, monkeypatch):
+    # They lie in memory that recorded steps write over.
+    network = Trainer(config_of()).network
+    with monkeypatch.context() as recording:
+        recording.setattr("minirpn.rpn.network.is_recording", lambda: True)
+        recorded = network.anchors((3, 4), like=np.empty(0, np.float32))
+    recorded[...] = -777
+    assert (network.anchors((3, 4), like=np.empty(0, np.float32)) != -777).all()

@@ -27,9 +27,10 @@ def dbias_cuda(dy: Array, *, launch: Launch = on_device) -> Array:
     outs = dy.shape[1]
     sums = memory(laid(dy, True), True).reshape((-1, outs))  # (N Ho Wo, O)
     kernel = Kernel("bias", "sums_of_rows", real_of(dy))
-    while sums.shape[0] != 1:
+    while True:
         parts = max(1, -(-sums.shape[0] // SUMMED))  # of no pixels there is a sum, too
         fewer = empty((parts, outs), dy)
         for_each(launch, kernel, (parts * outs, 1), sums, fewer, sums.shape[0], outs)
+        if parts == 1:
+            return fewer[0, :]
         sums = fewer
-    return sums[0, :]

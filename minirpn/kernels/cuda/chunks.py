@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -73,19 +74,23 @@ def table_of(
     )
     device = device_of(arrays[0])
     key = words, getattr(device, "id", device)
-    if key in _TABLES:
-        _TABLES.move_to_end(key)
-        return _TABLES[key]
+    with _LOCK:
+        if found := _TABLES.get(key):
+            _TABLES.move_to_end(key)
+            return found
     host_table, blocks = _table(words)
-    _TABLES[key] = to_device(host_table, arrays[0]), blocks
-    if len(_TABLES) > MOST_TABLES:
-        _TABLES.popitem(last=False)
-    return _TABLES[key]
+    made = to_device(host_table, arrays[0]), blocks
+    with _LOCK:
+        _TABLES[key] = made
+        if len(_TABLES) > MOST_TABLES:
+            _TABLES.popitem(last=False)
+    return made
 
 
 # Some kilobytes each.
 MOST_TABLES = 64
 _TABLES: OrderedDict[Any, tuple[Array, int]] = OrderedDict()
+_LOCK = threading.Lock()
 
 
 def _table(rows: Iterable[tuple[int | float, ...]]) -> tuple[np.ndarray, int]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -28,6 +28,8 @@ _THREAD = threading.local()
 # Recordings kept, one for each size of image: a graph and what it returns, such as gradients, 59 MB
 # for VGG-16. What lies between is shared by all.
 MOST = 16
+# Shapes that cannot be recorded before no others are tried.
+MOST_VAIN = 3
 
 
 def is_recording() -> bool:
@@ -88,7 +90,7 @@ class OnDevice:
 
 
 class Recorder:
-    """Calls a function of arrays on a GPU, the third time and later by what it recorded.
+    """Calls a function of arrays on a GPU, of the third call on by what it recorded.
 
     Parameters
     ----------
@@ -98,16 +100,18 @@ class Recorder:
     Notes
     -----
     The first call with inputs of some shapes computes as always: kernels are compiled by that, and
-    cuDNN plans. The second records. What cannot be recorded is computed as always: CuPy refuses
-    products by cuBLAS (`NotImplementedError`; `minirpn.kernels.cuda.products` does not), which is
-    passed over; anything else, such as work that waits for the GPU, is said once, and nothing is
-    recorded from then on.
+    cuDNN plans. The second records. Where `MOST` are kept, shapes that come more than twice as
+    often as the rarest of them take its place; all others are computed as always. So is what
+    cannot be recorded: products by CuPy (`NotImplementedError`; `minirpn.kernels.cuda.products`
+    can be) are passed over. Anything else, such as memory that is short, or work that waits for
+    the GPU, is said once as a warning, and nothing is recorded from then on.
     """
 
     def __init__(self, record: Record | None = None) -> None:
         self._record = record
-        self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
-        self._seen: set[Hashable] = set()
+        self._recordings: dict[Hashable, Recording] = {}
+        self._met: Counter[Hashable] = Counter()  # calls with inputs of some shapes
+        self._state: Hashable = None  # what all recordings rest on
         self._unrecordable: set[Hashable] = set()
         self._failed = False
 
@@ -125,37 +129,45 @@ class Recorder:
         function
             Always the same for a recorder. It returns arrays, in tuples and dicts.
         inputs
-            What changes from call to call.
+            What changes from call to call; of any shapes.
         fixed
             What else it reads, and who holds its arrays does not change their place. If they lie
-            elsewhere than they did, it is recorded again.
+            elsewhere than they did, all is recorded again.
         mode
-            Whatever else it depends on, such as whether TF32 is allowed.
+            Whatever else it depends on, such as whether TF32 is allowed; likewise.
         """
         if self._failed or not on_cuda(inputs[0]):
             return function(*inputs)
-        key = (
-            mode,
-            tuple((array.shape, array.strides, array.dtype) for array in inputs),
-            tuple(array.data.ptr for array in fixed),
-        )
-        recording = self._recordings.get(key)
-        if recording is None:
-            if key not in self._seen or key in self._unrecordable:
-                self._seen.add(key)
-                return function(*inputs)
-            recording = self._recorded(function, inputs)
+        state = mode, tuple(array.data.ptr for array in fixed)
+        if state != self._state:
+            self._state = state
+            self._recordings.clear()
+            self._unrecordable.clear()
+            self._met.clear()
+        key = tuple((array.shape, array.strides, array.dtype) for array in inputs)
+        self._met[key] += 1
+        if key not in self._recordings:
+            recording = self._recorded(function, inputs) if self._is_due(key) else None
             if recording is None:
-                self._unrecordable.add(key)
                 return function(*inputs)
             self._recordings[key] = recording
-            if len(self._recordings) > MOST:
-                self._recordings.popitem(last=False)
-        self._recordings.move_to_end(key)
+        recording = self._recordings[key]
         for there, array in zip(recording.inputs, inputs, strict=True):
             there[...] = array
         recording.launch()
         return recording.result
+
+    def _is_due(self, key: Hashable) -> bool:
+        """Tell whether to record now; a rarer recording has made place then."""
+        if self._met[key] < 2 or key in self._unrecordable:
+            return False
+        if len(self._recordings) < MOST:
+            return True
+        rarest = min(self._recordings, key=self._met.__getitem__)
+        if self._met[key] <= 2 * self._met[rarest]:
+            return False
+        del self._recordings[rarest]
+        return True
 
     def _recorded(
         self, function: Callable[..., Result], inputs: Sequence[Array]
@@ -168,6 +180,10 @@ class Recorder:
                 self._record = OnDevice()
             result, launch = self._record(lambda: function(*own))
         except NotImplementedError:
+            key = tuple((array.shape, array.strides, array.dtype) for array in inputs)
+            self._unrecordable.add(key)
+            # Other shapes may go other ways; but not all of them are tried in vain.
+            self._failed = not self._recordings and len(self._unrecordable) >= MOST_VAIN
             return None
         except Exception as error:  # whatever CUDA, CuPy or a library finds wrong with it
             self._failed, self._record = True, None  # and with it the memory it has got

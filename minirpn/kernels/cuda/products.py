@@ -1,7 +1,8 @@
 """Products of many matrices at once by cuBLAS, which a CUDA graph may record.
 
 CuPy calls cuBLAS for all products, but refuses while a graph is recorded, since cuBLAS once could
-not be. It can be since long, so it is called from here then: the very call that CuPy makes.
+not be. It can be since long, so it is called from here then, in true float32 whatever is allowed,
+as CuPy does for many matrices at once.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _runs(x: Array, outs: int, rows: int, columns: int) -> Iterator[range]:
     """Yield the rows of tiles in runs whose transformed tiles stay within `PLANES_BYTES`."""
     N, C = x.shape[:2]
     row_bytes = POINTS * (C + outs) * N * columns * x.dtype.itemsize
-    step = max(1, PLANES_BYTES // row_bytes)
+    step = max(1, PLANES_BYTES // max(1, row_bytes))
     for start in range(0, rows, step):
         yield range(start, min(start + step, rows))
 
