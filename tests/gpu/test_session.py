@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+pytestmark = pytest.mark.slow  # it waits for limits to be reached
 HERE = Path(__file__).parent
 SESSION = runpy.run_path(str(HERE / "session.py"), run_name="session")
 PROFILE = runpy.run_path(str(HERE / "stage_profile.py"), run_name="profile")

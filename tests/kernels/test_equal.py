@@ -19,6 +19,7 @@ def test_rung_equals_loops(ladder, machine, data):
     EQUAL["any_arguments"](machine, ladder, data.draw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("check", EQUAL["AT_SIZE"], ids=lambda check: check.__name__)
 def test_at_size(check, dtype, machine, rng):
