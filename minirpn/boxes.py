@@ -279,7 +279,8 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
     Ties: of equal scores the lower index comes first. An IoU equal to the threshold (compared in
     the dtype of `boxes`) does not suppress, as in torchvision and py-faster-rcnn's Python version;
     ChainerCV suppresses then. Empty boxes overlap nothing and so stay. On a device one number
-    travels to the host, to look for NaN. Rungs: ``use_rung(..., "nms")``.
+    travels to the host, to look for NaN, and one more on a GPU: how many stay. Rungs:
+    ``use_rung(..., "nms")``.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,21 +35,21 @@ class Device(NamedTuple):
         With TF32 an image (3,H,W), a map (N,C,H,W) or a weight (O,C,kh,kw) lies in its memory with
         channels last, as tensor cores want it; what is computed from it lies so as well.
         """
-        if not self._channels_last(array):
-            return to_device(array, self.like)
-        return _moved(to_device(np.ascontiguousarray(np.moveaxis(array, -3, -1)), self.like))
+        return self._brought(array, to_device)
 
     def send(self, array: np.ndarray) -> Array:
         """Return a host array on this device as `put` does, beside what it computes meanwhile.
 
         For threads that prepare what is needed later; see `minirpn.backend.send`.
         """
-        if not self._channels_last(array):
-            return send(array, self.like)
-        return _moved(send(np.ascontiguousarray(np.moveaxis(array, -3, -1)), self.like))
+        return self._brought(array, send)
 
-    def _channels_last(self, array: np.ndarray) -> bool:
-        return self.tf32 and array.ndim in (3, 4)
+    def _brought(self, array: np.ndarray, bring: Callable[[np.ndarray, Array], Array]) -> Array:
+        """Return an array on this device, brought as it is to lie there."""
+        if not (self.tf32 and array.ndim in (3, 4)):
+            return bring(array, self.like)
+        there = bring(np.ascontiguousarray(np.moveaxis(array, -3, -1)), self.like)
+        return namespace_of(there).moveaxis(there, -1, -3)
 
     def wait(self) -> None:
         """Return when it has done all that was asked of it."""
@@ -62,11 +63,6 @@ class Device(NamedTuple):
     def __str__(self) -> str:
         mode = ", TF32" if self.tf32 else ""
         return f"{self.name} ({self.about}{mode})" if self.about else self.name
-
-
-def _moved(array: Array) -> Array:
-    """Return (..., H, W, C) as (..., C, H, W), a view of it."""
-    return namespace_of(array).moveaxis(array, -1, -3)
 
 
 CPU = Device("cpu", np.empty(0, np.float32))

@@ -37,9 +37,9 @@ def candidates_loops(
                 boxes[k, side] = min(max(boxes[k, side], 0), far)
             shortest = min(boxes[k, 2] - boxes[k, 0], boxes[k, 3] - boxes[k, 1])
             large[k] = shortest >= real(min_side)
-            *background, logit = objectness[k]  # softmax of two is the logistic function of ...
-            for other in background:
-                logit = logit - other  # ... their difference
+            logit = objectness[k, 0]
+            if objectness.shape[1] == 2:  # softmax of two is the logistic function of a difference
+                logit = objectness[k, 1] - objectness[k, 0]
             small = np.exp(-abs(logit))  # at most 1: nothing overflows
             scores[k] = (1 if logit >= 0 else small) / (1 + small)
     return boxes, scores, large

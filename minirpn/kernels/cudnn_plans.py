@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from minirpn._typing import Array
 from minirpn.backend import device_of
 from minirpn.devices import tf32_allowed
-from minirpn.kernels.cuda._load import cuda_present, current_device
+from minirpn.kernels.cuda._load import computing_on, cuda_present
 from minirpn.kernels.window import Pair
 
 Shape: TypeAlias = tuple[int, ...]
@@ -89,7 +89,7 @@ class OnDevice:
         import cupy
 
         device = device_of(out)
-        with contextlib.nullcontext() if device.id == current_device() else device:
+        with computing_on(device):
             plan = _plan(convolution, device.id)
             if plan is None:
                 raise NoPlanError(f"cuDNN has no plan for {convolution}")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from minirpn._typing import Array, ImageSize
-from minirpn.backend import device_of
+from minirpn.backend import device_of, host_dtype
 from minirpn.kernels.cuda.graph import is_recording
 from minirpn.nn.parameters import Parameter
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
@@ -121,7 +121,7 @@ class RPN:
         modified. Those that a CUDA graph would make, each time anew, are not kept.
         """
         base, stride, offset = self.base_anchors, self.stride, self.anchor_offset
-        where = type(like), str(device_of(like)), str(like.dtype)
+        where = type(like), str(device_of(like)), host_dtype(like)
         key = (feature_size, base.tobytes(), stride, offset, *where)
         anchors = self._anchors.get(key)
         if anchors is None and is_recording():

@@ -6,6 +6,10 @@ the host, draws, and sends labels and targets to the device: the step finds them
 
 A joint training draws anchors, regions and what is dropped in turn, from one stream of random
 numbers. There only the labels are made ahead, and the step draws.
+
+Labels must not touch what the step computes with at the same time: how many threads
+`minirpn.kernels.threads` lets compute holds for the process, and a product of matrices depends on
+it in its last bits.
 """
 
 from __future__ import annotations

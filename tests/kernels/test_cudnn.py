@@ -235,7 +235,7 @@ def computed(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cudnn", module)
     monkeypatch.setattr(cudnn_plans, "device_of", lambda array: array)
-    monkeypatch.setattr(cudnn_plans, "current_device", lambda: 0)
+    monkeypatch.setattr(cudnn_plans, "computing_on", lambda device: device)
     caches = cudnn_plans._plan, cudnn_plans._handle, cudnn_plans._cudnn
     for cache in caches:
         cache.cache_clear()

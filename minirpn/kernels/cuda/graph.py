@@ -25,7 +25,7 @@ from minirpn.kernels.cuda._load import on_cuda
 Result = TypeVar("Result")
 # Whether the calling thread records; see `is_recording`.
 _THREAD = threading.local()
-# Recordings kept, one for each size of image: a graph and what it returns, such as gradients, 59 MB
+# Recordings kept, one for each size of image: a graph and what it returns, such as gradients, 67 MB
 # for VGG-16. What lies between is shared by all.
 MOST = 16
 # Shapes that cannot be recorded before no others are tried.
@@ -147,7 +147,7 @@ class Recorder:
         key = tuple((array.shape, array.strides, array.dtype) for array in inputs)
         self._met[key] += 1
         if key not in self._recordings:
-            recording = self._recorded(function, inputs) if self._is_due(key) else None
+            recording = self._recorded(function, inputs, key) if self._is_due(key) else None
             if recording is None:
                 return function(*inputs)
             self._recordings[key] = recording
@@ -170,7 +170,7 @@ class Recorder:
         return True
 
     def _recorded(
-        self, function: Callable[..., Result], inputs: Sequence[Array]
+        self, function: Callable[..., Result], inputs: Sequence[Array], key: Hashable
     ) -> Recording | None:
         """Return a recording; None where the work cannot be recorded."""
         own = tuple(namespace_of(array).empty_like(array) for array in inputs)
@@ -180,7 +180,6 @@ class Recorder:
                 self._record = OnDevice()
             result, launch = self._record(lambda: function(*own))
         except NotImplementedError:
-            key = tuple((array.shape, array.strides, array.dtype) for array in inputs)
             self._unrecordable.add(key)
             # Other shapes may go other ways; but not all of them are tried in vain.
             self._failed = not self._recordings and len(self._unrecordable) >= MOST_VAIN
