@@ -1,8 +1,8 @@
 """``python -m minirpn.testing my_module.py``: run every check that applies to a file.
 
 A check applies when the file has functions of the names it looks for, with or without ``my_`` in
-front. The exit code is 0 if all that was found is right, 1 if something is wrong or open, 2 if
-there is nothing to check.
+front. The exit code is 0 if every function is right, 1 if one is wrong or open, 2 if there is
+nothing to check.
 """
 
 from __future__ import annotations
@@ -81,16 +81,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _applicable(
     contents: dict[str, Any],
 ) -> list[tuple[Callable[..., testing.Verdict], list[Callable[..., Any]]]]:
-    """Return the checks whose functions are there; of those beginning alike the first."""
-    found = []
-    begun: set[str] = set()
+    """Return the checks whose functions are there; the first of those that begin with the same name."""
+    applicable = []
+    seen: set[str] = set()
     for check, names in CHECKS:
-        found_here = [contents.get(f"my_{name}", contents.get(name)) for name in names]
-        functions = [function for function in found_here if callable(function)]
-        if names[0] not in begun and len(functions) == len(names):
-            begun.add(names[0])
-            found.append((check, functions))
-    return found
+        candidates = [contents.get(f"my_{name}", contents.get(name)) for name in names]
+        functions = [function for function in candidates if callable(function)]
+        if names[0] not in seen and len(functions) == len(names):
+            seen.add(names[0])
+            applicable.append((check, functions))
+    return applicable
 
 
 if __name__ == "__main__":

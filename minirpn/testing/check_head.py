@@ -1,17 +1,133 @@
-"""Checks of the RPN head: its wiring, forward and backward, and its rows of anchors."""
+"""Checks of the RPN head and of its rows of anchors, and the mistakes they know."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from minirpn.testing import mistakes_head as wrong
-from minirpn.testing.examine import Question, Task, Verdict, examine
+from minirpn.nn import conv2d_backward, conv2d_forward, relu_backward, relu_forward
+from minirpn.testing.examine import (
+    Answers,
+    Exercise,
+    Mistakes,
+    Question,
+    Verdict,
+    examine,
+    names_of,
+)
+
+LAYERS = ("rpn.conv", "rpn.objectness", "rpn.deltas")
+
+
+def _anchor_rows(y: np.ndarray, values: int) -> np.ndarray:
+    N, channels, Hf, Wf = y.shape
+    A = channels // values
+    # (N, A * v, Hf, Wf) -> (N, A, v, Hf, Wf) -> (N, Hf, Wf, A, v) -> (N, K, v)
+    return y.reshape(N, A, values, Hf, Wf).transpose(0, 3, 4, 1, 2).reshape(N, -1, values)
+
+
+def _rows_by_anchor(y: np.ndarray, values: int) -> np.ndarray:
+    N, channels, Hf, Wf = y.shape
+    split = y.reshape(N, channels // values, values, Hf, Wf)
+    return split.transpose(0, 1, 3, 4, 2).reshape(N, -1, values)
+
+
+def _rows_by_value(y: np.ndarray, values: int) -> np.ndarray:
+    N, channels, Hf, Wf = y.shape
+    split = y.reshape(N, values, channels // values, Hf, Wf)
+    return split.transpose(0, 3, 4, 2, 1).reshape(N, -1, values)
+
+
+ROWS_MISTAKES: Mistakes = {
+    "Reshaping moves no number: bring the channels to the end first.": lambda y, values: y.reshape(
+        len(y), -1, values
+    ),
+    "The anchors of a cell come one after the other: the order is (row, column, anchor).": (
+        _rows_by_anchor
+    ),
+    "Go row by row, not column by column.": lambda y, values: _anchor_rows(
+        y.transpose(0, 1, 3, 2), values
+    ),
+    "Channel a * values + v is value v of anchor a: the values of an anchor are neighbours.": (
+        _rows_by_value
+    ),
+    "Keep the axis of the images: (N, K, values).": lambda y, values: _anchor_rows(
+        y, values
+    ).reshape(-1, values),
+}
+
+
+def _head(
+    features: np.ndarray,
+    weights: dict[str, np.ndarray],
+    dobjectness: np.ndarray,
+    ddeltas: np.ndarray,
+    *,
+    relu: bool = True,
+    relu_back: bool = True,
+    bias: bool = True,
+    padding: int = 1,
+    swapped: bool = False,
+    from_objectness: float = 1,
+    from_deltas: float = 1,
+) -> Answers:
+    """Return both outputs and, where they have the right size, all gradients.
+
+    Each option spoils one part; the last two are the shares of the siblings in the gradient of the
+    hidden map.
+    """
+
+    def layer(name: str, x: np.ndarray, padding: int) -> Any:
+        layer_bias = weights[f"{name}.bias"] * bias
+        return conv2d_forward(x, weights[f"{name}.weight"], layer_bias, padding=padding)
+
+    conv, objectness, deltas = LAYERS
+    before, conv_cache = layer(conv, features, padding)
+    after, relu_cache = relu_forward(before)
+    hidden = after if relu else before
+    (y_objectness, objectness_cache), (y_deltas, deltas_cache) = (
+        layer(sibling, hidden, 0) for sibling in (objectness, deltas)
+    )
+    if swapped:
+        return {"objectness": y_deltas, "deltas": y_objectness}
+    answers = {"objectness": y_objectness, "deltas": y_deltas}
+    if y_objectness.shape != dobjectness.shape:
+        return answers
+    by_objectness = conv2d_backward(dobjectness, objectness_cache)
+    by_deltas = conv2d_backward(ddeltas, deltas_cache)
+    dhidden = from_objectness * np.asarray(by_objectness.dx)
+    dhidden = dhidden + from_deltas * np.asarray(by_deltas.dx)
+    if relu and relu_back:
+        dhidden = relu_backward(dhidden, relu_cache)
+    by_conv = conv2d_backward(dhidden, conv_cache)
+    for name, grads in zip(LAYERS, (by_conv, by_objectness, by_deltas), strict=True):
+        answers |= {f"{name}.weight": grads.dweight, f"{name}.bias": grads.dbias}
+    return answers | {"features": by_conv.dx}
+
+
+NO_RELU = "Where is the ReLU?"
+HEAD_MISTAKES: Mistakes = {
+    NO_RELU: partial(_head, relu=False),
+    "Where are the biases?": partial(_head, bias=False),
+    "The 3x3 convolution needs a padding of 1, or cells are lost.": partial(_head, padding=0),
+    "Objectness comes first, then the deltas.": partial(_head, swapped=True),
+    "The hidden map feeds both siblings: where is the gradient through the deltas?": partial(
+        _head, from_deltas=0
+    ),
+    "The hidden map feeds both siblings: where is the gradient through the objectness?": partial(
+        _head, from_objectness=0
+    ),
+    "The gradients through both siblings are added, not averaged.": partial(
+        _head, from_objectness=0.5, from_deltas=0.5
+    ),
+    "Where is the gradient of the ReLU?": partial(_head, relu_back=False),
+}
+
 
 _OUTPUTS = ("objectness", "deltas")
 _SMALL = st.integers(1, 2)
@@ -50,16 +166,16 @@ def check_anchor_rows(f: Callable[..., Any]) -> Verdict:
     >>> bool(check_anchor_rows(anchor_rows))
     True
     """
-    task = Task(
-        answer=wrong.anchor_rows,
+    exercise = Exercise(
+        answer=_anchor_rows,
         drawn=(_maps(),),
         probes=(
             {"y": _numbered(2, 12, 2, 3), "values": 4},
             {"y": _numbered(1, 6, 3, 2), "values": 2},
         ),
-        mistakes=wrong.ROWS,
+        mistakes=ROWS_MISTAKES,
     )
-    return examine(f, task)
+    return examine(f, exercise)
 
 
 def _head_question(
@@ -73,7 +189,7 @@ def _head_question(
 
     weights: dict[str, np.ndarray] = {}
     shapes = ((hidden, C, 3, 3), (2 * A, hidden, 1, 1), (4 * A, hidden, 1, 1))
-    for name, shape in zip(wrong.LAYERS, shapes, strict=True):
+    for name, shape in zip(LAYERS, shapes, strict=True):
         weights |= {f"{name}.weight": numbers(*shape), f"{name}.bias": numbers(shape[0])}
     return {
         "features": numbers(N, C, *size),
@@ -128,18 +244,17 @@ def check_rpn_head(
             return ...
         return answers | {name: grads[name] for name in ("features", *weights)}
 
-    mistakes = wrong.HEAD if backward else tuple(map(_only_outputs, wrong.HEAD))
-    task = Task(
-        answer=wrong.head if backward else _only_outputs(wrong.head),
+    outputs_only = {hint: _only_outputs(wrong) for hint, wrong in HEAD_MISTAKES.items()}
+    exercise = Exercise(
+        answer=_head if backward else _only_outputs(_head),
         drawn=(_heads(),),
         probes=(
             _head_question(2, 2, 3, 1, (3, 2)),
             _head_question(1, 1, 2, 2, (2, 3), seed=1),
         ),
-        mistakes=mistakes,
+        mistakes=HEAD_MISTAKES if backward else outputs_only,
     )
-    names = [getattr(f, "__name__", "yours") for f in (forward, backward) if f]
-    return examine(both, task, " and ".join(names))
+    return examine(both, exercise, names_of(forward, backward))
 
 
 def _parts(result: Any, backward: Callable[..., Any] | None) -> tuple[Any, Any]:
@@ -150,11 +265,11 @@ def _parts(result: Any, backward: Callable[..., Any] | None) -> tuple[Any, Any]:
     return outputs, cache
 
 
-def _only_outputs(whole: Callable[..., wrong.Answers]) -> Callable[..., wrong.Answers]:
+def _only_outputs(whole: Callable[..., Answers]) -> Callable[..., Answers]:
     """Return the forward alone of what answers for both."""
 
     @wraps(whole)
-    def forward(*question: Any, **named: Any) -> wrong.Answers:
+    def forward(*question: Any, **named: Any) -> Answers:
         answers = whole(*question, **named)
         return {name: answers[name] for name in _OUTPUTS}
 

@@ -1,20 +1,85 @@
-"""The check of functions that label anchors."""
+"""The check of functions that label anchors, and the mistakes it knows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from operator import ge, gt, le, lt
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from minirpn.boxes import is_inside
 from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import exact, strategies
-from minirpn.testing import mistakes_labels as wrong
-from minirpn.testing.examine import Question, Task, Verdict, examine
-from minirpn.testing.pictures import draw_boxes_of
-from minirpn.testing.words import plain
+from minirpn.testing.examine import (
+    Exercise,
+    Mistakes,
+    Question,
+    Verdict,
+    draw_boxes_of,
+    examine,
+    plain,
+)
+
+Compare = Callable[[np.ndarray, float], np.ndarray]
+
+
+def _labels(
+    anchors: np.ndarray,
+    gt_boxes: np.ndarray,
+    image_size: tuple[int, int],
+    *,
+    is_positive: Compare = ge,
+    is_negative: Compare = lt,
+    best: bool = True,
+    all_ties: bool = True,
+    touching: bool = True,
+    inside_only: bool = True,
+    best_inside: bool = True,
+    negatives_last: bool = False,
+) -> np.ndarray:
+    """Return the labels by the book; each option spoils one of its rules."""
+    overlaps = exact.iou(anchors, gt_boxes)
+    inside = is_inside(anchors, image_size) if inside_only else np.ones(len(anchors), dtype=bool)
+    highest = overlaps.max(axis=1, initial=0)
+    chosen = np.zeros(len(anchors), dtype=bool)
+    for column in overlaps.T if best else ():
+        candidates = np.where(inside, column, 0) if best_inside else column
+        is_best = candidates == candidates.max(initial=0)
+        if touching:
+            is_best &= candidates > 0
+        chosen |= is_best if all_ties else is_best & (np.cumsum(is_best) == 1)
+    positive = is_positive(highest, 0.7) | chosen
+    negative = is_negative(highest, 0.3)
+    rules = [(NEGATIVE, negative), (POSITIVE, positive)]
+    labels = np.full(len(anchors), IGNORE)
+    for label, mask in reversed(rules) if negatives_last else rules:
+        labels[mask & inside] = label
+    return labels
+
+
+MISTAKES: Mistakes = {
+    "An IoU of exactly 0.7 is positive: >= it is, not >.": partial(_labels, is_positive=gt),
+    "An IoU of exactly 0.3 is not negative: < it is, not <=.": partial(_labels, is_negative=le),
+    "Where is rule (i)? The best anchor of a ground truth is positive, whatever its IoU.": partial(
+        _labels, best=False
+    ),
+    "Several anchors can tie for the best of a ground truth: all of them are positive.": partial(
+        _labels, all_ties=False
+    ),
+    "A ground truth that no anchor touches has no best anchor: 0 == 0 is no tie.": partial(
+        _labels, touching=False
+    ),
+    "Anchors that cross the border of the image are ignored.": partial(_labels, inside_only=False),
+    "Take the best anchor from those inside the image.": partial(_labels, best_inside=False),
+    "A best anchor stays positive where its IoU is below 0.3: set the positives last.": partial(
+        _labels, negatives_last=True
+    ),
+}
+
 
 _WORDS = {POSITIVE: "positive", NEGATIVE: "negative", IGNORE: "ignored"}
 
@@ -70,20 +135,20 @@ def check_label_anchors(f: Callable[..., Any]) -> Verdict:
     -----
     Coordinates are whole numbers, so ties are exact in float64. See `minirpn.rpn.label_anchors`.
     """
-    task = Task(
+    exercise = Exercise(
         answer=exact.labels,
         drawn=(_few_anchors(), strategies.scenes(max_gt=3).map(lambda scene: scene._asdict())),
         probes=_PROBES,
         last=(_scene([[0, 0, 4, 4]], []),),
-        mistakes=wrong.LABELS,
-        reads=lambda result: result[0] if isinstance(result, tuple) else result,
-        tell=_tell,
-        picture=draw_boxes_of,
+        mistakes=MISTAKES,
+        read=lambda result: result[0] if isinstance(result, tuple) else result,
+        describe=_describe,
+        draw=draw_boxes_of,
     )
-    return examine(f, task)
+    return examine(f, exercise)
 
 
-def _tell(question: Question, got: np.ndarray, right: np.ndarray) -> str:
+def _describe(question: Question, got: np.ndarray, right: np.ndarray) -> str:
     """Name the first anchor whose label is wrong."""
     if got.shape != right.shape:
         return f"yours has the shape {got.shape}, expected {right.shape}"

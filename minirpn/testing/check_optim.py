@@ -1,4 +1,4 @@
-"""The check of a step of gradient descent."""
+"""The check of a step of gradient descent, and the mistakes it knows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,79 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from minirpn.testing import mistakes_optim as wrong
 from minirpn.testing import strategies
-from minirpn.testing.examine import Question, Task, Verdict, examine
+from minirpn.testing.examine import Answers, Exercise, Mistakes, Question, Verdict, examine
 
-_MISTAKES = {"caffe": wrong.CAFFE, "torch": wrong.TORCH}
+
+def _caffe(
+    value: Any, velocity: Any, grad: Any, lr: float, momentum: float, weight_decay: float
+) -> Answers:
+    velocity = momentum * velocity + lr * (grad + weight_decay * value)
+    return {"value": value - velocity, "velocity": velocity}
+
+
+def _torch(
+    value: Any, velocity: Any, grad: Any, lr: float, momentum: float, weight_decay: float
+) -> Answers:
+    velocity = momentum * velocity + (grad + weight_decay * value)
+    return {"value": value - lr * velocity, "velocity": velocity}
+
+
+RULES = {"caffe": _caffe, "torch": _torch}
+
+
+def _mistakes_of_either(right: Callable[..., Answers]) -> Mistakes:
+    """Return the mistakes that can be made with either rule, made with this one."""
+    # v, u, g: value, velocity, gradient; m, d: momentum, weight decay.
+    return {
+        "Where is the weight decay?": lambda v, u, g, lr, m, d: right(v, u, g, lr, m, 0.0),
+        "Decay makes weights smaller: it is added to the slope.": lambda v, u, g, lr, m, d: right(
+            v, u, g, lr, m, -d
+        ),
+        "Where is the momentum?": lambda v, u, g, lr, m, d: right(v, u, g, lr, 0.0, d),
+        "The slope counts in full, not by 1 - momentum.": lambda v, u, g, lr, m, d: right(
+            v, u, (1 - m) * g, lr, m, (1 - m) * d
+        ),
+        "Downhill is against the slope: take the velocity off the value.": (
+            lambda v, *rest: right(v, *rest) | {"value": 2 * v - right(v, *rest)["value"]}
+        ),
+    }
+
+
+def _lr_twice(v: Any, u: Any, g: Any, lr: float, m: float, d: float) -> Answers:
+    velocity = _caffe(v, u, g, lr, m, d)["velocity"]
+    return {"value": v - lr * velocity, "velocity": velocity}
+
+
+def _decay_without_lr(v: Any, u: Any, g: Any, lr: float, m: float, d: float) -> Answers:
+    velocity = m * u + lr * g + d * v
+    return {"value": v - velocity, "velocity": velocity}
+
+
+def _no_lr(v: Any, u: Any, g: Any, lr: float, m: float, d: float) -> Answers:
+    velocity = _torch(v, u, g, lr, m, d)["velocity"]
+    return {"value": v - velocity, "velocity": velocity}
+
+
+MISTAKES: dict[str, Mistakes] = {
+    "caffe": {
+        **_mistakes_of_either(_caffe),
+        "This is PyTorch's rule: Caffe has the learning rate inside the velocity.": _torch,
+        "The learning rate is inside the velocity already.": _lr_twice,
+        "The decay is a part of the slope: the learning rate is for both.": _decay_without_lr,
+        "Walk by the new velocity, not by the old one.": lambda v, u, *rest: (
+            _caffe(v, u, *rest) | {"value": v - u}
+        ),
+    },
+    "torch": {
+        **_mistakes_of_either(_torch),
+        "This is Caffe's rule: PyTorch has the learning rate outside of the velocity.": _caffe,
+        "Where is the learning rate?": _no_lr,
+        "Walk by the new velocity, not by the old one.": lambda v, u, g, lr, *rest: (
+            _torch(v, u, g, lr, *rest) | {"value": v - lr * u}
+        ),
+    },
+}
 
 
 @st.composite
@@ -53,8 +121,8 @@ def check_sgd_step(f: Callable[..., Any], *, rule: str = "caffe") -> Verdict:
     -----
     See `minirpn.nn.SGD`.
     """
-    if rule not in _MISTAKES:
-        raise ValueError(f"rule: expected one of {', '.join(_MISTAKES)}, got {rule!r}")
+    if rule not in MISTAKES:
+        raise ValueError(f"rule: expected one of {', '.join(MISTAKES)}, got {rule!r}")
     numbers = np.array([[1.0, -2.0, 0.5], [0.25, 0.5, -1.0], [-0.5, 3.0, 2.0]])
     value, velocity, grad = numbers
     probes = tuple(
@@ -62,14 +130,14 @@ def check_sgd_step(f: Callable[..., Any], *, rule: str = "caffe") -> Verdict:
         | {"lr": lr, "momentum": momentum, "weight_decay": decay}
         for lr, momentum, decay in ((0.1, 0.9, 0.5), (0.01, 0.5, 0.1))
     )
-    task = Task(
-        answer=wrong.RULES[rule],
+    exercise = Exercise(
+        answer=RULES[rule],
         drawn=(_steps(),),
         probes=probes,
-        mistakes=_MISTAKES[rule],
-        reads=_named,
+        mistakes=MISTAKES[rule],
+        read=_named,
     )
-    return examine(f, task)
+    return examine(f, exercise)
 
 
 def _named(result: Any) -> Any:

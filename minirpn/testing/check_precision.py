@@ -1,20 +1,143 @@
-"""The check of average precision."""
+"""The check of average precision, and the mistakes it knows."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from minirpn.testing import exact
-from minirpn.testing import mistakes_precision as wrong
-from minirpn.testing.examine import Question, Task, Verdict, examine
+from minirpn.testing.examine import Exercise, Mistakes, Question, Verdict, examine
 
-_MISTAKES = {"voc07": wrong.VOC07, "area": wrong.AREA}
+
+class _Curve(NamedTuple):
+    recall: np.ndarray  # (P,)
+    precision: np.ndarray  # (P,)
+
+
+def _curve(
+    scores: np.ndarray,
+    hits: np.ndarray,
+    positives: int,
+    *,
+    order: Callable[[np.ndarray], np.ndarray] = lambda scores: -scores,
+    one_by_one: bool = False,
+) -> _Curve:
+    """Return a point of the curve for each score or, `one_by_one`, for each answer."""
+    key = order(scores)
+    by_key = np.argsort(key, kind="stable")
+    right, answers = np.cumsum(hits[by_key]), np.arange(1, len(hits) + 1)
+    last = np.ones(len(hits), dtype=bool)
+    if not one_by_one:
+        last[:-1] = np.diff(key[by_key]) != 0
+    return _Curve(right[last] / positives, (right / answers)[last])
+
+
+def _from_here_on(precision: np.ndarray) -> np.ndarray:
+    return np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def _area(curve: _Curve) -> float:
+    steps = np.diff(curve.recall, prepend=0)
+    return float((steps * _from_here_on(curve.precision)).sum())
+
+
+def _mean_at(
+    curve: _Curve, levels: np.ndarray, reaches: Callable[[Any, Any], Any] = operator.ge
+) -> float:
+    """Return the mean over levels of recall of the best precision from there on."""
+    reached = reaches(curve.recall, levels[:, None])
+    return float(np.where(reached, curve.precision, 0).max(axis=1, initial=0).mean())
+
+
+def _eleven(curve: _Curve) -> float:
+    return _mean_at(curve, np.arange(11) / 10)
+
+
+def _mistakes_of_either(average: Callable[[_Curve], float]) -> Mistakes:
+    """Return the mistakes that can be made with either average, made with this one."""
+    return {
+        "Go down the list from the highest score: sort first.": lambda *asked: average(
+            _curve(*asked, order=lambda scores: np.arange(len(scores)))
+        ),
+        "Did you begin with the lowest score?": lambda *asked: average(
+            _curve(*asked, order=lambda scores: scores)
+        ),
+        "Equal scores are one point of the curve: none of them comes first.": (
+            lambda *asked: average(_curve(*asked, one_by_one=True))
+        ),
+        "Recall is the share of all objects, not of those that are found in the end.": (
+            lambda scores, hits, positives: average(_curve(scores, hits, max(int(hits.sum()), 1)))
+        ),
+        "Did you divide by the number of answers? Recall is a share of the objects.": (
+            lambda scores, hits, positives: average(_curve(scores, hits, max(len(hits), 1)))
+        ),
+    } | _of_curve(
+        {
+            "The best precision so far rises; take the best from here on.": lambda curve: average(
+                curve._replace(precision=np.maximum.accumulate(curve.precision))
+            )
+        }
+    )
+
+
+def _of_curve(averages: dict[str, Callable[[_Curve], float]]) -> Mistakes:
+    """Return averages of the right curve as functions of the answers."""
+
+    def of_answers(average: Callable[[_Curve], float]) -> Callable[..., float]:
+        return lambda *asked: average(_curve(*asked))
+
+    return {hint: of_answers(average) for hint, average in averages.items()}
+
+
+def _first_at(curve: _Curve) -> float:
+    """Return the mean over eleven levels of the precision where each is first reached."""
+    places = np.searchsorted(curve.recall, np.arange(11) / 10)
+    return float(np.append(curve.precision, 0)[places].mean())
+
+
+def _trapezoids(curve: _Curve) -> float:
+    heights = _from_here_on(curve.precision)
+    return float(np.trapezoid(np.append(heights[:1], heights), np.append(0, curve.recall)))
+
+
+MISTAKES: dict[str, Mistakes] = {
+    "voc07": _mistakes_of_either(_eleven)
+    | _of_curve(
+        {
+            "This is the area: take the mean over eleven points of recall.": _area,
+            "Take the best precision from each point on, not the one where it is reached.": (
+                _first_at
+            ),
+            "A recall equal to the point reaches it: >= it is, not >.": lambda curve: _mean_at(
+                curve, np.arange(11) / 10, operator.gt
+            ),
+            "There are eleven points: 0 is one of them.": lambda curve: _mean_at(
+                curve, np.arange(1, 11) / 10
+            ),
+            "Three objects of ten are a recall of 0.3, but 0.1 + 0.1 + 0.1 is a little more.": (
+                lambda curve: _mean_at(curve, np.arange(11) * 0.1)
+            ),
+        }
+    ),
+    "area": _mistakes_of_either(_area)
+    | _of_curve(
+        {
+            "This is the mean over eleven points: take the area.": _eleven,
+            "Fill the teeth first: take the best precision from each point on.": lambda curve: (
+                float((np.diff(curve.recall, prepend=0) * curve.precision).sum())
+            ),
+            "Steps, not slopes: from one recall to the next the later precision holds.": (
+                _trapezoids
+            ),
+        }
+    ),
+}
 
 
 @st.composite
@@ -66,18 +189,18 @@ def check_average_precision(f: Callable[..., Any], *, method: str = "voc07") -> 
     >>> bool(check_average_precision(area, method="area"))
     True
     """
-    if method not in _MISTAKES:
-        raise ValueError(f"method: expected one of {', '.join(_MISTAKES)}, got {method!r}")
+    if method not in MISTAKES:
+        raise ValueError(f"method: expected one of {', '.join(MISTAKES)}, got {method!r}")
     probes = (
         _asked([0.2, 0.9, 0.7, 0.5, 0.4], [True, True, False, True, False], 4),
         _asked([0.5, 0.9, 0.5, 0.8, 0.3], [False, False, True, True, True], 5),
         _asked([0.9, 0.8, 0.7], [True, True, True], 10),
     )
-    task = Task(
+    exercise = Exercise(
         answer=partial(exact.average_precision, method=method),
         drawn=(_lists(ties=False), _lists(ties=True)),
         probes=probes,
         last=(_asked([], [], 2), _asked([0.5], [False], 1)),
-        mistakes=_MISTAKES[method],
+        mistakes=MISTAKES[method],
     )
-    return examine(f, task)
+    return examine(f, exercise)

@@ -1,4 +1,4 @@
-"""Overlaps, and what follows from them, in exact fractions: nowhere for rounding to hide."""
+"""Overlaps, and what follows from them, in exact fractions, without rounding."""
 
 from __future__ import annotations
 

@@ -1,10 +1,16 @@
-"""Ask a function many questions, and say in plain words where its answer is wrong."""
+"""Ask a function many questions, and say in plain words where its answer is wrong.
+
+From top to bottom: what an exercise is, `examine` and how it asks, `check_equal` (the simplest of
+all checks), what checks of a forward and its backward share, numbers in words, a picture.
+"""
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -12,10 +18,12 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
-from minirpn.testing.words import difference, plain
-
 Question = dict[str, Any]
 """The arguments of one call, by name, in the order in which they are passed."""
+Mistakes = dict[str, Callable[..., Any]]
+"""Wrong implementations by the hint for whoever wrote one: their answers recognise the mistake."""
+Answers = dict[str, np.ndarray]
+"""What a function or a pair of them returns, by name."""
 
 
 class CheckError(AssertionError):
@@ -51,7 +59,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Task:
+class Exercise:
     """What a function is asked, and what it should answer.
 
     Parameters
@@ -66,14 +74,14 @@ class Task:
     last
         Questions asked last, too odd to recognise a mistake by.
     mistakes
-        Wrong implementations that people write; the docstring of each is the hint it deserves.
+        Wrong implementations that people write, by the hint for each.
     keywords
         Names of arguments that are passed by keyword.
-    reads
+    read
         Takes what is compared out of what the function returns.
-    tell
-        Describes a difference; see `minirpn.testing.words.difference`.
-    picture
+    describe
+        Says how an answer differs from the right one; see `difference`.
+    draw
         Draws a question on new axes.
     """
 
@@ -81,11 +89,13 @@ class Task:
     drawn: tuple[SearchStrategy[Question], ...]
     probes: tuple[Question, ...]
     last: tuple[Question, ...] = ()
-    mistakes: tuple[Callable[..., Any], ...] = ()
+    mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     keywords: frozenset[str] = frozenset()
-    reads: Callable[[Any], Any] = lambda result: result
-    tell: Callable[[Question, Any, Any], str] = lambda question, got, right: difference(got, right)
-    picture: Callable[[Question], Any] | None = None
+    read: Callable[[Any], Any] = lambda result: result
+    describe: Callable[[Question, Any, Any], str] = lambda question, got, right: difference(
+        got, right
+    )
+    draw: Callable[[Question], Any] | None = None
 
 
 class _Failure(str):
@@ -100,14 +110,14 @@ class _CounterexampleError(Exception):
         self.question, self.words = question, words
 
 
-def examine(function: Callable[..., Any], task: Task, name: str | None = None) -> Verdict:
-    """Ask every question of the task and return the verdict.
+def examine(function: Callable[..., Any], exercise: Exercise, name: str | None = None) -> Verdict:
+    """Ask every question of the exercise and return the verdict.
 
     Parameters
     ----------
     function
         What to check. While it returns ``...`` it is open, neither right nor wrong.
-    task
+    exercise
         The questions and answers.
     name
         What to call the function; None for its own name.
@@ -119,47 +129,47 @@ def examine(function: Callable[..., Any], task: Task, name: str | None = None) -
         the smallest one that Hypothesis finds; it is always the same one.
     """
     name = name or str(getattr(function, "__name__", "your function"))
-    if ask(function, task.probes[0], task) is ...:
+    if ask(function, exercise.probes[0], exercise) is ...:
         return Verdict(name, 0)
     asked = 0
 
     def trial(question: Question) -> None:
         nonlocal asked
         asked += 1
-        got = ask(function, question, task)
-        right = task.reads(task.answer(**question))
-        words = str(got) if isinstance(got, _Failure) else task.tell(question, got, right)
+        got = ask(function, question, exercise)
+        right = exercise.read(exercise.answer(**question))
+        words = str(got) if isinstance(got, _Failure) else exercise.describe(question, got, right)
         if words:
             raise _CounterexampleError(question, words)
 
     try:
-        for strategy in task.drawn:
+        for strategy in exercise.drawn:
             _search(strategy, trial)
-        for question in task.probes + task.last:
+        for question in exercise.probes + exercise.last:
             trial(question)
     except _CounterexampleError as wrong:
-        _show(task, wrong.question)
+        _show(exercise, wrong.question)
         message = f"{name}: for {plain(wrong.question)}: {wrong.words}"
-        raise CheckError(message + _hint(function, task, wrong.question)) from None
+        raise CheckError(message + _hint(function, exercise, wrong.question)) from None
     except Flaky:
         raise CheckError(f"{name} gives different answers to the same question") from None
     return Verdict(name, asked)
 
 
-def ask(function: Callable[..., Any], question: Question, task: Task) -> Any:
+def ask(function: Callable[..., Any], question: Question, exercise: Exercise) -> Any:
     """Return the function's answer to a question, or a `_Failure`; ``...`` if it is open."""
     copies = {
         name: value.copy() if isinstance(value, np.ndarray) else value
         for name, value in question.items()
     }
-    by_keyword = {name: copies[name] for name in question if name in task.keywords}
-    by_place = [copies[name] for name in question if name not in task.keywords]
+    by_keyword = {name: copies[name] for name in question if name in exercise.keywords}
+    by_place = [copies[name] for name in question if name not in exercise.keywords]
     try:
         with np.errstate(all="ignore"):
             result = function(*by_place, **by_keyword)
             if result is ... or (isinstance(result, tuple) and any(part is ... for part in result)):
                 return ...
-            answer = _as_arrays(task.reads(result))
+            answer = _as_arrays(exercise.read(result))
     except Exception as error:
         return _Failure(f"yours raises {type(error).__name__}: {error}")
     arrays = answer.values() if isinstance(answer, dict) else (answer,)
@@ -191,14 +201,14 @@ def _search(strategy: SearchStrategy[Question], trial: Callable[[Question], None
     careful(given(strategy)(lambda question: trial(question)))()
 
 
-def _hint(function: Callable[..., Any], task: Task, counterexample: Question) -> str:
+def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Question) -> str:
     """Return the hint of the mistake that answers as the function does; "" if there is none."""
-    questions = (counterexample, *task.probes)
-    given_answers = [ask(function, question, task) for question in questions]
-    for mistake in task.mistakes:
-        answers = [ask(mistake, question, task) for question in questions]
+    questions = (counterexample, *exercise.probes)
+    given_answers = [ask(function, question, exercise) for question in questions]
+    for hint, mistake in exercise.mistakes.items():
+        answers = [ask(mistake, question, exercise) for question in questions]
         if all(map(_alike, answers, given_answers)):
-            return f". {mistake.__doc__}"
+            return f". {hint}"
     return ""
 
 
@@ -208,11 +218,173 @@ def _alike(one: Any, other: Any) -> bool:
     return not difference(one, other)
 
 
-def _show(task: Task, question: Question) -> None:
+def _show(exercise: Exercise, question: Question) -> None:
     """Draw the question, where this runs in a notebook."""
     shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
-    if task.picture is None or not hasattr(shell, "kernel"):
+    if exercise.draw is None or not hasattr(shell, "kernel"):
         return
     from IPython.display import display
 
-    display(task.picture(question).figure)
+    display(exercise.draw(question).figure)
+
+
+def check_equal(
+    f: Callable[..., Any], reference: Callable[..., Any], *calls: tuple[Any, ...]
+) -> Verdict:
+    """Check that `f` answers as `reference` does.
+
+    Parameters
+    ----------
+    f
+        While it returns ``...`` it is open, neither right nor wrong.
+    reference
+        The right answers.
+    calls
+        The arguments of each call, at least one tuple.
+
+    Raises
+    ------
+    CheckError
+        They differ; the message says for which arguments.
+
+    Examples
+    --------
+    >>> check_equal(lambda x: x * x, lambda x: x**2, (1.0,), (3.0,))
+    ✓ <lambda>: right in 2 of 2 questions
+    """
+    names = list(inspect.signature(reference).parameters)
+    questions: tuple[Question, ...] = tuple(
+        dict(zip(names, arguments, strict=False)) for arguments in calls
+    )
+    by_place = Exercise(answer=reference, drawn=(), probes=questions)
+    return examine(f, by_place)
+
+
+def reveal(guess: Any, truth: Any, unit: str = "") -> str:
+    """Return a sentence that puts a guess beside the truth; an open guess (``...``) is no shame."""
+    answer = f"{plain(truth)} {unit}".rstrip()
+    if guess is ...:
+        return f"It is {answer}. (No guess yet: a wrong one teaches more than none.)"
+    if plain(guess) == plain(truth):
+        return f"You guessed it: {answer}."
+    return f"You guessed {plain(guess)}; it is {answer}."
+
+
+def y_and_cache(result: Any, backward: Callable[..., Any] | None) -> tuple[Any, Any]:
+    """Return y and the cache of a forward's result, which is y alone where no backward follows."""
+    if result is ... or (backward is None and not isinstance(result, tuple)):
+        return result, None
+    y, cache = result
+    return y, cache
+
+
+def only_y(pair: Callable[..., Answers]) -> Callable[..., Answers]:
+    """Return the forward alone of what answers for both."""
+
+    @wraps(pair)
+    def forward(*question: Any, **named: Any) -> Answers:
+        return {"y": pair(*question, **named)["y"]}
+
+    return forward
+
+
+def forward_mistakes(mistakes: Mistakes) -> Mistakes:
+    """Return the mistakes of pairs as those of their forwards."""
+    return {hint: only_y(pair) for hint, pair in mistakes.items()}
+
+
+def names_of(forward: Callable[..., Any], backward: Callable[..., Any] | None) -> str:
+    """Return what to call the two in a message."""
+    names = [getattr(function, "__name__", "yours") for function in (forward, backward) if function]
+    return " and ".join(names)
+
+
+_MOST_ROWS = 8
+_LARGEST_IN_FULL = 1e12
+
+
+def plain(value: Any) -> str:
+    """Return a number, an array or anything else as one short line.
+
+    Examples
+    --------
+    >>> plain(np.array([[0.0, 0, 1, 0.3333333]]))
+    '[[0, 0, 1, 0.3333]]'
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {plain(part)}" for name, part in value.items())
+    if isinstance(value, bool | np.bool_ | str) or value is None:
+        return str(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(plain(part) for part in value)})"
+    array = np.asarray(value)
+    if array.ndim == 0 and array.dtype.kind in "iuf":
+        number = float(array[()])
+        whole = number.is_integer() and abs(number) < _LARGEST_IN_FULL
+        return f"{number:.0f}" if whole else f"{number:.4g}"
+    if array.dtype.kind not in "biuf":
+        return repr(value)
+    rows = [plain(row[()] if row.ndim == 0 else row) for row in array[:_MOST_ROWS]]
+    if len(array) > _MOST_ROWS:
+        rows.append(f"... {len(array) - _MOST_ROWS} more")
+    return f"[{', '.join(rows)}]"
+
+
+def difference(got: Any, expected: Any) -> str:
+    """Return how an answer differs from the right one; an empty string if it does not.
+
+    Numbers are equal up to the rounding of the dtype they came in, NaN to NaN.
+
+    Parameters
+    ----------
+    got, expected
+        Numbers, arrays, or dictionaries of them, of which the right one lists the names.
+    """
+    if isinstance(expected, dict):
+        # A forward of the wrong shape has no gradients: what is there is compared.
+        parts = (
+            (name, difference(got[name], right)) for name, right in expected.items() if name in got
+        )
+        return next((f"{name}: {words}" for name, words in parts if words), "")
+    mine, right = np.asarray(got), np.asarray(expected)
+    if mine.shape != right.shape:
+        return f"yours has the shape {mine.shape}, expected {right.shape}"
+    rounding = 1e-9 if mine.dtype.kind != "f" or mine.dtype.itemsize == 8 else 1e-4
+    wrong = ~np.isclose(mine, right, rtol=rounding, atol=rounding, equal_nan=True)
+    if not wrong.any():
+        return ""
+    place = tuple(int(index) for index in np.argwhere(wrong)[0])
+    where = f"at {plain(list(place))} " if mine.size > 1 else ""
+    return f"{where}yours gives {plain(mine[place])}, expected {plain(right[place])}"
+
+
+_NAMES = {"a": "a", "b": "b", "anchors": "anchor", "boxes": "box", "gt_boxes": "object"}
+_MARGIN = 1  # pixel
+
+
+def draw_boxes_of(question: Question) -> Any:
+    """Return axes with all boxes of a question, named in the legend and numbered.
+
+    Each list is drawn thinner than the one before, so that equal boxes are both seen.
+    """
+    from minirpn.viz import draw_boxes
+    from minirpn.viz.style import CYCLE, GREY, new_axes
+
+    ax = new_axes((4.5, 4.5))
+    lists = {name: np.atleast_2d(question[name]) for name in _NAMES if name in question}
+    everything = np.concatenate(list(lists.values()))
+    if "image_size" in question:
+        height, width = question["image_size"]
+        image = np.array([[0.0, 0, width, height]])
+        draw_boxes(image, ax, colors=GREY, linestyle="--", label="image")
+        everything = np.concatenate([everything, image])
+    for k, (name, boxes) in enumerate(lists.items()):
+        numbers = [str(n) for n in range(len(boxes))] if len(boxes) > 1 else None
+        draw_boxes(
+            boxes, ax, names=numbers, colors=CYCLE[k], linewidth=5 - 2 * k, label=_NAMES[name]
+        )
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    low, high = everything[:, :2].min(axis=0) - _MARGIN, everything[:, 2:].max(axis=0) + _MARGIN
+    ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal")
+    ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
+    return ax

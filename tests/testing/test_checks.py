@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +10,15 @@ import pytest
 
 from minirpn import nn, testing
 from minirpn.testing import (
-    mistakes_boxes,
-    mistakes_head,
-    mistakes_labels,
-    mistakes_layers,
-    mistakes_losses,
-    mistakes_nms,
-    mistakes_optim,
-    mistakes_precision,
-    mistakes_roi_pool,
-    mistakes_rpn_loss,
-    pictures,
+    check_boxes,
+    check_head,
+    check_labels,
+    check_layers,
+    check_losses,
+    check_optim,
+    check_precision,
+    check_regions,
+    examine,
 )
 
 
@@ -61,7 +59,6 @@ CHECKS = {
 
 
 def of_pair(function):
-    @wraps(function)
     def pair(a, b):
         return function(a[None], b[None])[0, 0]
 
@@ -71,7 +68,6 @@ def of_pair(function):
 def conv_pair(mistake):
     """Return the forward and the backward of a convolution that is wrong in both at once."""
 
-    @wraps(mistake)
     def forward(x, weight, bias, stride, padding):
         size = nn.conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
         dy = np.zeros((x.shape[0], weight.shape[0], *size))
@@ -83,7 +79,6 @@ def conv_pair(mistake):
             padding,
         )
 
-    @wraps(mistake)
     def backward(dy, cache):
         answers = mistake(*cache[:3], dy, *cache[3:])
         return answers["dx"], answers["dweight"], answers["dbias"]
@@ -94,13 +89,11 @@ def conv_pair(mistake):
 def pool_pair(mistake):
     """Return the forward and the backward of a pooling that is wrong in both at once."""
 
-    @wraps(mistake)
     def forward(x, kernel, stride, padding, ceil_mode):
         size = nn.pool_output_size(x.shape[2:], kernel, stride, padding, ceil_mode)
         windows = (kernel, stride, padding, ceil_mode)
         return mistake(x, np.zeros((*x.shape[:2], *size)), *windows)["y"], (x, windows)
 
-    @wraps(mistake)
     def backward(dy, cache):
         return mistake(cache[0], dy, *cache[1])["dx"]
 
@@ -110,7 +103,6 @@ def pool_pair(mistake):
 def roi_pair(mistake):
     """Return the forward and the backward of a RoI pooling that is wrong in both at once."""
 
-    @wraps(mistake)
     def forward(features, boxes, output_size, stride):
         dy = np.zeros((len(boxes), len(features), *output_size))
         return mistake(features, boxes, dy, output_size, stride)["y"], (
@@ -120,7 +112,6 @@ def roi_pair(mistake):
             stride,
         )
 
-    @wraps(mistake)
     def backward(dy, cache):
         features, boxes, output_size, stride = cache
         return mistake(features, boxes, dy, output_size, stride)["dfeatures"]
@@ -131,45 +122,56 @@ def roi_pair(mistake):
 def head_pair(mistake):
     """Return the forward and the backward of a head that is wrong in one of them or in both."""
 
-    @wraps(mistake)
     def forward(features, weights):
         size = features.shape[2:]
         zeros = [
             np.zeros((len(features), len(weights[f"{name}.bias"]), *size))
-            for name in mistakes_head.LAYERS[1:]
+            for name in check_head.LAYERS[1:]
         ]
         answers = mistake(features, weights, *zeros)
         return (answers["objectness"], answers["deltas"]), (features, weights)
 
-    @wraps(mistake)
     def backward(dobjectness, ddeltas, cache):
         return mistake(*cache, dobjectness, ddeltas)
 
     return forward, backward
 
 
+def cases_of(mistakes, wrap=lambda mistake: (mistake,)):
+    """Return each hint with the functions that deserve it."""
+    return [(hint, wrap(mistake)) for hint, mistake in mistakes.items()]
+
+
+def slopes_after(value, mistakes):
+    return cases_of(mistakes, lambda mistake: (value, mistake))
+
+
 # An IoU of two boxes cannot have its matrix the wrong way round.
-OF_PAIRS = [m for m in mistakes_boxes.IOU if m is not mistakes_boxes.iou_transposed]
+OF_PAIRS = {
+    hint: of_pair(mistake)
+    for hint, mistake in check_boxes.IOU_MISTAKES.items()
+    if hint != check_boxes.TRANSPOSED
+}
 MISTAKES = {
-    "iou": [(mistake,) for mistake in mistakes_boxes.IOU],
-    "pair_iou": [(of_pair(mistake),) for mistake in OF_PAIRS],
-    "encode": [(mistake,) for mistake in mistakes_boxes.ENCODE],
-    "decode": [(mistake,) for mistake in mistakes_boxes.DECODE],
-    "nms": [(mistake,) for mistake in mistakes_nms.NMS],
-    "label_anchors": [(mistake,) for mistake in mistakes_labels.LABELS],
-    "smooth_l1": [(mistake,) for mistake in mistakes_losses.SMOOTH_L1]
-    + [(mistakes_losses.smooth_l1, mistake) for mistake in mistakes_losses.SLOPE],
-    "conv2d": [conv_pair(mistake) for mistake in mistakes_layers.CONV2D],
-    "max_pool2d": [pool_pair(mistake) for mistake in mistakes_layers.MAX_POOL2D],
-    "roi_pool": [roi_pair(mistake) for mistake in mistakes_roi_pool.ROI_POOL],
-    "rpn_loss": [(mistake,) for mistake in mistakes_rpn_loss.RPN_LOSS]
-    + [(mistakes_rpn_loss.rpn_loss, mistake) for mistake in mistakes_rpn_loss.RPN_LOSS_SLOPES],
-    "anchor_rows": [(mistake,) for mistake in mistakes_head.ROWS],
-    "rpn_head": [head_pair(mistake) for mistake in mistakes_head.HEAD],
-    "sgd_step": [(mistake,) for mistake in mistakes_optim.CAFFE],
-    "torch_sgd_step": [(mistake,) for mistake in mistakes_optim.TORCH],
-    "eleven_point": [(mistake,) for mistake in mistakes_precision.VOC07],
-    "area_under_curve": [(mistake,) for mistake in mistakes_precision.AREA],
+    "iou": cases_of(check_boxes.IOU_MISTAKES),
+    "pair_iou": cases_of(OF_PAIRS),
+    "encode": cases_of(check_boxes.ENCODE_MISTAKES),
+    "decode": cases_of(check_boxes.DECODE_MISTAKES),
+    "nms": cases_of(check_boxes.NMS_MISTAKES),
+    "label_anchors": cases_of(check_labels.MISTAKES),
+    "smooth_l1": cases_of(check_losses.SMOOTH_L1_MISTAKES)
+    + slopes_after(check_losses._smooth_l1, check_losses.SLOPE_MISTAKES),
+    "conv2d": cases_of(check_layers.CONV2D_MISTAKES, conv_pair),
+    "max_pool2d": cases_of(check_layers.MAX_POOL2D_MISTAKES, pool_pair),
+    "roi_pool": cases_of(check_regions.MISTAKES, roi_pair),
+    "rpn_loss": cases_of(check_losses.RPN_LOSS_MISTAKES)
+    + slopes_after(check_losses._rpn_loss, check_losses.RPN_LOSS_SLOPES_MISTAKES),
+    "anchor_rows": cases_of(check_head.ROWS_MISTAKES),
+    "rpn_head": cases_of(check_head.HEAD_MISTAKES, head_pair),
+    "sgd_step": cases_of(check_optim.MISTAKES["caffe"]),
+    "torch_sgd_step": cases_of(check_optim.MISTAKES["torch"]),
+    "eleven_point": cases_of(check_precision.MISTAKES["voc07"]),
+    "area_under_curve": cases_of(check_precision.MISTAKES["area"]),
 }
 
 
@@ -194,11 +196,18 @@ def test_wrong_ones_are_rejected(name, functions):
         CHECKS[name](*functions)
 
 
-@pytest.mark.parametrize(("name", "functions"), cases(MISTAKES))
-def test_common_mistakes_are_recognised(name, functions):
+@pytest.mark.parametrize(
+    ("name", "hint", "functions"),
+    [
+        pytest.param(name, hint, functions, id=f"{name}-{number}")
+        for name, several in MISTAKES.items()
+        for number, (hint, functions) in enumerate(several)
+    ],
+)
+def test_common_mistakes_are_recognised(name, hint, functions):
     with pytest.raises(testing.CheckError) as caught:
         CHECKS[name](*functions)
-    assert str(caught.value).endswith(functions[-1].__doc__)
+    assert str(caught.value).endswith(hint)
 
 
 def test_every_check_knows_five_mistakes_and_rejects_five_others():
@@ -223,15 +232,15 @@ def test_half_a_pair_is_open():
 
 def test_the_counterexample_is_small_and_in_plain_words():
     with pytest.raises(testing.CheckError) as caught:
-        testing.check_iou(mistakes_boxes.iou_union_twice)
+        testing.check_iou(check_boxes.IOU_MISTAKES["Did you count the union twice?"])
     assert str(caught.value) == (
-        "iou_union_twice: for a = [[0, 0, 1, 1]], b = [[0, 0, 1, 1]]: "
+        "your function: for a = [[0, 0, 1, 1]], b = [[0, 0, 1, 1]]: "
         "yours gives 0.5, expected 1. Did you count the union twice?"
     )
 
 
 def test_a_wrong_forward_alone_is_recognised():
-    forward, _ = conv_pair(mistakes_layers.conv_no_bias)
+    forward, _ = conv_pair(check_layers.CONV2D_MISTAKES[check_layers.NO_BIAS])
     with pytest.raises(testing.CheckError, match=r"Where is the bias\?$"):
         testing.check_conv2d(forward)
 
@@ -257,7 +266,7 @@ def test_moods_are_noticed():
 
 
 def test_a_head_without_backward_is_checked_forward_alone():
-    forward, _ = head_pair(mistakes_head.HEAD[0])
+    forward, _ = head_pair(check_head.HEAD_MISTAKES[check_head.NO_RELU])
     with pytest.raises(testing.CheckError, match=r"Where is the ReLU\?$"):
         testing.check_rpn_head(forward)
 
@@ -338,7 +347,7 @@ def test_a_counterexample_can_be_drawn_boxes_without_area_too():
         "gt_boxes": np.zeros((0, 4)),
         "image_size": (4, 3),
     }
-    ax = pictures.draw_boxes_of(question)
+    ax = examine.draw_boxes_of(question)
     assert [text.get_text() for text in ax.texts] == ["0", "1"]
     named = [text.get_text() for text in ax.get_legend().get_texts()]
     assert named == ["image", "anchor", "object"]
@@ -349,4 +358,4 @@ def test_a_counterexample_can_be_drawn_boxes_without_area_too():
 def test_the_kit_runs_without_a_notebook(monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
     with pytest.raises(testing.CheckError):
-        testing.check_iou(mistakes_boxes.iou_plus_one)
+        testing.check_iou(check_boxes.IOU_MISTAKES[check_boxes.TRANSPOSED])
