@@ -1,8 +1,7 @@
-"""Weights that others trained: files read, names matched, parameters filled."""
+"""Weights that others trained: read files, match names, fill parameters."""
 
-from minirpn.weights.converting import Conversion, convert, write_weights
 from minirpn.weights.files import WeightsFile, read_weights
-from minirpn.weights.loading import LoadReport, load_weights
+from minirpn.weights.loading import Conversion, LoadReport, convert, load_weights, write_weights
 from minirpn.weights.npz import read_npz
 from minirpn.weights.presets import PRESETS
 

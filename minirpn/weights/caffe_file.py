@@ -1,8 +1,8 @@
-"""Read Caffe's ``.caffemodel``: a protocol buffer message, of which only the blobs are of interest.
+"""Read Caffe's ``.caffemodel``: a protocol buffer message, of which only the blobs matter.
 
-A message is a row of fields, each a number, a kind and a value; a value may be a message again.
-Four kinds of message matter here: the network, its layers (in two generations: V1 under field 2,
-V2 under field 100), the blobs of a layer, and the shape of a blob.
+A message is a sequence of fields, each a number, a kind and a value; a value may be a message
+again. Four kinds of message matter here: the network, its layers (in two generations: V1 under
+field 2, V2 under field 100), the blobs of a layer, and the shape of a blob.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FLOATS, _SHAPE, _DOUBLES = 5, 7, 8
 _KINDS = ("weight", "bias")
 
 
-def suits_caffe(data: bytes) -> bool:
+def begins_as_caffe(data: bytes) -> bool:
     """Tell whether the bytes begin as a ``.caffemodel`` may: with a name, an input, or a layer."""
     return data[:1] in (b"\x0a", b"\x12", b"\x1a") or data[:2] == b"\xa2\x06"
 
@@ -71,13 +71,13 @@ def _layer(
             name = value.tobytes().decode()
         elif number == generation.blobs and isinstance(value, memoryview):
             blobs.append(value)
-    found = {}
+    arrays = {}
     for index, blob in enumerate(blobs):
         kind = _KINDS[index] if index < len(_KINDS) else f"blob{index}"
-        found[f"{name}.{kind}"] = _blob(walk, blob, kind)
-    if set(found) & set(known):
+        arrays[f"{name}.{kind}"] = _blob(walk, blob, kind)
+    if set(arrays) & set(known):
         raise Damage(f"two layers are called {name!r}")
-    return found
+    return arrays
 
 
 def _blob(walk: _Walk, message: memoryview, kind: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Read a weights file of any kind, known by what is in it and not by what it is called."""
+"""Read a weights file of any format, recognised by its content and not by its name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirpn.errors import InputError
-from minirpn.weights.caffe_file import parse_caffe, suits_caffe
+from minirpn.weights.caffe_file import begins_as_caffe, parse_caffe
 from minirpn.weights.damage import DAMAGE, Damage, reason_of
-from minirpn.weights.hdf5_file import SIGNATURE as HDF5
-from minirpn.weights.keras_file import parse_keras
+from minirpn.weights.keras_file import HDF5_SIGNATURE, parse_keras
 from minirpn.weights.npz import parse_npz
-from minirpn.weights.safetensors_file import parse_safetensors, suits_safetensors
+from minirpn.weights.safetensors_file import begins_as_safetensors, parse_safetensors
 from minirpn.weights.torch_file import parse_torch_legacy, parse_torch_zip
 
 FORMAT = "minirpn weights"
@@ -30,7 +29,7 @@ class Kind(NamedTuple):
     """A kind of weights file."""
 
     label: str
-    suits: Callable[[bytes], bool]
+    fits: Callable[[bytes], bool]
     parse: Callable[[bytes], dict[str, np.ndarray]]
 
 
@@ -44,7 +43,7 @@ class WeightsFile(NamedTuple):
     sha256: str
 
 
-def _suits_zip(data: bytes) -> bool:
+def _is_npz(data: bytes) -> bool:
     return data[:4] == b"PK\x03\x04" and not _is_torch_zip(data)
 
 
@@ -55,14 +54,14 @@ def _is_torch_zip(data: bytes) -> bool:
         return any(name.endswith("/data.pkl") for name in archive.namelist())
 
 
-# In this order; the last has no signature, only a likely first byte.
+# Tried in this order; the last has no signature, only a likely first byte.
 KINDS = (
     Kind("PyTorch", _is_torch_zip, parse_torch_zip),
-    Kind("npz", _suits_zip, parse_npz),
+    Kind("npz", _is_npz, parse_npz),
     Kind("PyTorch (legacy)", lambda data: data[:1] == b"\x80", parse_torch_legacy),
-    Kind("Keras", lambda data: data[:8] == HDF5, parse_keras),
-    Kind("safetensors", suits_safetensors, parse_safetensors),
-    Kind("caffemodel", suits_caffe, parse_caffe),
+    Kind("Keras", lambda data: data[:8] == HDF5_SIGNATURE, parse_keras),
+    Kind("safetensors", begins_as_safetensors, parse_safetensors),
+    Kind("caffemodel", begins_as_caffe, parse_caffe),
 )
 
 
@@ -110,7 +109,7 @@ def parse_weights(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
         One of `minirpn.weights.damage.DAMAGE`.
     """
     for kind in KINDS:
-        if kind.suits(data):
+        if kind.fits(data):
             return kind.label, kind.parse(data)
     labels = ", ".join(kind.label for kind in KINDS)
     raise Damage(f"it begins with {data[:12]!r}, as none of {labels} does")

@@ -1,12 +1,33 @@
-"""Read Keras' ``.h5``: HDF5 with a group for each layer, kernels with the outputs last."""
+"""Read Keras' ``.h5``: HDF5 with a group for each layer, kernels with the outputs last.
+
+HDF5 is a file system in a file. This reads the part of it that h5py writes unless asked for more:
+groups as symbol tables, data sets in one run of bytes. It does not use the HDF5 library, which
+does not return from some broken files.
+
+::
+
+    superblock -> root group
+    group      -> B-tree of symbol nodes -> entries (name in a heap, address of an object header)
+    data set   -> object header -> shape, kind of number, address of the numbers
+"""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
-from minirpn.weights.damage import Damage
-from minirpn.weights.hdf5_file import read_hdf5
+from minirpn.weights.damage import MOST_STEPS, Damage, cut, shaped
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_NOT_OURS = "HDF5 in a layout that Keras does not use"
+# Kinds of messages in an object header.
+_DATASPACE, _DATATYPE, _LAYOUT, _CONTINUATION, _SYMBOL_TABLE = 0x01, 0x03, 0x08, 0x10, 0x11
+_CONTIGUOUS = 1
+_FLOAT = 1
+_DEEPEST = 8
 _MODEL = "model_weights/"  # where they are in a file of a whole model
 _OPTIMIZER = "optimizer_weights/"
 
@@ -53,3 +74,124 @@ def _outputs_first(array: np.ndarray) -> np.ndarray:
     if array.ndim == 4:
         return array.transpose(3, 2, 0, 1)  # (H, W, I, O) -> (O, I, H, W)
     return array.transpose()
+
+
+def read_hdf5(data: bytes) -> dict[str, np.ndarray]:
+    """Return every data set of floating-point numbers by its path, given the bytes of a file.
+
+    Raises
+    ------
+    Exception
+        One of `minirpn.weights.damage.DAMAGE`.
+    """
+    return _File(data).read()
+
+
+class _File:
+    """The bytes, and a count of the steps taken in them: its addresses may lead in circles."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.steps = 0
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def unpack(self, layout: str, position: int) -> tuple[Any, ...]:
+        """Return the little-endian numbers at a position."""
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise Damage("more parts than any network's file has")
+        return struct.unpack(f"<{layout}", cut(self.data, position, struct.calcsize(f"<{layout}")))
+
+    def expect(self, signature: bytes, position: int) -> None:
+        if cut(self.data, position, len(signature)) != signature:
+            raise Damage(f"{signature.decode('latin1')!r} is not where it should be")
+
+    def read(self) -> dict[str, np.ndarray]:
+        version = self.data[8]
+        if version > 1:
+            raise Damage(f"{_NOT_OURS} (superblock {version})")
+        if self.unpack("BB", 13) != (8, 8):
+            raise Damage(f"{_NOT_OURS} (addresses of other than 8 bytes)")
+        # Version 1 has one more field of 4 bytes in front. Then: base, free space, end of the file,
+        # driver, and the root's entry: name, header, ...
+        _, _, end, _, _, header = self.unpack("6Q", 24 + 4 * version)
+        if end > len(self.data):
+            raise Damage(f"cut short: {end} bytes announced, it has {len(self.data)}")
+        self.visit(header, "", 0)
+        return self.arrays
+
+    def visit(self, header: int, path: str, depth: int) -> None:
+        """Collect the data sets at and below an object."""
+        messages = dict(self.messages(header))
+        if _SYMBOL_TABLE in messages:
+            if depth > _DEEPEST:
+                raise Damage("groups in groups without end")
+            tree, heap = self.unpack("QQ", messages[_SYMBOL_TABLE])
+            self.expect(b"HEAP", heap)
+            (names,) = self.unpack("Q", heap + 24)
+            for name, child in self.entries(tree, names, 0):
+                self.visit(child, f"{path}/{name}" if path else name, depth + 1)
+        elif _LAYOUT in messages and _DATATYPE in messages and _DATASPACE in messages:
+            kind = self.unpack("B", messages[_DATATYPE])[0] & 15
+            if kind == _FLOAT:
+                if path in self.arrays:
+                    raise Damage(f"{path}: there twice")
+                self.arrays[path] = self.data_set(messages, path)
+
+    def messages(self, header: int) -> Iterator[tuple[int, int]]:
+        """Yield kind and position of each message of an object header."""
+        version, _, count, _, size = self.unpack("BBHII", header)
+        if version != 1:
+            raise Damage(f"{_NOT_OURS} (object header {version})")
+        blocks = [(header + 16, size)]  # 12 bytes and 4 to align
+        for position, size in blocks:
+            end = position + size
+            while position + 8 <= end and count > 0:
+                kind, length = self.unpack("HH", position)
+                yield kind, position + 8
+                if kind == _CONTINUATION:
+                    blocks.append(self.unpack("QQ", position + 8))
+                position += 8 + length
+                count -= 1
+
+    def entries(self, tree: int, names: int, depth: int) -> Iterator[tuple[str, int]]:
+        """Yield name and object header of each member of a group."""
+        if depth > _DEEPEST:
+            raise Damage("a B-tree without end")
+        self.expect(b"TREE", tree)
+        level, used = self.unpack("xBH", tree + 4)
+        for index in range(used):
+            # Behind 24 bytes, keys and children take turns: key, child, key, child, ..., key.
+            (child,) = self.unpack("Q", tree + 24 + 16 * index + 8)
+            if level > 0:
+                yield from self.entries(child, names, depth + 1)
+                continue
+            self.expect(b"SNOD", child)
+            (count,) = self.unpack("H", child + 6)
+            for entry in range(child + 8, child + 8 + 40 * count, 40):
+                name, header = self.unpack("QQ", entry)
+                yield self.text(names + name), header
+
+    def text(self, position: int) -> str:
+        """Return the text that ends at the next zero byte."""
+        raw = cut(self.data, position, min(256, max(0, len(self.data) - position))).tobytes()
+        if b"\0" not in raw:
+            raise Damage("a name without an end")
+        return raw.split(b"\0", 1)[0].decode()
+
+    def data_set(self, messages: dict[int, int], path: str) -> np.ndarray:
+        """Return the numbers of a data set."""
+        order, size = self.unpack("xBxxI", messages[_DATATYPE])
+        if size not in (2, 4, 8) or order & 1:
+            raise Damage(f"{path}: numbers of an unknown kind")
+        version, form = self.unpack("BB", messages[_LAYOUT])
+        if (version, form) != (3, _CONTIGUOUS):
+            raise Damage(f"{path}: {_NOT_OURS} (chunked or compressed)")
+        address, count = self.unpack("QQ", messages[_LAYOUT] + 2)
+        return shaped(cut(self.data, address, count), f"<f{size}", self.shape(messages, path))
+
+    def shape(self, messages: dict[int, int], path: str) -> tuple[int, ...]:
+        version, rank = self.unpack("BB", messages[_DATASPACE])
+        if version not in (1, 2):
+            raise Damage(f"{path}: {_NOT_OURS} (data space {version})")
+        return self.unpack(f"{rank}Q", messages[_DATASPACE] + (8 if version == 1 else 4))

@@ -1,10 +1,11 @@
-"""Fill the parameters of a network from a weights file."""
+"""Fill the parameters of a network from a weights file, or write the file anew in our names."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,8 @@ from minirpn.backend import host_dtype
 from minirpn.devices import device_with
 from minirpn.errors import InputError
 from minirpn.nn.parameters import Parameter
-from minirpn.weights.files import WeightsFile, read_weights
-from minirpn.weights.matching import Match, match
-from minirpn.weights.names import backbone_shapes
+from minirpn.weights.files import FORMAT, METADATA, WeightsFile, read_weights
+from minirpn.weights.names import Match, backbone_shapes, match, recognise
 from minirpn.weights.presets import PRESETS, Known, known_preprocessing
 
 
@@ -82,10 +82,10 @@ def load_weights(
         finite, or nothing tells how its pixels are prepared. Nothing is changed then.
     """
     file = read_weights(path)
-    found = match(network, file.arrays, kind=file.kind)
-    check_complete(found, path)
-    wanted = [parameter for parameter in parameters if parameter.name in found.found]
-    arrays = {parameter.name: found.array(parameter.name, file.arrays) for parameter in wanted}
+    matched = match(network, file.arrays, kind=file.kind)
+    check_complete(matched, path)
+    wanted = [parameter for parameter in parameters if parameter.name in matched.theirs]
+    arrays = {parameter.name: matched.array(parameter.name, file.arrays) for parameter in wanted}
     shapes = {parameter.name: tuple(parameter.value.shape) for parameter in wanted}
     check_shapes(shapes, arrays, path)
     check_finite(arrays, path)
@@ -95,15 +95,105 @@ def load_weights(
         new = np.array(arrays[parameter.name], dtype=host_dtype(old), order="C")
         parameter.value = device_with(old).put(new)
     filled = {parameter.name for parameter in wanted}
+    left_over = {theirs for ours, theirs in matched.theirs.items() if ours not in filled}
     return LoadReport(
         file.kind,
-        found.naming.label,
+        matched.naming.label,
         tuple(arrays),
         tuple(parameter.name for parameter in parameters if parameter.name not in filled),
-        tuple(sorted({*found.unused, *(found.found[n] for n in found.found if n not in filled)})),
+        tuple(sorted({*matched.unused, *left_over})),
         known.preprocessing,
         known.reason,
     )
+
+
+class Conversion(NamedTuple):
+    """A weights file in minirpn's names and layout."""
+
+    file: WeightsFile
+    network: str
+    naming: str  # whose names the file uses
+    arrays: dict[str, np.ndarray]  # by minirpn's names
+    left_out: tuple[str, ...]  # arrays beyond the backbone that are not finite
+    unused: tuple[str, ...]  # arrays that minirpn has no place for
+    preprocessing: Preprocessing
+    reason: str  # how that is known
+
+    def lines(self) -> list[str]:
+        """Return the report for the terminal."""
+        backbone = len(backbone_shapes(self.network))
+        beyond = [name for name in self.arrays if name not in backbone_shapes(self.network)]
+        lines = [
+            f"{self.network}: {backbone} arrays matched ({self.file.kind}, {self.naming} names)"
+        ]
+        for title, names in (
+            ("also", beyond),
+            ("left out, not finite", self.left_out),
+            ("unused", self.unused),
+        ):
+            if names:
+                lines.append(f"{title}: {', '.join(names)}")
+        return [*lines, describe_preprocessing(self.preprocessing, self.reason)]
+
+
+def convert(
+    file: WeightsFile, *, network: str | None = None, preprocessing: Preprocessing | None = None
+) -> Conversion:
+    """Return a weights file in minirpn's names and layout, in float32.
+
+    Parameters
+    ----------
+    file
+        From `minirpn.weights.read_weights`.
+    network
+        Name of the backbone; None finds out by names and shapes.
+    preprocessing
+        How pixels are prepared for these weights; None finds out from the file.
+
+    Raises
+    ------
+    InputError
+        It lacks a parameter of the backbone, holds one in another shape or one that is not finite,
+        or nothing tells how its pixels are prepared.
+    """
+    if network is None:
+        matched = recognise(file.arrays, kind=file.kind)
+    else:
+        matched = match(network, file.arrays, kind=file.kind)
+    check_complete(matched, file.path)
+    arrays = {name: matched.array(name, file.arrays) for name in matched.theirs}
+    backbone = {name: arrays[name] for name in backbone_shapes(matched.network)}
+    check_shapes(backbone_shapes(matched.network), backbone, file.path)
+    check_finite(backbone, file.path)
+    known = preprocessing_for(file, preprocessing)
+    finite = {name: array for name, array in arrays.items() if is_finite(array)}
+    return Conversion(
+        file,
+        matched.network,
+        matched.naming.label,
+        {name: array.astype(np.float32) for name, array in finite.items()},
+        tuple(matched.theirs[name] for name in arrays if name not in finite),
+        matched.unused,
+        known.preprocessing,
+        known.reason,
+    )
+
+
+def write_weights(file: BinaryIO, converted: Conversion) -> None:
+    """Write an ``.npz`` that tells its network, its preprocessing and where it comes from."""
+    preprocessing = converted.preprocessing
+    metadata = {
+        "format": FORMAT,
+        "network": converted.network,
+        "order": preprocessing.order,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "source": converted.file.path.name,
+        "sha256": converted.file.sha256,
+    }
+    encoded = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
+    arrays = {name: np.ascontiguousarray(array) for name, array in converted.arrays.items()}
+    np.savez(file, allow_pickle=False, **{METADATA: encoded}, **arrays)
 
 
 def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
@@ -129,13 +219,13 @@ def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
     return known
 
 
-def check_complete(found: Match, path: str | Path) -> None:
+def check_complete(matched: Match, path: str | Path) -> None:
     """Raise InputError unless the whole backbone is there."""
-    if found.missing:
+    if matched.missing:
         raise InputError(
-            f"{path}: not weights of this network: {len(found.missing)} of "
-            f"{len(backbone_shapes(found.network))} arrays of {found.network} missing, "
-            f"{found.missing[0]!r} first"
+            f"{path}: not weights of this network: {len(matched.missing)} of "
+            f"{len(backbone_shapes(matched.network))} arrays of {matched.network} missing, "
+            f"{matched.missing[0]!r} first"
         )
 
 

@@ -22,7 +22,7 @@ _DTYPES = {
 }
 
 
-def suits_safetensors(data: bytes) -> bool:
+def begins_as_safetensors(data: bytes) -> bool:
     """Tell whether the bytes begin as a ``.safetensors`` file does."""
     length = int.from_bytes(data[:8], "little")
     return 2 <= length <= len(data) - 8 and data[8:9] == b"{"

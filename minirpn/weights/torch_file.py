@@ -1,18 +1,57 @@
-"""Read PyTorch's ``.pth`` and ``.pt``: the zip container, and the legacy one from before 1.6."""
+"""Read PyTorch's ``.pth`` and ``.pt``: the zip container, and the legacy one from before 1.6.
+
+Both hold a pickle, and unpickling is executing: a pickle is a program for a small stack machine
+that may call any function by name. The second half of this file is that machine without the calls.
+It knows the words that ``torch.save`` uses, keeps a tensor as a description, and stops at anything
+else.
+"""
 
 from __future__ import annotations
 
 import io
 import math
+import pickletools
 import zipfile
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from minirpn.weights.damage import BFLOAT16, MOST_STEPS, Damage, cut, item_bytes, numbers
+from minirpn.weights.damage import (
+    BFLOAT16,
+    MOST_STEPS,
+    Damage,
+    cut,
+    item_bytes,
+    numbers,
+    unwarned,
+)
 from minirpn.weights.npz import check_members, read_member
-from minirpn.weights.torch_pickle import Storage, Tensor, read_pickle
+
+
+class Named(NamedTuple):
+    """A class or function that the pickle names. It is not looked up."""
+
+    module: str
+    name: str
+
+
+class Storage(NamedTuple):
+    """A run of numbers kept outside of the pickle."""
+
+    key: str
+    kind: str  # such as FloatStorage
+    size: int  # in numbers
+
+
+class Tensor(NamedTuple):
+    """A window into a storage, counted in its items."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
 
 _DTYPES = {
     "DoubleStorage": "f8",
@@ -62,7 +101,7 @@ def parse_torch_zip(data: bytes) -> dict[str, np.ndarray]:
 def parse_torch_legacy(data: bytes) -> dict[str, np.ndarray]:
     """Return every tensor by name, given the bytes of a file PyTorch before 1.6 has written.
 
-    Five pickles stand one behind the other (magic number, protocol, system, content, the keys of
+    Five pickles follow one another (magic number, protocol, system, content, the keys of
     the storages); then come the storages, each a count of eight bytes and its numbers.
 
     Raises
@@ -98,14 +137,14 @@ def parse_torch_legacy(data: bytes) -> dict[str, np.ndarray]:
 
 def _tensors(content: Any) -> dict[str, Tensor]:
     """Return the tensors in nested dictionaries, names joined by dots."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     open_items = [("", content, 0)]
     for _ in range(MOST_STEPS):
         if not open_items:
-            return found
+            return tensors
         name, item, depth = open_items.pop()
         if isinstance(item, Tensor):
-            found[name] = item
+            tensors[name] = item
         elif isinstance(item, dict) and depth < _DEEPEST:
             prefix = f"{name}." if name else ""
             inner = [(f"{prefix}{key}", value, depth + 1) for key, value in item.items()]
@@ -129,7 +168,7 @@ def _array(tensor: Tensor, storages: Storages) -> np.ndarray:
     Raises
     ------
     Damage
-        It would look beyond the storage, or holds more numbers than the storage has.
+        It reaches beyond the storage, or holds more numbers than the storage has.
     """
     base = storages[tensor.storage.key]
     shape, strides, offset = tensor.shape, tensor.strides, tensor.offset
@@ -142,7 +181,184 @@ def _array(tensor: Tensor, storages: Storages) -> np.ndarray:
         return np.empty(0, base.dtype)
     last = offset + sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
     if last >= base.size or math.prod(shape) > base.size:
-        raise Damage(f"a tensor {shape} that looks beyond the {base.size} numbers it has")
+        raise Damage(f"a tensor {shape} that reaches beyond the {base.size} numbers it has")
     return np.lib.stride_tricks.as_strided(
         base[offset:], shape, [step * base.itemsize for step in strides], writeable=False
     )
+
+
+_MARK = object()
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_MAKERS: dict[str, Callable[[], Any]] = {
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+}
+_LITERALS = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
+}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
+_GETS = {"GET", "BINGET", "LONG_BINGET"}
+
+
+class Described(NamedTuple):
+    """What a pickle describes."""
+
+    content: Any  # dictionaries, lists, tuples, numbers, texts as they are; tensors as `Tensor`
+    storages: dict[str, Storage]  # all that it refers to, by key
+
+
+def read_pickle(file: BinaryIO) -> Described:
+    """Return what the next pickle in `file` describes, and leave `file` behind it.
+
+    Raises
+    ------
+    Damage
+        It would run something, or uses words that ``torch.save`` does not. (Broken pickles raise
+        other errors of `minirpn.weights.damage.DAMAGE`, too.)
+    """
+    machine = _Machine()
+    with unwarned():
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            if count > MOST_STEPS:
+                raise Damage("a pickle longer than that of any network")
+            if opcode.name == "STOP":
+                return Described(machine.pop(), machine.storages)
+            machine.step(opcode.name, argument)
+    raise Damage("a pickle without an end")
+
+
+class _Machine:
+    """The stack and the memo, and what each word does to them."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}  # not a list: the file chooses the numbers
+        self.storages: dict[str, Storage] = {}
+
+    def pop(self) -> Any:
+        if not self.stack or self.stack[-1] is _MARK:
+            raise Damage("a pickle that takes more from the stack than it put there")
+        return self.stack.pop()
+
+    def pop_to_mark(self) -> list[Any]:
+        items = []
+        while (item := self.stack.pop()) is not _MARK:
+            items.append(item)
+        return items[::-1]
+
+    def step(self, word: str, argument: Any) -> None:
+        if word in _LITERALS:
+            self.stack.append(argument)
+        elif word in _CONSTANTS:
+            self.stack.append(_CONSTANTS[word])
+        elif word in _MAKERS:
+            self.stack.append(_MAKERS[word]())
+        elif word in _TUPLES:
+            self.stack.append(tuple([self.pop() for _ in range(_TUPLES[word])][::-1]))
+        elif word in _PUTS:
+            self.memo[int(argument)] = self.stack[-1]
+        elif word in _GETS:
+            self.stack.append(self.memo[int(argument)])
+        elif word not in ("PROTO", "FRAME"):
+            self.step_like_no_other(word, argument)
+
+    def step_like_no_other(self, word: str, argument: Any) -> None:
+        """Do what a word does that is like no other."""
+        match word:
+            case "MARK":
+                self.stack.append(_MARK)
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = self.stack[-1]
+            case "TUPLE":
+                self.stack.append(tuple(self.pop_to_mark()))
+            case "APPEND":
+                self.extend([self.pop()])
+            case "APPENDS":
+                self.extend(self.pop_to_mark())
+            case "SETITEM":
+                self.update([self.pop(), self.pop()][::-1])
+            case "SETITEMS":
+                self.update(self.pop_to_mark())
+            case "GLOBAL":
+                self.stack.append(Named(*argument.split(" ", 1)))
+            case "STACK_GLOBAL":
+                self.stack.append(Named(*[str(self.pop()), str(self.pop())][::-1]))
+            case "BINPERSID":
+                self.stack.append(self.refer(_storage(self.pop())))
+            case "REDUCE":
+                self.stack.append(_called(*[self.pop(), self.pop()][::-1]))
+            case "BUILD":
+                self.pop()  # attributes, such as a state dict's _metadata
+            case _:
+                raise Damage(f"a pickle with {word}, which weights do not need")
+
+    def extend(self, items: list[Any]) -> None:
+        if not self.stack or not isinstance(self.stack[-1], list):
+            raise Damage("a pickle that appends to what is no list")
+        self.stack[-1].extend(items)
+
+    def refer(self, storage: Storage) -> Storage:
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise Damage(f"storage {storage.key}: described in two ways")
+        return storage
+
+    def update(self, items: list[Any]) -> None:
+        target = self.stack[-1] if self.stack else None
+        if not isinstance(target, dict):
+            raise Damage("a pickle that fills what is no dictionary")
+        target.update(_dictionary(list(zip(items[::2], items[1::2], strict=True))))
+
+
+def _dictionary(pairs: list[Any]) -> dict[str | int, Any]:
+    """Return the dictionary of pairs (key, value)."""
+    # Names and numbers alone: hashing a tuple of tuples of tuples ... would end the process.
+    if not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str | int)
+        for pair in pairs
+    ):
+        raise Damage("a pickle with a dictionary of other things than names")
+    return dict(pairs)
+
+
+def _called(function: Any, arguments: Any) -> Any:
+    """Return what a call describes, for the few calls that describe weights."""
+    match function, arguments:
+        case Named("collections", "OrderedDict"), ():
+            return {}
+        case Named("collections", "OrderedDict"), (list(pairs),):  # Python 2's way
+            return _dictionary(pairs)
+        case Named("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), (
+            Storage() as storage,
+            int(offset),
+            tuple(shape),
+            tuple(strides),
+            *_,
+        ):
+            return Tensor(storage, offset, shape, strides)
+        case Named("torch._utils", "_rebuild_parameter"), (Tensor() as tensor, *_):
+            return tensor
+        case Named("torch", "Size"), (tuple(sides),):
+            return sides
+        case Named(module, name), _:
+            raise Damage(f"it would run {module}.{name}, and nothing in a weights file is run")
+    raise Damage("a pickle that calls what is no function")
+
+
+def _storage(reference: Any) -> Storage:
+    """Return the storage a persistent id names."""
+    match reference:
+        # The sixth item is for a view of another storage, which PyTorch has not written since 0.4.
+        case ("storage", Named("torch", kind), str(key), str(), int(count)) | (
+            "storage",
+            Named("torch", kind),
+            str(key),
+            str(),
+            int(count),
+            None,
+        ):
+            return Storage(key, kind, count)
+    raise Damage("a pickle that refers to something other than a storage")

@@ -10,7 +10,7 @@ from minirpn.rpn.head import RPNHead
 from minirpn.training.step import Objective, loss_and_gradients, make_minibatch
 from minirpn.weights import load_weights
 from minirpn.weights.files import read_weights
-from minirpn.weights.matching import match
+from minirpn.weights.names import match
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: peers)")
 functional = torch.nn.functional
@@ -48,7 +48,7 @@ def pair(request, name, twin, tmp_path, rng):
     report = load_weights(name, network.parameters(), path, preprocessing=CAFFE_BGR)
     assert report.unused == ()
     file = read_weights(path)
-    theirs = match(name, file.arrays, kind=file.kind).found
+    theirs = match(name, file.arrays, kind=file.kind).theirs
     parameters = dict(module.named_parameters())
     for parameter in head.parameters():
         parameters[parameter.name] = torch.tensor(parameter.value, requires_grad=True)
