@@ -6,12 +6,7 @@ import numpy as np
 
 from minirpn.backbones.base import Backbone
 from minirpn.backbones.preprocessing import CENTERED_RGB
-from minirpn.nn import Conv2d, Layer, MaxPool2d, ReLU, Sequential
-
-# (output channels, stride of the 3x3 convolution, whether a 2x2 pooling follows): stride 16 in all.
-# The first convolution strides, for at full resolution it alone would cost half of the time; the
-# last two work where a cell is 16 pixels wide, so that the head sees 137 pixels around its cell.
-CONVOLUTIONS = ((16, 2, True), (32, 1, True), (64, 1, True), (128, 1, False), (128, 1, False))
+from minirpn.nn import Conv2d, MaxPool2d, ReLU, Sequential
 
 
 def tiny(*, rng: np.random.Generator) -> Backbone:
@@ -20,33 +15,31 @@ def tiny(*, rng: np.random.Generator) -> Backbone:
     Parameters
     ----------
     rng
-        Draws the weights as He et al. 2015 do, N(0, sqrt(2 / fan-in)): trained from nothing,
+        Draws the weights as in He et al. 2015, N(0, sqrt(2 / fan-in)): trained from nothing,
         N(0, 0.01) would let the signal vanish.
     """
-    layers: list[Layer] = []
-    inputs = 3
-    for number, (outputs, stride, pooled) in enumerate(CONVOLUTIONS, start=1):
-        layers.append(
-            Conv2d(
-                f"conv{number}",
-                inputs,
-                outputs,
-                kernel=3,
-                stride=stride,
-                padding=1,
-                rng=rng,
-                std=None,
-            )
-        )
-        layers.append(ReLU(f"relu{number}"))
-        if pooled:
-            layers.append(MaxPool2d(f"pool{number}", kernel=2, stride=2, ceil_mode=True))
-        inputs = outputs
+    # conv1 has stride 2: at full resolution it alone would cost half of the time. conv4 and conv5
+    # work on cells 16 pixels wide, so that the head sees 137 pixels around its cell.
+    layers = [
+        Conv2d("conv1", 3, 16, kernel=3, stride=2, padding=1, rng=rng, std=None),
+        ReLU("relu1"),
+        MaxPool2d("pool1", kernel=2, stride=2, ceil_mode=True),
+        Conv2d("conv2", 16, 32, kernel=3, padding=1, rng=rng, std=None),
+        ReLU("relu2"),
+        MaxPool2d("pool2", kernel=2, stride=2, ceil_mode=True),
+        Conv2d("conv3", 32, 64, kernel=3, padding=1, rng=rng, std=None),
+        ReLU("relu3"),
+        MaxPool2d("pool3", kernel=2, stride=2, ceil_mode=True),
+        Conv2d("conv4", 64, 128, kernel=3, padding=1, rng=rng, std=None),
+        ReLU("relu4"),
+        Conv2d("conv5", 128, 128, kernel=3, padding=1, rng=rng, std=None),
+        ReLU("relu5"),
+    ]
     return Backbone(
         name="tiny",
         body=Sequential("tiny", layers),
-        channels=inputs,
+        channels=128,
         head_channels=128,
         preprocessing=CENTERED_RGB,
-        stages={f"conv{n}": f"relu{n}" for n in range(1, len(CONVOLUTIONS) + 1)},
+        stages={f"conv{number}": f"relu{number}" for number in range(1, 6)},
     )

@@ -1,6 +1,5 @@
 """Fast R-CNN on features shared with the RPN (section 3.2 of the paper)."""
 
-from minirpn.detector.detections import Detections
 from minirpn.detector.head import DetectorHead, DetectorOutput, build_head
 from minirpn.detector.loss import (
     DetectorLoss,
@@ -9,7 +8,12 @@ from minirpn.detector.loss import (
     detector_loss_forward,
 )
 from minirpn.detector.network import FasterRCNN, FastRCNN, FastRCNNGrads
-from minirpn.detector.postprocess import DetectionConfig, class_probabilities, postprocess
+from minirpn.detector.postprocess import (
+    DetectionConfig,
+    Detections,
+    class_probabilities,
+    postprocess,
+)
 from minirpn.detector.targets import (
     BACKGROUND,
     RegionConfig,

@@ -1,6 +1,6 @@
 """The head of Fast R-CNN: from the pooled features of a region to its class and its box.
 
-Fully connected blocks, then two siblings: a score for each of L + 1 classes and four deltas for
+Fully connected blocks, then two siblings: a logit for each of L + 1 classes and four deltas for
 each of them (Fast R-CNN, section 2.1).
 """
 
@@ -28,9 +28,9 @@ from minirpn.nn import (
 
 
 class DetectorOutput(NamedTuple):
-    """What the head says of R regions."""
+    """The outputs of the head for R regions."""
 
-    scores: Array  # (R, L + 1) before the softmax, the background's first
+    logits: Array  # (R, L + 1) before the softmax, the background's first
     deltas: Array  # (R, L + 1, 4) for every class, normalised
 
 
@@ -38,7 +38,7 @@ class DetectorHeadCache(NamedTuple):
     """What `DetectorHead.backward` needs from `DetectorHead.forward`."""
 
     blocks: tuple[tuple[Any, DropoutCache | None], ...]
-    scores: Any
+    logits: Any
     deltas: Any
 
 
@@ -56,7 +56,7 @@ class DetectorHead:
     dropout
         Probability that a number behind a block is dropped in training; 0 for none.
     rng
-        Draws the siblings' weights: N(0, 0.01) for the scores, N(0, 0.001) for the deltas (Fast
+        Draws the siblings' weights: N(0, 0.01) for the logits, N(0, 0.001) for the deltas (Fast
         R-CNN, section 2.3).
     """
 
@@ -73,25 +73,25 @@ class DetectorHead:
             raise ValueError(f"classes: expected at least 1, got {classes}")
         self.blocks = tuple(blocks)
         self.dropout = dropout
-        self.scores = Linear("detector.scores", features, classes + 1, rng=rng, std=0.01)
+        self.logits = Linear("detector.scores", features, classes + 1, rng=rng, std=0.01)
         self.deltas = Linear("detector.deltas", features, 4 * (classes + 1), rng=rng, std=0.001)
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters of the blocks and of the siblings."""
-        layers = (*self.blocks, self.scores, self.deltas)
+        layers = (*self.blocks, self.logits, self.deltas)
         return [parameter for layer in layers for parameter in layer.parameters()]
 
     def forward(
         self, pooled: Array, *, rng: np.random.Generator | None = None
     ) -> tuple[DetectorOutput, DetectorHeadCache]:
-        """Return scores and deltas of pooled features (R, C, h, w), and the cache.
+        """Return logits and deltas of pooled features (R, C, h, w), and the cache.
 
         Parameters
         ----------
         pooled
             Of `minirpn.nn.roi_pool_forward` or `minirpn.nn.roi_align_forward`.
         rng
-            Draws what is dropped, in training; None drops nothing.
+            Draws what dropout drops, in training; None drops nothing.
         """
         xp = namespace_of(pooled)
         x, caches = pooled, []
@@ -101,34 +101,34 @@ class DetectorHead:
             if rng is not None and self.dropout > 0:
                 x, dropped = dropout_forward(x, probability=self.dropout, rng=rng)
             caches.append((block_cache, dropped))
-        scores, scores_cache = self.scores.forward(x)
+        logits, logits_cache = self.logits.forward(x)
         deltas, deltas_cache = self.deltas.forward(x)
         R, width = deltas.shape
         deltas = xp.reshape(deltas, (R, width // 4, 4))  # (R, 4 (L + 1)) -> (R, L + 1, 4)
-        cache = DetectorHeadCache(tuple(caches), scores_cache, deltas_cache)
-        return DetectorOutput(scores, deltas), cache
+        cache = DetectorHeadCache(tuple(caches), logits_cache, deltas_cache)
+        return DetectorOutput(logits, deltas), cache
 
     def backward(
-        self, dscores: Array, ddeltas: Array, cache: DetectorHeadCache, *, need_dx: bool = True
+        self, dlogits: Array, ddeltas: Array, cache: DetectorHeadCache, *, need_dx: bool = True
     ) -> tuple[Array | None, dict[str, Array]]:
         """Return the gradient by the pooled features (None if not needed), and by the parameters.
 
         Parameters
         ----------
-        dscores, ddeltas
+        dlogits, ddeltas
             Gradients of the loss by the two outputs of `forward`, in their shapes.
         cache
             The cache `forward` returned.
         need_dx
-            Whether anything below the head is trained.
+            Whether something below the head is trained.
         """
-        xp = namespace_of(dscores, ddeltas)
-        R = dscores.shape[0]
-        check_shape(ddeltas, (R, dscores.shape[1], 4), "ddeltas")
+        xp = namespace_of(dlogits, ddeltas)
+        R = dlogits.shape[0]
+        check_shape(ddeltas, (R, dlogits.shape[1], 4), "ddeltas")
         dx: Any
         dx_by_deltas: Any
-        dx, grads = self.scores.backward(dscores, cache.scores)
-        flat = xp.reshape(ddeltas, (R, 4 * dscores.shape[1]))  # (R, L + 1, 4) -> (R, 4 (L + 1))
+        dx, grads = self.logits.backward(dlogits, cache.logits)
+        flat = xp.reshape(ddeltas, (R, 4 * dlogits.shape[1]))  # (R, L + 1, 4) -> (R, 4 (L + 1))
         dx_by_deltas, of_deltas = self.deltas.backward(flat, cache.deltas)
         dx = dx + dx_by_deltas
         grads = grads | of_deltas
@@ -143,20 +143,12 @@ class DetectorHead:
         return dx, grads
 
 
-class HeadPlan(NamedTuple):
-    """A head for a backbone: how it is made, and the (h, w) its regions are pooled to."""
-
-    build: Callable[..., DetectorHead]
-    pool_size: tuple[int, int]
-
-
 def fully_connected_head(
     channels: int, pool_size: tuple[int, int], classes: int, *, rng: np.random.Generator | None
 ) -> DetectorHead:
     """Return fc6 and fc7 of 4096 outputs, each with ReLU and dropout 0.5: VGG-16's and ZF's.
 
-    ImageNet weights may be loaded over fc6 and fc7, which wait for them at N(0, 0.005) (Caffe's
-    own first values of these layers).
+    fc6 and fc7 begin at N(0, 0.005), as in Caffe, until ImageNet weights are loaded over them.
     """
     inputs = channels * pool_size[0] * pool_size[1]
     fc6 = [
@@ -176,7 +168,7 @@ def light_head(
 
     A 1x1 convolution brings each region's channels down to 64 before the fully connected layer,
     which then has 0.8 million weights instead of the 103 million of VGG-16's fc6. Its weights are
-    drawn as He et al. 2015 do, for nothing pretrained is there to be loaded.
+    drawn as in He et al. 2015, because there are no pretrained ones to load.
     """
     reduced, hidden = 64, 256
     inputs = reduced * pool_size[0] * pool_size[1]
@@ -190,12 +182,12 @@ def light_head(
     return DetectorHead((Sequential("light", layers),), hidden, classes, rng=rng)
 
 
-# py-faster-rcnn pools ZF's regions to 6x6, the size of its pool5.
-HEADS: dict[str, HeadPlan] = {
-    "squeezenet": HeadPlan(light_head, (7, 7)),
-    "tiny": HeadPlan(light_head, (7, 7)),
-    "vgg16": HeadPlan(fully_connected_head, (7, 7)),
-    "zf": HeadPlan(fully_connected_head, (6, 6)),
+# For each backbone: what builds its head, and the (h, w) that regions are pooled to.
+HEADS: dict[str, tuple[Callable[..., DetectorHead], tuple[int, int]]] = {
+    "squeezenet": (light_head, (7, 7)),
+    "tiny": (light_head, (7, 7)),
+    "vgg16": (fully_connected_head, (7, 7)),
+    "zf": (fully_connected_head, (6, 6)),  # as py-faster-rcnn: the size of ZF's pool5
 }
 
 
@@ -215,5 +207,5 @@ def build_head(
     rng
         Draws the weights; None leaves them zero.
     """
-    plan = HEADS[backbone]
-    return plan.build(channels, plan.pool_size, classes, rng=rng), plan.pool_size
+    build, pool_size = HEADS[backbone]
+    return build(channels, pool_size, classes, rng=rng), pool_size

@@ -37,25 +37,25 @@ class DetectorLossCache(NamedTuple):
 
     classes: SoftmaxCrossEntropyCache
     deltas: SmoothL1Cache
-    chosen: Array  # (R, L + 1, 1): 1 where a region's own class is, if that is no background
+    own_class: Array  # (R, L + 1, 1): 1 where a region's own class is, if that is no background
     box_weight: float
 
 
 class DetectorLossGrads(NamedTuple):
     """Gradients of the loss by the two outputs of the head."""
 
-    dscores: Array  # (R, L + 1)
+    dlogits: Array  # (R, L + 1)
     ddeltas: Array  # (R, L + 1, 4)
 
 
 def detector_loss_forward(
-    scores: Array, deltas: Array, labels: Array, targets: Array
+    logits: Array, deltas: Array, labels: Array, targets: Array
 ) -> tuple[DetectorLoss, DetectorLossCache]:
     """Return the loss of the sampled regions of one image, and the cache.
 
     Parameters
     ----------
-    scores
+    logits
         (R, L + 1) before the softmax, the background's first.
     deltas
         (R, L + 1, 4) predicted for every class, normalised.
@@ -74,29 +74,29 @@ def detector_loss_forward(
     Notes
     -----
     Both terms are divided by the number of regions, as in the released code, where lambda is 1 and
-    smooth L1 has sigma 1. No region costs 0.
+    smooth L1 has sigma 1. Without regions the loss is 0.
     """
-    xp = namespace_of(scores, deltas, labels, targets)
-    R, classes = scores.shape
+    xp = namespace_of(logits, deltas, labels, targets)
+    R, classes = logits.shape
     check_shape(deltas, (R, classes, 4), "deltas")
     check_shape(labels, (R,), "labels")
     check_shape(targets, (R, 4), "targets")
     weight = 1.0 / max(R, 1)
-    weights = xp.full((R,), weight, dtype=scores.dtype, device=device_of(scores))
-    class_loss, class_cache = softmax_cross_entropy_forward(scores, labels, weights)
+    weights = xp.full((R,), weight, dtype=logits.dtype, device=device_of(logits))
+    class_loss, class_cache = softmax_cross_entropy_forward(logits, labels, weights)
     numbers = xp.arange(classes, dtype=labels.dtype, device=device_of(labels))
-    own = (labels[:, None] == numbers) & (labels > BACKGROUND)[:, None]
-    chosen = xp.astype(own, deltas.dtype)[:, :, None]  # (R, L + 1) -> (R, L + 1, 1)
-    predicted = xp.sum(chosen * deltas, axis=1)  # (R, L + 1, 4) -> (R, 4)
+    is_own = (labels[:, None] == numbers) & (labels > BACKGROUND)[:, None]
+    own_class = xp.astype(is_own, deltas.dtype)[:, :, None]  # (R, L + 1) -> (R, L + 1, 1)
+    predicted = xp.sum(own_class * deltas, axis=1)  # (R, L + 1, 4) -> (R, 4)
     is_object = xp.astype((labels > BACKGROUND)[:, None], deltas.dtype)
-    charges, deltas_cache = smooth_l1_forward((predicted - targets) * is_object)
-    box_loss = weight * xp.sum(charges)
+    losses, deltas_cache = smooth_l1_forward((predicted - targets) * is_object)
+    box_loss = weight * xp.sum(losses)
     loss = DetectorLoss(class_loss + box_loss, class_loss, box_loss)
-    return loss, DetectorLossCache(class_cache, deltas_cache, chosen, weight)
+    return loss, DetectorLossCache(class_cache, deltas_cache, own_class, weight)
 
 
 def detector_loss_backward(dloss: Array | float, cache: DetectorLossCache) -> DetectorLossGrads:
-    """Return the gradients of `detector_loss_forward` by scores and deltas.
+    """Return the gradients of `detector_loss_forward` by logits and deltas.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def detector_loss_backward(dloss: Array | float, cache: DetectorLossCache) -> De
     cache
         Of `detector_loss_forward`.
     """
-    xp = namespace_of(cache.chosen)
-    dscores = softmax_cross_entropy_backward(dloss, cache.classes)
-    dcharges = xp.ones_like(cache.deltas.x) * (dloss * cache.box_weight)
-    dpredicted = smooth_l1_backward(dcharges, cache.deltas)
-    return DetectorLossGrads(dscores, cache.chosen * dpredicted[:, None, :])
+    xp = namespace_of(cache.own_class)
+    dlogits = softmax_cross_entropy_backward(dloss, cache.classes)
+    dlosses = xp.ones_like(cache.deltas.x) * (dloss * cache.box_weight)
+    dpredicted = smooth_l1_backward(dlosses, cache.deltas)
+    return DetectorLossGrads(dlogits, cache.own_class * dpredicted[:, None, :])

@@ -8,9 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.detector.detections import Detections
 from minirpn.detector.head import DetectorHead, DetectorHeadCache, DetectorOutput
-from minirpn.detector.postprocess import DetectionConfig, postprocess
+from minirpn.detector.postprocess import DetectionConfig, Detections, postprocess
 from minirpn.nn import (
     Parameter,
     RoIAlignCache,
@@ -34,7 +33,7 @@ class FastRCNNCache(NamedTuple):
 
 
 class FastRCNNGrads(NamedTuple):
-    """Gradients by what `FastRCNN.forward` was given, and by its parameters."""
+    """Gradients by the inputs of `FastRCNN.forward` and by its parameters."""
 
     dfeatures: Array | None  # (1, C, Hf, Wf); None if not needed
     dboxes: Array | None  # (R, 4); None if not needed
@@ -42,12 +41,12 @@ class FastRCNNGrads(NamedTuple):
 
 
 class FastRCNN:
-    """The detector's own part: regions of the features are pooled, and the head looks at each.
+    """The detector's own part: regions of the features are pooled, and the head classifies each.
 
     Parameters
     ----------
     head
-        Looks at the pooled regions.
+        From pooled regions to their classes and boxes.
     pool_size
         (h, w) of a pooled region.
     stride
@@ -73,7 +72,7 @@ class FastRCNN:
     def forward(
         self, features: Array, regions: Array, *, rng: np.random.Generator | None = None
     ) -> tuple[DetectorOutput, FastRCNNCache]:
-        """Return scores and deltas of the regions of one image, and the cache.
+        """Return logits and deltas of the regions of one image, and the cache.
 
         Parameters
         ----------
@@ -82,7 +81,7 @@ class FastRCNN:
         regions
             (R, 4) half-open pixels of the resized image.
         rng
-            Draws what is dropped, in training; None drops nothing.
+            Draws what dropout drops, in training; None drops nothing.
         """
         forward: Callable[..., Any] = roi_pool_forward
         if self.pooling == "align":
@@ -93,7 +92,7 @@ class FastRCNN:
 
     def backward(
         self,
-        dscores: Array,
+        dlogits: Array,
         ddeltas: Array,
         cache: FastRCNNCache,
         *,
@@ -108,7 +107,7 @@ class FastRCNN:
             `need_dboxes`, but RoI max pooling has no gradient by its boxes.
         """
         need_dpooled = need_dfeatures or need_dboxes
-        dpooled, grads = self.head.backward(dscores, ddeltas, cache.head, need_dx=need_dpooled)
+        dpooled, grads = self.head.backward(dlogits, ddeltas, cache.head, need_dx=need_dpooled)
         if not need_dpooled:
             return FastRCNNGrads(None, None, grads)
         if isinstance(cache.pooled, RoIPoolCache):
@@ -127,7 +126,7 @@ class FasterRCNN:
     rpn
         Has the backbone.
     detector
-        Looks at the features of the backbone where the RPN proposes.
+        Classifies the regions that the RPN proposes, on the same features.
     """
 
     def __init__(self, rpn: RPN, detector: FastRCNN) -> None:
@@ -157,7 +156,7 @@ class FasterRCNN:
         proposals
             How the RPN proposes; None for the defaults.
         config
-            Which answers are kept; None for the defaults.
+            Which detections are kept; None for the defaults.
         """
         image_size = (image.shape[1], image.shape[2])
         output, _ = self.rpn.forward(image[None, ...])
@@ -169,8 +168,8 @@ class FasterRCNN:
             scale=scale,
             config=proposals,
         )
-        answers, _ = self.detector.forward(output.features, proposed.boxes)
-        found = postprocess(
-            proposed.boxes, *answers, image_size, config=config or DetectionConfig()
+        regions, _ = self.detector.forward(output.features, proposed.boxes)
+        detections = postprocess(
+            proposed.boxes, *regions, image_size, config=config or DetectionConfig()
         )
-        return found, proposed
+        return detections, proposed

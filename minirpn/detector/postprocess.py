@@ -6,6 +6,7 @@ decode for every class -> clip -> score above 0.05 -> NMS class by class -> the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,13 +14,20 @@ from minirpn import boxes as box_ops
 from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array, ImageSize
 from minirpn.backend import namespace_of, to_host
-from minirpn.detector.detections import Detections
 from minirpn.detector.targets import decode_regions
+
+
+class Detections(NamedTuple):
+    """The objects detected in one image, highest score first."""
+
+    boxes: Array  # (D, 4) half-open pixels
+    scores: Array  # (D,) probability of the class
+    classes: Array  # (D,) int64, positions in the data set's classes; the background is none
 
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """Which of the detector's answers are kept.
+    """Which of the detector's boxes become detections.
 
     Parameters
     ----------
@@ -45,16 +53,16 @@ class DetectionConfig:
             raise ValueError(f"max_detections: expected at least 1, got {self.max_detections}")
 
 
-def class_probabilities(scores: Array) -> Array:
-    """Return the softmax (R, L + 1) of scores (R, L + 1)."""
-    xp = namespace_of(scores)
-    exponentials = xp.exp(scores - xp.max(scores, axis=1, keepdims=True))
+def class_probabilities(logits: Array) -> Array:
+    """Return the softmax (R, L + 1) of logits (R, L + 1)."""
+    xp = namespace_of(logits)
+    exponentials = xp.exp(logits - xp.max(logits, axis=1, keepdims=True))
     return exponentials / xp.sum(exponentials, axis=1, keepdims=True)
 
 
 def postprocess(
     regions: Array,
-    scores: Array,
+    logits: Array,
     deltas: Array,
     image_size: ImageSize,
     *,
@@ -66,7 +74,7 @@ def postprocess(
     ----------
     regions
         (R, 4) half-open pixels of the resized image.
-    scores
+    logits
         (R, L + 1) before the softmax, the background's first.
     deltas
         (R, L + 1, 4) normalised.
@@ -83,7 +91,7 @@ def postprocess(
     Raises
     ------
     ValueError
-        Shapes do not fit, or a score is not a number.
+        Shapes do not fit, or a logit is NaN.
 
     Notes
     -----
@@ -91,22 +99,22 @@ def postprocess(
     and within a class the earlier region. On a device one number travels to the host, to look for
     NaN, besides those of `minirpn.boxes.nms`.
     """
-    xp = namespace_of(regions, scores, deltas)
+    xp = namespace_of(regions, logits, deltas)
     check_box_list(regions, "regions")
-    R, classes = scores.shape
-    check_shape(scores, (regions.shape[0], None), "scores")
+    R, classes = logits.shape
+    check_shape(logits, (regions.shape[0], None), "logits")
     check_shape(deltas, (R, classes, 4), "deltas")
-    probabilities = class_probabilities(scores)
+    probabilities = class_probabilities(logits)
     if to_host(xp.any(xp.isnan(probabilities))):
-        raise ValueError("scores: NaN has no place in an order")
+        raise ValueError("logits: a score is NaN, which has no place in an order")
     # A wild t_w makes a side infinite, until the image's border cuts it.
     with np.errstate(over="ignore"):
         boxes = box_ops.clip(decode_regions(regions, deltas), image_size)  # (R, L + 1, 4)
-    found = [
+    by_class = [
         _of_class(number, boxes[:, number + 1, :], probabilities[:, number + 1], config)
         for number in range(classes - 1)
     ]
-    joined = Detections(*(xp.concat(parts, axis=0) for parts in zip(*found, strict=True)))
+    joined = Detections(*(xp.concat(parts, axis=0) for parts in zip(*by_class, strict=True)))
     count = min(config.max_detections, joined.scores.shape[0])
     best = xp.argsort(joined.scores, descending=True, stable=True)[:count]
     return Detections(*(xp.take(part, best, axis=0) for part in joined))

@@ -1,6 +1,6 @@
-"""What the detector should answer: which proposals it learns from, their classes and deltas.
+"""The detector's targets: which proposals it learns from, their classes and deltas.
 
-A proposal that the detector looks at is a region of interest, a region for short (Girshick, *Fast
+A proposal given to the detector is a region of interest, a region for short (Girshick, *Fast
 R-CNN*, 2015, section 2.3).
 """
 
@@ -15,12 +15,10 @@ from minirpn import boxes as box_ops
 from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import constant, namespace_of, to_device, to_host
-from minirpn.rpn.targets import draw
+from minirpn.rpn.targets import IGNORE, draw
 
 BACKGROUND = 0
 """The label of a region without an object; class l of the data set has the label l + 1."""
-IGNORE = -1
-"""The label of a region that is neither."""
 
 # What a delta is divided by: (tx, ty, tw, th) then spread about as much as a standard normal.
 DELTA_STD = (0.1, 0.1, 0.2, 0.2)
@@ -38,9 +36,9 @@ class RegionConfig:
     positive_fraction
         Largest share of objects among them: 25 % (Fast R-CNN, section 2.3).
     positive_iou
-        From this IoU with a ground truth on, a region shows its object: 0.5.
+        From this IoU with a ground truth on, a region is an object: 0.5.
     background_iou
-        Below `positive_iou` and from this IoU on, a region shows background: 0.1 in training step
+        Below `positive_iou` and from this IoU on, a region is background: 0.1 in training step
         by step (Fast R-CNN, section 2.3), 0 in joint training (py-faster-rcnn); None takes the one
         that goes with the training.
     add_gt_boxes
@@ -76,7 +74,7 @@ class RegionConfig:
 class RegionLabels(NamedTuple):
     """Labels of R regions against M ground truths."""
 
-    labels: Array  # (R,) int64: class + 1, BACKGROUND, or IGNORE
+    labels: Array  # (R,) int64: class + 1, BACKGROUND, or IGNORE (neither)
     matched_gt: Array  # (R,) int64: the ground truth overlapped most; -1 if there is none
     max_iou: Array  # (R,) float64: the IoU with it; 0 if there is none
 
@@ -87,7 +85,7 @@ def label_regions(
     gt_classes: Array,
     config: RegionConfig = RegionConfig(),
 ) -> RegionLabels:
-    """Return for each region which class it shows, or background, or that it is left out.
+    """Return the label of each region: its class, background, or ignored.
 
     Parameters
     ----------
@@ -102,8 +100,8 @@ def label_regions(
 
     Notes
     -----
-    Of ground truths that a region overlaps equally, the first is its own. Overlaps are float64
-    whatever the dtype of the boxes.
+    Where a region overlaps several ground truths equally, the first is its own. Overlaps are
+    float64 whatever the dtype of the boxes.
     """
     xp = namespace_of(regions, gt_boxes, gt_classes)
     check_box_list(regions, "regions")
@@ -156,7 +154,7 @@ def sample_regions(
 def sample_on_host(
     labels: np.ndarray, *, rng: np.random.Generator, config: RegionConfig
 ) -> np.ndarray:
-    """Return what `sample_regions` does, of labels on the host and staying there."""
+    """Return the indices of `sample_regions`, from labels on the host to indices on the host."""
     positives = draw(np.flatnonzero(labels > BACKGROUND), config.max_positives, rng)
     background = np.flatnonzero(labels == BACKGROUND)
     background = draw(background, config.batch_size - len(positives), rng)
@@ -193,10 +191,10 @@ def region_targets(regions: Array, gt_boxes: Array, matched_gt: Array, labels: A
         return xp.zeros_like(regions)
     is_object = (labels > BACKGROUND)[:, None]
     square = constant(np.array([[0.0, 0.0, 1.0, 1.0]]), regions)
-    # From a box to itself eq. 2 leads by exactly 0, and a unit square has sides to divide by.
+    # From a box to itself eq. 2 gives exactly 0, and a unit square has sides to divide by.
     starts = xp.where(is_object, regions, square)
-    goals = xp.where(is_object, xp.take(gt_boxes, matched_gt, axis=0), square)
-    return box_ops.encode(starts, goals) / delta_std(regions)
+    matched_boxes = xp.where(is_object, xp.take(gt_boxes, matched_gt, axis=0), square)
+    return box_ops.encode(starts, matched_boxes) / delta_std(regions)
 
 
 def decode_regions(regions: Array, deltas: Array) -> Array:
@@ -213,5 +211,5 @@ def decode_regions(regions: Array, deltas: Array) -> Array:
 
 
 def delta_std(like: Array) -> Array:
-    """Return `DELTA_STD` (4,) in the library, device and dtype of `like`."""
+    """Return `DELTA_STD` (4,) in the array library, device and dtype of `like`."""
     return constant(np.array(DELTA_STD), like)

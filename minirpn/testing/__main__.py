@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _applicable(
     contents: dict[str, Any],
 ) -> list[tuple[Callable[..., testing.Verdict], list[Callable[..., Any]]]]:
-    """Return the checks whose functions are there; the first of those that begin with the same name."""
+    """Return the checks whose functions are there, one for each first name."""
     applicable = []
     seen: set[str] = set()
     for check, names in CHECKS:

@@ -90,16 +90,16 @@ def head_of(rng, dropout=0.0):
 def test_head(rng, dropout):
     head = head_of(rng, dropout)
     pooled = rng.normal(size=(4, 6, 2, 2))
-    dscores, ddeltas = rng.normal(size=(4, 3)), rng.normal(size=(4, 3, 4))
+    dlogits, ddeltas = rng.normal(size=(4, 3)), rng.normal(size=(4, 3, 4))
 
     def forward(x, *values):
         for parameter, value in zip(head.parameters(), values, strict=True):
             parameter.value = value
         output, cache = head.forward(x, rng=np.random.default_rng(3))
-        return np.sum(dscores * output.scores) + np.sum(ddeltas * output.deltas), cache
+        return np.sum(dlogits * output.logits) + np.sum(ddeltas * output.deltas), cache
 
     def backward(dloss, cache):
-        dx, grads = head.backward(dloss * dscores, dloss * ddeltas, cache)
+        dx, grads = head.backward(dloss * dlogits, dloss * ddeltas, cache)
         return dx, *(grads[parameter.name] for parameter in head.parameters())
 
     inputs = pooled, *(parameter.value for parameter in head.parameters())

@@ -15,7 +15,7 @@ from minirpn.detector import (
     region_targets,
     sample_regions,
 )
-from minirpn.detector.targets import IGNORE
+from minirpn.rpn import IGNORE
 
 GT = np.array([[0.0, 0, 10, 10], [20.0, 0, 30, 10]])
 CLASSES = np.array([4, 2])
@@ -132,17 +132,17 @@ def test_heads(backbone, channels, layers, rng):
     expected = [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
     assert [parameter.name for parameter in head.parameters()] == expected
     output, _ = head.forward(rng.normal(size=(3, channels, *size)).astype(np.float32))
-    assert (output.scores.shape, output.deltas.shape) == ((3, 21), (3, 21, 4))
-    assert np.std(head.scores.weight.value) == pytest.approx(0.01, rel=0.05)
+    assert (output.logits.shape, output.deltas.shape) == ((3, 21), (3, 21, 4))
+    assert np.std(head.logits.weight.value) == pytest.approx(0.01, rel=0.05)
     assert np.std(head.deltas.weight.value) == pytest.approx(0.001, rel=0.05)
 
 
 def test_dropout_only_where_there_is_an_rng(rng):
     head, size = build_head("zf", 2, 1, rng=rng)
     pooled = rng.normal(size=(2, 2, *size)).astype(np.float32)
-    plain, again = (head.forward(pooled)[0].scores for _ in range(2))
+    plain, again = (head.forward(pooled)[0].logits for _ in range(2))
     np.testing.assert_array_equal(plain, again)
-    assert np.any(head.forward(pooled, rng=rng)[0].scores != plain)
+    assert np.any(head.forward(pooled, rng=rng)[0].logits != plain)
 
 
 @pytest.mark.parametrize(
