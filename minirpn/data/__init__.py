@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from minirpn.data.annotation import read_annotation, write_annotation
+from minirpn.data.annotation import (
+    VOCObject,
+    half_open,
+    read_annotation,
+    voc_corners,
+    write_annotation,
+)
 from minirpn.data.augment import AS_IS, Augmentation, AugmentConfig, recolour
-from minirpn.data.check import check_dataset
-from minirpn.data.check_report import CheckReport
-from minirpn.data.classes import VOC_CLASSES
+from minirpn.data.check import CheckReport, check_dataset
 from minirpn.data.findings import Finding, Kind, Severity
-from minirpn.data.images import read_image, read_image_size
+from minirpn.data.images import read_image
 from minirpn.data.loader import Draw, Loader, training_order
-from minirpn.data.objects import VOCObject
 from minirpn.data.samples import Annotation, Dataset, Example, Sample
 from minirpn.data.shapes import SHAPES
 from minirpn.data.synthetic import SyntheticConfig, generate
@@ -22,7 +25,7 @@ from minirpn.data.transforms import (
     resize_scale,
     resized_size,
 )
-from minirpn.data.voc import VOCDataset, half_open, read_ground_truth, voc_corners
+from minirpn.data.voc import VOC_CLASSES, VOCDataset, read_ground_truth
 
 __all__ = [
     "AS_IS",
@@ -52,7 +55,6 @@ __all__ = [
     "read_annotation",
     "read_ground_truth",
     "read_image",
-    "read_image_size",
     "recolour",
     "resize",
     "resize_scale",

@@ -1,19 +1,89 @@
-"""PASCAL VOC annotation files: read, checked and written, in the coordinates of the file."""
+"""One PASCAL VOC annotation file: read, checked, repaired where that is safe, and written.
+
+VOC counts pixels from 1 and includes the last one; everything else in this package is half-open.
+`half_open` and `voc_corners` are the only place where one convention becomes the other.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import numpy as np
 
 from minirpn._typing import ImageSize
 from minirpn.data.findings import BadFileError, Finding, Kind, errors_of, finding
-from minirpn.data.objects import BadValueError, Note, VOCObject, number_of, read_object, text_of
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+# Tags of the format that some tools leave out, and the value each then has.
+_OPTIONAL = {"pose": "Unspecified", "truncated": "0", "difficult": "0"}
+
+_Note = tuple[Kind, str]  # a finding whose file and object the caller knows
+
+
+def half_open(corners: np.ndarray) -> np.ndarray:
+    """Return half-open boxes for VOC's corners: ``(xmin - 1, ymin - 1, xmax, ymax)``.
+
+    Parameters
+    ----------
+    corners
+        (..., 4) floating point ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive.
+
+    Returns
+    -------
+    boxes
+        (..., 4) ``(x1, y1, x2, y2)``, half-open, the same dtype.
+
+    Notes
+    -----
+    Inverse of `voc_corners`.
+
+    Examples
+    --------
+    >>> half_open(np.array([1.0, 1.0, 500.0, 375.0])).tolist()
+    [0.0, 0.0, 500.0, 375.0]
+    """
+    return corners - np.array([1, 1, 0, 0], dtype=corners.dtype)
+
+
+def voc_corners(boxes: np.ndarray) -> np.ndarray:
+    """Return VOC's corners for half-open boxes: ``(x1 + 1, y1 + 1, x2, y2)``.
+
+    Parameters
+    ----------
+    boxes
+        (..., 4) floating point ``(x1, y1, x2, y2)``, half-open.
+
+    Returns
+    -------
+    corners
+        (..., 4) ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive, the same dtype.
+
+    Notes
+    -----
+    Inverse of `half_open`. Annotation files and VOC result files need it.
+    """
+    return boxes + np.array([1, 1, 0, 0], dtype=boxes.dtype)
+
+
+class VOCObject(NamedTuple):
+    """One ``<object>``; `corners` are ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive."""
+
+    name: str
+    corners: tuple[float, float, float, float]
+    difficult: bool = False
+    truncated: bool = False
 
 
 class VOCFile(NamedTuple):
-    """What an annotation file says, and what is wrong with its objects."""
+    """The content of an annotation file: its sound objects, and what is wrong with the others.
+
+    Each object comes with its number in the file, counted from 1.
+    """
 
     image_size: ImageSize
     objects: tuple[tuple[int, VOCObject], ...]
@@ -21,8 +91,16 @@ class VOCFile(NamedTuple):
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What is wrong with the objects that were left out, one finding for each."""
+        """The errors: one for each object that is left out."""
         return errors_of(self.findings)
+
+
+class _BadValueError(ValueError):
+    """A value is missing or wrong."""
+
+    def __init__(self, reason: str, kind: Kind = Kind.UNREADABLE_OBJECT) -> None:
+        super().__init__(reason)
+        self.note: _Note = (kind, reason)
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -43,8 +121,8 @@ def read_annotation(path: Path) -> VOCFile:
     Returns
     -------
     VOCFile
-        The sound objects, each with its number in the file (counted from 1), and what was found:
-        one error for each object that is not sound, what is suspicious, what was repaired.
+        The sound objects and the findings: an error for each object that is not sound, a warning
+        for what is suspicious, a note of what was repaired.
 
     Raises
     ------
@@ -53,33 +131,141 @@ def read_annotation(path: Path) -> VOCFile:
 
     Notes
     -----
-    Only ``object/bndbox`` counts: the boxes of ``<part>`` elements (head, hand, foot), which lie
-    deeper, are no objects. A box must be wider and higher than one pixel: no box of the real VOC
-    is not, and a click without a drag makes one. What is repaired: `minirpn.data.objects`.
+    Only ``object/bndbox`` counts. The boxes of ``<part>`` elements (head, hand, foot) lie deeper
+    and are no objects. A box must be wider and higher than one pixel: every box of the real VOC
+    is, and a click without a drag makes one that is not.
+
+    A value is repaired if it can mean only one thing:
+
+    - Fractions are read as they are, blanks around a text are dropped, and a missing
+      ``difficult`` or ``truncated`` means 0.
+    - A far edge less than one pixel beyond the image is clipped to it. The far edge is ``width``
+      in 1-based inclusive coordinates and in 0-based half-open ones, and ``width - 1`` in 0-based
+      inclusive ones. An excess of a fraction fits none of them: it comes from rounding, not from
+      another convention, and clipping brings the box nearer to the object.
+
+    Three things are not repaired. A coordinate below 1 makes it likely that *every* box of the
+    file is 0-based, and so off by one. An excess of whole pixels points to another convention or
+    another image. With swapped corners, nobody knows what else the tool that wrote them did.
     """
     root = _parse(path)
     try:
-        image_size = (_whole(root, "size/height"), _whole(root, "size/width"))
-    except BadValueError as error:
-        raise BadFileError(
-            finding(Kind.UNREADABLE_XML, path, "image size", error.note.reason)
-        ) from None
+        image_size = (_side(root, "size/height"), _side(root, "size/width"))
+    except _BadValueError as error:
+        raise BadFileError(Kind.UNREADABLE_XML, path, "image size", str(error)) from None
     objects: list[tuple[int, VOCObject]] = []
     findings = []
     elements = root.findall("object")
     if not elements:
         findings.append(finding(Kind.NO_OBJECTS, path, "annotation", "has no object"))
     for number, element in enumerate(elements, start=1):
-        part = f"object {number} ({text_of(element, 'name') or 'no name'})"
         try:
-            item, notes = read_object(element, image_size)
-        except BadValueError as error:
+            item, notes = _read_object(element, image_size)
+        except _BadValueError as error:
             notes = [error.note]
         else:
-            notes += _same_box(item, objects)
+            same = (pair for pair in objects if pair[1].corners == item.corners)
+            if earlier := next(same, None):
+                reason = f"the same box as object {earlier[0]} ({earlier[1].name})"
+                notes.append((Kind.SAME_BOX, reason))
             objects.append((number, item))
+        part = f"object {number} ({_text(element, 'name') or 'no name'})"
         findings += [finding(kind, path, part, reason) for kind, reason in notes]
     return VOCFile(image_size, tuple(objects), tuple(findings))
+
+
+def _parse(path: Path) -> Element:
+    """Return the root element of an annotation file."""
+    kind = Kind.UNREADABLE_XML
+    try:
+        root = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_NoDoctype()))
+    except FileNotFoundError:
+        raise BadFileError(Kind.MISSING_FILE, path, "annotation", "no such file") from None
+    # An unknown encoding is a LookupError, one that expat cannot use a ValueError.
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
+        raise BadFileError(kind, path, "annotation", f"not readable as XML ({error})") from None
+    if root.tag != "annotation":
+        reason = f"the root element is <{root.tag}>, not <annotation>"
+        raise BadFileError(kind, path, "annotation", reason)
+    return root
+
+
+def _read_object(element: Element, image_size: ImageSize) -> tuple[VOCObject, list[_Note]]:
+    """Return an object and what was repaired in it, or raise `_BadValueError`."""
+    notes: list[_Note] = []
+    written, name = element.findtext("name") or "", _text(element, "name")
+    if not name:
+        raise _BadValueError("no <name>")
+    if name != written:
+        notes.append((Kind.BLANKS, f"<name> is {written!r}, read as {name!r}"))
+    xmin, ymin, xmax, ymax = (_number(element, f"bndbox/{tag}") for tag in _CORNERS)
+    texts = {tag: _text(element, f"bndbox/{tag}") for tag in _CORNERS}
+    fractions = [f"{tag} {text}" for tag, text in texts.items() if not text.isdigit()]
+    if fractions:
+        notes.append((Kind.FRACTION, f"{', '.join(fractions)}: read as written"))
+    xmax = _check_side("x", xmin, xmax, "width", image_size[1], notes)
+    ymax = _check_side("y", ymin, ymax, "height", image_size[0], notes)
+    missing = [
+        f"{value} for <{tag}>" for tag, value in _OPTIONAL.items() if not _text(element, tag)
+    ]
+    if missing:
+        notes.append((Kind.MISSING_TAG, f"taken: {', '.join(missing)}"))
+    difficult, truncated = _flag(element, "difficult"), _flag(element, "truncated")
+    return VOCObject(name, (xmin, ymin, xmax, ymax), difficult, truncated), notes
+
+
+def _check_side(
+    axis: str, low: float, high: float, side: str, length: int, notes: list[_Note]
+) -> float:
+    """Return `high`, clipped to the image, or raise if the box is not sound along this axis."""
+    if low < 1:
+        reason = f"{axis}min {low:g} is below 1, where VOC pixels start (0-based?)"
+        raise _BadValueError(reason, Kind.ZERO_BASED if low > -1 else Kind.OUTSIDE)
+    if high >= length + 1:
+        reason = f"{axis}max {high:g} is beyond the image's {side} {length}"
+        raise _BadValueError(reason, Kind.OUTSIDE)
+    if high > length:
+        notes.append((Kind.CLIPPED, f"{axis}max {high:g}: clipped to the {side} {length}"))
+        high = float(length)
+    if low >= high:
+        reason = f"{axis}min {low:g} >= {axis}max {high:g}, a box without {side}"
+        raise _BadValueError(reason, Kind.SWAPPED if low > high else Kind.NO_AREA)
+    return high
+
+
+def _text(element: Element, tag: str) -> str:
+    """Return the text of a child without the blanks around it; "" if there is no such child."""
+    return " ".join((element.findtext(tag) or "").split())
+
+
+def _number(element: Element, tag: str) -> float:
+    """Return the finite number that a child holds."""
+    text = _text(element, tag)
+    if not text:
+        raise _BadValueError(f"no <{tag}>")
+    try:
+        value = float(text)
+    except ValueError:
+        raise _BadValueError(f"<{tag}> is {text!r}, not a number") from None
+    if not math.isfinite(value):
+        raise _BadValueError(f"<{tag}> is {text!r}, not a finite number")
+    return value
+
+
+def _side(element: Element, tag: str) -> int:
+    """Return the length in pixels that a child holds."""
+    value = _number(element, tag)
+    if value < 1 or not value.is_integer():
+        raise _BadValueError(f"<{tag}> is {value:g}, not a positive whole number")
+    return int(value)
+
+
+def _flag(element: Element, tag: str) -> bool:
+    """Return the truth value that a child holds; false if there is no such child."""
+    text = _text(element, tag) or "0"
+    if text not in {"0", "1"}:
+        raise _BadValueError(f"<{tag}> is {text!r}, neither 0 nor 1")
+    return text == "1"
 
 
 def write_annotation(
@@ -98,7 +284,7 @@ def write_annotation(
     objects
         Their corners are 1-based and inclusive.
     """
-    root = ElementTree.Element("annotation")
+    root = Element("annotation")
     _add(root, "folder", path.parent.parent.name)
     _add(root, "filename", image_name)
     size = _add(root, "size")
@@ -112,46 +298,14 @@ def write_annotation(
         _add(element, "truncated", int(item.truncated))
         _add(element, "difficult", int(item.difficult))
         box = _add(element, "bndbox")
-        for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), item.corners, strict=True):
+        for tag, value in zip(_CORNERS, item.corners, strict=True):
             _add(box, tag, f"{value:.9g}")
     ElementTree.indent(root, "\t")
     path.write_text(ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
 
 
-def _parse(path: Path) -> ElementTree.Element:
-    try:
-        root = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_NoDoctype()))
-    except FileNotFoundError:
-        raise _bad_file(path, "no such file", Kind.MISSING_FILE) from None
-    # An unknown encoding is a LookupError, one that expat cannot use a ValueError.
-    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
-        raise _bad_file(path, f"not readable as XML ({error})") from None
-    if root.tag != "annotation":
-        raise _bad_file(path, f"the root element is <{root.tag}>, not <annotation>")
-    return root
-
-
-def _bad_file(path: Path, reason: str, kind: Kind = Kind.UNREADABLE_XML) -> BadFileError:
-    return BadFileError(finding(kind, path, "annotation", reason))
-
-
-def _whole(element: ElementTree.Element, tag: str) -> int:
-    value = number_of(element, tag)
-    if value < 1 or not value.is_integer():
-        reason = f"<{tag}> is {value:g}, not a positive whole number"
-        raise BadValueError(Kind.UNREADABLE_XML, reason)
-    return int(value)
-
-
-def _same_box(item: VOCObject, earlier: list[tuple[int, VOCObject]]) -> list[Note]:
-    """Return a note if an earlier object has the very same box."""
-    for number, other in earlier:
-        if other.corners == item.corners:
-            return [Note(Kind.SAME_BOX, f"the same box as object {number} ({other.name})")]
-    return []
-
-
-def _add(parent: ElementTree.Element, tag: str, text: Any = None) -> ElementTree.Element:
+def _add(parent: Element, tag: str, text: Any = None) -> Element:
+    """Append a child, with a text if one is given, and return it."""
     child = ElementTree.SubElement(parent, tag)
     child.text = None if text is None else str(text)
     return child

@@ -1,4 +1,8 @@
-"""Everything that is wrong with a data set, found before it costs a training."""
+"""Everything that is wrong with a data set, found before it costs a training, and how it is told.
+
+`minirpn.data.voc` reads one image with its annotation. This module adds what only shows between
+files: lists of ids, and the same image in two splits.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,38 @@ import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from minirpn.data.check_report import CheckReport
-from minirpn.data.check_splits import read_splits, same_bytes, shared_ids
-from minirpn.data.classes import count_classes, odd_classes, unknown_classes
-from minirpn.data.entries import Entry, read_entry
-from minirpn.data.findings import Finding, Kind, Severity
+from minirpn.data.findings import BadFileError, Finding, Kind, Severity, errors_of, finding, summary
 from minirpn.data.images import examine_image
-from minirpn.data.layout import Folder, find_folder, image_files, split_ids
+from minirpn.data.voc import (
+    Entry,
+    Folder,
+    count_classes,
+    find_folder,
+    image_files,
+    odd_classes,
+    read_entry,
+    split_ids,
+    unknown_classes,
+)
 
-_MOST_THREADS = 8  # more only wait for the disk and for the interpreter's lock
+_MOST_THREADS = 8  # more would only wait for the disk and for the interpreter's lock
+_TABLE_CLASSES = 8  # how many classes the head of the table names
+
+_SEVERITY_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+_KIND_RANK = {kind: rank for rank, kind in enumerate(Kind)}
 
 
 class _Examined(NamedTuple):
-    """What one thread brings back about one id."""
+    """The result of one thread for one id; `digest` is None if there is no image to read."""
 
     image_id: str
     entry: Entry | None
@@ -32,7 +49,7 @@ class _Examined(NamedTuple):
     digest: tuple[Path, bytes] | None
 
 
-def _all_at_once(items: Iterable[_Examined], total: int) -> Iterable[_Examined]:
+def _no_progress(items: Iterable[_Examined], total: int) -> Iterable[_Examined]:
     return items
 
 
@@ -43,28 +60,28 @@ def check_dataset(
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     threads: int | None = None,
-    track: Callable[[Iterable[_Examined], int], Iterable[_Examined]] = _all_at_once,
+    track: Callable[[Iterable[_Examined], int], Iterable[_Examined]] = _no_progress,
 ) -> CheckReport:
-    """Return everything that is wrong with a data set, every file of it read.
+    """Return everything that is wrong with a data set; every file of it is read.
 
     Parameters
     ----------
     root, year
-        As of `VOCDataset`.
+        As for `VOCDataset`.
     splits
-        Only the images of these; None for everything in the folder.
+        Check only the images of these; None for everything in the folder.
     classes
-        The class names that may occur; None warns of names that look like slips of the pen.
+        The class names that may occur; None warns of names that look like typing errors.
     threads
         How many files are read at a time; None for as many as there are cores, at most 8.
     track
-        Called with the images in the order in which they are done and their number, gives them
-        back: for a progress bar.
+        Called with the images as they are done, and their number. It gives the images back, and so
+        can show progress.
 
     Returns
     -------
     CheckReport
-        Sorted by severity and kind. `VOCDataset` raises on the very errors that are found here.
+        Sorted by severity and kind. `VOCDataset` raises on the errors that are found here.
 
     Raises
     ------
@@ -73,75 +90,219 @@ def check_dataset(
 
     Notes
     -----
-    Where there are splits, an image in none of them stops no training: what would be an error is
-    a warning there. Images count as the same when their files are, byte for byte.
+    Where there are splits, an image in none of them stops no training: its errors become warnings.
+    Two images count as the same if their files are, byte for byte.
     """
     folder = find_folder(Path(root), year)
     images = image_files(folder)
-    listed = read_splits(folder, splits, images)
-    used = {image_id for members in listed.ids.values() for image_id in members}
+    members, findings = _read_splits(folder, splits, images)
+    used = {image_id for ids in members.values() for image_id in ids}
     ids = sorted(used | set(split_ids(folder, None, images)) if splits is None else used)
-    unused = set(ids) - used if listed.ids else set()
-    read = partial(_examine, folder=folder, images=images)
-    done = list(track(_in_threads(read, ids, threads), len(ids)))
+    unused = set(ids) - used if members else set()
+    examine = partial(_examine, folder=folder, images=images)
+    done = list(track(_in_threads(examine, ids, threads), len(ids)))
 
     entries = [one.entry for one in done if one.entry is not None]
-    findings = [*listed.findings, *shared_ids(folder, listed.ids)]
     for one in done:
-        findings += map(_mild, one.findings) if one.image_id in unused else one.findings
+        findings += map(_as_warning, one.findings) if one.image_id in unused else one.findings
     if classes is None:
         findings += odd_classes(entries)
     else:
         of_splits = [entry for entry in entries if entry.image_id not in unused]
         others = [entry for entry in entries if entry.image_id in unused]
         findings += unknown_classes(of_splits, classes)
-        findings += map(_mild, unknown_classes(others, classes))
-    findings += same_bytes({one.image_id: one.digest for one in done if one.digest}, listed.ids)
+        findings += map(_as_warning, unknown_classes(others, classes))
+    digests = {one.image_id: one.digest for one in done if one.digest}
+    findings += _shared_images(folder, members, digests)
     return CheckReport(
         root=folder.path,
         images=len(done),
-        splits={name: len(members) for name, members in listed.ids.items()},
+        splits={name: len(ids) for name, ids in members.items()},
         classes=dict(count_classes(entries).most_common()),
-        findings=tuple(sorted(findings, key=_worst_first)),
+        findings=tuple(sorted(findings, key=_rank)),
     )
 
 
 def _in_threads(
-    read: Callable[[str], _Examined], ids: Sequence[str], threads: int | None
+    examine: Callable[[str], _Examined], ids: Sequence[str], threads: int | None
 ) -> Iterator[_Examined]:
+    """Yield what `examine` returns for each id, in their order."""
     threads = threads or min(_MOST_THREADS, os.cpu_count() or 1)
-    # Filters are shared by all threads, so they are set around them. What Pillow warns of is
-    # either an error afterwards, or read as every viewer reads it.
+    # All threads share the filters, so they are set out here. What Pillow warns of either becomes
+    # an error, or is read as every viewer reads it.
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.filterwarnings("ignore", module="PIL")
-        yield from pool.map(read, ids)
+        yield from pool.map(examine, ids)
 
 
 def _examine(image_id: str, *, folder: Folder, images: dict[str, Path]) -> _Examined:
+    """Read an image and its annotation completely."""
     path = images.get(image_id)
     entry, findings = read_entry(image_id, path, folder, examine_image)
     digest = None
-    # What cannot be read is among the findings already.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # then it is among the findings already
         if path is not None:
             digest = path, hashlib.blake2b(path.read_bytes()).digest()
     return _Examined(image_id, entry, findings, digest)
 
 
-def _mild(found: Finding) -> Finding:
-    """Return the finding as one about an image that no split names."""
-    if found.severity is not Severity.ERROR:
-        return found
-    kind = Kind.ORPHAN if found.kind is Kind.MISSING_FILE else found.kind
-    reason = f"{found.reason} (in no split)"
-    return found._replace(kind=kind, severity=Severity.WARNING, reason=reason)
+def _as_warning(one: Finding) -> Finding:
+    """Return the finding as it counts for an image that is in no split."""
+    if one.severity is not Severity.ERROR:
+        return one
+    kind = Kind.ORPHAN if one.kind is Kind.MISSING_FILE else one.kind
+    reason = f"{one.reason} (in no split)"
+    return one._replace(kind=kind, severity=Severity.WARNING, reason=reason)
 
 
-def _worst_first(found: Finding) -> tuple[int, int, str, str]:
-    severities, kinds = list(Severity), list(Kind)
-    return (
-        severities.index(found.severity),
-        kinds.index(found.kind),
-        str(found.path),
-        found.part,
-    )
+def _rank(one: Finding) -> tuple[int, int, str, str]:
+    """Return the sorting key of a finding: the worst first."""
+    return _SEVERITY_RANK[one.severity], _KIND_RANK[one.kind], str(one.path), one.part
+
+
+# Between the files: lists of ids, the same image in two splits.
+
+
+def _read_splits(
+    folder: Folder, wanted: Sequence[str] | None, images: Iterable[str]
+) -> tuple[dict[str, tuple[str, ...]], list[Finding]]:
+    """Return the ids of each wanted split (None: of all), and what is wrong with the lists."""
+    members: dict[str, tuple[str, ...]] = {}
+    findings: list[Finding] = []
+    for name in folder.split_names() if wanted is None else wanted:
+        try:
+            listed = split_ids(folder, name, images)
+        except BadFileError as error:
+            findings.append(error.finding)
+            continue
+        members[name] = tuple(dict.fromkeys(listed))
+        findings += [
+            finding(Kind.LISTED_TWICE, folder.split_file(name), image_id, f"{count} times")
+            for image_id, count in Counter(listed).items()
+            if count > 1
+        ]
+    return members, findings
+
+
+def _shared_images(
+    folder: Folder,
+    members: Mapping[str, Sequence[str]],
+    digests: Mapping[str, tuple[Path, bytes]],
+) -> Iterator[Finding]:
+    """Yield a warning for each id that separate splits share, and for each repeated image.
+
+    `members` are the ids of each split, `digests` the path and the digest of the image of each id.
+    """
+    splits_of = defaultdict(list)
+    for name, ids in members.items():
+        for image_id in ids:
+            splits_of[image_id].append(name)
+    for image_id, names in sorted(splits_of.items()):
+        if pair := _separate_splits(names, names):
+            reason = f"in split {pair[1]} as well"
+            yield finding(Kind.LEAKAGE, folder.split_file(pair[0]), image_id, reason)
+
+    same_bytes: dict[bytes, list[str]] = defaultdict(list)
+    for image_id, (path, digest) in sorted(digests.items()):
+        kind, reason = Kind.SAME_IMAGE, ""
+        for earlier in same_bytes[digest]:
+            pair = _separate_splits(splits_of[image_id], splits_of[earlier])
+            if pair or not reason:
+                reason = f"the same bytes as {digests[earlier][0].name}"
+            if pair:  # worse than the same image twice in one split
+                kind, reason = Kind.LEAKAGE, f"{reason}; in {pair[0]}, and in {pair[1]}"
+                break
+        if reason:
+            yield finding(kind, path, "image", reason)
+        same_bytes[digest].append(image_id)
+
+
+def _separate_splits(some: Sequence[str], others: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first two splits that should share no image.
+
+    A split may contain another whose name is part of its own, as trainval contains train and val.
+    """
+    pairs = ((one, other) for one in some for other in others)
+    return next((p for p in pairs if p[0] not in p[1] and p[1] not in p[0]), None)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Everything that is wrong with a data set.
+
+    Parameters
+    ----------
+    root
+        Its folder.
+    images
+        How many ids were checked.
+    splits
+        Number of images by split; empty if there are no splits.
+    classes
+        Number of sound objects by class, the most frequent first.
+    findings
+        The worst first, those of a kind together.
+    """
+
+    root: Path
+    images: int
+    splits: dict[str, int]
+    classes: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that stop a training."""
+        return errors_of(self.findings)
+
+    def table(self, first: int = 3) -> str:
+        """Return a table for the terminal: the kinds, how many of each, and the `first` of them."""
+        objects, classes = sum(self.classes.values()), len(self.classes)
+        lines = [f"{self.root}: images {self.images:,}, objects {objects:,}, classes {classes}"]
+        if self.splits:
+            sizes = ", ".join(f"{name} {size:,}" for name, size in self.splits.items())
+            lines.append(f"splits: {sizes}")
+        if self.classes:
+            counts = [f"{name} {count:,}" for name, count in self.classes.items()]
+            more = ["..."] if len(counts) > _TABLE_CLASSES else []
+            lines.append(f"classes: {', '.join(counts[:_TABLE_CLASSES] + more)}")
+        lines.append(summary(self.findings) or "Nothing is wrong.")
+        for (severity, kind), group in groupby(self.findings, lambda f: (f.severity, f.kind)):
+            of_kind = [self._relative(one) for one in group]
+            lines.append(f"\n{severity:<9} {kind.label:<32} {len(of_kind):>6,}")
+            lines += [f"  {one}" for one in of_kind[:first]]
+            if len(of_kind) > first > 0:
+                lines.append(f"  ... and {len(of_kind) - first:,} more")
+        if self.findings:
+            lines.append("")
+        if self.errors:
+            lines.append("Errors stop a training; with --skip-bad it leaves out what they name.")
+        return "\n".join(lines)
+
+    def _relative(self, one: Finding) -> Finding:
+        """Return a finding with its path relative to the data set's folder."""
+        inside = one.path.is_relative_to(self.root)
+        return one._replace(path=one.path.relative_to(self.root)) if inside else one
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, every finding included."""
+        counts: dict[str, Counter[str]] = {str(severity): Counter() for severity in Severity}
+        for one in self.findings:
+            counts[one.severity][one.kind.label] += 1
+        return {
+            "root": str(self.root),
+            "images": self.images,
+            "splits": self.splits,
+            "classes": self.classes,
+            "counts": {severity: dict(of_kind) for severity, of_kind in counts.items()},
+            "findings": [
+                {
+                    "severity": str(one.severity),
+                    "kind": one.kind.label,
+                    "file": str(one.path),
+                    "object": one.part,
+                    "reason": one.reason,
+                }
+                for one in self.findings
+            ],
+        }

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: the kinds, how bad each is, and one case put in words."""
+"""What can be wrong with a data set: the kinds, how bad each one is, and how a case is worded."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from minirpn.errors import InputError
 
 
 class Severity(StrEnum):
-    """What a training makes of a finding."""
+    """How a training reacts to a finding."""
 
-    ERROR = "error"  # it stops, or leaves the file or box out when told to skip what is bad
+    ERROR = "error"  # it stops; if told to skip what is bad, it leaves the file or box out
     WARNING = "warning"  # suspicious; it goes on
-    REPAIRED = "repaired"  # read as what is surely meant; it goes on
+    REPAIRED = "repaired"  # read as it is surely meant; it goes on
 
 
 class Kind(Enum):
-    """Every kind of finding, in words, and how bad it is."""
+    """Every kind of finding: its name, and how bad it is."""
 
     MISSING_FILE = "missing file", Severity.ERROR
     UNREADABLE_XML = "unreadable annotation", Severity.ERROR
@@ -57,7 +57,7 @@ class Kind(Enum):
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong; as text, one line with file, object and reason."""
+    """One thing that is wrong. As text, it is one line with file, object and reason."""
 
     kind: Kind
     path: Path
@@ -70,20 +70,20 @@ class Finding(NamedTuple):
 
 
 def finding(kind: Kind, path: Path, part: str, reason: str) -> Finding:
-    """Return a finding as bad as its kind."""
+    """Return a finding with the severity of its kind."""
     return Finding(kind, path, part, reason, kind.severity)
 
 
 class BadFileError(InputError):
-    """A file that cannot be used, for the reason that the finding gives."""
+    """A file cannot be used; `finding` says why."""
 
-    def __init__(self, found: Finding) -> None:
-        super().__init__(str(found))
-        self.finding = found
+    def __init__(self, kind: Kind, path: Path, part: str, reason: str) -> None:
+        self.finding = finding(kind, path, part, reason)
+        super().__init__(str(self.finding))
 
 
 class BadDataError(InputError):
-    """A data set that cannot be trained on as it is; `findings` are all the errors in it."""
+    """A data set cannot be trained on as it is; `findings` are all the errors in it."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         more = len(findings) - 1
@@ -94,18 +94,18 @@ class BadDataError(InputError):
 
 def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings that stop a training."""
-    return tuple(found for found in findings if found.severity is Severity.ERROR)
+    return tuple(one for one in findings if one.severity is Severity.ERROR)
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    """Return the findings counted by severity and kind, in one line, the worst first.
+    """Return one line that counts the findings by severity and kind, the worst first.
 
     Examples
     --------
     >>> summary([finding(Kind.NO_OBJECTS, Path("a.xml"), "objects", "none")])
     '1 warning (1 no objects)'
     """
-    counts = Counter((found.severity, found.kind) for found in findings)
+    counts = Counter((one.severity, one.kind) for one in findings)
     parts = []
     for severity in Severity:
         of_kind = {kind: counts[severity, kind] for kind in Kind if counts[severity, kind]}

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from minirpn._typing import ImageSize
-from minirpn.data.findings import BadFileError, Kind, finding
+from minirpn.data.findings import BadFileError, Kind
 
 _Turn = Image.Transpose
-# EXIF orientation -> what shows the stored pixels upright.
+# EXIF orientation -> the turn that brings the stored pixels upright.
 _UPRIGHT = {
     2: _Turn.FLIP_LEFT_RIGHT,
     3: _Turn.ROTATE_180,
@@ -29,19 +29,19 @@ _QUARTER_TURNS = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)
 
 
 class ImageHeader(NamedTuple):
-    """What is known of an image file without looking at its pixels."""
+    """What is known about an image file without decoding its pixels."""
 
     image_size: ImageSize  # (height, width), upright, as `read_image` gives it
-    stored_size: ImageSize  # before it is turned as its EXIF orientation says
+    stored_size: ImageSize  # (height, width) in the file, before the EXIF orientation is applied
     turned: bool  # whether that orientation changes the image
-    mode: str  # Pillow's word, such as "RGB" or "L"; "RGBA" also for other transparency
+    mode: str  # as Pillow names it, such as "RGB" or "L"; "RGBA" for every kind of transparency
 
 
 def read_image(path: Path) -> np.ndarray:
     """Return the image as (H, W, 3) uint8 RGB, upright.
 
     The EXIF orientation is applied, as image viewers do. Gray, palette, CMYK and 16-bit images
-    become RGB; transparency is laid over white, as on a page.
+    become RGB. Transparent images are laid over white, as on a page.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def read_image(path: Path) -> np.ndarray:
     Raises
     ------
     InputError
-        There is no such file, it is not an image, it is truncated or damaged, or it has more
-        pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (about 89 million).
+        The file is missing, is not an image, is truncated or damaged, or has more pixels than
+        ``PIL.Image.MAX_IMAGE_PIXELS`` (about 89 million).
 
     Notes
     -----
-    16-bit gray is divided by 257, so that 65535 becomes 255; Pillow's own conversion clips
+    16-bit gray is divided by 257, so that 65535 becomes 255. Pillow's own conversion would clip
     everything above 255 to white.
     """
     with _opened(path) as file:
@@ -65,24 +65,11 @@ def read_image(path: Path) -> np.ndarray:
         return np.array(image if turn is None else image.transpose(turn))
 
 
-def read_image_size(path: Path) -> ImageSize:
-    """Return the (height, width) `read_image` would give, from the header alone.
-
-    Not for worker threads; see `read_image_header`.
-
-    Raises
-    ------
-    InputError
-        As for `read_image`, as far as the header tells.
-    """
-    return read_image_header(path).image_size
-
-
 def read_image_header(path: Path) -> ImageHeader:
     """Return what the header of an image file says.
 
-    Not for worker threads: it silences a warning of Pillow, and warning filters are shared by all
-    threads.
+    Not for worker threads: it silences a warning of Pillow, and all threads share the warning
+    filters.
 
     Raises
     ------
@@ -96,7 +83,9 @@ def read_image_header(path: Path) -> ImageHeader:
 
 
 def examine_image(path: Path) -> ImageHeader:
-    """Return what the header of an image file says, after decoding the image; for worker threads.
+    """Return what the header of an image file says, after decoding the whole image.
+
+    Worker threads may call it.
 
     Raises
     ------
@@ -111,7 +100,7 @@ def examine_image(path: Path) -> ImageHeader:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image file; whatever is wrong with it becomes an InputError that names it."""
+    """Open an image file; any error in the block becomes an `InputError` that names the file."""
     try:
         with Image.open(path) as file:
             limit = Image.MAX_IMAGE_PIXELS
@@ -119,21 +108,21 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 raise Image.DecompressionBombError
             yield file
     except FileNotFoundError:
-        raise BadFileError(finding(Kind.MISSING_FILE, path, "image", "no such file")) from None
+        raise BadFileError(Kind.MISSING_FILE, path, "image", "no such file") from None
     except UnidentifiedImageError:
         raise _unreadable(path, "not of a format Pillow reads") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS
         raise _unreadable(path, f"more than {limit} pixels (PIL.Image.MAX_IMAGE_PIXELS)") from None
     except Exception as error:
-        # Any: on damaged files Pillow's plug-ins raise OSError, SyntaxError, ValueError, TypeError,
+        # On damaged files Pillow's plug-ins raise OSError, SyntaxError, ValueError, TypeError,
         # struct.error and more.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise _unreadable(path, f"truncated, damaged or unreadable ({reason})") from error
 
 
 def _unreadable(path: Path, reason: str) -> BadFileError:
-    return BadFileError(finding(Kind.UNREADABLE_IMAGE, path, "image", reason))
+    return BadFileError(Kind.UNREADABLE_IMAGE, path, "image", reason)
 
 
 def _header(file: Image.Image) -> ImageHeader:
@@ -145,11 +134,11 @@ def _header(file: Image.Image) -> ImageHeader:
 
 
 def _turn(file: Image.Image) -> _Turn | None:
-    """Return what turns the image of a file upright, if it needs turning."""
+    """Return the turn that brings the image upright, or None if it is upright already."""
     if file.format == "TIFF":
-        return None  # Pillow turns TIFF by itself when it decodes
-    # PIL.ImageOps.exif_transpose would also write the EXIF data back and so fail on what others
-    # wrote badly; PNG's own getexif would decode the image.
+        return None  # Pillow itself turns TIFF images when it decodes them
+    # PIL.ImageOps.exif_transpose would also write the EXIF data back, which fails where it is
+    # malformed. PNG's own getexif would decode the image.
     return _UPRIGHT.get(Image.Image.getexif(file).get(ExifTags.Base.Orientation, 1))
 
 

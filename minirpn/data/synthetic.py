@@ -11,10 +11,8 @@ from PIL import Image
 
 from minirpn._checks import check_image_size
 from minirpn._typing import ImageSize
-from minirpn.data.annotation import write_annotation
-from minirpn.data.objects import VOCObject
+from minirpn.data.annotation import VOCObject, voc_corners, write_annotation
 from minirpn.data.shapes import SHAPES, draw_picture
-from minirpn.data.voc import voc_corners
 from minirpn.errors import InputError
 
 _TEST_SHARE = 0.2

@@ -1,93 +1,58 @@
-"""Data sets in PASCAL VOC layout, and VOC's box convention made ours.
-
-VOC counts pixels from 1 and includes the last one; everything else in this package is half-open.
-The two functions `half_open` and `voc_corners` are the only place where the one becomes the other.
-"""
+"""A data set in PASCAL VOC layout: where its files lie, its splits, its classes, its samples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from minirpn.data.annotation import read_annotation
-from minirpn.data.classes import choose_classes, count_classes, odd_classes, unknown_classes
-from minirpn.data.entries import Entry, read_entry
-from minirpn.data.findings import BadDataError, BadFileError, Finding, errors_of
-from minirpn.data.images import examine_image, read_image, read_image_header
-from minirpn.data.layout import Folder, find_folder, image_files, split_ids
+from minirpn._typing import ImageSize
+from minirpn.data.annotation import VOCFile, half_open, read_annotation
+from minirpn.data.findings import BadDataError, BadFileError, Finding, Kind, errors_of, finding
+from minirpn.data.images import ImageHeader, examine_image, read_image, read_image_header
 from minirpn.data.samples import Annotation, Sample
 from minirpn.errors import InputError
 
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
 
-def half_open(corners: np.ndarray) -> np.ndarray:
-    """Return half-open boxes for VOC's corners: ``(xmin - 1, ymin - 1, xmax, ymax)``.
-
-    Parameters
-    ----------
-    corners
-        (..., 4) floating point ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive.
-
-    Returns
-    -------
-    boxes
-        (..., 4) ``(x1, y1, x2, y2)``, half-open, the same dtype.
-
-    Notes
-    -----
-    Inverse of `voc_corners`.
-
-    Examples
-    --------
-    >>> half_open(np.array([1.0, 1.0, 500.0, 375.0])).tolist()
-    [0.0, 0.0, 500.0, 375.0]
-    """
-    return corners - np.array([1, 1, 0, 0], dtype=corners.dtype)
-
-
-def voc_corners(boxes: np.ndarray) -> np.ndarray:
-    """Return VOC's corners for half-open boxes: ``(x1 + 1, y1 + 1, x2, y2)``.
-
-    Parameters
-    ----------
-    boxes
-        (..., 4) floating point ``(x1, y1, x2, y2)``, half-open.
-
-    Returns
-    -------
-    corners
-        (..., 4) ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive, the same dtype.
-
-    Notes
-    -----
-    Inverse of `half_open`. For annotation files and for VOC result files.
-    """
-    return boxes + np.array([1, 1, 0, 0], dtype=boxes.dtype)
+# The first one counts, should one image lie there in two formats.
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# Names at least this much alike are suggested, by difflib's ratio: "persn" and "person" are, "rat"
+# and "cat" are not.
+_ALIKE = 0.75
 
 
 class VOCDataset:
     """The images and ground truths of one split.
 
-    Every annotation is read and checked here, and the header of every image, so that nothing bad
-    waits in the middle of a training (about 0.3 ms an image). Images are decoded when asked for.
+    Every annotation and the header of every image are read and checked here, so that nothing bad
+    waits in the middle of a training (about 0.3 ms an image). An image is decoded when it is asked
+    for.
 
     Parameters
     ----------
     root
         A VOCdevkit, one year's folder in it, or a bare folder of images and XML.
     year
-        Which year of a VOCdevkit; the only one is found by itself.
+        Which year of a VOCdevkit; not needed if there is only one.
     split
         The name of a file of ``ImageSets/Main``; None or ``"all"`` for everything, the only choice
         where there are no ``ImageSets``.
     classes
         Class names, in the order of their numbers. None takes VOC's twenty where they suffice,
-        else the names found, sorted. Give a validation set the classes of its training set.
+        else the names that occur, sorted. Give a validation set the classes of its training set.
     skip_bad
-        Leave out what is bad and keep the reasons in `skipped`: a bad box without its file, a bad
-        file as a whole. Every image is then decoded once here, to find the truncated ones (a few
-        milliseconds an image of VOC).
+        Leave out what is bad and keep the reasons in `skipped`: of a bad object the box alone, of a
+        bad file the whole image. Every image is then decoded once here, to find the truncated ones
+        (a few milliseconds an image of VOC).
 
     Attributes
     ----------
@@ -116,7 +81,8 @@ class VOCDataset:
         skip_bad: bool = False,
     ) -> None:
         folder = find_folder(Path(root), year)
-        entries, findings = _read_split(folder, split, decode=skip_bad)
+        read_header = examine_image if skip_bad else read_image_header
+        entries, findings = _read_split(folder, split, read_header)
         if classes is None:
             self.classes = choose_classes(count_classes(entries))
             findings += odd_classes(entries)
@@ -151,7 +117,7 @@ class VOCDataset:
         return Sample(annotation, image)
 
     def annotation(self, index: int) -> Annotation:
-        """Return the ground truth at a position without touching the image."""
+        """Return the ground truth at a position without reading the image."""
         return self._annotations[index]
 
 
@@ -160,12 +126,12 @@ def read_ground_truth(
 ) -> tuple[list[Annotation], tuple[Finding, ...]]:
     """Return the annotations of a split from its XML alone, and what is wrong with them.
 
-    Images are neither needed nor looked at. What is bad is left out.
+    The images need not be there. Bad files and boxes are left out.
 
     Parameters
     ----------
     root, year, split
-        As of `VOCDataset`.
+        As for `VOCDataset`.
 
     Raises
     ------
@@ -173,16 +139,7 @@ def read_ground_truth(
         There is no such folder, year or split.
     """
     folder = find_folder(Path(root), year, need_images=False)
-    entries, findings = [], []
-    for image_id in split_ids(folder, split, ()):
-        path = folder.annotations / f"{image_id}.xml"
-        try:
-            content = read_annotation(path)
-        except BadFileError as error:
-            findings.append(error.finding)
-        else:
-            findings += content.findings
-            entries.append(Entry(image_id, folder.images / image_id, path, content))
+    entries, findings = _read_split(folder, split, None)
     classes = choose_classes(count_classes(entries))
     return [_to_annotation(entry, classes) for entry in entries], tuple(findings)
 
@@ -192,19 +149,13 @@ def read_sample(
 ) -> tuple[Sample, tuple[str, ...]]:
     """Return one image with its ground truth, and the class names its numbers stand for.
 
-    Parameters
-    ----------
-    image_path
-        The image, in the folder or anywhere.
-    folder
-        Where its annotation is looked for, under the image's name.
-    skip_bad
-        Leave bad boxes out.
+    The image may lie anywhere; its annotation lies in the folder, under the image's name.
 
     Raises
     ------
     InputError
-        There is no such image or annotation, one of them is bad, or they do not belong together.
+        One of the two is missing or bad (without `skip_bad`, a single box is enough), or they do
+        not belong together.
     """
     entry, findings = read_entry(image_path.stem, image_path, folder, read_image_header)
     problems = errors_of(findings)
@@ -214,23 +165,182 @@ def read_sample(
     return Sample(_to_annotation(entry, classes), read_image(image_path)), classes
 
 
+# Where the files lie.
+
+
+class Folder(NamedTuple):
+    """The folders of a data set: its images, its annotations (perhaps the same), its splits."""
+
+    path: Path
+    images: Path
+    annotations: Path
+    splits: Path
+
+    def split_file(self, split: str) -> Path:
+        """Return the file that lists the images of a split."""
+        return self.splits / f"{split}.txt"
+
+    def split_names(self) -> list[str]:
+        """Return the names of the splits, sorted; ``cat_train.txt`` lists one class and is none."""
+        return sorted(path.stem for path in self.splits.glob("*.txt") if "_" not in path.stem)
+
+
+def find_folder(root: Path, year: int | str | None, *, need_images: bool = True) -> Folder:
+    """Return the folders of the data set at `root`, given as `VOCDataset` takes it.
+
+    Raises
+    ------
+    InputError
+        There is no such folder or year, several years and no choice, no annotation, or no folder
+        of images though `need_images`.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: data set: no such folder")
+    years = sorted(path.name[3:] for path in root.glob("VOC*") if (path / "Annotations").is_dir())
+    path = root
+    if years:
+        if year is None and len(years) > 1:
+            raise InputError(f"{root}: year: several there, choose one of {', '.join(years)}")
+        wanted = years[0] if year is None else str(year)
+        if wanted not in years:
+            raise InputError(f"{root}: year {wanted}: not there; there is {', '.join(years)}")
+        path = root / f"VOC{wanted}"
+    elif year is not None and root.name != f"VOC{year}":
+        raise InputError(f"{root}: year {year}: no folder VOC{year} in it")
+    images, annotations, splits = (
+        path / name for name in ("JPEGImages", "Annotations", "ImageSets/Main")
+    )
+    if annotations.is_dir():
+        if need_images and not images.is_dir():
+            raise InputError(f"{path}: data set: has Annotations but no JPEGImages folder")
+        return Folder(path, images, annotations, splits)
+    if next(path.glob("*.xml"), None) is None:
+        raise InputError(f"{path}: data set: holds no VOC folder, no Annotations, no XML files")
+    return Folder(path, path, path, splits)
+
+
+def image_files(folder: Folder) -> dict[str, Path]:
+    """Return the image file of each id that has one."""
+    endings = {ending: rank for rank, ending in enumerate(_IMAGE_ENDINGS)}
+    paths = [path for path in folder.images.iterdir() if path.suffix.lower() in endings]
+    # The preferred format comes last and so replaces the others.
+    paths.sort(key=lambda path: endings[path.suffix.lower()], reverse=True)
+    return {path.stem: path for path in paths}
+
+
+def split_ids(folder: Folder, split: str | None, images: Iterable[str]) -> list[str]:
+    """Return the image ids of a split, in the order of its file.
+
+    None and ``"all"`` mean every id that has an annotation or is among `images`, sorted.
+
+    Raises
+    ------
+    InputError
+        There is no such split (the message lists those there are), or it is empty.
+    """
+    if split is None or split == "all":
+        return sorted({path.stem for path in folder.annotations.glob("*.xml")} | set(images))
+    if not folder.splits.is_dir():
+        raise InputError(f"{folder.path}: split {split!r}: no ImageSets/Main there, only 'all'")
+    path = folder.split_file(split)
+    if not path.is_file():
+        names = ", ".join(folder.split_names()) or "none"
+        raise InputError(f"{folder.path}: split {split!r}: not there; there is {names}")
+    # -sig: some editors put a byte order mark in front.
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    ids = [line.strip() for line in lines if line.strip()]
+    if not ids:
+        raise BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", "lists no image")
+    return ids
+
+
+# One image and its annotation.
+
+
+class Entry(NamedTuple):
+    """An image and its annotation, both usable; bad objects are left out."""
+
+    image_id: str
+    image_path: Path
+    xml_path: Path
+    content: VOCFile
+
+
 def _read_split(
-    folder: Folder, split: str | None, *, decode: bool
+    folder: Folder, split: str | None, read_header: Callable[[Path], ImageHeader] | None
 ) -> tuple[list[Entry], list[Finding]]:
-    """Return the usable files of a split, and everything found about it."""
-    images = image_files(folder)
+    """Return the usable entries of a split, and everything that is wrong with it."""
+    images = image_files(folder) if read_header else {}
     entries, findings = [], []
     for image_id in split_ids(folder, split, images):
-        look = examine_image if decode else read_image_header
-        entry, found = read_entry(image_id, images.get(image_id), folder, look)
-        findings += found
+        entry, about = read_entry(image_id, images.get(image_id), folder, read_header)
+        findings += about
         if entry is not None:
             entries.append(entry)
     return entries, findings
 
 
+def read_entry(
+    image_id: str,
+    image_path: Path | None,
+    folder: Folder,
+    read_header: Callable[[Path], ImageHeader] | None,
+) -> tuple[Entry | None, list[Finding]]:
+    """Return an entry, or None if it cannot be used, and everything that is wrong with it.
+
+    `read_header` is `read_image_header`, or `examine_image`, which finds more, or None if the image
+    does not matter. `image_path` is None if there is no image.
+    """
+    xml_path = folder.annotations / f"{image_id}.xml"
+    header = content = None
+    findings: list[Finding] = []
+    try:
+        content = read_annotation(xml_path)
+    except BadFileError as error:
+        findings.append(error.finding)
+    if image_path is None:
+        image_path, reason = folder.images / image_id, "no such file, of any format"
+        if read_header:
+            findings.append(finding(Kind.MISSING_FILE, image_path, "image", reason))
+    elif read_header:
+        try:
+            header = read_header(image_path)
+        except BadFileError as error:
+            findings.append(error.finding)
+    if content is None:
+        return None, findings
+    if header is not None:
+        findings += _compare(header, image_path, content.image_size, xml_path)
+    usable = not errors_of(findings)
+    findings += content.findings
+    return (Entry(image_id, image_path, xml_path, content) if usable else None), findings
+
+
+def _compare(
+    header: ImageHeader, image_path: Path, annotated: ImageSize, xml_path: Path
+) -> Iterator[Finding]:
+    """Yield what is wrong with an image, given the size that its annotation states."""
+    height, width = header.image_size
+    if (height, width) != annotated:
+        unturned = header.turned and header.stored_size == annotated
+        reason = (
+            f"width {annotated[1]}, height {annotated[0]};"
+            f" but {image_path.name}, shown upright, has {width}, {height}"
+        )
+        kind = Kind.UNTURNED if unturned else Kind.WRONG_SIZE
+        yield finding(kind, xml_path, "image size", reason)
+    elif header.turned and header.stored_size == header.image_size:
+        reason = "has an EXIF orientation, applied here; were the boxes drawn with it?"
+        yield finding(Kind.MAYBE_UNTURNED, image_path, "image", reason)
+    elif header.turned:
+        reason = "turned upright as its EXIF orientation says, which fits the annotated size"
+        yield finding(Kind.TURNED, image_path, "image", reason)
+    if header.mode != "RGB":
+        yield finding(Kind.NOT_RGB, image_path, "image", f"mode {header.mode}, read as RGB")
+
+
 def _to_annotation(entry: Entry, classes: tuple[str, ...]) -> Annotation:
-    """Return the ground truth of the known classes, in our convention."""
+    """Return the ground truth of the known classes, boxes half-open."""
     objects = [item for _, item in entry.content.objects if item.name in classes]
     corners = np.array([item.corners for item in objects], dtype=np.float32).reshape(-1, 4)
     return Annotation(
@@ -241,3 +351,69 @@ def _to_annotation(entry: Entry, classes: tuple[str, ...]) -> Annotation:
         gt_classes=np.array([classes.index(item.name) for item in objects], dtype=np.int64),
         difficult=np.array([item.difficult for item in objects], dtype=bool),
     )
+
+
+# The names of the classes.
+
+
+def count_classes(entries: Iterable[Entry]) -> Counter[str]:
+    """Return the number of objects of each class name."""
+    return Counter(item.name for entry in entries for _, item in entry.content.objects)
+
+
+def choose_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Return VOC's classes if they include all `names`, else the names, sorted."""
+    names = set(names)
+    return VOC_CLASSES if names <= set(VOC_CLASSES) else tuple(sorted(names))
+
+
+def unknown_classes(entries: Sequence[Entry], classes: Sequence[str]) -> list[Finding]:
+    """Return an error for each object whose class is not among `classes`."""
+    listed = f"the classes are {', '.join(classes)}"
+    others = [name for name in count_classes(entries) if name not in classes]
+    reasons = {name: f"unknown class{_suggest(name, classes)}; {listed}" for name in others}
+    return _findings_by_name(entries, reasons, Kind.UNKNOWN_CLASS)
+
+
+def odd_classes(entries: Sequence[Entry]) -> list[Finding]:
+    """Return a warning for each object whose class name looks like a typing error.
+
+    Where at least half of the objects have VOC's names, every other name is odd. Elsewhere a name
+    is odd that differs from a more frequent one only by capitals, blanks, hyphens or underscores.
+    """
+    counts = count_classes(entries)
+    of_voc = sum(counts[name] for name in VOC_CLASSES)
+    reasons: dict[str, str] = {}
+    if of_voc > 0 and 2 * of_voc >= counts.total():
+        others = [name for name in counts if name not in VOC_CLASSES]
+        reasons = {name: f"not one of VOC's{_suggest(name, VOC_CLASSES)}" for name in others}
+    else:
+        usual: dict[str, str] = {}  # the most frequent spelling of each bare name
+        for name in sorted(counts, key=lambda name: (-counts[name], name)):
+            if usual.setdefault(_bare(name), name) != name:
+                reasons[name] = f"written {usual[_bare(name)]!r} more often"
+    return _findings_by_name(entries, reasons, Kind.ODD_CLASS)
+
+
+def _suggest(name: str, classes: Sequence[str]) -> str:
+    """Return ", perhaps CLASS" with the class most like `name`, or "" if none is alike."""
+    by_bare = {_bare(one): one for one in reversed(classes)}
+    alike = get_close_matches(_bare(name), by_bare, n=1, cutoff=_ALIKE)
+    return f", perhaps {by_bare[alike[0]]!r}" if alike else ""
+
+
+def _bare(name: str) -> str:
+    """Return a name without capitals, blanks, hyphens and underscores."""
+    return "".join(letter for letter in name.casefold() if letter not in " -_")
+
+
+def _findings_by_name(
+    entries: Iterable[Entry], reasons: Mapping[str, str], kind: Kind
+) -> list[Finding]:
+    """Return a finding for each object whose class name has a reason."""
+    return [
+        finding(kind, entry.xml_path, f"object {number} ({item.name})", reasons[item.name])
+        for entry in entries
+        for number, item in entry.content.objects
+        if item.name in reasons
+    ]

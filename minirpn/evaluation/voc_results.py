@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minirpn.backend import to_host
-from minirpn.data.voc import half_open, voc_corners
+from minirpn.data.annotation import half_open, voc_corners
 from minirpn.detector import Detections
 from minirpn.errors import InputError
 from minirpn.evaluation.rows import Row, detections_from, is_number

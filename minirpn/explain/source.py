@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minirpn.data.images import read_image
-from minirpn.data.layout import Folder, find_folder, image_files
 from minirpn.data.samples import Sample, unannotated
-from minirpn.data.voc import read_sample
+from minirpn.data.voc import Folder, find_folder, image_files, read_sample
 from minirpn.errors import InputError
 from minirpn.training.config import DataConfig
 from minirpn.training.run_folder import RunFolder

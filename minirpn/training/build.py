@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from minirpn.backbones import Backbone, build_backbone
-from minirpn.data.classes import choose_classes
 from minirpn.data.synthetic import generate
-from minirpn.data.voc import VOCDataset
+from minirpn.data.voc import VOCDataset, choose_classes
 from minirpn.detector import FasterRCNN, FastRCNN, build_head
 from minirpn.devices import CPU, Device, device_with
 from minirpn.errors import InputError

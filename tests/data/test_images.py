@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minirpn.data import read_image, read_image_size
+from minirpn.data import read_image
+from minirpn.data.images import read_image_header
 from minirpn.errors import InputError
 
 RED, GRAY = (255, 0, 0), (90, 90, 90)
@@ -59,7 +60,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode, ending, tolerance):
     assert image.dtype == np.uint8
     assert image.flags.writeable
     np.testing.assert_allclose(image[2, 3].astype(int), expected, atol=tolerance)
-    assert read_image_size(path) == (5, 7)
+    assert read_image_header(path).image_size == (5, 7)
 
 
 def test_transparency_is_laid_over_white(tmp_path):
@@ -91,7 +92,7 @@ def test_exif_orientation_is_applied(tmp_path, ending, orientation):
     Image.fromarray(stored).save(path, exif=exif)
     image = read_image(path)
     assert image.shape == upright.shape
-    assert read_image_size(path) == upright.shape[:2]
+    assert read_image_header(path).image_size == upright.shape[:2]
     np.testing.assert_array_equal(image > 127, upright > 127)
 
 
@@ -124,7 +125,7 @@ def test_missing_file(tmp_path):
 def test_a_file_that_is_no_image(tmp_path):
     path = tmp_path / "text.jpg"
     path.write_text("hello")
-    for read in (read_image, read_image_size):
+    for read in (read_image, read_image_header):
         with pytest.raises(InputError, match=r"text\.jpg: image: not of a format Pillow reads$"):
             read(path)
 
@@ -139,7 +140,7 @@ def test_too_many_pixels(tmp_path, monkeypatch, limit):
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         with pytest.raises(InputError, match=message):
-            read_image_size(path)
+            read_image_header(path)
         assert shown == []
         with pytest.raises(InputError, match=message):
             read_image(path)
@@ -184,7 +185,7 @@ def test_changed_bytes_give_an_image_or_an_input_error(tmp_path, rng, ending):
         changed = content.copy()
         changed[rng.integers(0, min(changed.size, 200), 2)] = rng.integers(0, 256, 2)
         path.write_bytes(changed.tobytes())
-        for read in (read_image, read_image_size):
+        for read in (read_image, read_image_header):
             try:
                 read(path)
             except InputError as error:
