@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.data.voc import read_ground_truth
     from minirpn.errors import InputError
     from minirpn.evaluation import anchor_fit, suggest_anchors
-    from minirpn.evaluation.anchor_table import fit_table
+    from minirpn.evaluation.anchor_fit import fit_table
     from minirpn.training.config import load_config
 
     values, names = given_settings(args)

@@ -1,20 +1,27 @@
-"""How well the anchors fit the objects of a data set, before anything is trained."""
+"""How well anchors fit the objects of a data set before a training, and better anchors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirpn._typing import ImageSize
+from minirpn.boxes import iou
+from minirpn.evaluation.recall import to_plain
 from minirpn.kernels.assign import assign
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.targets import NEGATIVE, POSITIVE, LabelConfig, label_anchors
 
-IOU_THRESHOLDS = (0.5, 0.6, 0.7)
-"""The IoU from which on a share of the objects is given."""
+_TABLE_THRESHOLDS = (0.5, 0.6, 0.7)  # the IoU from which on a share of the objects is given
+
+_ROUNDS = 50  # of k-means, at most
+_ENOUGH = (0.5, 0.7)  # the IoU that counts as found, and the one that makes a positive
+# Eighths are exact in binary: with the whole sides of "caffe" rounding all coordinates of anchors
+# stay exact, and with them the ties between anchors.
+_PARTS = 8
 
 
 class Scene(NamedTuple):
@@ -26,7 +33,7 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the anchors stand.
+    """The grid on which the anchors stand.
 
     Parameters
     ----------
@@ -35,7 +42,7 @@ class Grid:
     feature_size
         Gives (Hf, Wf) for an image of (height, width).
     offset
-        (dy, dx) pixels, as `grid_anchors` has it.
+        (dy, dx) pixels, as in `grid_anchors`.
     """
 
     stride: int
@@ -65,15 +72,15 @@ class AnchorFit:
     Parameters
     ----------
     anchors
-        What was measured.
+        The anchors that were measured.
     best_iou
         (M,) the best IoU of an object with any anchor.
     best_iou_inside
         (M,) the same with the anchors that training may use: those inside the image, unless the
-        labels are told otherwise.
+        label configuration says otherwise.
     reach
-        (M,) how training reaches an object: 2 if an anchor that overlaps it enough is taught to
-        become it; 1 if only anchors that overlap it best of all, though too little; 0 if none is.
+        (M,) how training reaches an object: 2 if an anchor that overlaps it enough learns it; 1 if
+        only its best anchors do, which overlap it too little; 0 if none does.
     positives_by_iou, positives_as_best
         (N,) positive anchors that overlap enough; those that are positive only as the best ones.
     negatives
@@ -94,7 +101,7 @@ class AnchorFit:
         return float((best >= iou).mean()) if best.size else float("nan")
 
     def reached(self) -> dict[str, int]:
-        """Return how many objects training reaches in which way."""
+        """Return how many objects training reaches in each way."""
         ways = {"by IoU": 2, "only as the best there is": 1, "not at all": 0}
         return {name: int((self.reach == code).sum()) for name, code in ways.items()}
 
@@ -108,19 +115,19 @@ class AnchorFit:
             "rounding": self.anchors.rounding,
             "images": len(self.negatives),
             "objects": len(self.best_iou),
-            "share_of_objects": {f"{iou:g}": _known(self.share(iou)) for iou in IOU_THRESHOLDS},
+            "share_of_objects": {f"{t:g}": to_plain(self.share(t)) for t in _TABLE_THRESHOLDS},
             "share_of_objects_inside": {
-                f"{iou:g}": _known(self.share(iou, inside=True)) for iou in IOU_THRESHOLDS
+                f"{t:g}": to_plain(self.share(t, inside=True)) for t in _TABLE_THRESHOLDS
             },
-            "mean_best_iou": _known(_mean(self.best_iou)),
+            "mean_best_iou": _mean(self.best_iou),
             "objects_reached": self.reached(),
             "positives_an_image": {
-                "by IoU": _known(_mean(self.positives_by_iou)),
-                "only as the best there is": _known(_mean(self.positives_as_best)),
-                "median": _known(float(np.median(positives)) if positives.size else float("nan")),
+                "by IoU": _mean(self.positives_by_iou),
+                "only as the best there is": _mean(self.positives_as_best),
+                "median": float(np.median(positives)) if positives.size else None,
                 "images without": int((positives == 0).sum()),
             },
-            "negatives_an_image": _known(_mean(self.negatives)),
+            "negatives_an_image": _mean(self.negatives),
         }
 
 
@@ -140,15 +147,15 @@ def anchor_fit(
     config
         The anchors.
     grid
-        Where they stand.
+        The grid they stand on.
     labels
         When an anchor is positive; None for the paper's rules.
 
     Notes
     -----
-    Memory is that of one image's anchors: their overlaps are not kept. An object can be reached
-    by none although an anchor is its best: where that anchor overlaps another object more, it
-    learns to become the other one.
+    The overlaps of one image's anchors are not kept, so memory stays small. An object may be
+    reached by no anchor although it has a best one: if that anchor overlaps another object more, it
+    learns the other one.
     """
     base, labels = base_anchors(config), LabelConfig() if labels is None else labels
     of_objects, of_images = [np.zeros((3, 0))], [np.zeros((3, 0), dtype=int)]
@@ -164,7 +171,7 @@ def anchor_fit(
 def _fit_of(
     scene: Scene, base: np.ndarray, grid: Grid, labels: LabelConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (3, M): best IoU, best IoU of eligible anchors, reach; and (3, 1): anchor counts."""
+    """Return (3, M) of the objects: best IoU, the same inside, reach; and (3, 1) anchor counts."""
     anchors = grid_anchors(
         base, grid.feature_size(scene.image_size), grid.stride, offset=grid.offset
     )
@@ -181,10 +188,168 @@ def _fit_of(
     return rows, kinds.sum(axis=1, keepdims=True)
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else float("nan")
+def _mean(values: np.ndarray) -> float | None:
+    """Return the mean, or None if there are no values."""
+    return float(values.mean()) if values.size else None
 
 
-def _known(value: float) -> float | None:
-    """Return the value, or None for nan, which JSON has no word for."""
-    return None if np.isnan(value) else value
+def fit_table(fits: Mapping[str, AnchorFit]) -> str:
+    """Return a table with a column for each fit, under its name."""
+    columns = [_cells(fit) for fit in fits.values()]
+    wide = max(map(len, columns[0]))
+    widths = [
+        max(len(name), *map(len, cells.values())) + 3
+        for name, cells in zip(fits, columns, strict=True)
+    ]
+    lines = [" " * wide + "".join(f"{n:>{w}}" for n, w in zip(fits, widths, strict=True))]
+    for label in columns[0]:
+        cells = "".join(f"{c[label]:>{w}}" for c, w in zip(columns, widths, strict=True))
+        lines.append(f"{label:<{wide}}{cells}")
+    return "\n".join(lines)
+
+
+def _cells(fit: AnchorFit) -> dict[str, str]:
+    """Return the cells of one column by the label of their row."""
+    cells = {
+        "scales": ",".join(f"{scale:g}" for scale in fit.anchors.scales),
+        "ratios": ",".join(f"{ratio:g}" for ratio in fit.anchors.ratios),
+    }
+    for where, inside in (("any anchor", False), ("anchors used in training", True)):
+        for threshold in _TABLE_THRESHOLDS:
+            share = fit.share(threshold, inside=inside)
+            label = f"objects with IoU >= {threshold:g}, {where}"
+            cells[label] = "-" if np.isnan(share) else f"{100 * share:.1f} %"
+    cells["mean of the best IoU, any anchor"] = _mean_text(fit.best_iou, 3)
+    for way, count in fit.reached().items():
+        cells[f"objects that training reaches {way}"] = f"{count:,}"
+    cells["positives an image, by IoU"] = _mean_text(fit.positives_by_iou, 1)
+    cells["positives an image, only as the best there is"] = _mean_text(fit.positives_as_best, 1)
+    without = (fit.positives_by_iou + fit.positives_as_best) == 0
+    cells["images without a positive"] = f"{int(without.sum()):,}"
+    cells["negatives an image"] = _mean_text(fit.negatives, 0)
+    return cells
+
+
+def _mean_text(values: np.ndarray, digits: int) -> str:
+    """Return the mean of the values with so many digits, or "-" if there are none."""
+    return f"{values.mean():,.{digits}f}" if values.size else "-"
+
+
+def suggest_anchors(
+    sides: np.ndarray, config: AnchorConfig, *, rng: np.random.Generator, restarts: int = 16
+) -> AnchorConfig:
+    """Return anchors that fit the objects better, of as many scales and ratios as `config` has.
+
+    The method is Lloyd's k-means with the distance 1 - IoU of boxes with the same center (Redmon
+    and Farhadi, *YOLO9000*, 2017, section 2). The clusters stand on a grid, every ratio at every
+    scale, because that is what anchors are. Each object goes to the anchor it overlaps most; then
+    each scale becomes the median of the scales of its objects, and each ratio likewise. Of all
+    anchors on the way, those that cover most objects are returned, not those of the best mean: the
+    mean would sacrifice a rare size for a better fit to the most frequent one.
+
+    Parameters
+    ----------
+    sides
+        (M, 2) width and height of the objects at the training scale.
+    config
+        The first start. It also sets the number of scales and of ratios, the base size and the
+        rounding.
+    rng
+        Draws the other starts.
+    restarts
+        How many other starts there are.
+
+    Returns
+    -------
+    AnchorConfig
+        The best by `shape_fit`; `config` itself if nothing is better.
+
+    Notes
+    -----
+    Scales are multiples of 1/8, ratios have two digits. Ties: an object that overlaps two anchors
+    equally goes to the first; of equal results the first stays.
+    """
+    if not len(sides):
+        return config
+    best, best_fit = config, shape_fit(sides, config)
+    starts = [config, *(_drawn(sides, config, rng) for _ in range(restarts))]
+    for candidate in starts:
+        for _ in range(_ROUNDS):
+            fit = shape_fit(sides, candidate)
+            if fit > best_fit:
+                best, best_fit = candidate, fit
+            moved = _moved(sides, candidate)
+            if moved == candidate:
+                break
+            candidate = moved
+    return best
+
+
+def shape_fit(sides: np.ndarray, config: AnchorConfig) -> tuple[float, float]:
+    """Return how well anchors fit objects with the same centers, as a pair to compare.
+
+    The first number is the share of objects with an IoU of at least 0.5 plus the share with at
+    least 0.7 (what counts as found, and what makes a positive). The mean IoU decides among equals.
+    """
+    best = iou(_centered(sides), _shapes(config)).max(axis=1)
+    return sum(float((best >= enough).mean()) for enough in _ENOUGH), float(best.mean())
+
+
+def _moved(sides: np.ndarray, config: AnchorConfig) -> AnchorConfig:
+    """Return the anchors moved to the middle of the objects that overlap them most."""
+    nearest = iou(_centered(sides), _shapes(config)).argmax(axis=1)
+    ratio_index, scale_index = np.divmod(nearest, len(config.scales))
+    scales, ratios = _scales(sides, config), sides[:, 1] / sides[:, 0]
+    return _config(
+        config,
+        [_median(scales[scale_index == i], old) for i, old in enumerate(config.scales)],
+        [_median(ratios[ratio_index == i], old) for i, old in enumerate(config.ratios)],
+    )
+
+
+def _drawn(sides: np.ndarray, config: AnchorConfig, rng: np.random.Generator) -> AnchorConfig:
+    """Return anchors with the scales and the ratios of objects drawn at random, unlike each other.
+
+    As in k-means++ (Arthur and Vassilvitskii 2007), the probability of the next object grows with
+    the square of its distance from those drawn before.
+    """
+    boxes, drawn = _centered(sides), [int(rng.integers(len(sides)))]
+    while len(drawn) < max(len(config.scales), len(config.ratios)):
+        weights = (1 - iou(boxes, boxes[drawn]).max(axis=1)) ** 2
+        if not weights.any():  # all objects are of the shapes drawn
+            weights = np.ones(len(sides))
+        drawn.append(int(rng.choice(len(sides), p=weights / weights.sum())))
+    scales, ratios = _scales(sides[drawn], config), sides[drawn, 1] / sides[drawn, 0]
+    return _config(
+        config, scales[: len(config.scales)].tolist(), ratios[: len(config.ratios)].tolist()
+    )
+
+
+def _config(config: AnchorConfig, scales: list[float], ratios: list[float]) -> AnchorConfig:
+    """Return `config` with these scales and ratios, rounded to short numbers and sorted."""
+    # Clipped, because an anchor of a more extreme ratio would round to no area.
+    least = 1 / config.base_size
+    kept = sorted(float(f"{np.clip(ratio, least, 1 / least):.2g}") for ratio in ratios)
+    short = sorted(max(round(scale * _PARTS), 1) / _PARTS for scale in scales)
+    return replace(config, scales=tuple(short), ratios=tuple(kept))
+
+
+def _scales(sides: np.ndarray, config: AnchorConfig) -> np.ndarray:
+    """Return the scale (M,) of each object."""
+    return np.sqrt(sides[:, 0] * sides[:, 1]) / config.base_size
+
+
+def _median(values: np.ndarray, otherwise: float) -> float:
+    """Return the median of the values, or `otherwise` if there are none."""
+    return float(np.median(values)) if len(values) else otherwise
+
+
+def _shapes(config: AnchorConfig) -> np.ndarray:
+    """Return the base anchors (A, 4) moved so that their centers lie at (0, 0)."""
+    return base_anchors(config) - config.base_size / 2
+
+
+def _centered(sides: np.ndarray) -> np.ndarray:
+    """Return boxes (M, 4) of these sides around (0, 0)."""
+    half = np.asarray(sides, dtype=np.float64) / 2
+    return np.concatenate([-half, half], axis=1)

@@ -1,8 +1,16 @@
-"""Average precision of detections, as PASCAL VOC measures it."""
+"""Average precision of detections, as PASCAL VOC measures it.
+
+Going down the list of detections from the highest score, precision is the share so far that find an
+object, and recall is the share of objects found so far. Average precision is one number for the
+whole curve (Everingham et al., *The PASCAL Visual Object Classes (VOC) Challenge*, IJCV 2010): by
+eleven points of recall until 2009, by the area since 2010.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,12 +19,14 @@ from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.detector import Detections
-from minirpn.evaluation.ap_result import APResult
-from minirpn.evaluation.precision_recall import AVERAGES, Method, precision_recall
+from minirpn.evaluation.recall import share_text, to_plain
 
 HIT = 1
 FALSE_POSITIVE = 0
 IGNORED = -1
+
+Method = Literal["voc07", "area"]
+"""The mean precision at eleven recalls (VOC 2007), or the area under the curve (VOC 2010)."""
 
 
 def average_precision(
@@ -43,13 +53,12 @@ def average_precision(
         The names.
     difficult
         For each image (M,), true for objects that need not be found. A detection on one of them
-        counts neither way.
+        does not count at all.
     iou_threshold
-        The IoU from which on a detection finds an object, reached or exceeded.
+        A detection finds an object at this IoU or more.
     method
-        ``"voc07"``, the mean over eleven points of recall, which the paper's numbers are in;
-        ``"area"``, the area under the curve, VOC's since 2010. The result knows both; this says
-        which one is its `ap`.
+        ``"voc07"``, the mean over eleven points of recall, as in the paper; ``"area"``, the area
+        under the curve, VOC's since 2010. The result has both; this says which one is its `ap`.
 
     Returns
     -------
@@ -59,19 +68,19 @@ def average_precision(
     Raises
     ------
     ValueError
-        The lists differ in length, an array in shape; a class is none; a score is not finite; no
-        such threshold or method.
+        The lists differ in length, an array in shape; a class is not in `classes`; a score is not
+        finite; no such threshold or method.
     TypeError
         Boxes are not floating point.
 
     Notes
     -----
-    Each detection asks for the object of its class and image that it overlaps most, and for no
+    Each detection is matched to the object of its class and image that it overlaps most, and to no
     other: if a better detection has that one, it is a false positive, however well it fits another.
-    Everything else is in `match_detections` and in `minirpn.evaluation.precision_recall`.
+    See `match_detections` and `precision_recall`.
 
-    Ties: of objects overlapped equally the first in `gt_boxes` is asked for; detections of equal
-    score are counted together, so that neither their order nor that of the images matters.
+    Ties: of objects overlapped equally, the first in `gt_boxes`. Detections of equal score are
+    counted together, so that neither their order nor that of the images matters.
 
     The work is done on the host in float64.
 
@@ -87,35 +96,35 @@ def average_precision(
         raise ValueError(f"iou_threshold: expected one in (0, 1], got {iou_threshold}")
     if method not in AVERAGES:
         raise ValueError(f"method: expected {' or '.join(AVERAGES)}, got {method!r}")
-    scores, found_classes, outcomes = [np.zeros(0)], [np.zeros(0, int)], [np.zeros(0, np.int8)]
+    scores, labels, outcomes = [np.zeros(0)], [np.zeros(0, int)], [np.zeros(0, np.int8)]
     positives = np.zeros(len(classes), dtype=np.int64)
-    for index, found in enumerate(detections):
-        object_classes = to_host(gt_classes[index]).astype(np.int64)
-        hard = np.zeros(len(object_classes), dtype=bool)
+    for index, of_image in enumerate(detections):
+        gt_labels = to_host(gt_classes[index]).astype(np.int64)
+        hard = np.zeros(len(gt_labels), dtype=bool)
         if difficult is not None:
             hard = to_host(difficult[index]).astype(bool)
-        positives += np.bincount(object_classes[~hard], minlength=len(classes))
-        scores.append(to_host(found.scores).astype(np.float64))
-        found_classes.append(to_host(found.classes))
-        iou = _iou_within_class(found, gt_boxes[index], object_classes)
+        positives += np.bincount(gt_labels[~hard], minlength=len(classes))
+        scores.append(to_host(of_image.scores).astype(np.float64))
+        labels.append(to_host(of_image.classes))
+        iou = _iou_within_class(of_image, gt_boxes[index], gt_labels)
         outcomes.append(match_detections(iou, scores[-1], hard, iou_threshold=iou_threshold))
-    score, klass, outcome = map(np.concatenate, (scores, found_classes, outcomes))
+    score, label, outcome = map(np.concatenate, (scores, labels, outcomes))
     curves, ignored = [], []
-    for label, count in enumerate(positives.tolist()):
-        counted = (klass == label) & (outcome != IGNORED)
+    for index, count in enumerate(positives.tolist()):
+        counted = (label == index) & (outcome != IGNORED)
         curves.append(precision_recall(score[counted], outcome[counted] == HIT, count))
-        ignored.append(int(((klass == label) & (outcome == IGNORED)).sum()))
+        ignored.append(int(((label == index) & (outcome == IGNORED)).sum()))
     return APResult(tuple(classes), tuple(curves), tuple(ignored), iou_threshold, method)
 
 
 def match_detections(
     iou: np.ndarray, scores: np.ndarray, difficult: np.ndarray, *, iou_threshold: float = 0.5
 ) -> np.ndarray:
-    """Return what became of each detection in an image: found an object, found none, no matter.
+    """Return the outcome of each detection in an image: hit, false positive or ignored.
 
-    VOC's rule: every detection asks for the object it overlaps most. If the overlap is too small,
-    it is a false positive. If the object is difficult, it is ignored. Otherwise the detection of
-    the highest score among those that ask for an object has found it, the others are false
+    VOC's rule: every detection is matched to the object it overlaps most. If the overlap is too
+    small, it is a false positive. If the object is difficult, it is ignored. Otherwise, of all
+    detections matched to an object, the one of the highest score finds it; the others are false
     positives.
 
     Parameters
@@ -127,7 +136,7 @@ def match_detections(
     difficult
         (M,) bool.
     iou_threshold
-        What is enough, reached or exceeded.
+        A detection needs this IoU or more.
 
     Returns
     -------
@@ -136,33 +145,290 @@ def match_detections(
 
     Notes
     -----
-    VOC's own kit (``VOCevaldet.m``) has ``>=`` as here, and so have ChainerCV and mmdetection;
-    py-faster-rcnn and detectron2 want more than the threshold, as VOC's papers put it ("must exceed
-    50%"). COCO gives a detection the object it overlaps most among those *still free*.
+    VOC's own kit (``VOCevaldet.m``), ChainerCV and mmdetection have ``>=`` as here. py-faster-rcnn
+    and detectron2 have ``>``, as VOC's papers put it ("must exceed 50%"). COCO gives a detection
+    the object it overlaps most among those *still free*.
 
-    Ties: of objects overlapped equally the first is asked for; of detections of equal score the
-    first finds. The second tie cannot be seen in a curve, where equal scores are one point.
+    Ties: of objects overlapped equally, the first; of detections of equal score, the first. The
+    second tie makes no difference to a curve, where equal scores are one point.
     """
     D, M = iou.shape
     outcomes = np.full(D, FALSE_POSITIVE, dtype=np.int8)
     if not M:
         return outcomes
-    asked_for = iou.argmax(axis=1)
+    matched = iou.argmax(axis=1)
     enough = iou.max(axis=1) >= iou_threshold
-    outcomes[enough & difficult[asked_for]] = IGNORED
-    finders = np.flatnonzero(enough & ~difficult[asked_for])
-    finders = finders[np.argsort(-scores[finders], kind="stable")]
-    _, first = np.unique(asked_for[finders], return_index=True)
-    outcomes[finders[first]] = HIT
+    outcomes[enough & difficult[matched]] = IGNORED
+    candidates = np.flatnonzero(enough & ~difficult[matched])
+    candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
+    _, first = np.unique(matched[candidates], return_index=True)
+    outcomes[candidates[first]] = HIT
     return outcomes
 
 
-def _iou_within_class(found: Detections, gt_boxes: Array, gt_classes: np.ndarray) -> np.ndarray:
-    """Return (D, M) the overlap of detections and objects of the same class, 0 for the others."""
+def _iou_within_class(of_image: Detections, gt_boxes: Array, gt_classes: np.ndarray) -> np.ndarray:
+    """Return (D, M): the overlap of detections and objects of the same class, 0 for the others."""
     overlap = boxes.iou(
-        to_host(found.boxes).astype(np.float64), to_host(gt_boxes).astype(np.float64)
+        to_host(of_image.boxes).astype(np.float64), to_host(gt_boxes).astype(np.float64)
     )
-    return np.where(to_host(found.classes)[:, None] == gt_classes, overlap, 0.0)
+    return np.where(to_host(of_image.classes)[:, None] == gt_classes, overlap, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionRecall:
+    """A precision-recall curve: one point for each score that occurs.
+
+    Parameters
+    ----------
+    scores
+        (P,) the different scores, highest first. A point counts all detections of its score or
+        more.
+    hits
+        (P,) int64, how many of these find an object.
+    false_positives
+        (P,) int64, how many do not.
+    positives
+        How many objects there are to find.
+    """
+
+    scores: np.ndarray
+    hits: np.ndarray
+    false_positives: np.ndarray
+    positives: int
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Share of the objects found, (P,), which never falls; nan if there is no object."""
+        if not self.positives:
+            return np.full(len(self.hits), np.nan)
+        return self.hits / self.positives
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Share of the detections that find an object, (P,)."""
+        return self.hits / (self.hits + self.false_positives)
+
+    @property
+    def found(self) -> int:
+        """How many objects all detections together find."""
+        return int(self.hits[-1]) if len(self.hits) else 0
+
+    @property
+    def wrong(self) -> int:
+        """How many of all detections find no object."""
+        return int(self.false_positives[-1]) if len(self.hits) else 0
+
+
+def precision_recall(scores: np.ndarray, hits: np.ndarray, positives: int) -> PrecisionRecall:
+    """Return the precision-recall curve of scored detections.
+
+    Parameters
+    ----------
+    scores
+        (D,) floating point, in any order.
+    hits
+        (D,) bool: whether the detection finds an object that no better one has found.
+    positives
+        How many objects there are.
+
+    Notes
+    -----
+    Ties: detections of equal score are counted together and make one point. No threshold separates
+    them, so none of them comes first, and the curve does not depend on their order in the input.
+    scikit-learn does the same. Tools that make a point of each detection give a curve that depends
+    on how they happen to sort.
+
+    Examples
+    --------
+    >>> curve = precision_recall(np.array([0.9, 0.5, 0.5]), np.array([True, False, True]), 2)
+    >>> curve.recall.tolist(), curve.precision.round(2).tolist()
+    ([0.5, 1.0], [1.0, 0.67])
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], hits[order]
+    is_last = np.ones(len(scores), dtype=bool)  # of its score
+    is_last[:-1] = scores[1:] != scores[:-1]
+    return PrecisionRecall(
+        scores[is_last],
+        np.cumsum(hits, dtype=np.int64)[is_last],
+        np.cumsum(~hits, dtype=np.int64)[is_last],
+        positives,
+    )
+
+
+def envelope(precision: np.ndarray) -> np.ndarray:
+    """Return the best precision at each point or any later one, (P,): it never rises.
+
+    This is VOC's *interpolated* precision. It removes the teeth of the curve: whoever wants a
+    recall of r may as well go on to a higher recall where precision is better.
+
+    Examples
+    --------
+    >>> envelope(np.array([1.0, 0.5, 0.6, 0.4])).tolist()
+    [1.0, 0.6, 0.6, 0.4]
+    """
+    return np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def eleven_point(curve: PrecisionRecall) -> float:
+    """Return VOC's average precision until 2009: the mean over eleven points of recall.
+
+    ``1/11 sum over r in {0, 0.1, ..., 1} of max(precision where recall >= r)``; the maximum is 0
+    for a recall that is never reached. nan without objects.
+
+    Notes
+    -----
+    Recall and the eleven points are both quotients of whole numbers, rounded once, so that three
+    objects of ten do reach 0.3. py-faster-rcnn, detectron2, ChainerCV, mmdetection and VOC's own
+    kit (MATLAB's ``0:0.1:1``) add up steps of 0.1: there 0.1 + 0.1 + 0.1 is a little more than 0.3,
+    and three of ten do not reach it.
+    """
+    if not curve.positives:
+        return float("nan")
+    reached = curve.recall >= np.arange(11)[:, None] / 10  # (11, P)
+    return float(np.where(reached, curve.precision, 0.0).max(axis=1, initial=0.0).mean())
+
+
+def area_under_curve(curve: PrecisionRecall) -> float:
+    """Return VOC's average precision since 2010: the area under the envelope.
+
+    ``sum over points of (recall - recall before) * envelope``. Recall rises by 1 / positives with
+    each object found, so this is the mean over all objects of the envelope where the object is
+    found, and 0 for one that is not. Summed so, a perfect list gives 1 to the last bit. nan without
+    objects.
+    """
+    if not curve.positives:
+        return float("nan")
+    newly_found = np.diff(curve.hits, prepend=0)
+    return float((newly_found * envelope(curve.precision)).sum() / curve.positives)
+
+
+AVERAGES: dict[Method, Callable[[PrecisionRecall], float]] = {
+    "voc07": eleven_point,
+    "area": area_under_curve,
+}
+"""The function that reduces a curve to one number, for each method."""
+
+
+@dataclass(frozen=True, eq=False)
+class APResult:
+    """Precision and recall of detections, class by class.
+
+    Parameters
+    ----------
+    classes
+        The names, in the order of their numbers; L of them.
+    curves
+        The precision-recall curve of each class. Detections on difficult objects are in none.
+    ignored
+        For each class, how many detections were on difficult objects.
+    iou_threshold
+        A detection finds an object at this IoU or more.
+    method
+        The average that `ap` and `mean_ap` give; `ap_by` and `mean_by` give both.
+    """
+
+    classes: tuple[str, ...]
+    curves: tuple[PrecisionRecall, ...]
+    ignored: tuple[int, ...]
+    iou_threshold: float
+    method: Method
+
+    @property
+    def ap(self) -> np.ndarray:
+        """Average precision of each class by `method`, (L,); nan for a class without objects."""
+        return self.ap_by(self.method)
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean average precision (mAP) by `method`; see `mean_by`."""
+        return self.mean_by(self.method)
+
+    def ap_by(self, method: Method) -> np.ndarray:
+        """Return the average precision of each class, (L,); nan for a class without objects."""
+        return np.array([AVERAGES[method](curve) for curve in self.curves])
+
+    def mean_by(self, method: Method) -> float:
+        """Return the mean over the classes that have objects; nan if none has."""
+        ap = self.ap_by(method)
+        known = ap[~np.isnan(ap)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
+    def without_objects(self) -> tuple[str, ...]:
+        """The classes without an object to find, which the mean leaves out."""
+        pairs = zip(self.classes, self.curves, strict=True)
+        return tuple(name for name, curve in pairs if not curve.positives)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return lists and numbers for JSON, nan as None; `from_dict` is the inverse."""
+        averages = {method: self.ap_by(method).tolist() for method in AVERAGES}
+        return {
+            "method": self.method,
+            "iou_threshold": self.iou_threshold,
+            "mean_ap": {method: to_plain(self.mean_by(method)) for method in AVERAGES},
+            "classes": [
+                {
+                    "name": name,
+                    "ap": {method: to_plain(ap[index]) for method, ap in averages.items()},
+                    "objects": self.curves[index].positives,
+                    "ignored": self.ignored[index],
+                    "scores": self.curves[index].scores.tolist(),
+                    "hits": self.curves[index].hits.tolist(),
+                    "false_positives": self.curves[index].false_positives.tolist(),
+                }
+                for index, name in enumerate(self.classes)
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> APResult:
+        """Return the result that `to_dict` wrote; other keys are ignored.
+
+        Raises
+        ------
+        KeyError
+            A key that `to_dict` writes is missing.
+        """
+        rows = plain["classes"]
+        return cls(
+            classes=tuple(row["name"] for row in rows),
+            curves=tuple(
+                PrecisionRecall(
+                    np.array(row["scores"], dtype=np.float64),
+                    np.array(row["hits"], dtype=np.int64),
+                    np.array(row["false_positives"], dtype=np.int64),
+                    row["objects"],
+                )
+                for row in rows
+            ),
+            ignored=tuple(row["ignored"] for row in rows),
+            iou_threshold=plain["iou_threshold"],
+            method=plain["method"],
+        )
+
+    def table(self) -> str:
+        """Return a table for the terminal: a row for each class, "-" for nan."""
+        wide = max(map(len, ("class", *self.classes)))
+        headings = ("objects", "found", "false", *(f"AP {method}" for method in AVERAGES))
+        lines = [_row("class", headings, wide)]
+        averages = [self.ap_by(method) for method in AVERAGES]
+        for index, (name, curve) in enumerate(zip(self.classes, self.curves, strict=True)):
+            counts = (curve.positives, curve.found, curve.wrong)
+            lines.append(_row(name, (*counts, *(share_text(ap[index]) for ap in averages)), wide))
+        means = (share_text(self.mean_by(method)) for method in AVERAGES)
+        lines.append(_row("mean", ("", "", "", *means), wide))
+        objects, threshold = sum(curve.positives for curve in self.curves), self.iou_threshold
+        lines.append(f"{objects} objects; a detection finds one at an IoU of {threshold:g}.")
+        if ignored := sum(self.ignored):
+            lines.append(f"{ignored} detections on difficult objects count neither way.")
+        if without := self.without_objects:
+            lines.append(f"No objects, so left out of the mean: {', '.join(without)}.")
+        return "\n".join(lines)
+
+
+def _row(name: str, cells: tuple[Any, ...], wide: int) -> str:
+    return f"{name:<{wide}}" + "".join(f"{cell:>10}" for cell in cells)
 
 
 def _check_arguments(
@@ -172,18 +438,18 @@ def _check_arguments(
     difficult: Sequence[Array] | None,
     count: int,
 ) -> None:
-    """Raise on the first image of `average_precision` that something is wrong with."""
+    """Raise on the first argument of `average_precision` that is wrong."""
     parts = {"gt_boxes": gt_boxes, "gt_classes": gt_classes, "difficult": difficult}
     for name, part in parts.items():
         if part is not None and len(part) != len(detections):
             raise ValueError(f"detections of {len(detections)} images, {name} of {len(part)}")
-    for index, found in enumerate(detections):
-        check_box_list(found.boxes, f"detections[{index}].boxes")
-        D, M = found.boxes.shape[0], gt_boxes[index].shape[0]
-        check_shape(found.scores, (D,), f"detections[{index}].scores")
-        if not np.isfinite(to_host(found.scores)).all():
+    for index, of_image in enumerate(detections):
+        check_box_list(of_image.boxes, f"detections[{index}].boxes")
+        D, M = of_image.boxes.shape[0], gt_boxes[index].shape[0]
+        check_shape(of_image.scores, (D,), f"detections[{index}].scores")
+        if not np.isfinite(to_host(of_image.scores)).all():
             raise ValueError(f"detections[{index}].scores: not all are finite")
-        _check_classes(found.classes, D, count, f"detections[{index}].classes")
+        _check_classes(of_image.classes, D, count, f"detections[{index}].classes")
         check_box_list(gt_boxes[index], f"gt_boxes[{index}]")
         _check_classes(gt_classes[index], M, count, f"gt_classes[{index}]")
         if difficult is not None:

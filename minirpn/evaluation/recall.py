@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +17,6 @@ from minirpn import boxes
 from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import to_host
-from minirpn.evaluation.recall_result import Matching, RecallResult
 
 # 300, 1,000 and 2,000 as in figure 4; 50 and 100 tell how good the head of the list is.
 COUNTS = (50, 100, 300, 1000, 2000)
@@ -23,6 +24,12 @@ COUNTS = (50, 100, 300, 1000, 2000)
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 # COCO's sizes: a small object covers less than 32 x 32 pixels, a large one 96 x 96 or more.
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}
+
+Matching = Literal["one-to-one", "any"]
+"""Whether a proposal finds one object at most, or any number of them."""
+
+_NEVER = np.iinfo(np.int64).max  # the rank of the proposal that finds an object, if none does
+_TABLE_THRESHOLDS = (0.5, 0.7, 0.9)  # columns of the printed table, if they were measured
 
 
 def proposal_recall(
@@ -42,15 +49,15 @@ def proposal_recall(
         For each image (R, 4), the best first: half-open pixel coordinates. An image may have fewer
         proposals than are counted.
     gt_boxes
-        For each image (M, 4), in the same coordinates. Those must be pixels of the *original* image
-        for the sizes to be COCO's; IoU, and so all else, is the same in any scale.
+        For each image (M, 4), in the same coordinates. For COCO's sizes these must be pixels of the
+        *original* image; IoU, and so everything else, is the same at any scale.
     difficult
         For each image (M,), true for objects left out, as VOC does. A proposal on such an object
         does no harm: recall counts objects, not proposals.
     counts
         The numbers of proposals N.
     iou_thresholds
-        The IoU that counts as found, reached or exceeded.
+        An object counts as found at this IoU or more.
     matching
         ``"one-to-one"``: every proposal finds at most one object, as COCO counts.
         ``"any"``: an object is found if any of the proposals covers it; two objects may share one.
@@ -58,7 +65,7 @@ def proposal_recall(
     Returns
     -------
     RecallResult
-        nan where there is no object at all to be found.
+        nan where there is no object to find.
 
     Raises
     ------
@@ -86,51 +93,42 @@ def proposal_recall(
     """
     _check_arguments(proposals, gt_boxes, difficult, counts, iou_thresholds, matching)
     counts, iou_thresholds = tuple(sorted(counts)), tuple(sorted(iou_thresholds))
-    no_image = np.zeros((0, 0)), np.zeros(0)
-    found_at = [_found_at_by_size(*no_image, iou_thresholds, matching)]
+    find = _found_one_to_one if matching == "one-to-one" else _found_by_any
+    nothing = np.full((len(iou_thresholds), 0), _NEVER)
+    # (thresholds, M) of each image: the rank of the proposal that finds each object.
+    found_at = {group: [nothing] for group in ("all", *SIZES)}
     for index in range(len(gt_boxes)):
         objects = to_host(gt_boxes[index]).astype(np.float64)
         if difficult is not None:
             objects = objects[~to_host(difficult[index]).astype(bool)]
         # Proposals after the last one counted find nothing that counts.
         candidates = to_host(proposals[index])[: counts[-1]].astype(np.float64)
-        iou = boxes.iou(candidates, objects)  # (R, M)
-        found_at.append(_found_at_by_size(iou, boxes.area(objects), iou_thresholds, matching))
-    found = {group: np.concatenate([f[group] for f in found_at], axis=1) for group in found_at[0]}
-    recall = {group: _share_found(ranks, counts) for group, ranks in found.items()}
+        iou, area = boxes.iou(candidates, objects), boxes.area(objects)  # (R, M), (M,)
+        found_at["all"].append(find(iou, iou_thresholds))
+        # The objects of a size are matched as if no others were there: a proposal that fits an
+        # object of another size better is not lost to them.
+        for size, (low, high) in SIZES.items():
+            of_size = (area >= low) & (area < high)
+            found_at[size].append(find(iou[:, of_size], iou_thresholds))
+    ranks = {group: np.concatenate(of_images, axis=1) for group, of_images in found_at.items()}
+    recall = {group: _share_found(of_group, counts) for group, of_group in ranks.items()}
     return RecallResult(
         counts=counts,
         iou_thresholds=iou_thresholds,
         recall=recall.pop("all"),
-        gt_count=found["all"].shape[1],
+        gt_count=ranks["all"].shape[1],
         recall_by_size=recall,
-        gt_count_by_size={size: found[size].shape[1] for size in SIZES},
+        gt_count_by_size={size: ranks[size].shape[1] for size in SIZES},
         matching=matching,
     )
-
-
-def _found_at_by_size(
-    iou: np.ndarray, area: np.ndarray, thresholds: tuple[float, ...], matching: Matching
-) -> dict[str, np.ndarray]:
-    """Return the rank of the proposal that finds each object, for all objects and for each size.
-
-    The objects of a size are matched as if no others were there: a proposal that would rather have
-    an object of another size is not lost to them.
-    """
-    find = _FOUND_AT[matching]
-    groups = {size: (area >= low) & (area < high) for size, (low, high) in SIZES.items()}
-    return {
-        "all": find(iou, thresholds),
-        **{size: find(iou[:, of_size], thresholds) for size, of_size in groups.items()},
-    }
 
 
 def _found_one_to_one(iou: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
     """Return (thresholds, M): the rank of the proposal that takes each object, or _NEVER.
 
-    The greedy matching, turned round: of the objects still free, find the first proposal that
-    reaches any, give it the one it overlaps most, and repeat. Proposals passed over reached no free
-    object, and never will, for free objects only become fewer.
+    This is the greedy matching the other way round: find the first proposal that reaches any object
+    still free, give it the one it overlaps most, and repeat. The proposals passed over reached no
+    free object, and never will, because free objects only become fewer.
     """
     ranks = np.flatnonzero((iou >= min(thresholds)).any(axis=1))
     # Reversed, because argmax takes the first of ties.
@@ -159,15 +157,11 @@ def _found_by_any(iou: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
     return np.where(covers.any(axis=1), covers.argmax(axis=1), _NEVER)
 
 
-_NEVER = np.iinfo(np.int64).max
-_FOUND_AT = {"one-to-one": _found_one_to_one, "any": _found_by_any}
-
-
-def _share_found(found_at: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
+def _share_found(ranks: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
     """Return recall (counts, thresholds) from the ranks (thresholds, M); nan without objects."""
-    if not found_at.shape[1]:
-        return np.full((len(counts), len(found_at)), np.nan)
-    return np.stack([(found_at < count).mean(axis=1) for count in counts])
+    if not ranks.shape[1]:
+        return np.full((len(counts), len(ranks)), np.nan)
+    return np.stack([(ranks < count).mean(axis=1) for count in counts])
 
 
 def _check_arguments(
@@ -187,10 +181,130 @@ def _check_arguments(
         raise ValueError(f"counts: expected at least one of at least 1, got {tuple(counts)}")
     if not iou_thresholds or min(iou_thresholds) <= 0 or max(iou_thresholds) > 1:
         raise ValueError(f"iou_thresholds: expected some in (0, 1], got {tuple(iou_thresholds)}")
-    if matching not in _FOUND_AT:
-        raise ValueError(f"matching: expected {' or '.join(_FOUND_AT)}, got {matching!r}")
+    if matching not in {"one-to-one", "any"}:
+        raise ValueError(f"matching: expected one-to-one or any, got {matching!r}")
     for index in range(len(gt_boxes)):
         check_box_list(proposals[index], f"proposals[{index}]")
         check_box_list(gt_boxes[index], f"gt_boxes[{index}]")
         if difficult is not None:
             check_shape(difficult[index], (gt_boxes[index].shape[0],), f"difficult[{index}]")
+
+
+@dataclass(frozen=True, eq=False)
+class RecallResult:
+    """Recall by number of proposals, by IoU threshold and by size of the object.
+
+    Parameters
+    ----------
+    counts
+        The numbers of proposals per image, ascending.
+    iou_thresholds
+        An object counts as found at this IoU or more; ascending.
+    recall
+        (counts, thresholds), from 0 to 1; nan if there was no object to find.
+    gt_count
+        How many objects there were to find.
+    recall_by_size
+        The same for the ``"small"``, ``"medium"`` and ``"large"`` objects alone.
+    gt_count_by_size
+        How many objects of each size there were.
+    matching
+        What counts as found; see `proposal_recall`.
+    """
+
+    counts: tuple[int, ...]
+    iou_thresholds: tuple[float, ...]
+    recall: np.ndarray
+    gt_count: int
+    recall_by_size: dict[str, np.ndarray] = field(default_factory=dict)
+    gt_count_by_size: dict[str, int] = field(default_factory=dict)
+    matching: Matching = "one-to-one"
+
+    @property
+    def average_recall(self) -> np.ndarray:
+        """Mean recall over the IoU thresholds, (counts,)."""
+        return self.recall.mean(axis=1)
+
+    @property
+    def average_recall_by_size(self) -> dict[str, np.ndarray]:
+        """Mean recall over the IoU thresholds for each size, (counts,)."""
+        return {size: recall.mean(axis=1) for size, recall in self.recall_by_size.items()}
+
+    def at(self, count: int, iou_threshold: float = 0.5) -> float:
+        """Return the recall of the first `count` proposals at one IoU threshold.
+
+        Raises
+        ------
+        ValueError
+            It was not measured for this count or threshold.
+        """
+        if count not in self.counts or iou_threshold not in self.iou_thresholds:
+            raise ValueError(
+                f"no recall of {count} proposals at IoU {iou_threshold:g} was measured"
+            )
+        row, column = self.counts.index(count), self.iou_thresholds.index(iou_threshold)
+        return float(self.recall[row, column])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return lists and numbers for JSON, nan as None; `from_dict` is the inverse."""
+        return {
+            "matching": self.matching,
+            "counts": list(self.counts),
+            "iou_thresholds": list(self.iou_thresholds),
+            "recall": to_plain(self.recall),
+            "average_recall": to_plain(self.average_recall),
+            "gt_count": self.gt_count,
+            "recall_by_size": {size: to_plain(r) for size, r in self.recall_by_size.items()},
+            "gt_count_by_size": dict(self.gt_count_by_size),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> RecallResult:
+        """Return the result that `to_dict` wrote; other keys are ignored.
+
+        Raises
+        ------
+        KeyError
+            A key that `to_dict` writes is missing.
+        """
+        sizes = plain["recall_by_size"]
+        return cls(
+            counts=tuple(plain["counts"]),
+            iou_thresholds=tuple(plain["iou_thresholds"]),
+            recall=np.array(plain["recall"], dtype=np.float64),  # None becomes nan
+            gt_count=plain["gt_count"],
+            recall_by_size={size: np.array(r, dtype=np.float64) for size, r in sizes.items()},
+            gt_count_by_size=dict(plain["gt_count_by_size"]),
+            matching=plain["matching"],
+        )
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the columns of a summary table: heading -> one number for each count."""
+        measured = self.iou_thresholds
+        chosen = [t for t in _TABLE_THRESHOLDS if t in measured] or measured
+        columns = {f"IoU {t:g}": self.recall[:, measured.index(t)] for t in chosen}
+        columns["AR"] = self.average_recall
+        return columns | {f"AR {size}": r for size, r in self.average_recall_by_size.items()}
+
+    def table(self) -> str:
+        """Return a table for the terminal: a row for each count, "-" for nan."""
+        columns = self.columns()
+        lines = ["".join([f"{'proposals':>9}", *(f"{heading:>11}" for heading in columns)])]
+        for row, count in enumerate(self.counts):
+            cells = (f"{share_text(values[row]):>11}" for values in columns.values())
+            lines.append("".join([f"{count:>9}", *cells]))
+        sizes = ", ".join(f"{n} {size}" for size, n in self.gt_count_by_size.items())
+        lines.append(f"Recall of {self.gt_count} objects ({sizes}), matched {self.matching}.")
+        return "\n".join(lines)
+
+
+def share_text(value: float) -> str:
+    """Return a share in three digits, or "-" for nan."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def to_plain(values: np.ndarray | float) -> Any:
+    """Return a number or nested lists of numbers, with None for nan, which JSON cannot write."""
+    if isinstance(values, np.ndarray) and values.ndim:
+        return [to_plain(row) for row in values]
+    return None if np.isnan(values) else float(values)

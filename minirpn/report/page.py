@@ -10,8 +10,7 @@ from statistics import median
 from typing import Any
 
 import minirpn
-from minirpn.evaluation import RecallResult
-from minirpn.evaluation.precision_recall import AVERAGES
+from minirpn.evaluation import AVERAGES, RecallResult
 from minirpn.report.contents import Contents, Picture
 from minirpn.report.html import HTML, element, figure, join, section, table
 from minirpn.report.learning import health, samples, warnings

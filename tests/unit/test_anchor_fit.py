@@ -21,9 +21,7 @@ from minirpn.evaluation import (
     anchor_fit,
     suggest_anchors,
 )
-from minirpn.evaluation.anchor_fit import vgg16_feature_size
-from minirpn.evaluation.anchor_search import shape_fit
-from minirpn.evaluation.anchor_table import fit_table
+from minirpn.evaluation.anchor_fit import fit_table, shape_fit, vgg16_feature_size
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.targets import LabelConfig
 

@@ -1,0 +1,347 @@
+"""Detections in files that other tools judge: VOC's result files, and COCO's.
+
+VOC: one file a class, ``comp4_det_SPLIT_CLASS.txt``, and one detection a line: ``image_id score
+xmin ymin xmax ymax``, with corners that are 1-based and inclusive. comp4 is VOC's name for
+detection with any training data except its test sets.
+
+COCO: one JSON file for the detections and one for the ground truth. COCO numbers images and
+classes. Here both are numbered from 1 in the order of the data set; the ground-truth file says
+which number is which name. Boxes are ``[x, y, width, height]``, from 0, in pixels of the original
+image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, TypeGuard
+
+import numpy as np
+
+from minirpn.backend import to_host
+from minirpn.data.annotation import half_open, voc_corners
+from minirpn.data.samples import Annotation
+from minirpn.detector import Detections
+from minirpn.errors import InputError
+from minirpn.files import one_line_errors, replace_file, write_json
+
+_ANY_BYTES = "surrogateescape"  # image ids are file names, and those may be any bytes
+_LARGEST = float(np.finfo(np.float32).max)
+
+_Row = tuple[int, float, tuple[float, float, float, float]]  # class, score, half-open box
+
+
+def write_voc_results(
+    folder: Path,
+    detections: Sequence[Detections],
+    image_ids: Sequence[str],
+    classes: Sequence[str],
+    *,
+    split: str = "test",
+) -> list[Path]:
+    """Write VOC's result file for every class, and return their paths.
+
+    Parameters
+    ----------
+    folder
+        Made if missing.
+    detections
+        For each image; boxes in half-open pixels of the original image.
+    image_ids
+        The id of each image.
+    classes
+        The names. A class that was never detected gets an empty file, as VOC's kit needs it.
+    split
+        Part of the file name.
+
+    Raises
+    ------
+    InputError
+        An id has a blank in it, which the format cannot express; a class name cannot be part of a
+        file name; a file cannot be written.
+
+    Notes
+    -----
+    `read_voc_results` returns every score exactly, and every corner that was float32.
+    """
+    for image_id in image_ids:
+        if image_id.split() != [image_id]:
+            reason = "VOC's result files hold no id with a blank"
+            raise InputError(f"{folder}: image {image_id!r}: {reason}")
+    for name in classes:
+        if Path(name).name != name:
+            raise InputError(f"{folder}: class {name!r}: not to be used in the name of a file")
+    with one_line_errors(folder, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+    lines: list[list[str]] = [[] for _ in classes]
+    for image_id, of_image in zip(image_ids, detections, strict=True):
+        # In float64 the added pixel costs no digit of a float32.
+        corners = voc_corners(to_host(of_image.boxes).astype(np.float64)).tolist()
+        # NumPy writes the fewest digits that stand for exactly this float32 or float64.
+        scores = map(str, to_host(of_image.scores))
+        for label, score, corner in zip(to_host(of_image.classes), scores, corners, strict=True):
+            lines[label].append(f"{image_id} {score} {' '.join(map(repr, corner))}\n")
+    paths = [_result_file(folder, split, name) for name in classes]
+    for path, of_class in zip(paths, lines, strict=True):
+        replace_file(path, partial(_write_lines, of_class))
+    return paths
+
+
+def read_voc_results(
+    folder: Path, image_ids: Sequence[str], classes: Sequence[str], *, split: str = "test"
+) -> list[Detections]:
+    """Return the detections of each image from VOC's result files.
+
+    Parameters
+    ----------
+    folder
+        Holds a file for every class.
+    image_ids, classes, split
+        As for `write_voc_results`.
+
+    Returns
+    -------
+    detections
+        For each image, float64, half-open pixels, highest score first; equal scores by class, then
+        by line.
+
+    Raises
+    ------
+    InputError
+        A file is missing; a line does not have six fields, or has a bad number, a box that ends
+        before it begins, or an image that is not in `image_ids`. The message names file and line.
+    """
+    rows: dict[str, list[_Row]] = {image_id: [] for image_id in image_ids}
+    for label, name in enumerate(classes):
+        path = _result_file(folder, split, name)
+        with one_line_errors(path, "read"):
+            text = path.read_bytes().decode(errors=_ANY_BYTES)
+        for number, line in enumerate(text.split("\n"), start=1):
+            if not line.strip():
+                continue
+            where = f"{path}: line {number}"
+            image_id, score, corners = _fields(line, where)
+            if image_id not in rows:
+                raise InputError(f"{where}: image {image_id!r} is not one of the split")
+            rows[image_id].append((label, score, _box(corners, where)))
+    return [_detections(rows[image_id]) for image_id in image_ids]
+
+
+def _result_file(folder: Path, split: str, class_name: str) -> Path:
+    """Return the path of VOC's result file of a class."""
+    return folder / f"comp4_det_{split}_{class_name}.txt"
+
+
+def _write_lines(lines: list[str], file: BinaryIO) -> None:
+    file.write("".join(lines).encode(errors=_ANY_BYTES))
+
+
+def _fields(line: str, where: str) -> tuple[str, float, list[float]]:
+    """Return image id, score and VOC's corners from a line."""
+    words = line.split()
+    if len(words) != 6:
+        raise InputError(
+            f"{where}: expected image_id score xmin ymin xmax ymax, got {len(words)} fields"
+        )
+    numbers = [_number(word, where) for word in words[1:]]
+    return words[0], numbers[0], numbers[1:]
+
+
+def _box(corners: list[float], where: str) -> tuple[float, float, float, float]:
+    """Return the half-open box for VOC's corners."""
+    xmin, ymin, xmax, ymax = corners
+    # A box of no width has xmin = xmax + 1.
+    if xmin > xmax + 1 or ymin > ymax + 1:
+        raise InputError(f"{where}: the box ends before it begins")
+    x1, y1, x2, y2 = half_open(np.array(corners)).tolist()
+    # By rounding, xmin - 1 can still be more than xmax.
+    return min(x1, x2), min(y1, y2), x2, y2
+
+
+def _number(word: str, where: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        raise InputError(f"{where}: {word!r} is not a number") from None
+    if not _is_number(number):
+        raise InputError(f"{where}: {word!r} is not a finite number")
+    return number
+
+
+def write_coco_detections(path: Path, detections: Sequence[Detections]) -> None:
+    """Write detections in COCO's results format, one a line.
+
+    Parameters
+    ----------
+    path
+        The JSON file: ``[{"image_id", "category_id", "bbox", "score"}, ...]``.
+    detections
+        For each image of the data set, in its order; boxes in half-open pixels.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+
+    Notes
+    -----
+    `pycocotools` judges them with the file that `write_coco_ground_truth` writes: take
+    ``COCO(ground_truth)``, its ``loadRes(detections)``, and ``COCOeval`` of the two with
+    ``iouType="bbox"``.
+    """
+    lines = []
+    for image_id, of_image in enumerate(detections, start=1):
+        boxes = _to_coco(of_image.boxes)
+        scores, labels = to_host(of_image.scores).tolist(), to_host(of_image.classes).tolist()
+        for box, score, label in zip(boxes, scores, labels, strict=True):
+            row = {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
+            lines.append(json.dumps(row))
+    encoded = "[\n" + ",\n".join(lines) + "\n]\n"
+    replace_file(path, lambda file: file.write(encoded.encode()))
+
+
+def read_coco_detections(path: Path, images: int, classes: int) -> list[Detections]:
+    """Return the detections of each image from a file in COCO's results format.
+
+    Parameters
+    ----------
+    path
+        A file of `write_coco_detections`, or of another tool with the same numbers.
+    images, classes
+        How many there are; each is numbered from 1.
+
+    Returns
+    -------
+    detections
+        For each image, float64, half-open pixels, highest score first; equal scores by class, then
+        by place in the file.
+
+    Raises
+    ------
+    InputError
+        The file is missing or not a JSON list; there is no such image or class; a box does not have
+        four numbers, or has a negative size; a score is not a finite number. The message names file
+        and detection, counted from 1.
+    """
+    with one_line_errors(path, "read"):
+        content = path.read_bytes()
+    try:
+        items = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {str(error).splitlines()[0]}") from error
+    if not isinstance(items, list):
+        raise InputError(f"{path}: expected a list of detections")
+    rows: list[list[_Row]] = [[] for _ in range(images)]
+    for number, item in enumerate(items, start=1):
+        where = f"{path}: detection {number}"
+        if not isinstance(item, dict):
+            raise InputError(f"{where}: expected an object with image_id and bbox")
+        rows[_position(item, "image_id", images, where)].append(_row(item, classes, where))
+    return [_detections(of_image) for of_image in rows]
+
+
+def write_coco_ground_truth(
+    path: Path, annotations: Iterable[Annotation], classes: Sequence[str]
+) -> None:
+    """Write the ground truth of a data set as a COCO annotation file.
+
+    Parameters
+    ----------
+    path
+        The JSON file.
+    annotations
+        One for each image, in the order of the data set.
+    classes
+        The class names of the data set.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+
+    Notes
+    -----
+    A difficult object becomes a crowd (``"iscrowd": 1``), because `pycocotools` counts only a crowd
+    as neither missed nor found. ``"ignore"`` says the same to other tools; `pycocotools` does not
+    read it. The rule for crowds is milder than VOC's for difficult objects. It asks how much of the
+    *detection* lies on the crowd, so a small detection inside one is ignored, where VOC counts a
+    false positive.
+    """
+    images: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    for image_id, annotation in enumerate(annotations, start=1):
+        height, width = annotation.image_size
+        file_name = annotation.image_path.name
+        images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+        boxes, labels = _to_coco(annotation.gt_boxes), annotation.gt_classes.tolist()
+        for box, label, hard in zip(boxes, labels, annotation.difficult.tolist(), strict=True):
+            objects.append(
+                {
+                    "id": len(objects) + 1,  # 0 would count as "not matched"
+                    "image_id": image_id,
+                    "category_id": label + 1,
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": int(hard),
+                    "ignore": int(hard),
+                }
+            )
+    categories = [{"id": label, "name": name} for label, name in enumerate(classes, start=1)]
+    # pycocotools requires "info", though it may be empty.
+    content = {"info": {}, "images": images, "annotations": objects, "categories": categories}
+    write_json(path, content)
+
+
+def _to_coco(boxes: Any) -> list[list[float]]:
+    """Return ``[x, y, width, height]`` for half-open boxes (R, 4)."""
+    x1, y1, x2, y2 = to_host(boxes).astype(np.float64).T
+    return np.stack([x1, y1, x2 - x1, y2 - y1], axis=1).tolist()
+
+
+def _row(item: dict[str, Any], classes: int, where: str) -> _Row:
+    """Return class, score and half-open box of a detection."""
+    label = _position(item, "category_id", classes, where)
+    score, box = item.get("score"), item.get("bbox")
+    if not _is_number(score):
+        raise InputError(f"{where}: score: expected a number")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise InputError(f"{where}: bbox: expected 4 numbers")
+    x, y, width, height = map(float, box)
+    if width < 0 or height < 0:
+        raise InputError(f"{where}: bbox: negative width or height")
+    return label, float(score), (x, y, x + width, y + height)
+
+
+def _position(item: dict[str, Any], key: str, count: int, where: str) -> int:
+    """Return the position, from 0, of an image or a class that the file numbers from 1."""
+    number = item.get(key)
+    if type(number) is not int or not 1 <= number <= count:
+        raise InputError(f"{where}: {key}: expected a whole number from 1 to {count}")
+    return number - 1
+
+
+# Both formats.
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Tell whether a value from a file is a number that a float32 can hold.
+
+    NaN and infinity are not, nor is a whole number of hundreds of digits, which JSON allows.
+    """
+    # type(), because isinstance takes True for an int.
+    return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
+
+
+def _detections(rows: Iterable[_Row]) -> Detections:
+    """Return the detections of one image, float64, highest score first.
+
+    Detections of equal score are in the order of their classes, then in the order of the rows.
+    """
+    ordered = sorted(rows, key=lambda row: (-row[1], row[0]))
+    return Detections(
+        np.array([box for _, _, box in ordered], dtype=np.float64).reshape(-1, 4),
+        np.array([score for _, score, _ in ordered], dtype=np.float64),
+        np.array([label for label, _, _ in ordered], dtype=np.int64),
+    )
