@@ -1,4 +1,4 @@
-"""What is changed about an image each time it is learned from: mirrored, zoomed, recoloured."""
+"""Random changes to a training image: mirrored, zoomed, recoloured."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image, ImageEnhance
 
 
 class Augmentation(NamedTuple):
-    """What is changed about one image; the defaults change nothing."""
+    """The changes to one image; the defaults change nothing."""
 
     flip: bool = False  # mirrored left to right
-    zoom: float = 1.0  # times the size it would have
-    brightness: float = 1.0  # the last three are factors of Pillow's ImageEnhance
+    zoom: float = 1.0  # a factor of its size
+    brightness: float = 1.0  # this and the next two are factors of Pillow's ImageEnhance
     contrast: float = 1.0
     saturation: float = 1.0
 
@@ -26,18 +26,18 @@ AS_IS = Augmentation()
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How much may be changed.
+    """How much an image may change.
 
     Parameters
     ----------
     flip
         Mirror each image with probability 1/2.
     scale_jitter
-        Zoom by a factor between 1 / (1 + `scale_jitter`) and 1 + `scale_jitter`, its logarithm
-        uniform. 0 leaves the size.
+        Zoom by a log-uniform factor between 1 / (1 + `scale_jitter`) and 1 + `scale_jitter`. 0
+        keeps the size.
     colour_jitter
-        Multiply brightness, contrast and saturation, each with a factor of its own, uniform between
-        1 - `colour_jitter` and 1 + `colour_jitter`. 0 leaves the colours.
+        Multiply brightness, contrast and saturation by a factor each, uniform between
+        1 - `colour_jitter` and 1 + `colour_jitter`. 0 keeps the colours.
     """
 
     flip: bool = True
@@ -51,20 +51,16 @@ class AugmentConfig:
             raise ValueError(f"colour_jitter: expected 0 to 1, got {self.colour_jitter}")
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Augmentation]:
-        """Return what is changed about each of `count` images.
+        """Return the changes to each of `count` images.
 
-        The mirroring is drawn first, so that it does not depend on the rest.
+        The mirroring is drawn first, so that it does not depend on the other settings.
         """
         flips = rng.random(count) < 0.5 if self.flip else np.zeros(count, dtype=bool)
         most = math.log1p(self.scale_jitter)
         zooms = np.exp(rng.uniform(-most, most, count))
         colours = rng.uniform(1 - self.colour_jitter, 1 + self.colour_jitter, (count, 3))
-        return [
-            Augmentation(flip, zoom, *colour)
-            for flip, zoom, colour in zip(
-                flips.tolist(), zooms.tolist(), colours.tolist(), strict=True
-            )
-        ]
+        rows = zip(flips.tolist(), zooms.tolist(), colours.tolist(), strict=True)
+        return [Augmentation(flip, zoom, *factors) for flip, zoom, factors in rows]
 
 
 def recolour(image: np.ndarray, augmentation: Augmentation) -> np.ndarray:
@@ -75,12 +71,12 @@ def recolour(image: np.ndarray, augmentation: Augmentation) -> np.ndarray:
     image
         (H, W, 3) uint8.
     augmentation
-        Its last three factors; where all are 1 the image itself comes back.
+        Its last three factors count; if all are 1, the image itself is returned.
 
     Returns
     -------
     recoloured
-        (H, W, 3) uint8; what would be brighter than 255 is 255.
+        (H, W, 3) uint8, clipped at 255.
     """
     if augmentation[2:] == AS_IS[2:]:
         return image

@@ -1,4 +1,4 @@
-"""Fetch files from the net: mirrors in turn, what came before resumed, every byte verified."""
+"""Fetch files from the net: try each mirror, resume a partial file, verify every byte."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minirpn.errors import InputError
 
 _CHUNK = 2**18
-TIMEOUT = 30.0  # seconds without a byte before a mirror is given up
+TIMEOUT = 30.0  # seconds without a byte, then the next mirror is tried
 
-Advance = Callable[[int], object]  # told how many bytes there are, as they come
+Advance = Callable[[int], object]  # called with the number of bytes so far
 
 
 class RemoteFile(NamedTuple):
@@ -30,7 +30,7 @@ class RemoteFile(NamedTuple):
 
     @property
     def is_archive(self) -> bool:
-        """Whether it is to be unpacked."""
+        """Whether the file has to be unpacked."""
         return self.name.endswith(".tar")
 
 
@@ -47,48 +47,25 @@ def _torchvision(name: str, size: int, sha256: str) -> RemoteFile:
     return RemoteFile(name, size, sha256, (f"https://download.pytorch.org/models/{name}",))
 
 
+_VOC2007_TRAINVAL = "7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508"
+_VOC2007_TEST = "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892"
+_VOC2012_TRAINVAL = "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"
+_SQUEEZENET = "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b"
+_VGG16 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+
 DOWNLOADS: Mapping[str, tuple[RemoteFile, ...]] = {
     "voc2007": (
-        _voc(
-            2007,
-            "VOCtrainval_06-Nov-2007.tar",
-            460_032_000,
-            "7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508",
-        ),
-        _voc(
-            2007,
-            "VOCtest_06-Nov-2007.tar",
-            451_020_800,
-            "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892",
-        ),
+        _voc(2007, "VOCtrainval_06-Nov-2007.tar", 460_032_000, _VOC2007_TRAINVAL),
+        _voc(2007, "VOCtest_06-Nov-2007.tar", 451_020_800, _VOC2007_TEST),
     ),
-    "voc2012": (
-        _voc(
-            2012,
-            "VOCtrainval_11-May-2012.tar",
-            1_999_639_040,
-            "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
-        ),
-    ),
-    "squeezenet": (
-        _torchvision(
-            "squeezenet1_1-b8a52dc0.pth",
-            4_958_839,
-            "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
-        ),
-    ),
-    "vgg16": (
-        _torchvision(
-            "vgg16-397923af.pth",
-            553_433_881,
-            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-        ),
-    ),
+    "voc2012": (_voc(2012, "VOCtrainval_11-May-2012.tar", 1_999_639_040, _VOC2012_TRAINVAL),),
+    "squeezenet": (_torchvision("squeezenet1_1-b8a52dc0.pth", 4_958_839, _SQUEEZENET),),
+    "vgg16": (_torchvision("vgg16-397923af.pth", 553_433_881, _VGG16),),
 }
 
 
 class _FetchError(Exception):
-    """A mirror did not give the file; the message is the reason."""
+    """A mirror did not deliver the file; the message is the reason."""
 
 
 def fetch(
@@ -100,24 +77,24 @@ def fetch(
 ) -> Path:
     """Return the path of a file in `folder`, fetched unless it is there already.
 
-    What a broken connection left behind stays in ``NAME.part``; the next mirror, or the next call,
-    goes on from there if the server can.
+    After a broken connection the bytes so far stay in ``NAME.part``. The next mirror, or the next
+    call, continues from there if the server can.
 
     Parameters
     ----------
     remote
         What to fetch.
     folder
-        Where to put it; it is made if need be.
+        The folder for it; made if it is missing.
     timeout
-        Seconds without a byte before a mirror is given up.
+        Seconds without a byte, then the next mirror is tried.
     advance
-        Called with the number of bytes there are, as they come.
+        Called with the number of bytes so far, as they come.
 
     Raises
     ------
     InputError
-        No mirror gave the file whole; the line says why for each.
+        No mirror delivered the whole file; the line gives the reason of each.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / remote.name, folder / f"{remote.name}.part"
@@ -136,7 +113,7 @@ def fetch(
 
 
 def _fetch_from(url: str, remote: RemoteFile, part: Path, timeout: float, advance: Advance) -> None:
-    """Bring `part` to the whole file from one mirror, or raise `_FetchError`."""
+    """Complete `part` from one mirror, or raise `_FetchError`."""
     resumed = part.exists() and part.stat().st_size > 0
     if not resumed or part.stat().st_size < remote.size:
         resumed = _receive(url, remote, part, timeout, advance)
@@ -145,22 +122,28 @@ def _fetch_from(url: str, remote: RemoteFile, part: Path, timeout: float, advanc
     part.unlink()
     if not resumed:
         raise _FetchError("other content than expected (sha256)")
-    # What was there before may have been the wrong part.
+    # The bytes from before may have been wrong: start again without them.
     _fetch_from(url, remote, part, timeout, advance)
 
 
 def _receive(url: str, remote: RemoteFile, part: Path, timeout: float, advance: Advance) -> bool:
-    """Append to `part` what it lacks, and return whether anything of it was there before."""
+    """Append the missing bytes to `part`, and return whether it had some before."""
     there = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "minirpn", **({"Range": f"bytes={there}-"} if there else {})}
     request = urllib.request.Request(url, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
-            resumes = response.status == http.client.PARTIAL_CONTENT
-            if not resumes:
+            if response.status != http.client.PARTIAL_CONTENT:
                 there = 0
-            with part.open("ab" if resumes else "wb") as file:
-                count = _copy(response, file, there, remote.size, advance)
+            count = there
+            advance(count)
+            with part.open("ab" if there else "wb") as file:
+                while chunk := response.read1(_CHUNK):
+                    count += len(chunk)
+                    if count > remote.size:
+                        raise _FetchError(f"sends more than the {remote.size} bytes expected")
+                    file.write(chunk)
+                    advance(count)
     except urllib.error.HTTPError as error:
         raise _FetchError(f"{error.code} {error.reason}") from error
     except TimeoutError as error:
@@ -172,30 +155,18 @@ def _receive(url: str, remote: RemoteFile, part: Path, timeout: float, advance: 
     return there > 0
 
 
-def _copy(response: Any, file: Any, there: int, size: int, advance: Advance) -> int:
-    """Write what comes, and return the number of bytes there are then."""
-    advance(there)
-    while chunk := response.read1(_CHUNK):
-        there += len(chunk)
-        if there > size:
-            raise _FetchError(f"sends more than the {size} bytes expected")
-        file.write(chunk)
-        advance(there)
-    return there
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive into `folder`; nothing in it gets out of there.
+    """Unpack a tar archive into `folder`, and write nothing outside of it.
 
     Raises
     ------
     InputError
-        It is damaged, or holds a member that would land outside.
+        The archive is damaged, or a member of it would land outside.
     """
     if not hasattr(tarfile, "data_filter"):
         raise InputError(

@@ -20,7 +20,7 @@ from minirpn.data.samples import Dataset, Example, Sample
 
 @dataclass(frozen=True)
 class Draw:
-    """Which image comes next, and what is changed about it."""
+    """Which image comes next, and the changes to it."""
 
     index: int
     augmentation: Augmentation = AS_IS
@@ -40,18 +40,19 @@ def training_order(
     count
         Number of images, at least 1.
     seed
-        Epoch e is permuted by ``numpy.random.default_rng([seed, e])``: the order depends on
-        nothing else, so that there is no state to save.
+        Epoch e is permuted by ``numpy.random.default_rng([seed, e])``. The order depends on
+        nothing else, so there is no state to save.
     augment
-        How much is changed about an image; None for mirroring alone. The permutations do not
-        depend on it.
+        How much an image may change; None for mirroring alone. The permutations do not depend on
+        it.
     start
-        Number of draws to leave out at the front, as when a training resumes at that step.
+        Number of draws to skip, as when a training resumes at that step.
 
     Notes
     -----
-    ``training_order(n, seed=s, start=k)`` is the tail of ``training_order(n, seed=s)`` after k.
-    py-faster-rcnn shows each image both ways in an epoch of double length; here chance decides.
+    ``training_order(n, seed=s, start=k)`` is ``training_order(n, seed=s)`` without its first k
+    draws. py-faster-rcnn shows each image both ways in an epoch of double length; here mirroring is
+    random.
     """
     if count < 1 or start < 0:
         raise ValueError(f"training_order: expected count >= 1, start >= 0, got {count}, {start}")
@@ -64,23 +65,23 @@ def _epochs(count: int, seed: int, augment: AugmentConfig, start: int) -> Iterat
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(count)
         augmentations = augment.draw(count, rng)
-        for index, changed in zip(order[done:].tolist(), augmentations[done:], strict=True):
-            yield Draw(index, changed)
+        for index, augmentation in zip(order[done:].tolist(), augmentations[done:], strict=True):
+            yield Draw(index, augmentation)
         done = 0
 
 
 class Prepare(Protocol):
-    """What makes an example of a sample, such as `prepare` with its other arguments bound."""
+    """A function from a sample to an example, such as `prepare` with its other arguments bound."""
 
     def __call__(self, sample: Sample, /, *, augmentation: Augmentation) -> Example:
-        """Return the example made of the sample."""
+        """Return the example."""
 
 
 class Loader:
     """An iterator over examples, in the order of the draws, prepared ahead by threads.
 
     Decoding and resizing release the interpreter's lock, so threads suffice. Use it in a ``with``
-    block: its threads end with the block, however that is left.
+    block: its threads end when the block ends, for whatever reason.
 
     Parameters
     ----------
@@ -89,20 +90,20 @@ class Loader:
     draws
         Which samples, in which order; may be endless.
     prepare
-        Makes an example of a sample; called from several threads.
+        Turns a sample into an example; called from several threads.
     threads
-        How many prepare at a time, at least 1.
+        How many threads prepare, at least 1.
     prefetch
-        How many examples are under way or waiting at most, at least 1.
+        How many examples are in preparation or waiting at most, at least 1.
     finish
-        Called with each prepared example, gives what is handed out; None for the example itself.
-        It may draw random numbers: a thread of its own calls it in the order of the draws, with
-        what is set in the context of the caller (`numpy.errstate`, `use_rung`).
+        Turns each prepared example into the one that is returned; None returns it unchanged. It may
+        draw random numbers: one thread of its own calls it in the order of the draws, in the
+        caller's context (`numpy.errstate` and the like).
 
     Attributes
     ----------
     wait_seconds : float
-        How long the consumer has waited for examples so far; near zero when loading keeps up.
+        How long the caller has waited for examples so far; near zero if the threads keep up.
 
     Notes
     -----
@@ -128,7 +129,7 @@ class Loader:
         self._finish = finish
         self._context = copy_context()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="minirpn-loader")
-        # One thread, so that examples are finished one after the other, in their order.
+        # One thread, so that examples are finished one after the other, in order.
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="minirpn-loader-finish")
         self._pending: deque[Future[Example]] = deque()
         self.wait_seconds = 0.0
@@ -142,7 +143,7 @@ class Loader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # The pool first: what it no longer prepares, the finisher does not wait for.
+        # The pool first, so that the finisher does not wait for cancelled examples.
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._finisher.shutdown(wait=True, cancel_futures=True)
 

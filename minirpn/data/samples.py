@@ -1,4 +1,4 @@
-"""What passes through the data pipeline: an annotation, a sample, a training example."""
+"""The types of the data pipeline: an annotation, a sample, a training example."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from minirpn._typing import Array, ImageSize
 
 
-# eq=False throughout: comparing arrays gives arrays, so a generated == would only raise.
+# eq=False everywhere: a comparison of arrays gives arrays, so a generated == would raise.
 @dataclass(frozen=True, eq=False)
 class Annotation:
     """The ground truth of one image, in original pixels.
@@ -29,7 +29,7 @@ class Annotation:
     gt_classes
         (M,) int64, positions in the data set's ``classes``.
     difficult
-        (M,) bool; what evaluation neither rewards nor punishes.
+        (M,) bool; evaluation neither rewards nor punishes these objects.
     """
 
     image_id: str
@@ -49,7 +49,7 @@ class Sample:
 
 
 def unannotated(path: Path, image: np.ndarray) -> Sample:
-    """Return an image (H, W, 3) uint8 of which no ground truth is known, read from `path`."""
+    """Return the sample of an image (H, W, 3) uint8, read from `path`, without ground truth."""
     annotation = Annotation(
         image_id=path.stem,
         image_path=path,
@@ -68,10 +68,10 @@ class Example:
     Parameters
     ----------
     annotation
-        The ground truth as it was, in original pixels.
+        The ground truth in original pixels.
     image
-        (3, H, W) floating point, what the backbone expects; on the device that is to look at it,
-        unlike all the rest.
+        (3, H, W) floating point, normalised for the backbone, on the device of the network; all the
+        rest is on the host.
     gt_boxes
         (M, 4) of the same dtype: ``(x1, y1, x2, y2)``, half-open, pixels of the resized (and
         mirrored) image.
@@ -114,7 +114,7 @@ class Example:
 
 
 class Dataset(Protocol):
-    """Anything with a length that gives samples by position."""
+    """Anything that has a length and gives samples by position."""
 
     def __len__(self) -> int: ...
 

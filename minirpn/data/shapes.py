@@ -13,17 +13,18 @@ SHAPES = ("circle", "cross", "ring", "square", "star", "triangle")
 """The classes of generated pictures."""
 
 _FINER = 4  # a mask is drawn this many times larger and then averaged, for smooth edges
-_MIN_VISIBLE = 0.25  # of its pixels, what others and the image border leave of every object
-_CUT_OFF = 0.3  # of its width and height, what may lie beyond the border
-_ATTEMPTS = 10  # at finding a place for an object, before it is given up
-_DIFFICULT_BELOW = 0.5  # of its pixels visible: marked difficult
+_MIN_VISIBLE = 0.25  # least visible share of an object's pixels
+_CUT_OFF = 0.3  # largest share of an object's width or height beyond the image border
+_ATTEMPTS = 10  # places tried for an object before it is left out
+_DIFFICULT_BELOW = 0.5  # visible share of its pixels below which an object is difficult
+_COVERED = 128  # of 255: an object covers a pixel if its mask there is at least this
 
 
 class Shape(NamedTuple):
     """One object of a picture.
 
     `box` (4,) float32 is ``(x1, y1, x2, y2)``, half-open pixels, tight around what is *visible*, as
-    VOC's guidelines ask. `truncated`: the whole object would need a larger box. `difficult`: less
+    VOC's guidelines ask. `truncated`: the whole object would have another box. `difficult`: less
     than half of its pixels are visible.
     """
 
@@ -34,7 +35,7 @@ class Shape(NamedTuple):
 
 
 class _Placed(NamedTuple):
-    """A mask (h, w) uint8 and where in the picture its upper left pixel lies."""
+    """An object's mask (h, w) uint8, and the place of its upper left pixel in the picture."""
 
     name: str
     mask: np.ndarray
@@ -42,8 +43,9 @@ class _Placed(NamedTuple):
     left: int
 
     @property
-    def area(self) -> int:
-        return int(np.count_nonzero(self.mask >= 128))
+    def covered(self) -> np.ndarray:
+        """The pixels of the mask that belong to the object, (h, w) bool."""
+        return self.mask >= _COVERED
 
 
 def draw_picture(
@@ -59,26 +61,26 @@ def draw_picture(
     Parameters
     ----------
     rng
-        Decides everything.
+        The picture depends on nothing else.
     image_size
         (height, width), pixels.
     names
         Which of `SHAPES` may appear.
     max_objects
-        One to this many are tried; one that would hide too much of another is left out.
+        One to this many are tried; an object that would hide too much of another is left out.
     side_range
-        Least and greatest side of an object's box, pixels; the geometric mean of its two sides is
-        drawn log-uniformly, its ratio of width to height between 1/2 and 2.
+        Smallest and largest side of an object's box, pixels. The geometric mean of its two sides is
+        log-uniform, and so is its ratio of width to height, between 1/2 and 2.
 
     Returns
     -------
     image
         (H, W, 3) uint8 RGB.
     shapes
-        In the order they were painted, the lowest first.
+        In the order in which they were painted, the lowest first.
     """
     canvas = _background(rng, image_size)
-    owner = np.full(image_size, -1)  # which object shows at a pixel
+    owner = np.full(image_size, -1)  # the number of the object visible at each pixel
     placed: list[_Placed] = []
     for _ in range(rng.integers(1, max_objects, endpoint=True)):
         candidate = _place(rng, owner, placed, names, side_range)
@@ -91,7 +93,7 @@ def draw_picture(
 
 
 def _background(rng: np.random.Generator, image_size: ImageSize) -> np.ndarray:
-    """Return a ground of (H, W, 3) float32: soft patches of colour, blotches, lines and noise."""
+    """Return a background (H, W, 3) float32: soft patches of colour, blotches, lines and noise."""
     height, width = image_size
     patches = rng.integers(30, 226, (3, 4, 3), dtype=np.uint8)
     blotches = rng.integers(0, 256, (height // 10 + 1, width // 10 + 1), dtype=np.uint8)
@@ -109,9 +111,9 @@ def _background(rng: np.random.Generator, image_size: ImageSize) -> np.ndarray:
 
 
 def _outline(name: str, angle: float) -> np.ndarray:
-    """Return the corners (P, 2), x then y, of a turned shape that fills the unit square."""
+    """Return the corners (P, 2), x then y, of a rotated shape that fills the unit square."""
     if name == "cross":
-        # Around a plus sign whose bars are one wide and three long.
+        # The outline of a plus sign whose bars are one wide and three long.
         xs = np.array([1, 2, 2, 3, 3, 2, 2, 1, 1, 0, 0, 1])
         ys = np.array([0, 0, 1, 1, 2, 2, 3, 3, 2, 2, 1, 1])
         points = np.stack((xs, ys), axis=1) - 1.5
@@ -122,22 +124,22 @@ def _outline(name: str, angle: float) -> np.ndarray:
         points = _on_circle({"triangle": 3, "square": 4}.get(name, 64))
     if name == "square":
         angle += np.pi / 4
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    points = points @ turn
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    points = points @ rotation
     low, high = points.min(axis=0), points.max(axis=0)
     return (points - low) / (high - low)
 
 
 def _on_circle(count: int) -> np.ndarray:
-    """Return `count` points evenly on the unit circle, the first one on top."""
-    turns = 2 * np.pi * np.arange(count) / count
-    return np.stack((np.sin(turns), -np.cos(turns)), axis=1)
+    """Return `count` evenly spaced points of the unit circle, (count, 2), the first one on top."""
+    angles = 2 * np.pi * np.arange(count) / count
+    return np.stack((np.sin(angles), -np.cos(angles)), axis=1)
 
 
 def _mask(name: str, height: int, width: int, angle: float) -> np.ndarray:
     """Return how much of each pixel the shape covers, (height, width) uint8, 0 to 255."""
     large = Image.new("L", (width * _FINER, height * _FINER))
-    # Both ends of a coordinate are painted, so the last pixel is one less than the size.
+    # Pillow paints both ends of a line, so the last pixel is one less than the size.
     corners = _outline(name, angle) * (large.width - 1, large.height - 1)
     pen = ImageDraw.Draw(large)
     pen.polygon([tuple(corner) for corner in corners.tolist()], fill=255)
@@ -154,12 +156,12 @@ def _place(
     names: tuple[str, ...],
     side_range: tuple[float, float],
 ) -> _Placed | None:
-    """Return a new object that leaves enough of itself and of all others to see, or None."""
+    """Return a new object such that enough of every object stays visible, or None."""
     name = names[rng.integers(len(names))]
     side = np.exp(rng.uniform(*np.log(side_range)))
     stretch = np.exp(rng.uniform(-0.5, 0.5) * np.log(2))
     height, width = (
-        int(np.rint(np.clip(wanted, *side_range))) for wanted in (side / stretch, side * stretch)
+        int(np.rint(np.clip(length, *side_range))) for length in (side / stretch, side * stretch)
     )
     mask = _mask(name, height, width, rng.uniform(-0.35, 0.35))
     beyond = [int(_CUT_OFF * size) for size in mask.shape]
@@ -172,7 +174,7 @@ def _place(
         trial = owner.copy()
         _claim(trial, candidate, len(placed))
         if all(
-            np.count_nonzero(trial == number) >= _MIN_VISIBLE * item.area
+            np.count_nonzero(trial == number) >= _MIN_VISIBLE * np.count_nonzero(item.covered)
             for number, item in enumerate([*placed, candidate])
         ):
             return candidate
@@ -180,7 +182,7 @@ def _place(
 
 
 def _inside(item: _Placed, image_size: ImageSize) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Return the part of the picture an object lies on, and the part of its mask lying there."""
+    """Return the window of the picture that an object lies in, and the part of its mask there."""
     (height, width), (H, W) = item.mask.shape, image_size
     y1, y2 = max(item.top, 0), min(item.top + height, H)
     x1, x2 = max(item.left, 0), min(item.left + width, W)
@@ -191,11 +193,11 @@ def _inside(item: _Placed, image_size: ImageSize) -> tuple[tuple[slice, slice], 
 def _claim(owner: np.ndarray, item: _Placed, number: int) -> None:
     """Write `number` to the pixels that the object covers by half or more."""
     window, mask = _inside(item, owner.shape)
-    owner[window][mask >= 128] = number
+    owner[window][mask >= _COVERED] = number
 
 
 def _paint(rng: np.random.Generator, canvas: np.ndarray, item: _Placed) -> None:
-    """Paint an object over the canvas, in the one of three random colours that stands out most."""
+    """Paint an object on the canvas, in the one of three random colours that stands out most."""
     window, mask = _inside(item, canvas.shape[:2])
     below = canvas[window]
     colours = rng.uniform(10, 245, (3, 3))
@@ -209,18 +211,14 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, item: _Placed) -> None:
 
 
 def _describe(item: _Placed, visible: np.ndarray) -> Shape:
+    """Return the box and the flags of an object, given its visible pixels (H, W) bool."""
     rows, columns = np.nonzero(visible)
-    whole_rows, whole_columns = np.nonzero(item.mask >= 128)
     box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    whole = (
-        whole_columns.min() + item.left,
-        whole_rows.min() + item.top,
-        whole_columns.max() + 1 + item.left,
-        whole_rows.max() + 1 + item.top,
-    )
+    all_rows, all_columns = np.nonzero(item.covered) + np.array([[item.top], [item.left]])
+    whole = (all_columns.min(), all_rows.min(), all_columns.max() + 1, all_rows.max() + 1)
     return Shape(
         name=item.name,
         box=np.array(box, dtype=np.float32),
-        difficult=rows.size < _DIFFICULT_BELOW * item.area,
+        difficult=rows.size < _DIFFICULT_BELOW * all_rows.size,
         truncated=box != whole,
     )

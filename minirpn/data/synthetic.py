@@ -27,20 +27,20 @@ class SyntheticConfig:
     Parameters
     ----------
     images
-        How many, over all splits: three fifths train, a fifth val, a fifth test.
+        How many in all splits together: three fifths train, one fifth val, one fifth test.
     image_size
         (height, width), pixels.
     classes
-        Which of ``minirpn.data.shapes.SHAPES``.
+        Some of ``minirpn.data.shapes.SHAPES``.
     max_objects
-        An image holds one to this many.
+        An image has one to this many.
     min_side
-        Least side of an object, pixels.
+        Smallest side of an object, pixels.
     max_share
-        Greatest side of an object, as a share of the image's shorter side.
+        Largest side of an object, as a share of the image's shorter side.
     seed
-        Image i is drawn from ``numpy.random.default_rng([seed, i])``, so more images leave the
-        first ones as they are.
+        Image i is drawn from ``numpy.random.default_rng([seed, i])``, so that a larger `images`
+        does not change the first ones.
     """
 
     images: int = 300
@@ -70,7 +70,7 @@ class SyntheticConfig:
 
     @property
     def max_side(self) -> float:
-        """Greatest side of an object, pixels."""
+        """Largest side of an object, pixels."""
         return self.max_share * min(self.image_size)
 
 
@@ -80,8 +80,8 @@ def generate(root: str | Path, config: SyntheticConfig | None = None) -> Path:
     Parameters
     ----------
     root
-        The folder to make: it gets ``JPEGImages``, ``Annotations`` and ``ImageSets/Main`` with
-        train, val, trainval and test. It appears when it is complete, not before.
+        The folder to make, with ``JPEGImages``, ``Annotations`` and ``ImageSets/Main`` for train,
+        val, trainval and test. It appears only when it is complete.
     config
         What to generate; None for the defaults.
 
@@ -93,11 +93,11 @@ def generate(root: str | Path, config: SyntheticConfig | None = None) -> Path:
     Raises
     ------
     InputError
-        There is something at `root` already, or it cannot be written.
+        `root` exists already, or cannot be written.
 
     Notes
     -----
-    Same configuration, same libraries: the same bytes.
+    The same configuration and the same libraries give the same bytes.
     """
     root = Path(root)
     config = SyntheticConfig() if config is None else config
@@ -115,6 +115,7 @@ def generate(root: str | Path, config: SyntheticConfig | None = None) -> Path:
 
 
 def _write(root: Path, config: SyntheticConfig) -> None:
+    """Write all files of the data set."""
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
     ids = [f"{number:06d}" for number in range(1, config.images + 1)]
@@ -128,21 +129,16 @@ def _write(root: Path, config: SyntheticConfig) -> None:
         )
         image_path = root / "JPEGImages" / f"{image_id}.jpg"
         Image.fromarray(image).save(image_path, quality=_JPEG_QUALITY)
-        xmin_to_ymax = [tuple(voc_corners(shape.box).tolist()) for shape in shapes]
         objects = [
-            VOCObject(shape.name, corners, shape.difficult, shape.truncated)
-            for shape, corners in zip(shapes, xmin_to_ymax, strict=True)
+            VOCObject(one.name, tuple(voc_corners(one.box).tolist()), one.difficult, one.truncated)
+            for one in shapes
         ]
         xml_path = root / "Annotations" / f"{image_id}.xml"
         write_annotation(xml_path, image_path.name, config.image_size, objects)
-    for name, members in _splits(ids).items():
-        text = "".join(f"{image_id}\n" for image_id in members)
-        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text, encoding="utf-8")
-
-
-def _splits(ids: list[str]) -> dict[str, list[str]]:
-    """Return train, val, trainval and test; the images are alike, so position decides."""
+    # The images are all drawn alike, so their position decides about the split.
     trainval = ids[: len(ids) - round(_TEST_SHARE * len(ids))]
     train = trainval[: len(trainval) - round(_VAL_SHARE * len(ids))]
     val, test = trainval[len(train) :], ids[len(trainval) :]
-    return {"train": train, "val": val, "trainval": trainval, "test": test}
+    for name, members in {"train": train, "val": val, "trainval": trainval, "test": test}.items():
+        text = "".join(f"{image_id}\n" for image_id in members)
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text, encoding="utf-8")

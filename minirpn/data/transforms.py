@@ -1,4 +1,4 @@
-"""From a sample to what the network takes: resized, perhaps augmented, normalised."""
+"""From a sample to the input of the network: resized, perhaps augmented, normalised."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from minirpn.data.samples import Example, Sample
 
 @dataclass(frozen=True)
 class ResizeConfig:
-    """How large the network sees an image.
+    """The size at which the network sees an image.
 
     Parameters
     ----------
     short_side
-        Length the shorter side is brought to, pixels. The paper's section 3.3: 600.
+        Length of the shorter side after resizing, pixels. The paper's section 3.3: 600.
     max_side
-        Length the longer side may have at most, pixels. py-faster-rcnn: 1000.
+        Greatest length of the longer side, pixels; it takes precedence. py-faster-rcnn: 1000.
     """
 
     short_side: int = 600
@@ -48,12 +48,12 @@ def resize_scale(image_size: ImageSize, config: ResizeConfig) -> float:
     image_size
         (height, width), original pixels.
     config
-        The lengths aimed at.
+        The lengths of the sides.
 
     Notes
     -----
     py-faster-rcnn applies the upper limit only to a longer side that exceeds it after rounding, so
-    it allows 1000.4 pixels; the resized image is 1000 pixels long in both.
+    it allows 1000.4 pixels. The resized image is 1000 pixels long in both.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
     image
         (H, W, 3) uint8.
     scale
-        Positive. At 1 the image itself comes back.
+        Positive. At 1 the image itself is returned.
 
     Returns
     -------
@@ -87,8 +87,9 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
 
     Notes
     -----
-    Bilinear by Pillow, whose filter widens when it shrinks, so that every original pixel counts;
-    OpenCV, which py-faster-rcnn used, takes the four nearest and lets fine patterns alias.
+    Bilinear by Pillow. Its filter becomes wider when the image shrinks, so that every original
+    pixel counts. OpenCV, which py-faster-rcnn used, takes the four nearest pixels, and fine
+    patterns alias.
     """
     height, width = resized_size((image.shape[0], image.shape[1]), scale)
     if (height, width) == image.shape[:2]:
@@ -115,16 +116,16 @@ def prepare(
     sample
         An image and its ground truth, original pixels.
     resize_config
-        How large the network sees it.
+        The size at which the network sees it.
     to_input
         The backbone's own normalisation: (H, W, 3) uint8 RGB to (3, H, W) float32.
     augmentation
-        What is changed about it. A zoom may lead beyond `resize_config.max_side`.
+        The changes to it. A zoom may lead beyond `resize_config.max_side`.
 
     Notes
     -----
-    Boxes are multiplied by the scale as it is, while the image's sides are rounded to whole pixels
-    (as in py-faster-rcnn): at the far edges a box and its image differ by up to half a pixel.
+    Boxes are multiplied by the exact scale, while the image's sides are rounded to whole pixels (as
+    in py-faster-rcnn): at the far edges a box and its image differ by up to half a pixel.
     Mirroring comes first, in original pixels, where a box on the edge mirrors onto the edge.
     """
     image, boxes = sample.image, sample.annotation.gt_boxes
