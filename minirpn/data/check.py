@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set, found before it costs a training, and how it is told.
+"""Find everything that is wrong with a data set before it costs a training, and report it.
 
 `minirpn.data.voc` reads one image with its annotation. This module adds what only shows between
 files: lists of ids, and the same image in two splits.

@@ -15,8 +15,8 @@ class Severity(StrEnum):
     """How a training reacts to a finding."""
 
     ERROR = "error"  # it stops; if told to skip what is bad, it leaves the file or box out
-    WARNING = "warning"  # suspicious; it goes on
-    REPAIRED = "repaired"  # read as it is surely meant; it goes on
+    WARNING = "warning"  # suspicious; it continues
+    REPAIRED = "repaired"  # the meaning is clear and is what is read; it continues
 
 
 class Kind(Enum):

@@ -259,8 +259,8 @@ def precision_recall(scores: np.ndarray, hits: np.ndarray, positives: int) -> Pr
 def envelope(precision: np.ndarray) -> np.ndarray:
     """Return the best precision at each point or any later one, (P,): it never rises.
 
-    This is VOC's *interpolated* precision. It removes the teeth of the curve: whoever wants a
-    recall of r may as well go on to a higher recall where precision is better.
+    This is VOC's *interpolated* precision. It removes the zigzag of the curve: whoever wants a
+    recall of r may also take a higher recall where precision is better.
 
     Examples
     --------
@@ -293,9 +293,8 @@ def area_under_curve(curve: PrecisionRecall) -> float:
     """Return VOC's average precision since 2010: the area under the envelope.
 
     ``sum over points of (recall - recall before) * envelope``. Recall rises by 1 / positives with
-    each object found, so this is the mean over all objects of the envelope where the object is
-    found, and 0 for one that is not. Summed so, a perfect list gives 1 to the last bit. nan without
-    objects.
+    each object found. So this is a mean over all objects: the envelope where the object is found, 0
+    if it is not. Computed in this way, a perfect list gives exactly 1. nan without objects.
     """
     if not curve.positives:
         return float("nan")
