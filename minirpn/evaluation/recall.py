@@ -1,7 +1,7 @@
 """Recall of proposals: the share of objects that the first N proposals of an image find.
 
 The paper measures proposals in this way (section 4.1, figure 4): recall as a function of the IoU
-threshold, for several N. The mean over the IoU thresholds 0.5, 0.55 ... 0.95 is COCO's average recall.
+threshold, for several N. The mean over the thresholds 0.5, 0.55 ... 0.95 is COCO's average recall.
 """
 
 from __future__ import annotations
