@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert, report, and return the exit status."""
     from minirpn.errors import InputError
     from minirpn.files import replace_file
-    from minirpn.training.sections import ModelConfig
+    from minirpn.training.config import ModelConfig
     from minirpn.training.tables import from_table
     from minirpn.weights import convert, read_weights, write_weights
 

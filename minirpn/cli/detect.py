@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minirpn.cli.settings import add_device, opened_device
+from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,11 +79,12 @@ def _load(args: argparse.Namespace) -> tuple[FasterRCNN, TrainConfig]:
         There is no such run, it has no detector, or the threshold is none.
     """
     from minirpn.detector import FasterRCNN
+    from minirpn.devices import open_device
     from minirpn.errors import InputError
     from minirpn.training.build import load_model
     from minirpn.training.config import override
 
-    model, config = load_model(args.folder, opened_device(args))
+    model, config = load_model(args.folder, open_device(args.device))
     if not isinstance(model, FasterRCNN):
         raise InputError(
             f"{args.folder}: it has no detector; minirpn train --sharing 4-step trains one"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minirpn.cli.settings import add_device, opened_device
+from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
     from minirpn.data import VOCDataset
@@ -66,11 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the tables, and return the exit status."""
+    from minirpn.devices import open_device
     from minirpn.training.build import load_model, open_dataset
     from minirpn.training.evaluate import precision_of, recall_of
     from minirpn.training.run_folder import open_run
 
-    model, trained = load_model(args.folder, opened_device(args))
+    model, trained = load_model(args.folder, open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
     dataset = open_dataset(config, open_run(args.folder), args.split)
     _make_folders(args)

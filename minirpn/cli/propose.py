@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minirpn.cli.settings import add_device, opened_device
+from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,10 +61,11 @@ def _propose_pictures(args: argparse.Namespace) -> int:
     from minirpn.cli.pictures import output_names
     from minirpn.data.images import read_image
     from minirpn.data.samples import unannotated
+    from minirpn.devices import open_device
     from minirpn.training.build import build_pipeline, load_network
     from minirpn.training.inference import in_original_pixels
 
-    network, config = load_network(args.folder, opened_device(args))
+    network, config = load_network(args.folder, open_device(args.device))
     target = args.out or (args.folder / "proposals" if args.save else None)
     top = args.top or _SHOWN
     pipeline = build_pipeline(config, network)
@@ -98,6 +99,7 @@ def _propose_split(args: argparse.Namespace) -> int:
     """Save the proposals for all images of a split."""
     from dataclasses import replace
 
+    from minirpn.devices import open_device
     from minirpn.training.build import (
         build_pipeline,
         load_network,
@@ -110,7 +112,7 @@ def _propose_split(args: argparse.Namespace) -> int:
     from minirpn.training.proposal_files import save_proposals
     from minirpn.training.run_folder import open_run
 
-    network, config = load_network(args.folder, opened_device(args))
+    network, config = load_network(args.folder, open_device(args.device))
     values = {"data.classes": None}
     if args.voc is not None:
         values |= {"data.voc": args.voc, "data.year": None}

@@ -25,7 +25,7 @@ from minirpn import backend
 from minirpn.data.samples import Example
 from minirpn.rpn.network import RPN
 from minirpn.rpn.targets import AnchorLabels, label_anchors
-from minirpn.training.sections import DataConfig
+from minirpn.training.config import DataConfig
 from minirpn.training.step import Minibatch, Objective, make_minibatch
 
 

@@ -1,28 +1,33 @@
-"""The settings of a training run: all sections together, their defaults, and who wins over whom."""
+"""Everything that can be set about a training run: sections, recipes, and their TOML file.
+
+A section is a frozen dataclass. Its defaults are the paper's, its type hints say which values there
+are, and it checks itself (``ValueError("field: reason")``). The sections of one piece of code are
+kept beside it (`AnchorConfig`, `LabelConfig`, ...); those of a run as a whole are here. Flags and
+``config.toml`` follow from the dataclasses: a new setting is a new field, with a default.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
+import numpy as np
+
+from minirpn.backbones import BACKBONES, Preprocessing
+from minirpn.data.augment import AugmentConfig
 from minirpn.data.synthetic import SyntheticConfig
 from minirpn.data.transforms import ResizeConfig
 from minirpn.detector.postprocess import DetectionConfig
 from minirpn.detector.targets import RegionConfig
+from minirpn.devices import check_device_name
 from minirpn.errors import InputError
 from minirpn.rpn.anchors import AnchorConfig
 from minirpn.rpn.loss import LossConfig
 from minirpn.rpn.proposals import ProposalConfig
 from minirpn.rpn.targets import LabelConfig, SamplingConfig
-from minirpn.training.sections import (
-    DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    SharingConfig,
-)
 from minirpn.training.tables import (
     NONE,
     flat,
@@ -34,20 +39,262 @@ from minirpn.training.tables import (
     write_toml,
 )
 
-# Settings that say where a run finds its means and what it tells, not what it computes: these alone
-# may change when it is resumed, on another machine say.
-MAY_CHANGE_ON_RESUME = frozenset(
-    {
-        "data.voc",
-        "run.threads",
-        "run.device",
-        "run.tf32",
-        "run.graphs",
-        "run.detect_anomaly",
-        "run.tensorboard",
-        "run.pictures",
-    }
-)
+# --- the sections of a run as a whole ------------------------------------------------------------
+
+
+class Range(NamedTuple):
+    """Part of a type hint: which numbers a setting may have."""
+
+    expected: str
+    holds: Callable[[float], bool]
+
+
+Count = Annotated[int, Range("at least 1", lambda value: value >= 1)]
+NotNegative = Annotated[float, Range("at least 0", lambda value: 0 <= value < math.inf)]
+Positive = Annotated[float, Range("a finite number above 0", lambda value: 0 < value < math.inf)]
+
+
+def check_ranges(section: Any) -> None:
+    """Raise ``ValueError("field: reason")`` for a number that its type hint does not allow."""
+    for name, hint in get_type_hints(type(section), include_extras=True).items():
+        value = getattr(section, name)
+        for part in (hint, *get_args(hint)):  # the hint itself, or what stands beside None
+            for allowed in getattr(part, "__metadata__", ()):
+                if value is not None and not allowed.holds(value):
+                    raise ValueError(f"{name}: expected {allowed.expected}, got {value}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data set.
+
+    Parameters
+    ----------
+    voc
+        A data set in VOC layout; None generates shapes.
+    year
+        Which year of a VOCdevkit; None if there is only one.
+    classes
+        Names of the classes of a detector; None for those of the splits trained and validated on,
+        which the run's ``config.toml`` then lists. The RPN does not use them.
+    split
+        Images to train on; ``"all"`` for a folder without splits.
+    val_split
+        Images to validate on; None for no validation.
+    flip
+        Mirror each image with probability 1/2 (section 3.3 trains on mirrored images too).
+    scale_jitter, colour_jitter
+        How much the size and the colours of an image change each time it is trained on. The paper
+        changes neither. See `minirpn.data.AugmentConfig`.
+    use_difficult
+        Train on objects marked difficult as well; VOC's rule is to leave them out.
+    skip_bad
+        Leave out images and objects with errors, and count them, instead of stopping.
+    """
+
+    voc: str | None = None
+    year: str | None = None
+    classes: tuple[str, ...] | None = None
+    split: str = "trainval"
+    val_split: str | None = None
+    flip: bool = True
+    scale_jitter: float = 0.0
+    colour_jitter: float = 0.0
+    use_difficult: bool = False
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        _ = self.augment  # checks the numbers
+
+    def learnt(self, difficult: np.ndarray) -> np.ndarray:
+        """Return which objects are trained on, (M,) bool, given which are marked difficult."""
+        return np.ones_like(difficult) if self.use_difficult else ~difficult
+
+    @property
+    def augment(self) -> AugmentConfig:
+        """How much an image changes each time it is trained on."""
+        return AugmentConfig(self.flip, self.scale_jitter, self.colour_jitter)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Parameters
+    ----------
+    backbone
+        One of `minirpn.backbones.BACKBONES`.
+    weights
+        File of pretrained weights, of any kind that `minirpn.weights.read_weights` reads; None
+        starts from random weights.
+    preprocessing
+        How pixels become the network's input; None for what goes with the weights, or else with the
+        backbone. The run's ``config.toml`` says which it was.
+    freeze
+        Stages of the backbone that are not trained; None for the paper's choice.
+    anchor_centre
+        ``"cell"``: as published; ``"receptive-field"``: see `minirpn.rpn.RPN`.
+    classifier
+        ``"softmax"`` over two logits per anchor, or ``"logistic"`` of one (footnote 3).
+    dtype
+        Type of parameters, images and everything between: ``"float32"``, or ``"float64"``, which
+        takes twice the memory and shows the effect of rounding.
+    """
+
+    backbone: str = "tiny"
+    weights: str | None = None
+    preprocessing: Preprocessing | None = None
+    freeze: tuple[str, ...] | None = None
+    anchor_centre: Literal["cell", "receptive-field"] = "cell"
+    classifier: Literal["softmax", "logistic"] = "softmax"
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            names = ", ".join(sorted(BACKBONES))
+            raise ValueError(f"backbone: unknown {self.backbone!r}; there are {names}")
+
+
+@dataclass(frozen=True)
+class SharingConfig:
+    """The training scheme: whether a detector is trained too, and how it shares the features.
+
+    Parameters
+    ----------
+    kind
+        ``"rpn-only"``: no detector. ``"4-step"``: the paper's alternating training.
+        ``"approximate-joint"``: both losses in every step, the proposals are constants.
+        ``"joint"``: gradients also flow through the proposals into the RPN. See section 3.2.
+    pooling
+        ``"pool"`` (RoI max pooling of Fast R-CNN) or ``"align"``, the only one with a gradient for
+        the boxes; None takes ``"align"`` for joint training and ``"pool"`` otherwise.
+    proposals
+        File of proposals for the training images, saved by ``minirpn propose``: 4-step training
+        then begins with its second step. None trains the first step to make them.
+    pre_nms, post_nms
+        Proposals before and after NMS that the detector is trained on: 12000 and 2000
+        (py-faster-rcnn, section 3.3).
+    """
+
+    kind: Literal["rpn-only", "4-step", "approximate-joint", "joint"] = "rpn-only"
+    pooling: Literal["pool", "align"] | None = None
+    proposals: str | None = None
+    pre_nms: Count = 12_000
+    post_nms: Count = 2000
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.kind == "joint" and self.pooling == "pool":
+            raise ValueError(
+                "pooling: joint training needs align, for max pooling has no gradient for the boxes"
+            )
+        if self.proposals is not None and self.kind != "4-step":
+            raise ValueError(f"proposals: only 4-step training starts from a file, not {self.kind}")
+
+    @property
+    def has_detector(self) -> bool:
+        """Whether a detector is trained."""
+        return self.kind != "rpn-only"
+
+    @property
+    def chosen_pooling(self) -> Literal["pool", "align"]:
+        """The pooling: the one given, or else that of the training scheme."""
+        return self.pooling or ("align" if self.kind == "joint" else "pool")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Stochastic gradient descent (section 3.1.3).
+
+    Parameters
+    ----------
+    steps
+        Mini-batches, each from one image: 80k for the RPN. 4-step training divides them 2:1:2:1
+        among its steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
+    lr
+        Learning rate before the drop: 0.001.
+    momentum, weight_decay
+        0.9 and 0.0005.
+    backbone_lr_multiplier
+        Factor for the backbone: it may start from useful weights, the heads start from noise. 1 in
+        the paper.
+    bias_lr_multiplier, bias_decay_multiplier
+        Factors for biases: in py-faster-rcnn they learn at twice the rate, with the same decay.
+    clip_norm
+        Greatest norm of the gradient of all parameters together; a greater one is scaled down to
+        it. None for no limit, as in the paper. Short joint training needs one.
+    rule
+        ``"caffe"`` or ``"torch"``; see `minirpn.nn.SGD`.
+    drop_at
+        Share of the steps before the learning rate drops: 60k of 80k.
+    drop_factor
+        Factor on the learning rate there: 0.1.
+    """
+
+    steps: Count = 80_000
+    lr: Positive = 0.001
+    momentum: Annotated[float, Range("0 to below 1", lambda value: 0 <= value < 1)] = 0.9
+    weight_decay: NotNegative = 0.0005
+    backbone_lr_multiplier: NotNegative = 1.0
+    bias_lr_multiplier: NotNegative = 2.0
+    bias_decay_multiplier: NotNegative = 1.0
+    clip_norm: Positive | None = None
+    rule: Literal["caffe", "torch"] = "caffe"
+    drop_at: Annotated[float, Range("0 to 1", lambda value: 0 <= value <= 1)] = 0.75
+    drop_factor: Positive = 0.1
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Seed, device, and how often the run saves and measures.
+
+    Parameters
+    ----------
+    seed
+        Seed of the initial weights, the order of the images, the mirroring and the sampling.
+    threads
+        Threads that compute; None for as many as there are cores.
+    device
+        ``"cpu"``, ``"cuda"`` or one GPU such as ``"cuda:1"``; ``"auto"`` takes a GPU if one can be
+        used, and otherwise the CPU.
+    tf32
+        On a GPU, round the float32 factors of matrix products to 10 bits, for speed.
+    validate_every, checkpoint_every, diagnose_every
+        Steps from one to the next; the last step does all three.
+    validation_images
+        Images in a validation; None for the whole split.
+    detect_anomaly
+        If a loss or a gradient is not finite, compute the step once more and name the first layer
+        that is to blame.
+    tensorboard
+        Write the records and a few pictures for TensorBoard as well.
+    graphs
+        On a GPU, record the kernels of a step as a CUDA graph for each image size and launch them
+        together; False launches each kernel by itself. The numbers are the same.
+    pictures
+        Draw pictures during the run and at its end, and write the report; a study of many runs
+        does not.
+    """
+
+    seed: Annotated[int, Range("at least 0", lambda value: value >= 0)] = 0
+    threads: Count | None = None
+    device: str = "auto"
+    tf32: bool = False
+    validate_every: Count = 2000
+    checkpoint_every: Count = 500
+    diagnose_every: Count = 500
+    validation_images: Count | None = 200
+    detect_anomaly: bool = False
+    tensorboard: bool = False
+    graphs: bool = True
+    pictures: bool = True
+
+    def __post_init__(self) -> None:
+        check_device_name(self.device)
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -76,63 +323,69 @@ class TrainConfig:
             )
 
 
-def default_config(*, voc: bool) -> TrainConfig:
-    """Return the settings nobody has touched: the recipe for VOC data, or that for shapes."""
-    return RECIPES["small" if voc else "shapes"]
+# Settings that say where a run finds its data, how it computes and what it shows, but not what it
+# computes. They alone may change when a run is resumed, say on another machine.
+MAY_CHANGE_ON_RESUME = frozenset(
+    {
+        "data.voc",
+        "run.threads",
+        "run.device",
+        "run.tf32",
+        "run.graphs",
+        "run.detect_anomaly",
+        "run.tensorboard",
+        "run.pictures",
+    }
+)
 
+# --- recipes -------------------------------------------------------------------------------------
 
-def _paper() -> TrainConfig:
-    """Return the paper's settings: VGG-16 (or, said so, ZF), 80,000 steps at 600 x 1000 pixels."""
-    return TrainConfig(model=ModelConfig(backbone="vgg16"))
-
-
-def _small() -> TrainConfig:
-    """Return what taught SqueezeNet most about a few hundred photographs on a laptop.
-
-    Each value that is not the paper's was chosen on a validation split; the page "How the small
-    recipe was found" of the documentation has every trial. On small pictures a step is quick,
-    and few steps reach further. At twice the paper's learning rate training needs the limit on the
-    gradient, which the first steps exceed, where features of up to 400 meet a new head. NMS at 0.6
-    leaves more room among the first hundred proposals.
-    """
-    return TrainConfig(
+RECIPES: Mapping[str, TrainConfig] = {
+    # What trains SqueezeNet best on a few hundred photographs, on a laptop. Each value that is not
+    # the paper's was chosen on a validation split; the page "How the small recipe was found" of the
+    # documentation has every trial. On small pictures a step is quick, so that more steps fit into
+    # the time. At twice the paper's learning rate training needs the limit on the gradient: the
+    # first steps exceed it, where features of up to 400 meet a new head. NMS at 0.6 leaves more
+    # room among the first hundred proposals.
+    "small": TrainConfig(
         data=DataConfig(split="train", val_split="val"),
         resize=ResizeConfig(short_side=300, max_side=500),
         model=ModelConfig(backbone="squeezenet"),
         anchors=AnchorConfig(scales=(3.0, 6.0, 12.0)),
         proposals=ProposalConfig(iou_threshold=0.6),
         optimizer=OptimizerConfig(steps=8000, lr=0.002, clip_norm=10.0, bias_decay_multiplier=0.0),
-    )
-
-
-def _shapes() -> TrainConfig:
-    """Return what teaches `tiny` generated shapes from nothing in a minute.
-
-    Pictures of 240 x 320 have 2,700 anchors and not 21,000, so a quarter of the mini-batch is
-    drawn, with N_cls to match: 256 would hold eight positives among 248 negatives. Most anchors
-    cross the border of so small a picture; left out of training, as the paper does, they would
-    propose untrained (with 100 proposals 0.73 of the objects were found instead of 0.85, after
-    1,000 steps).
-    """
-    batch = 64
-    return TrainConfig(
+    ),
+    # What trains `tiny` on generated shapes, from random weights, in a minute. Pictures of
+    # 240 x 320 have 2,700 anchors and not 21,000, so the mini-batch is a quarter of the paper's,
+    # with N_cls to match: 256 would hold eight positives among 248 negatives. Most anchors cross
+    # the border of so small a picture. Ignored in training, as in the paper, they would propose
+    # untrained (after 1,000 steps, 100 proposals found 0.73 of the objects instead of 0.85).
+    "shapes": TrainConfig(
         data=DataConfig(split="train", val_split="val"),
         synthetic=SyntheticConfig(images=600),
         resize=ResizeConfig(short_side=240, max_side=400),
         anchors=AnchorConfig(scales=(2.0, 4.0, 8.0)),
         labels=LabelConfig(inside_only=False),
-        sampling=SamplingConfig(batch_size=batch),
-        loss=LossConfig(n_cls=batch),
+        sampling=SamplingConfig(batch_size=64),
+        loss=LossConfig(n_cls=64),
         proposals=ProposalConfig(min_size=8.0),
         optimizer=OptimizerConfig(steps=1800, lr=0.03),
         run=RunConfig(
             validate_every=600, checkpoint_every=200, diagnose_every=200, validation_images=40
         ),
-    )
-
-
-RECIPES: Mapping[str, TrainConfig] = {"small": _small(), "shapes": _shapes(), "paper": _paper()}
+    ),
+    # The paper's settings: VGG-16, 80,000 steps at 600 x 1000 pixels.
+    "paper": TrainConfig(model=ModelConfig(backbone="vgg16")),
+}
 """Settings to start from, by name: `default_config` picks one of the first two."""
+
+
+def default_config(*, voc: bool) -> TrainConfig:
+    """Return the recipe if none is named: "small" for VOC data, or else "shapes"."""
+    return RECIPES["small" if voc else "shapes"]
+
+
+# --- a file, and values over it ------------------------------------------------------------------
 
 
 def load_config(
@@ -142,12 +395,12 @@ def load_config(
     recipe: str | None = None,
     origins: Mapping[str, str] | None = None,
 ) -> TrainConfig:
-    """Return settings from a recipe, a TOML file over it, and single values over both.
+    """Return the settings of a recipe, with those of a TOML file and single values over them.
 
     Parameters
     ----------
     path
-        May leave out what it likes; None for no file.
+        The file, which may leave out any setting; None for no file.
     overrides
         Values by dotted key, such as ``{"optimizer.lr": 0.01}``; they win over the file, and the
         file wins over the recipe.
@@ -162,23 +415,22 @@ def load_config(
         The file cannot be read, or a value is unknown, of the wrong type, or senseless.
     """
     given = merged(read_toml(path) if path else {}, nested(overrides or {}))
-    source = str(path) if path else "command line"
     data = given.get("data", {})
     voc = isinstance(data, Mapping) and data.get("voc", NONE) not in (NONE, None)
     base = default_config(voc=voc) if recipe is None else RECIPES[recipe]
-    table = merged(to_table(base), given)
-    return from_table(TrainConfig, table, source, origins=origins)
+    source = str(path) if path else "command line"
+    return from_table(TrainConfig, merged(to_table(base), given), source, origins=origins)
 
 
 def save_config(path: Path, config: TrainConfig) -> None:
-    """Write all settings to a TOML file; `load_config` gives them back."""
+    """Write all settings to a TOML file; `load_config` reads them back unchanged."""
     write_toml(path, to_table(config))
 
 
 def override(
     config: TrainConfig, values: Mapping[str, Any], *, origins: Mapping[str, str]
 ) -> TrainConfig:
-    """Return `config` with other values, given by dotted key and called what `origins` says.
+    """Return `config` with other values, by dotted key; messages call them what `origins` says.
 
     Raises
     ------
@@ -192,31 +444,29 @@ def override(
 def check_resumable(
     stored: TrainConfig, asked: Mapping[str, Any], source: str, *, origins: Mapping[str, str]
 ) -> TrainConfig:
-    """Return the stored settings with those of `asked` that a resumed run may change.
+    """Return the stored settings of a run, with the new values that a resumed run may have.
 
     Parameters
     ----------
     stored
-        What the run was started with.
+        The settings the run was started with.
     asked
-        Values by dotted key.
+        The new values, by dotted key.
     source
-        Where `stored` was found, for the message.
+        The file that `stored` was read from, for the message.
     origins
-        What messages call the values of `asked`.
+        What messages call the new values.
 
     Raises
     ------
     InputError
-        A value of `asked` contradicts the stored one: a run ends as it began, or it would be
-        another run under the same name.
+        A new value contradicts a stored one that must not change: it would be another run.
     """
-    before = flat(to_table(stored))
-    after = override(stored, asked, origins=origins)
-    for key, value in flat(to_table(after)).items():
-        # A table may stand where there was none: its values have no value before.
-        stood = before.get(key, NONE)
-        if value != stood and key not in MAY_CHANGE_ON_RESUME:
+    before, config = flat(to_table(stored)), override(stored, asked, origins=origins)
+    for key, value in flat(to_table(config)).items():
+        # Where a table stands in the place of None, its values were not there before.
+        old = before.get(key, NONE)
+        if value != old and key not in MAY_CHANGE_ON_RESUME:
             name = origins.get(key) or origins.get(key.rpartition(".")[0], key)
-            raise InputError(f"{source}: {key}: is {stood!r}, but {name} asks for {value!r}")
-    return after
+            raise InputError(f"{source}: {key}: is {old!r}, but {name} asks for {value!r}")
+    return config

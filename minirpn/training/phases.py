@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minirpn.nn.schedule import StepSchedule
-from minirpn.training.config import TrainConfig
-from minirpn.training.sections import OptimizerConfig
+from minirpn.training.config import OptimizerConfig, TrainConfig
 
 Part = Literal["backbone", "rpn", "detector"]
 Loss = Literal["rpn", "detector", "both"]

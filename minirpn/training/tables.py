@@ -1,9 +1,8 @@
 """Settings as nested tables: frozen dataclasses <-> dicts <-> TOML.
 
-A section is a frozen dataclass that checks itself in ``__post_init__`` (``ValueError("field:
-reason")``). This module turns plain data into sections, checks names and types on the way, and
-says in one line which file and key is wrong. Both directions are exact: ``from_table(type(config),
-to_table(config))`` equals ``config``. TOML has no null, so None is written ``"none"``.
+The type hints of a dataclass say which keys and values a table may have. A message names the file,
+the key and the reason in one line. Both directions are exact: ``from_table(type(config),
+to_table(config))`` equals ``config``.
 """
 
 from __future__ import annotations
@@ -19,23 +18,22 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from minirpn.errors import InputError
 from minirpn.files import one_line_errors, replace_file
 
+NONE = "none"  # how TOML, which has no null, spells None
+
 Section = TypeVar("Section")
 Table = dict[str, Any]
 
-NONE = "none"
 
-
-def to_table(config: Any) -> Table:
+def to_table(config: Any) -> Any:
     """Return a dataclass as nested dicts, lists, numbers and strings: what JSON and TOML hold."""
-    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return to_table(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return NONE if value is None else value
+    if dataclasses.is_dataclass(config):
+        return {
+            field.name: to_table(getattr(config, field.name))
+            for field in dataclasses.fields(config)
+        }
+    if isinstance(config, tuple):
+        return [to_table(item) for item in config]
+    return NONE if config is None else config
 
 
 def from_table(
@@ -45,14 +43,14 @@ def from_table(
     *,
     origins: Mapping[str, str] | None = None,
 ) -> Section:
-    """Return the dataclass `kind` filled from `table`; what is absent keeps its default.
+    """Return the dataclass `kind` filled from `table`, the exact inverse of `to_table`.
 
     Parameters
     ----------
     kind
         A dataclass, whose fields may be dataclasses again.
     table
-        Nested dicts, as TOML and JSON give them.
+        Nested dicts, as TOML and JSON give them; a field that is absent has its default.
     source
         The file the table came from, for messages: "SOURCE: section.key: reason".
     origins
@@ -63,96 +61,80 @@ def from_table(
     InputError
         A key is unknown, a value has the wrong type, is not finite, or is refused by its section.
     """
-    return _Reader(source, origins or {}).section(kind, table, "")
+    try:
+        section: Section = _section(kind, table, "")
+    except _WrongValueError as wrong:
+        name = (origins or {}).get(wrong.key, f"{source}: {wrong.key}")
+        raise InputError(f"{name}: {wrong.reason}") from wrong
+    return section
 
 
-@dataclasses.dataclass(frozen=True)
-class _Reader:
-    """What messages need to know about where the values come from."""
+class _WrongValueError(Exception):
+    """A value that cannot be used: its dotted key, and why."""
 
-    source: str
-    origins: Mapping[str, str]
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key, self.reason = key, reason
 
-    def error(self, key: str, reason: str) -> InputError:
-        return InputError(f"{self.origins.get(key, f'{self.source}: {key}')}: {reason}")
 
-    def section(self, kind: Any, table: Any, prefix: str) -> Any:
-        """Return dataclass `kind`; `prefix` is its dotted key with a dot behind, or empty."""
-        if not isinstance(table, Mapping):
-            raise self.error(prefix.rstrip("."), f"expected a table, got {table!r}")
-        hints = get_type_hints(kind)
-        names = [field.name for field in dataclasses.fields(kind)]
-        for name in table:
-            if name not in names:
-                raise self.error(prefix + name, f"unknown; there are {', '.join(names)}")
-        values = {
-            name: self.value(hints[name], value, prefix + name) for name, value in table.items()
-        }
-        try:
-            return kind(**values)
-        except ValueError as error:
-            message = str(error).removeprefix(f"{kind.__name__}: ")
-            raise self.refused(message, names, prefix) from error
-
-    def refused(self, message: str, names: list[str], prefix: str) -> InputError:
-        """Return what a section says about its own values, with the key in full."""
+def _section(kind: Any, table: Any, key: str) -> Any:
+    """Return the dataclass `kind`, which stands at `key`; the whole config at ""."""
+    if not isinstance(table, Mapping):
+        raise _WrongValueError(key, f"expected a table, got {table!r}")
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    prefix = f"{key}." if key else ""
+    for name in table:
+        if name not in names:
+            raise _WrongValueError(prefix + name, f"unknown; there are {', '.join(names)}")
+    values = {name: _value(hints[name], value, prefix + name) for name, value in table.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        message = str(error).removeprefix(f"{kind.__name__}: ")
         name, colon, reason = message.partition(": ")
         if colon and name in names:
-            return self.error(prefix + name, reason)
-        return self.error(prefix.rstrip("."), message)
+            raise _WrongValueError(prefix + name, reason) from error
+        raise _WrongValueError(key, message) from error
 
-    def value(self, hint: Any, value: Any, key: str) -> Any:
-        """Return `value` as the type `hint` wants it."""
-        if dataclasses.is_dataclass(hint):
-            return self.section(hint, value, f"{key}.")
-        origin, arguments = get_origin(hint), get_args(hint)
-        if origin in (Union, types.UnionType):
-            if value == NONE or value is None:
-                return None
-            (hint,) = (argument for argument in arguments if argument is not types.NoneType)
-            return self.value(hint, value, key)
-        if origin is Literal:
-            if value not in arguments:
-                raise self.error(key, f"expected {_or(arguments)}, got {value!r}")
-            return value
-        if origin is tuple:
-            return self.items(arguments, value, key)
-        return self.scalar(hint, value, key)
 
-    def items(self, arguments: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:
-        """Return a tuple: of any length for ``tuple[X, ...]``, else as long as its hint."""
+def _value(hint: Any, value: Any, key: str) -> Any:
+    """Return `value` as the type `hint` wants it."""
+    if without_none(hint) is not hint:
+        return None if value in (NONE, None) else _value(without_none(hint), value, key)
+    if dataclasses.is_dataclass(hint):
+        return _section(hint, value, key)
+    arguments = get_args(hint)
+    if get_origin(hint) is Literal:
+        if value not in arguments:
+            raise _WrongValueError(
+                key, f"expected {' or '.join(map(repr, arguments))}, got {value!r}"
+            )
+        return value
+    if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
-            raise self.error(key, f"expected a list, got {value!r}")
+            raise _WrongValueError(key, f"expected a list, got {value!r}")
         if arguments[-1] is Ellipsis:
             arguments = (arguments[0],) * len(value)
         if len(arguments) != len(value):
-            raise self.error(key, f"expected {len(arguments)} values, got {len(value)}")
-        return tuple(
-            self.value(hint, item, key) for hint, item in zip(arguments, value, strict=True)
-        )
-
-    def scalar(self, kind: type, value: Any, key: str) -> Any:
-        """Return a bool, int, float (an int will do, if finite) or str."""
-        # bool is a kind of int to Python, and never what is meant by a number.
-        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-            if not math.isfinite(value):
-                raise self.error(key, f"expected a finite number, got {value}")
-            return float(value)
-        if type(value) is not kind:
-            raise self.error(key, f"expected {_WORDS[kind]}, got {value!r}")
-        return value
+            raise _WrongValueError(key, f"expected {len(arguments)} values, got {len(value)}")
+        return tuple(_value(item, part, key) for item, part in zip(arguments, value, strict=True))
+    # A bool is an int to Python, but nobody means it as a number.
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise _WrongValueError(key, f"expected a finite number, got {value}")
+        return float(value)
+    if type(value) is not hint:
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+        raise _WrongValueError(key, f"expected {words[hint]}, got {value!r}")
+    return value
 
 
-_WORDS: dict[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-}
-
-
-def _or(choices: tuple[Any, ...]) -> str:
-    return " or ".join(repr(choice) for choice in choices)
+def without_none(hint: Any) -> Any:
+    """Return X for the type hint ``X | None``, any other hint as it is."""
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
+    return hint
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Table:

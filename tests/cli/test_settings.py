@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
 from minirpn.cli.settings import FLAGS, RECIPE_NAMES, add_settings, given_settings
 from minirpn.errors import InputError
-from minirpn.training.config import RECIPES, default_config, load_config
-from minirpn.training.tables import flat, to_table
+from minirpn.rpn.anchors import AnchorConfig
+from minirpn.training.config import RECIPES, TrainConfig, load_config
+from minirpn.training.tables import without_none
 
 ALL = [flag for flags in FLAGS.values() for flag in flags]
 
@@ -20,12 +23,33 @@ def settings_of(*words: str) -> tuple[dict, dict]:
     return given_settings(parser.parse_args(words))
 
 
+def type_of(key: str):
+    """Return the type hint of a setting, without None."""
+    hint = TrainConfig
+    for name in key.split("."):
+        hint = without_none(get_type_hints(hint)[name])
+    return hint
+
+
 @pytest.mark.parametrize("flag", ALL, ids=lambda flag: flag.name)
-def test_every_flag_stands_for_a_setting(flag):
-    known = flat(to_table(default_config(voc=True)))
-    assert flag.key in known
-    for choice in flag.choices or ():
-        load_config(None, {flag.key: choice})  # raises if the section does not take it
+def test_every_flag_takes_what_its_setting_takes(flag):
+    hint = type_of(flag.key)
+    if isinstance(flag.values, tuple):
+        assert get_origin(hint) is Literal
+        assert flag.values == get_args(hint)
+    elif isinstance(flag.values, bool):
+        assert hint is bool
+    elif hint in (int, float, str):
+        assert flag.values is hint
+    else:
+        assert flag.key in ("model.preprocessing", "model.freeze")
+
+
+def test_anchors_sets_every_field_of_the_section():
+    with pytest.raises(InputError) as caught:
+        settings_of("--anchors", "nothing=1")
+    for field in fields(AnchorConfig):
+        assert f"{field.name}=" in str(caught.value)
 
 
 def test_the_recipes_can_all_be_asked_for():
@@ -67,8 +91,8 @@ def test_anchors(words: list[str]):
             "sizes=3",
             r"^--anchors sizes=3: expected one of scales=, ratios=, base_size=, rounding=$",
         ),
-        ("scales=a,b", r"^--anchors scales=a,b: expected numbers with commas between$"),
-        ("scales=", r"^--anchors scales=: expected numbers with commas between$"),
+        ("scales=a,b", r"^--anchors scales=a,b: expected numbers separated by commas$"),
+        ("scales=", r"^--anchors scales=: expected numbers separated by commas$"),
         ("scales=-1", r"^--anchors scales: expected finite numbers above 0, got -1\.0$"),
         ("ratios=nan", r"^--anchors ratios: expected a finite number, got nan$"),
     ],

@@ -17,8 +17,8 @@ from minirpn.training.ahead import AnchorTask, LabelledExample
 from minirpn.training.anomaly import NotFiniteError
 from minirpn.training.build import build_pipeline
 from minirpn.training.checkpoint import load_checkpoint
+from minirpn.training.config import SharingConfig
 from minirpn.training.loop import train
-from minirpn.training.sections import SharingConfig
 from minirpn.training.trainer import Trainer
 
 STEPS = 10

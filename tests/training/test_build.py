@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from minirpn.training.build import build_model
-from minirpn.training.config import TrainConfig
-from minirpn.training.sections import DataConfig, ModelConfig, OptimizerConfig, SharingConfig
+from minirpn.training.config import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    SharingConfig,
+    TrainConfig,
+)
 
 CONFIG = TrainConfig(
     data=DataConfig(classes=("disc", "square")),

@@ -171,8 +171,9 @@ def test_every_setting_survives_a_file(tmp_path: Path, voc: bool):
 def test_the_classes_have_the_papers_settings():
     config = TrainConfig()
     assert (config.resize.short_side, config.resize.max_side) == (600, 1000)
-    schedule = config.optimizer.schedule
-    assert [schedule.lr(step) for step in (0, 59_999, 60_000)] == [0.001, 0.001, 0.0001]
+    optimizer = config.optimizer
+    assert (optimizer.steps, optimizer.lr) == (80_000, 0.001)
+    assert (optimizer.drop_at, optimizer.drop_factor) == (0.75, 0.1)  # after 60,000 steps
 
 
 def test_the_papers_recipe_is_that_of_the_classes_with_its_network():

@@ -13,10 +13,10 @@ from minirpn.nn.layers import Conv2d
 from minirpn.training.anomaly import NotFiniteError, first_anomaly, layers_of
 from minirpn.training.build import build_pipeline, open_dataset
 from minirpn.training.checkpoint import load_checkpoint
+from minirpn.training.config import SharingConfig
 from minirpn.training.failure import load_failure, replay
 from minirpn.training.loop import train
 from minirpn.training.run_folder import RunFolder
-from minirpn.training.sections import SharingConfig
 from minirpn.training.step import StepResult, look_at, update
 from minirpn.training.trainer import Trainer
 

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.config import SharingConfig, TrainConfig, save_config
 from minirpn.training.run_folder import RunFolder, open_run
-from minirpn.training.sections import SharingConfig
 
 KILLS = 200
 

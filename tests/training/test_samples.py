@@ -14,10 +14,10 @@ from PIL import Image
 
 from minirpn.errors import InputError
 from minirpn.training.board import Board, numbers_of
+from minirpn.training.config import SharingConfig
 from minirpn.training.loop import train
 from minirpn.training.phases import phases_of
 from minirpn.training.samples import MOMENTS, moments_of
-from minirpn.training.sections import SharingConfig
 
 
 @pytest.fixture(autouse=True)

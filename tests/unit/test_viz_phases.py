@@ -6,9 +6,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from minirpn import viz
-from minirpn.training.config import TrainConfig
+from minirpn.training.config import OptimizerConfig, SharingConfig, TrainConfig
 from minirpn.training.phases import phases_of
-from minirpn.training.sections import OptimizerConfig, SharingConfig
 from minirpn.viz.style import BLUE, VERMILLION
 
 NAMES = {"backbone": "backbone", "RPN": "rpn", "detector": "detector"}
