@@ -1,11 +1,23 @@
 """One training step opened up: every quantity of eq. 1, anchor by anchor, on a page."""
 
 from minirpn.explain.page import write_page
-from minirpn.explain.ranking import KEPT, NOT_REACHED, Ranking, rank_proposals
-from minirpn.explain.rules import Rule, rules_of
 from minirpn.explain.source import Picture, find_picture
-from minirpn.explain.step import Learning, OpenStep, open_step
-from minirpn.explain.terms import Terms, box_losses, class_losses, contributions, terms_of
+from minirpn.explain.step import (
+    KEPT,
+    NOT_REACHED,
+    Learning,
+    OpenStep,
+    Ranking,
+    Rule,
+    Terms,
+    box_losses,
+    class_losses,
+    contributions,
+    open_step,
+    rank_proposals,
+    rules_of,
+    terms_of,
+)
 
 __all__ = [
     "KEPT",

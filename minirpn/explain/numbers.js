@@ -31,7 +31,7 @@ function openData(data) {
   return step;
 }
 
-const KEPT = -1, NOT_REACHED = -2; // fates of candidates, as minirpn.explain.ranking has them
+const KEPT = -1, NOT_REACHED = -2; // fates of candidates, as minirpn.explain.step has them
 const POSITIVE = 1, NEGATIVE = 0, IGNORE = -1; // labels, as minirpn.rpn.targets has them
 
 function openLearning(data) {

@@ -1,23 +1,43 @@
-"""One training step on one image, with everything kept that a training lets go."""
+"""One training step on one image, with every quantity that a training does not keep.
+
+Each anchor gets the rule behind its label, its terms of eq. 1 and their gradients; each candidate
+proposal gets the reason why NMS kept or dropped it. `open_step` computes all of it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
 from minirpn import boxes as box_ops
+from minirpn._typing import ImageSize
 from minirpn.data.samples import Example
 from minirpn.data.transforms import prepare
 from minirpn.errors import InputError
-from minirpn.explain.ranking import Ranking, rank_proposals
-from minirpn.explain.rules import rules_of
 from minirpn.explain.source import Picture
-from minirpn.explain.terms import Terms, terms_of
-from minirpn.rpn.loss import RPNLoss, RPNLossGrads, rpn_loss_backward
+from minirpn.nn.losses import smooth_l1_forward
+from minirpn.rpn.loss import (
+    Divisors,
+    LossConfig,
+    RPNLoss,
+    RPNLossGrads,
+    divisors,
+    rpn_loss_backward,
+)
 from minirpn.rpn.network import RPN, RPNOutput
-from minirpn.rpn.targets import AnchorLabels, anchor_targets, label_anchors
+from minirpn.rpn.proposals import ProposalConfig, candidates
+from minirpn.rpn.targets import (
+    IGNORE,
+    NEGATIVE,
+    POSITIVE,
+    AnchorLabels,
+    LabelConfig,
+    anchor_targets,
+    label_anchors,
+)
 from minirpn.training.build import build_objective, build_pipeline
 from minirpn.training.config import TrainConfig
 from minirpn.training.step import forward_loss, make_minibatch
@@ -174,3 +194,185 @@ def best_of(anchors: np.ndarray, gt_boxes: np.ndarray, assigned: AnchorLabels) -
         # No anchor has more than an object's best, so the one nearest to it was chosen.
         chosen[rows] = np.argmax(overlaps - assigned.gt_max_iou, axis=1)
     return chosen
+
+
+# --- the rule behind each label ------------------------------------------------------------------
+
+
+class Rule(IntEnum):
+    """Why an anchor is positive, negative or ignored."""
+
+    NEGATIVE = 0  # IoU < 0.3 with all ground truths
+    BY_IOU = 1  # positive by rule (ii) alone: IoU >= 0.7 with a ground truth
+    BY_BEST = 2  # positive by rule (i) alone: a best anchor of a ground truth
+    BY_BOTH = 3  # positive by both
+    BETWEEN = 4  # ignored: neither positive nor negative
+    OUTSIDE = 5  # ignored: it crosses the border of the image (section 3.3)
+
+
+def rules_of(assigned: AnchorLabels, inside: np.ndarray, config: LabelConfig) -> np.ndarray:
+    """Return the rule behind each label.
+
+    Parameters
+    ----------
+    assigned
+        K anchors as `minirpn.rpn.label_anchors` labels them, on the host.
+    inside
+        (K,) bool: the anchors that lie wholly inside the image.
+    config
+        What they were labelled with.
+
+    Returns
+    -------
+    ndarray
+        (K,) int8, of `Rule`.
+    """
+    positive = assigned.labels == POSITIVE
+    by_iou = positive & (assigned.max_iou >= config.positive_iou)
+    by_best = positive & assigned.by_best
+    rules = np.full(assigned.labels.shape, Rule.BETWEEN, dtype=np.int8)
+    rules[assigned.labels == NEGATIVE] = Rule.NEGATIVE
+    rules[by_iou] = Rule.BY_IOU
+    rules[by_best] = Rule.BY_BEST
+    rules[by_iou & by_best] = Rule.BY_BOTH
+    if config.inside_only:
+        rules[~inside] = Rule.OUTSIDE
+    return rules
+
+
+# --- the terms of eq. 1 --------------------------------------------------------------------------
+#
+# L({p_i}, {t_i}) = 1/N_cls sum_i L_cls(p_i, p_i*) + lambda/N_reg sum_i p_i* L_reg(t_i, t_i*)
+#
+# `minirpn.rpn.rpn_loss_forward` gives the sums; the contributions here add up to them.
+
+
+class Terms(NamedTuple):
+    """The pieces of eq. 1 for K anchors, and what the sums over them are divided by."""
+
+    class_losses: np.ndarray  # (K,) L_cls
+    box_losses: np.ndarray  # (K, 4) L_reg, one for each coordinate
+    contributions: np.ndarray  # (K, 2) to the objectness term and to the box term
+    divisors: Divisors
+
+
+def class_losses(objectness: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return L_cls of each sampled anchor, -log of the probability of its label; 0 elsewhere.
+
+    -log softmax(s)[l] = log(1 + exp(s[other] - s[l])), and the same for one logit z against 0.
+
+    Parameters
+    ----------
+    objectness
+        (K, 2) scores (background, object) before the softmax, or (K, 1) logits.
+    labels
+        (K,) int8 of the sampled mini-batch.
+
+    Returns
+    -------
+    ndarray
+        (K,), of the dtype of `objectness`.
+
+    Examples
+    --------
+    >>> class_losses(np.zeros((2, 2)), np.array([1, -1])) == [np.log(2), 0]
+    array([ True,  True])
+    """
+    logits = objectness[:, -1] - (objectness[:, 0] if objectness.shape[1] == 2 else 0)
+    towards_label = np.where(labels == POSITIVE, logits, -logits)
+    losses = np.logaddexp(0, -towards_label).astype(objectness.dtype)
+    return np.where(labels == IGNORE, np.zeros_like(losses), losses)
+
+
+def box_losses(
+    deltas: np.ndarray, targets: np.ndarray, labels: np.ndarray, *, sigma: float
+) -> np.ndarray:
+    """Return p* L_reg of each coordinate: smooth L1 of t - t* where positive, 0 elsewhere.
+
+    Parameters
+    ----------
+    deltas, targets
+        (K, 4) each: t and t*.
+    labels
+        (K,) int8 of the sampled mini-batch.
+    sigma
+        Of smooth L1, see `minirpn.nn.losses.smooth_l1_forward`.
+    """
+    charges, _ = smooth_l1_forward(deltas - targets, sigma=sigma)
+    return np.where((labels == POSITIVE)[:, None], charges, np.zeros_like(charges))
+
+
+def contributions(
+    class_losses: np.ndarray, box_losses: np.ndarray, divided: Divisors
+) -> np.ndarray:
+    """Return what each anchor adds to the objectness term and to the box term, (K, 2).
+
+    The columns sum to the two terms of eq. 1, all of it to the loss.
+    """
+    of_boxes = box_losses.sum(axis=1) * (divided.balance / divided.n_reg)  # (K, 4) -> (K,)
+    return np.stack([class_losses / divided.n_cls, of_boxes], axis=1)
+
+
+def terms_of(
+    objectness: np.ndarray,
+    deltas: np.ndarray,
+    labels: np.ndarray,
+    targets: np.ndarray,
+    *,
+    locations: int,
+    config: LossConfig,
+) -> Terms:
+    """Return all pieces of eq. 1; the parameters are those of `minirpn.rpn.rpn_loss_forward`."""
+    divided = divisors(labels, locations, config)
+    of_classes = class_losses(objectness, labels)
+    of_boxes = box_losses(deltas, targets, labels, sigma=config.sigma)
+    return Terms(of_classes, of_boxes, contributions(of_classes, of_boxes, divided), divided)
+
+
+# --- proposals before and after NMS --------------------------------------------------------------
+
+KEPT = -1
+"""Fate of a candidate that NMS keeps."""
+NOT_REACHED = -2
+"""Fate of a candidate that NMS never came to, for enough were kept before."""
+
+
+class Ranking(NamedTuple):
+    """The R candidates that entered NMS, highest score first, and how each fared."""
+
+    anchors: np.ndarray  # (R,) int32: whose prediction it is
+    fates: np.ndarray  # (R,) int32: KEPT, NOT_REACHED, or the position of the one that beat it
+
+
+def rank_proposals(
+    anchors: np.ndarray,
+    objectness: np.ndarray,
+    deltas: np.ndarray,
+    image_size: ImageSize,
+    *,
+    scale: float,
+    config: ProposalConfig,
+) -> Ranking:
+    """Return the candidates of `minirpn.rpn.propose` with their fates.
+
+    Parameters are those of `minirpn.rpn.propose`, on the host.
+
+    Returns
+    -------
+    Ranking
+        The kept ones, in their order, are the proposals. Another was beaten by the best-scored
+        proposal before it whose IoU with it is above the threshold. It is `NOT_REACHED` if there
+        is none because `post_nms` proposals were found first.
+    """
+    boxes, scores, best = candidates(
+        anchors, objectness, deltas, image_size, scale=scale, config=config
+    )
+    kept = box_ops.nms(boxes, scores, iou_threshold=config.iou_threshold, max_keep=config.post_nms)
+    fates = np.full(len(best), NOT_REACHED, dtype=np.int32)
+    if len(kept):
+        # The first kept box above the threshold is the one NMS met first: later ones are worse.
+        beats = box_ops.iou(boxes, boxes[kept]) > config.iou_threshold  # (R, kept)
+        beaten = beats.any(axis=1)
+        fates[beaten] = kept[beats.argmax(axis=1)[beaten]]
+    fates[kept] = KEPT
+    return Ranking(best.astype(np.int32), fates)

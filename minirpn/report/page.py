@@ -1,20 +1,34 @@
-"""The page: one function a section, from what the run folder holds."""
+"""The page about a run: its diagrams are drawn, then each section is made by one function."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from matplotlib.axes import Axes
+
 import minirpn
-from minirpn.evaluation import AVERAGES, RecallResult
-from minirpn.report.contents import Contents, Picture
-from minirpn.report.html import HTML, element, figure, join, section, table
-from minirpn.report.learning import health, samples, warnings
-from minirpn.report.words import duration, share
+from minirpn import viz
+from minirpn.errors import InputError
+from minirpn.evaluation import RecallResult
+from minirpn.evaluation.precision_recall import AVERAGES
+from minirpn.report.contents import Contents, Picture, read_contents
+from minirpn.report.html import (
+    HTML,
+    duration,
+    element,
+    figure,
+    join,
+    percent,
+    scientific,
+    section,
+    share,
+    table,
+)
 
 DIAGRAMS = {
     "training.png": "Losses over the steps: thin each step, thick their moving mean, circles on "
@@ -26,6 +40,68 @@ DIAGRAMS = {
     "stages.png": "Share of zeros after each stage, and length of the gradient by its parameters.",
     "norms.png": "Length of the parameters of each stage, and of the change by a step beside it.",
 }
+_WARNINGS_SHOWN = 12
+_STRIPS, _IN_A_STRIP = 3, 9  # of sample pictures: as many as a run makes
+
+
+def write_report(run: Path | str) -> Path:
+    """Write ``report.html`` into a run folder and return its path.
+
+    The page is one file: pictures and style are in it, nothing is loaded, nothing is executed. It
+    shows what the folder holds, and says what is missing.
+
+    Parameters
+    ----------
+    run
+        A folder with any of ``config.toml``, ``env.json``, ``metrics.jsonl``, ``recall.json``,
+        ``precision.json``, ``plots/samples`` and ``plots/*.png`` (with captions in
+        ``plots/captions.json``: file name -> caption). The diagrams of losses, recall and stages
+        are drawn into ``plots/``.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, or it cannot be written to.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise InputError(f"{run}: no such run folder")
+    path = run / "report.html"
+    contents = read_contents(run)
+    try:
+        _draw_diagrams(contents)
+        # Aside first: the run may go on, and end with a report of its own.
+        aside = path.with_name(".report.html.tmp")
+        aside.write_text(render(contents), encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write the report: {error.strerror}") from None
+    return path
+
+
+def _draw_diagrams(contents: Contents) -> None:
+    """Draw what there are numbers for; numbers that cannot be drawn become a notice."""
+    records, recall, precision = contents.records, contents.recall, contents.precision
+    diagrams: dict[str, Callable[[], Axes]] = {}
+    if contents.of_kind("train"):
+        diagrams["training.png"] = lambda: viz.plot_training(records)
+    if contents.of_kind("validate"):
+        diagrams["validation.png"] = lambda: viz.plot_validation_recall(records)
+    if contents.of_kind("diagnose"):
+        diagrams["stages.png"] = lambda: viz.plot_stages(records)[0]
+    if any("weight_norm" in record for record in contents.of_kind("diagnose")):
+        diagrams["norms.png"] = lambda: viz.plot_norms(records)[0]
+    if recall is not None:
+        diagrams["recall.png"] = lambda: viz.plot_recall(recall)
+    if precision is not None:
+        diagrams["precision_recall.png"] = lambda: viz.plot_precision_recall(precision)
+    for name, draw in diagrams.items():
+        try:
+            axes = draw()
+        except (ValueError, TypeError, AttributeError) as error:
+            contents.notices.append(f"{name} could not be drawn: {error}.")
+        else:
+            viz.save(axes, contents.run / "plots" / name)
 
 
 def render(contents: Contents) -> str:
@@ -218,3 +294,81 @@ def _flat(plain: dict[str, Any]) -> Iterable[tuple[str, str]]:
             yield from ((f"{key} {inner}", text) for inner, text in _flat(value))
         else:
             yield key, "-" if value is None else str(value)
+
+
+def warnings(contents: Contents) -> HTML:
+    """Return what the run warned of, the last of it."""
+    found = contents.of_kind("warning")
+    if not found:
+        return element("p", "No warnings.") if contents.records else HTML("")
+    shown = found[-_WARNINGS_SHOWN:]
+    lines = [f"Step {warning.get('step')}: {warning.get('message')}" for warning in shown]
+    if len(found) > len(shown):
+        lines.insert(0, f"{len(found) - len(shown)} earlier warnings are in metrics.jsonl.")
+    return element("ul", *(element("li", line) for line in lines), class_="warnings")
+
+
+def health(contents: Contents) -> HTML:
+    """Return what the last examination of the network found."""
+    diagnoses = contents.of_kind("diagnose")
+    if not diagnoses:
+        return HTML("")
+    last = diagnoses[-1]
+    zeros, norms = last.get("zero_share") or {}, last.get("gradient_norm") or {}
+    weights, ratios = last.get("weight_norm") or {}, last.get("update_ratio") or {}
+    rows = (
+        [
+            stage,
+            percent(zeros.get(stage)),
+            *(scientific(numbers.get(stage)) for numbers in (norms, weights, ratios)),
+        ]
+        for stage in dict.fromkeys([*zeros, *norms, *weights])
+    )
+    head = ["stage", "zero activations", "length of gradient", "length of weights", "change"]
+    before, after = last.get("proposals_before_nms"), last.get("proposals_after_nms")
+    words = [
+        f"At step {last.get('step')}. The change is that of the last step, as a share of the "
+        "weights' length: about 1e-3 is usual."
+    ]
+    if before is not None and after is not None:
+        words.append(f"Of {before:,} proposals NMS keeps {after:,}.")
+    by_anchor = last.get("objectness_by_anchor") or []
+    if by_anchor:
+        shares = ", ".join(share(value) for value in by_anchor)
+        words.append(f"Mean objectness of each base anchor: {shares}.")
+    return join([table(head, rows), element("p", " ".join(words)), _layers(last)])
+
+
+def _layers(diagnosis: dict[str, Any]) -> HTML:
+    """Return the lengths of each layer's gradient and weights, folded up."""
+    layers = diagnosis.get("layers") or {}
+    if not layers:
+        return HTML("")
+    rows = (
+        [name, *(scientific(numbers.get(kind)) for kind in ("gradient", "weight", "update"))]
+        for name, numbers in layers.items()
+    )
+    whole = table(["layer", "length of gradient", "of weights", "of last change"], rows)
+    return element("details", element("summary", "Layer by layer"), whole)
+
+
+def samples(contents: Contents) -> HTML:
+    """Return the same images over the steps, a row for each."""
+    records = contents.of_kind("samples")[-_IN_A_STRIP:]
+    strips: dict[str, list[HTML]] = {}
+    for record in records:
+        for image, name in zip(record.get("images") or [], record.get("files") or [], strict=False):
+            # The name alone, wherever a record claims that it lies.
+            path = contents.run / "plots" / "samples" / str(name).rpartition("/")[2]
+            if path.is_file():
+                source = Picture(path, "").data_uri()
+                shown = figure(source, f"{image}, step {record.get('step')}")
+                strips.setdefault(str(image), []).append(shown)
+    if not strips:
+        return HTML("")
+    words = (
+        "Above: anchors sampled for the loss, positive ones blue, some of the negative ones grey. "
+        "Below: the ten best proposals. Objects are red."
+    )
+    rows = [element("div", join(row), class_="strip") for row in list(strips.values())[:_STRIPS]]
+    return join([element("p", words), *rows])

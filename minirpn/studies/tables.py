@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from minirpn.evaluation import RecallResult
-from minirpn.report.words import duration
+from minirpn.report.html import duration
 from minirpn.studies.seeds import chance_apart, difference, spread
 from minirpn.studies.study import Findings, Outcome, Variant
 

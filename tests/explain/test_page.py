@@ -11,8 +11,7 @@ import pytest
 
 from minirpn.errors import InputError
 from minirpn.explain import write_page
-from minirpn.explain.contents import contents_of, packed
-from minirpn.explain.page import render, script_safe
+from minirpn.explain.page import contents_of, packed, render, script_safe
 from minirpn.rpn import IGNORE, POSITIVE
 
 
