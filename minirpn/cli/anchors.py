@@ -1,4 +1,4 @@
-"""``minirpn anchors``: how well anchors fit a data set, and which would fit better."""
+"""``minirpn anchors``: measure how well anchors fit a data set, and suggest better ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 NAME = "anchors"
 SUMMARY = "measure how anchors fit a data set, suggest better ones"
 DESCRIPTION = """\
-Measure how well the anchors fit the objects of a data set at the training scale, and suggest as
-many scales and ratios that fit better (k-means on 1 - IoU). Only annotations are read. Scale,
-anchors and the grid they stand on are those that `minirpn train` takes with the same flags.
+Measure how well the anchors fit the objects of a data set at the training scale, and suggest the
+same number of scales and ratios that fit better (k-means on 1 - IoU). Only annotations are read.
+The scale, the anchors and their grid are those of `minirpn train` with the same flags.
 """
 
 _SETTINGS = frozenset(
@@ -35,14 +35,15 @@ _SETTINGS = frozenset(
     }
 )
 
-# Where a suggestion must not lose: what counts as found, and what makes a positive (section 3.1.2).
+# The IoUs at which a suggestion must not be worse: an object is found at the first, and an anchor
+# becomes positive at the second (section 3.1.2).
 _GAINS = (0.5, 0.7)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     add_recipe(parser)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings of a training")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write anchors.json and two pictures into DIR"
     )
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     annotations, findings = read_ground_truth(data.voc, year=data.year, split=data.split)
     scenes = [_scene(annotation, config) for annotation in annotations]
     boxes = np.concatenate([np.zeros((0, 4)), *(scene.gt_boxes for scene in scenes)])
-    print(_head(config, len(scenes), len(boxes), findings))
+    print(_header(config, len(scenes), len(boxes), findings))
 
     grid = _grid(config)
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -83,15 +84,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
-    """Return the objects that training learns from, at its scale."""
+    """Return the objects that are trained on, at the training scale."""
     import numpy as np
 
     from minirpn.data.transforms import resize_scale, resized_size
     from minirpn.evaluation import Scene
 
     scale = resize_scale(annotation.image_size, config.resize)
-    learnt = annotation.gt_boxes[config.data.learnt(annotation.difficult)]
-    boxes = learnt.astype(np.float64) * scale
+    trained = annotation.gt_boxes[config.data.learnt(annotation.difficult)]
+    boxes = trained.astype(np.float64) * scale
     return Scene(boxes, resized_size(annotation.image_size, scale))
 
 
@@ -108,7 +109,8 @@ def _grid(config: TrainConfig) -> Grid:
     return Grid(network.stride, network.backbone.feature_size, network.anchor_offset)
 
 
-def _head(config: TrainConfig, images: int, objects: int, findings: Any) -> str:
+def _header(config: TrainConfig, images: int, objects: int, findings: Any) -> str:
+    """Return the lines above the table: data set, scale, and errors in the data."""
     from minirpn.data.findings import summary
 
     resize = config.resize
@@ -123,7 +125,7 @@ def _head(config: TrainConfig, images: int, objects: int, findings: Any) -> str:
 
 
 def _advice(fits: dict[str, AnchorFit]) -> str:
-    """Return what to do next."""
+    """Return whether the suggestion is better, and how to use it."""
     if "suggested" not in fits:
         return "\nNo other scales and ratios were found that fit better."
     now, suggested = fits["now"], fits["suggested"]
@@ -131,9 +133,7 @@ def _advice(fits: dict[str, AnchorFit]) -> str:
     words = ", ".join(f"{100 * gain:+.1f} points at IoU {iou:g}" for iou, gain in gains.items())
     change = f"\nThe suggestion changes the share of objects by {words}."
     if min(gains.values()) < 0 or not any(gains.values()):
-        return (
-            f"{change} Its shapes fit better, but not where its anchors stand: better keep what is."
-        )
+        return f"{change} Its shapes fit better, but on the grid it is no better: keep the anchors."
     scales, ratios = (
         ",".join(f"{value:g}" for value in values)
         for values in (suggested.anchors.scales, suggested.anchors.ratios)

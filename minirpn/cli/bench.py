@@ -1,4 +1,4 @@
-"""``minirpn bench``: how fast this machine is, beside every peer that is installed."""
+"""``minirpn bench``: how fast minirpn is here, compared with other implementations."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from minirpn.devices import Device
 
 NAME = "bench"
-SUMMARY = "measure speed beside other implementations"
+SUMMARY = "measure speed, compared with other implementations"
 DESCRIPTION = """\
-Measure whole networks at 600x1000 and the work on boxes, beside each peer that is installed
-(pip install 'minirpn[peers]'), all in turns in one run. The ratio is to the fastest of them.
-It takes some minutes; a machine that does nothing else gives steadier numbers.
+Measure whole networks at 600x1000 and operations on boxes, and the same work by each peer that is
+installed (pip install 'minirpn[peers]'). All take turns in one run. The ratio is to the fastest
+peer. It takes some minutes; the numbers are steadier if the machine does nothing else.
 
---device cuda measures other rows, beside PyTorch with CUDA on the same card and at the same
-precision.
+With --device cuda, other rows are measured, against PyTorch with CUDA on the same card and at the
+same precision.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument(
         "--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ..."
     )
@@ -33,16 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tf32",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="on a GPU, products of float32 rounded to 10 bits, by the peers too",
+        help="on a GPU, round the factors of products to 10 bits, for the peers too",
     )
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="measure these rows alone")
-    parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="measure only these rows")
+    parser.add_argument("--list", action="store_true", help="list the rows and measure nothing")
     parser.add_argument(
-        "--rounds", type=int, default=5, metavar="N", help="calls of each (default: 5)"
+        "--rounds",
+        type=int,
+        default=5,
+        metavar="N",
+        help="calls of each (default: 5)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")
-    parser.add_argument("--no-peers", action="store_true", help="measure minirpn alone")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
+    parser.add_argument("--no-peers", action="store_true", help="measure only minirpn")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,9 +54,11 @@ def run(args: argparse.Namespace) -> int:
     from minirpn import bench
     from minirpn.bench.peers import missing_peers, peer_versions, use_tf32
     from minirpn.bench.run import use_threads
+    from minirpn.devices import check_device_name, open_device
     from minirpn.kernels.threads import thread_count
 
-    device = _opened(args)
+    check_device_name(args.device, auto=False)  # the user must know what is measured
+    device = open_device(args.device, tf32=args.tf32)
     chosen = _chosen(bench.rows(device), args.only)
     if args.list:
         for row in chosen:
@@ -79,15 +85,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(args: argparse.Namespace) -> Device:
-    """Return the device of the flags."""
-    from minirpn.devices import check_device_name, open_device
-
-    check_device_name(args.device, auto=False)  # numbers are of something that was asked for
-    return open_device(args.device, tf32=args.tf32)
-
-
 def _check(args: argparse.Namespace) -> None:
+    """Raise InputError before anything is measured, if a flag has a wrong value."""
     from minirpn.errors import InputError
 
     for flag, value in (("--rounds", args.rounds), ("--threads", args.threads)):
@@ -98,7 +97,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _chosen(rows: tuple[Any, ...], only: list[str] | None) -> list[Any]:
-    """Return the rows that were asked for, in their own order."""
+    """Return the rows named by --only, or all, in the order of the table."""
     from minirpn.errors import InputError
 
     names = [row.name for row in rows]
@@ -111,7 +110,7 @@ def _chosen(rows: tuple[Any, ...], only: list[str] | None) -> list[Any]:
 def _record(
     results: list[RowResult], device: Device, peers: dict[str, str | None]
 ) -> dict[str, Any]:
-    """Return the numbers, and what they depend on."""
+    """Return the numbers, and the machine and versions they depend on."""
     from minirpn.kernels.threads import thread_count
     from minirpn.training.environment import describe_environment
 

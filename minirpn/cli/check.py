@@ -1,4 +1,4 @@
-"""``minirpn check``: what is wrong with a data set, before it costs a training."""
+"""``minirpn check``: find what is wrong with a data set, before training on it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 NAME = "check"
 SUMMARY = "find everything that is wrong with a data set"
 DESCRIPTION = """\
-Read every file of a data set in VOC layout and list what is wrong: errors stop a training (or are
-left out, with its --skip-bad), warnings are suspicious, repaired is what is safely read as meant.
+Read every file of a data set in VOC layout and list what is wrong. An error stops a training, or is
+left out with --skip-bad. A warning is something suspicious. "Repaired" is a mistake whose meaning
+is clear: it is read as it was meant.
 
 Exit status: 0 if nothing would stop a training, 1 if something would, 2 if the data set cannot be
 checked at all.
@@ -21,9 +22,9 @@ _WOULD_STOP = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument("--voc", type=Path, required=True, metavar="DIR", help="the data set")
-    parser.add_argument("--year", metavar="Y", help="which year of a VOCdevkit")
+    parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
     parser.add_argument(
         "--split",
         action="append",
@@ -34,10 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", metavar="A,B", help="the class names that may occur; others are errors"
     )
     parser.add_argument(
-        "--first", type=int, default=3, metavar="N", help="findings shown of a kind (default: 3)"
+        "--first",
+        type=int,
+        default=3,
+        metavar="N",
+        help="findings to print per kind (default: 3)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings there")
-    parser.add_argument("--threads", type=int, metavar="N", help="files read at a time")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings to FILE")
+    parser.add_argument("--threads", type=int, metavar="N", help="files to read at the same time")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tracked(items: Iterable[Any], total: int) -> Iterator[Any]:
-    """Yield the items and show how many are done."""
+    """Yield the items, with a progress bar."""
     from minirpn.training.log import Progress
 
     with Progress(total, unit="image") as progress:

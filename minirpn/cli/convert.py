@@ -1,4 +1,4 @@
-"""``minirpn convert``: weights of any kind into an ``.npz`` that tells what it is."""
+"""``minirpn convert``: turn weights of any format into an ``.npz`` that describes itself."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 from minirpn.cli.settings import preset
 
 NAME = "convert"
-SUMMARY = "turn pretrained weights of any kind into an .npz"
+SUMMARY = "turn pretrained weights of any known format into an .npz"
 DESCRIPTION = """\
-Read weights (.npz, PyTorch's .pth of any age, .caffemodel, .safetensors, Keras' .h5, whatever the
-file is called), find out which network they are of, say what became of every array, and write an
-.npz in minirpn's names. It tells its network, the order of the channels, mean and scale of the
-pixels, and where it comes from. Nothing in SRC is run.
+Read weights, recognise their network, print what became of every array, and write an .npz with
+minirpn's names. It records its network, the order of the channels, mean and scale of the pixels,
+and its source. SRC may be an .npz, PyTorch's old or new .pth, .caffemodel, .safetensors or Keras'
+.h5, whatever its name. No code in SRC is run.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument("source", type=Path, metavar="SRC", help="weights file")
     parser.add_argument("target", type=Path, metavar="DST.npz", help="file to write")
     parser.add_argument(
-        "--network", metavar="NAME", help="backbone (default: found by names and shapes)"
+        "--network", metavar="NAME", help="backbone (default: recognised by names and shapes)"
     )
     parser.add_argument(
         "--preset",
         type=preset,
         metavar="NAME",
-        help="how pixels are prepared, where the file does not tell: torchvision, girshick, ...",
+        help="how pixels are prepared, if the file does not tell: torchvision, girshick, ...",
     )
 
 
@@ -42,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.target.suffix != ".npz":
         raise InputError(f"{args.target}: expected a name that ends in .npz")
-    asked = {} if args.preset is None else {"preprocessing": args.preset}
+    values = {} if args.preset is None else {"preprocessing": args.preset}
     if args.network is not None:
-        asked["backbone"] = args.network
-    model = from_table(ModelConfig, asked, "command line", origins={"backbone": "--network"})
+        values["backbone"] = args.network
+    model = from_table(ModelConfig, values, "command line", origins={"backbone": "--network"})
     converted = convert(
         read_weights(args.source), network=args.network, preprocessing=model.preprocessing
     )

@@ -1,4 +1,4 @@
-"""``minirpn detect``: what the detector of a run finds on pictures."""
+"""``minirpn detect``: print, draw and save the detections of a run on pictures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NAME = "detect"
 SUMMARY = "show what the detector of a run finds on pictures"
 DESCRIPTION = """\
 Print the detections in pictures, best first, as class, score and (x1, y1, x2, y2) in pixels of the
-picture. With --save or --out, also draw them (PNG) and write them down (JSON). The run must have
-been trained with a detector (minirpn train --sharing).
+picture. With --save or --out, also draw them (PNG) and write them to a file (JSON). The run must
+have been trained with a detector (minirpn train --sharing).
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="picture files")
     parser.add_argument(
@@ -36,8 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="only detections that score above T (default: 0.5)",
     )
-    parser.add_argument("--save", action="store_true", help="PNG and JSON into RUN/detections")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="PNG and JSON into DIR")
+    parser.add_argument(
+        "--save", action="store_true", help="write PNG and JSON into RUN/detections"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write PNG and JSON into DIR")
     add_device(parser)
 
 
@@ -56,13 +58,13 @@ def run(args: argparse.Namespace) -> int:
     for path, name in zip(args.images, output_names(args.images), strict=True):
         image = read_image(path)
         example = pipeline.example(unannotated(path, image))
-        answers = model.detect(
+        detections = model.detect(
             example.image,
             scale=example.scale,
             proposals=config.proposals,
             config=config.detections,
         )
-        found = detections_in_original_pixels(*answers, example).found
+        found = detections_in_original_pixels(*detections, example).found
         print(f"{path}: {len(found.scores)} detections above {args.score_threshold:g}")
         _print(found, classes)
         if target is not None:
@@ -71,12 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> tuple[FasterRCNN, TrainConfig]:
-    """Return the detector of the run, and its settings with the threshold that the flag asks for.
+    """Return the model of the run, and its settings with the threshold of the flag.
 
     Raises
     ------
     InputError
-        There is no such run, it has no detector, or the threshold is none.
+        There is no such run, it has no detector, or the threshold is no number in [0, 1].
     """
     from minirpn.detector import FasterRCNN
     from minirpn.devices import open_device
@@ -106,7 +108,7 @@ def _print(found: Detections, classes: Sequence[str]) -> None:
 def _save(
     target: Path, path: Path, image: np.ndarray, found: Detections, classes: Sequence[str]
 ) -> Path:
-    """Draw the detections and write them down, and return the drawing's path."""
+    """Write the detections and their drawing, and return the path of the drawing."""
     from minirpn import viz
     from minirpn.cli.pictures import save_result
 

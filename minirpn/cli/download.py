@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minirpn.data.download import RemoteFile
@@ -14,24 +13,28 @@ NAME = "download"
 SUMMARY = "fetch PASCAL VOC or pretrained weights"
 DESCRIPTION = """\
 Fetch voc2007 (trainval and test), voc2012 (trainval), or ImageNet weights of squeezenet or vgg16.
-Mirrors are tried in turn, a broken download goes on where it stopped, every file is verified
+Mirrors are tried in turn, a broken download continues where it stopped, every file is verified
 (SHA-256), and data sets are unpacked.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help="voc2007, voc2012, squeezenet or vgg16"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("data"), metavar="DIR", help="where to (default: data)"
+        "--out",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="target folder (default: data)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Fetch, unpack, say what to do next, and return the exit status."""
-    from minirpn.data.download import DOWNLOADS, fetch, unpack
+    from minirpn.data.download import DOWNLOADS, unpack
     from minirpn.errors import InputError
 
     for name in args.names:
@@ -39,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"{name}: nothing to download; there are {', '.join(DOWNLOADS)}")
     for name in args.names:
         for remote in DOWNLOADS[name]:
-            with _shown(remote) as bar:
-                path = fetch(remote, args.out, advance=_mover(bar))
+            path = _fetch(remote, args.out)
             if remote.is_archive:
                 unpack(path, args.out)
             print(f"{path}: {remote.size} bytes, as expected")
@@ -48,21 +50,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _shown(remote: RemoteFile) -> Any:
+def _fetch(remote: RemoteFile, folder: Path) -> Path:
+    """Fetch a file, with a progress bar, and return its path."""
     from tqdm import tqdm
 
+    from minirpn.data.download import fetch
+
     # disable=None: no bar where there is no terminal.
-    return tqdm(
+    with tqdm(
         desc=remote.name, total=remote.size, unit="B", unit_scale=True, leave=False, disable=None
-    )
-
-
-def _mover(bar: Any) -> Callable[[int], object]:
-    """Return what moves the bar to a number of bytes; it may go back, at a new start."""
-    return lambda count: bar.update(count - bar.n)
+    ) as bar:
+        # The count may go back: a download may start again.
+        return fetch(remote, folder, advance=lambda count: bar.update(count - bar.n))
 
 
 def _next(name: str, folder: Path, remote: RemoteFile) -> str:
+    """Return the command that trains with what was downloaded."""
     if remote.is_archive:
         year = name.removeprefix("voc")
         return f"minirpn train --voc {folder / 'VOCdevkit'} --year {year}"

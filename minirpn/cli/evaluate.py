@@ -1,4 +1,4 @@
-"""``minirpn eval``: how good a run's proposals are, and its detections if it has a detector."""
+"""``minirpn eval``: measure the proposals of a run, and the detections of its detector."""
 
 from __future__ import annotations
 
@@ -17,49 +17,56 @@ if TYPE_CHECKING:
     from minirpn.training.inference import ImageDetections, ImageProposals
 
 NAME = "eval"
-SUMMARY = "measure a run's proposals, and its detections, on a data set"
+SUMMARY = "measure a run's proposals and detections on a data set"
 DESCRIPTION = """\
-Measure which share of the objects of a split the proposals find, by number of proposals (up to
-2,000, as in figure 4 of the paper), by IoU and by size of the object. With a detector, also measure
-the average precision of its detections, class by class, by both of VOC's rules. Objects marked
-difficult are left out. Without --voc, the data is that of the run.
+Measure the share of the objects of a split that the proposals find: for several numbers of
+proposals (up to 2,000, as in figure 4 of the paper), by IoU and by size of the object. With a
+detector, also measure the average precision of its detections for each class, by both of VOC's
+rules. Objects marked difficult are left out. Without --voc, the data is that of the run.
 """
 
-# Flags that only a run with a detector can obey.
+# Flags that need a run with a detector.
 _OF_DETECTORS = ("voc_results", "coco")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
     parser.add_argument("--voc", metavar="DIR", help="data set in VOC layout")
-    parser.add_argument("--year", metavar="Y", help="which year of a VOCdevkit")
-    parser.add_argument("--split", default="test", metavar="S", help="default: test")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out what is wrong, count it")
+    parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
+    parser.add_argument(
+        "--split", default="test", metavar="S", help="split to measure on (default: test)"
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out what is wrong in the data"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     parser.add_argument(
         "--top",
         type=int,
         metavar="N",
-        help="proposals an image, whatever the run's settings say (default: 2000); "
-        "a detector looks at as many as those settings say",
+        help="measure up to N proposals per image (default: 2000); "
+        "a detector still gets as many as the run's settings say",
     )
     parser.add_argument(
         "--matching",
         choices=("one-to-one", "any"),
         default="one-to-one",
-        help="whether one proposal may find several objects (any)",
+        help="'any' lets one proposal find several objects (default: one-to-one)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     parser.add_argument("--out", type=Path, metavar="DIR", help="draw the curves into DIR (PNG)")
     parser.add_argument(
-        "--voc-results", type=Path, metavar="DIR", help="write the detections for VOC's own tools"
+        "--voc-results",
+        type=Path,
+        metavar="DIR",
+        help="write the detections in the format of VOC's tools",
     )
     parser.add_argument(
         "--coco",
         type=Path,
         metavar="FILE",
-        help="write the detections for COCO's tools, and the ground truth beside them",
+        help="write the detections in the format of COCO's tools, and the ground truth beside them",
     )
     add_device(parser)
 
@@ -75,17 +82,17 @@ def run(args: argparse.Namespace) -> int:
     config, counts = _configured(trained, args), _counts(args.top)
     dataset = open_dataset(config, open_run(args.folder), args.split)
     _make_folders(args)
-    proposed, found = _look(model, dataset, config, counts[-1], args.limit)
+    proposals, detections = _inference(model, dataset, config, counts[-1], args.limit)
     measured = _Measured(
-        recall_of(proposed, counts=counts, matching=args.matching),
-        precision_of(found, dataset.classes) if found else None,
-        found,
-        len(proposed),
+        recall_of(proposals, counts=counts, matching=args.matching),
+        precision_of(detections, dataset.classes) if detections else None,
+        detections,
+        len(proposals),
     )
     for reason in dataset.skipped:
         print(f"left out: {reason}")
     print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {measured.images} images")
-    mean = sum(len(item.boxes) for item in proposed) / measured.images
+    mean = sum(len(item.boxes) for item in proposals) / measured.images
     print(f"at most {counts[-1]} proposals an image, {mean:.0f} on average")
     print(measured.recall.table())
     if measured.precision is not None:
@@ -96,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
-    """Return the run's settings with the data set that the flags ask for."""
+    """Return the settings of the run, with the data set of the flags."""
     from minirpn.errors import InputError
     from minirpn.training.config import override
 
@@ -107,7 +114,7 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
             raise InputError(f"--{flag.replace('_', '-')}: {args.folder} has no detector")
     values: dict[str, Any] = {"data.skip_bad": args.skip_bad}
     if args.voc is not None:
-        # The year of the data set it was trained on says nothing about another one.
+        # The year is that of the data set of the run, not of another one.
         values |= {"data.voc": args.voc, "data.year": None}
     if args.year is not None:
         values["data.year"] = args.year
@@ -115,7 +122,7 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
 
 
 def _make_folders(args: argparse.Namespace) -> None:
-    """Make the folders that will be written to, so that none is missing after the work is done."""
+    """Make the output folders now, so that an error there comes before the work, not after it."""
     from minirpn.files import one_line_errors
 
     folders = [args.out, args.voc_results]
@@ -138,7 +145,7 @@ def _counts(top: int | None) -> tuple[int, ...]:
     return (*(count for count in COUNTS if count < top), top)
 
 
-def _look(
+def _inference(
     model: RPN | FasterRCNN,
     dataset: VOCDataset,
     config: TrainConfig,
@@ -152,33 +159,42 @@ def _look(
     from minirpn.training.log import Progress
 
     pipeline = build_pipeline(config, rpn_of(model))
-    asked = as_many_as(config.proposals, most)
-    proposed: list[ImageProposals] = []
-    found: list[ImageDetections] = []
+    settings = as_many_as(config.proposals, most)
+    proposals: list[ImageProposals] = []
+    detections: list[ImageDetections] = []
     images = len(dataset) if limit is None else min(limit, len(dataset))
     with Progress(images, unit="image") as progress:
         if isinstance(model, FasterRCNN):
-            settings = (config.proposals, config.detections)
-            for seen in detect_all(model, dataset, pipeline, *settings, listed=asked, limit=limit):
-                found.append(seen)
-                proposed.append(seen.proposals)
+            for image in detect_all(
+                model,
+                dataset,
+                pipeline,
+                config.proposals,
+                config.detections,
+                listed=settings,
+                limit=limit,
+            ):
+                detections.append(image)
+                proposals.append(image.proposals)
                 progress.advance()
         else:
-            for item in propose_all(model, dataset, pipeline, asked, limit=limit):
-                proposed.append(item)
+            for item in propose_all(model, dataset, pipeline, settings, limit=limit):
+                proposals.append(item)
                 progress.advance()
-    return proposed, found
+    return proposals, detections
 
 
 class _Measured(NamedTuple):
+    """The numbers of a run on a split."""
+
     recall: RecallResult
     precision: APResult | None  # None without a detector
-    found: list[ImageDetections]
+    detections: list[ImageDetections]
     images: int
 
 
 def _written(args: argparse.Namespace, measured: _Measured, classes: tuple[str, ...]) -> list[Path]:
-    """Write what the flags ask for, and return the paths."""
+    """Write the files that the flags ask for, and return their paths."""
     from minirpn import evaluation
     from minirpn.files import write_json
 
@@ -192,8 +208,8 @@ def _written(args: argparse.Namespace, measured: _Measured, classes: tuple[str, 
         paths.append(args.json)
     if args.out is not None:
         paths += _draw(args.out, measured)
-    detections = [item.found for item in measured.found]
-    annotations = [item.annotation for item in measured.found]
+    detections = [item.found for item in measured.detections]
+    annotations = [item.annotation for item in measured.detections]
     if args.voc_results is not None:
         image_ids = [annotation.image_id for annotation in annotations]
         evaluation.write_voc_results(
@@ -209,7 +225,7 @@ def _written(args: argparse.Namespace, measured: _Measured, classes: tuple[str, 
 
 
 def _draw(folder: Path, measured: _Measured) -> list[Path]:
-    """Draw the curves, and return the pictures' paths."""
+    """Draw the curves, and return the paths of the pictures."""
     from minirpn import viz
     from minirpn.files import one_line_errors
 

@@ -1,4 +1,4 @@
-"""``minirpn explain``: one training step on one image, opened up on a page."""
+"""``minirpn explain``: show one training step on one image, as an interactive page."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ if TYPE_CHECKING:
     from minirpn.explain import Learning
 
 NAME = "explain"
-SUMMARY = "open up one training step on an image, as an interactive page"
+SUMMARY = "show one training step on an image, as an interactive page"
 DESCRIPTION = """\
-Write a page that opens up one training step of a run on one image: every anchor with its label and
-the rule behind it, the sampled mini-batch, each term of the loss, the gradient that each output of
-the head gets, and the proposals before and after NMS. One file, to be opened in a browser.
+Write a page that shows one training step of a run on one image: every anchor with its label and the
+rule behind it, the sampled mini-batch, each term of the loss, the gradient for each output of the
+head, and the proposals before and after NMS. It is one file; open it in a browser.
 
-The ground truth is the image's VOC annotation: that of --voc, or else the one that lies with the
-file (Annotations beside JPEGImages, or an XML file next to it). Without one only anchors,
-objectness and proposals are shown. The mini-batch is drawn from the seed of the run.
+The ground truth is the VOC annotation of the image: the one in --voc, or else the one beside the
+file (in Annotations beside JPEGImages, or an XML file next to it). Without an annotation, only
+anchors, objectness and proposals are shown. The mini-batch is drawn with the seed of the run.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
     parser.add_argument(
         "image",
         metavar="IMAGE",
-        help="picture file, or the name of an image in --voc (default: in the data of the run)",
+        help="picture file, or the name of an image in --voc (or else in the data of the run)",
     )
     parser.add_argument("--voc", type=Path, metavar="DIR", help="data set in VOC layout")
-    parser.add_argument("--year", metavar="Y", help="which year of a VOCdevkit")
+    parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the page (default: RUN/explain/IMAGE.html)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, say what is on it, and return the exit status."""
+    """Write the page, print a summary, and return the exit status."""
     from minirpn.explain import find_picture, open_step, write_page
     from minirpn.training.build import load_network
     from minirpn.training.run_folder import open_run

@@ -1,21 +1,23 @@
-"""``minirpn info``: what this machine offers, and why not more."""
+"""``minirpn info``: what this machine has, and why the rest cannot be used."""
 
 from __future__ import annotations
 
 import argparse
 
 NAME = "info"
-SUMMARY = "show versions, BLAS, devices and the rungs that can run here"
-DESCRIPTION = "Show versions, BLAS, devices, and for each operation the rungs that can run here."
+SUMMARY = "show versions, devices and the implementations that can run here"
+DESCRIPTION = (
+    "Show versions, BLAS, devices, and the implementations of each operation that can run here."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command: none."""
+    """Add the flags of this command: none."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what there is and return the exit status."""
-    from minirpn import boxes, kernels, nn, rpn  # noqa: F401  (they register their ladders)
+    """Print versions, devices and implementations, and return the exit status."""
+    from minirpn import boxes, kernels, nn, rpn  # noqa: F401  (they register their operations)
     from minirpn.training.environment import describe_environment
 
     environment = describe_environment()
@@ -29,30 +31,24 @@ def run(args: argparse.Namespace) -> int:
     print(f"{'numba':<12} {environment['numba'] or 'not installed: slower, never different'}")
     for name, words in _gpus():
         print(f"{name:<12} {words}")
-    print("rungs, slowest first:")
-    for operation, rungs in kernels.available().items():
-        print(f"  {operation:<20} {' '.join(rungs)}")
+    print("implementations, slowest first:")
+    for operation, names in kernels.available().items():
+        print(f"  {operation:<20} {' '.join(names)}")
     return 0
 
 
 def _gpus() -> list[tuple[str, str]]:
-    """Return a line for each CUDA device and for cuDNN: what it is, or why it cannot be used."""
+    """Return name and description of each CUDA device and of cuDNN, or why it cannot be used."""
     from minirpn.devices import NO_CUPY, find_gpus
-
-    found = find_gpus()
-    if not found:
-        return [("cuda", f"none: {NO_CUPY}")]
-    cards = [(gpu.name, f"{_trouble(gpu.trouble, gpu.about)}{gpu.about}") for gpu in found]
-    return [*cards, ("cudnn", _cudnn())]
-
-
-def _cudnn() -> str:
-    """Return which cuDNN there is, or why it cannot be used."""
     from minirpn.kernels.cudnn_plans import find_cudnn
 
-    about, trouble = find_cudnn()
-    return f"{_trouble(trouble, about)}{about}"
-
-
-def _trouble(trouble: str | None, about: str) -> str:
-    return "" if trouble is None else f"cannot be used: {trouble}{'; ' if about else ''}"
+    gpus = find_gpus()
+    if not gpus:
+        return [("cuda", f"none: {NO_CUPY}")]
+    parts = [*((gpu.name, gpu.about, gpu.trouble) for gpu in gpus), ("cudnn", *find_cudnn())]
+    lines = []
+    for name, about, trouble in parts:
+        if trouble is not None:
+            about = f"cannot be used: {trouble}{'; ' if about else ''}{about}"
+        lines.append((name, about))
+    return lines

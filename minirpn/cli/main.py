@@ -1,4 +1,4 @@
-"""``minirpn``: find the command, run it, and say in one line what a user can mend."""
+"""``minirpn``: run the command; an error that the user can mend is one line."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ COMMANDS = (
 
 
 class _Notes(logging.Handler):
-    """Shows what the library has to say on stderr, so that a wait does not look like a hang."""
+    """Prints the library's log messages to stderr, so that a wait does not look like a hang."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a line, on what is stderr by then."""
+        """Print a message as a line; stderr is looked up each time, since tests replace it."""
         print(f"minirpn: {record.getMessage()}", file=sys.stderr)
 
 
@@ -97,12 +97,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0, 2 for an error, 130 if interrupted.
 
-    Only ``check`` has a verdict besides: 1 if the data set would stop a training.
+    ``check`` also returns 1, if the data set would stop a training.
 
     Parameters
     ----------
     argv
-        The words behind ``minirpn``; None takes them from the process.
+        The words after ``minirpn``; None for those of the process.
     """
     parser = build_parser()
     args = parser.parse_args(argv)
@@ -114,13 +114,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USER_ERROR
     try:
         status: int = args.run(args)
-        sys.stdout.flush()  # a reader that has gone is noticed here, not when Python ends
+        sys.stdout.flush()  # a closed pipe is noticed here, not when Python ends
         return status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`minirpn info | head`). Nothing more can be said on stdout, not even
-        # when Python closes it.
+        # The reader has closed the pipe (`minirpn info | head`). Nothing more may be written to
+        # stdout, not even when Python closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except (InputError, OSError) as error:
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    """Return what an error says; of an ``OSError`` the file and the reason."""
+    """Return the message of an error; for an ``OSError`` the file and the reason."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())

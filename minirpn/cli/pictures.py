@@ -1,4 +1,4 @@
-"""What the commands share that are given pictures: where what they find is written."""
+"""Output files of the commands that are given pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def output_names(images: list[Path]) -> list[str]:
-    """Return a file name without suffix for each picture; of equal ones the later get a number."""
+    """Return a file name without suffix for each picture; equal names are numbered from 2."""
     names: list[str] = []
     for path in images:
         name, number = path.stem, 2
@@ -21,16 +21,16 @@ def output_names(images: list[Path]) -> list[str]:
 
 
 def save_result(
-    target: Path, path: Path, image: np.ndarray, found: dict[str, Any], drawn: Any
+    target: Path, path: Path, image: np.ndarray, numbers: dict[str, Any], axes: Any
 ) -> Path:
-    """Write what was found to TARGET.json and its drawing to TARGET.png; return the latter."""
+    """Write numbers to TARGET.json and a drawing to TARGET.png; return the path of the latter."""
     from minirpn import viz
     from minirpn.files import one_line_errors, write_json
 
     # Not with_suffix: a picture may be called "a.b.jpg".
-    numbers, picture = (target.with_name(f"{target.name}.{end}") for end in ("json", "png"))
+    json_path, png_path = (target.with_name(f"{target.name}.{end}") for end in ("json", "png"))
     image_size = {"height": image.shape[0], "width": image.shape[1]}
     with one_line_errors(target.parent, "write"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_json(numbers, {"image": str(path), "image_size": image_size, **found})
-        return viz.save(drawn, picture)
+        write_json(json_path, {"image": str(path), "image_size": image_size, **numbers})
+        return viz.save(axes, png_path)

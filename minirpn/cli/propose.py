@@ -15,27 +15,32 @@ NAME = "propose"
 SUMMARY = "show the proposals of a run on pictures, or save them"
 DESCRIPTION = """\
 Print the proposals for pictures, best first, as score and (x1, y1, x2, y2) in pixels of the
-picture. With --save or --out, also draw them (PNG) and write them down (JSON).
+picture. With --save or --out, also draw them (PNG) and write them to a file (JSON).
 
-With --split, save the proposals for all images of a data set in one file, as many as a detector is
-trained on: minirpn train --sharing 4-step --proposals FILE begins with them.
+With --split, find the proposals for all images of a split, as many as a detector is trained on.
+With --save or --out, also write them to one file: minirpn train --sharing 4-step --proposals FILE
+starts from it.
 """
 
 _SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
     parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="picture files")
     parser.add_argument(
-        "--top", type=int, metavar="N", help="proposals an image (default: 20; of a split: 2000)"
+        "--top", type=int, metavar="N", help="proposals per image (default: 20; with --split: 2000)"
     )
-    parser.add_argument("--save", action="store_true", help="into RUN/proposals")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="into DIR")
-    parser.add_argument("--split", metavar="S", help="all images of a split, into S.npz")
-    parser.add_argument("--voc", metavar="DIR", help="its data set (default: that of the run)")
-    parser.add_argument("--year", metavar="Y", help="which year of a VOCdevkit")
+    parser.add_argument("--save", action="store_true", help="write into RUN/proposals")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write into DIR")
+    parser.add_argument(
+        "--split", metavar="S", help="use all images of this split; the file is S.npz"
+    )
+    parser.add_argument(
+        "--voc", metavar="DIR", help="data set of the split (default: that of the run)"
+    )
+    parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
     add_device(parser)
 
 
@@ -58,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _propose_pictures(args: argparse.Namespace) -> int:
+    """Print the proposals for each picture, and perhaps save them."""
     from minirpn.cli.pictures import output_names
     from minirpn.data.images import read_image
     from minirpn.data.samples import unannotated
@@ -73,8 +79,8 @@ def _propose_pictures(args: argparse.Namespace) -> int:
         image = read_image(path)
         example = pipeline.example(unannotated(path, image))
         proposals = network.propose(example.image, scale=example.scale, config=config.proposals)
-        found = in_original_pixels(proposals, example)
-        boxes, scores = found.boxes[:top], found.scores[:top]
+        original = in_original_pixels(proposals, example)
+        boxes, scores = original.boxes[:top], original.scores[:top]
         print(f"{path}: {len(scores)} proposals")
         for box, score in zip(boxes.tolist(), scores.tolist(), strict=True):
             print(f"  {score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
@@ -86,7 +92,7 @@ def _propose_pictures(args: argparse.Namespace) -> int:
 def _save(
     target: Path, path: Path, image: np.ndarray, boxes: np.ndarray, scores: np.ndarray
 ) -> Path:
-    """Draw the proposals and write them down, and return the drawing's path."""
+    """Write the proposals and their drawing, and return the path of the drawing."""
     from minirpn import viz
     from minirpn.cli.pictures import save_result
 
@@ -96,7 +102,7 @@ def _save(
 
 
 def _propose_split(args: argparse.Namespace) -> int:
-    """Save the proposals for all images of a split."""
+    """Find the proposals for all images of a split, and perhaps save them."""
     from dataclasses import replace
 
     from minirpn.devices import open_device
@@ -119,21 +125,21 @@ def _propose_split(args: argparse.Namespace) -> int:
     if args.year is not None:
         values["data.year"] = args.year
     config = override(config, values, origins={"data.voc": "--voc", "data.year": "--year"})
-    asked = training_proposals(config)
+    settings = training_proposals(config)
     if args.top is not None:
-        asked = replace(asked, post_nms=args.top, pre_nms=max(asked.pre_nms, args.top))
+        settings = replace(settings, post_nms=args.top, pre_nms=max(settings.pre_nms, args.top))
     dataset = open_dataset(config, open_run(args.folder), args.split)
-    found = []
+    results = []
     with Progress(len(dataset), unit="image") as progress:
-        for item in propose_all(network, dataset, build_pipeline(config, network), asked):
-            found.append(item)
+        for item in propose_all(network, dataset, build_pipeline(config, network), settings):
+            results.append(item)
             progress.advance()
-    mean = sum(len(item.boxes) for item in found) / len(found)
-    print(f"split {args.split}: {len(found)} images, {mean:.0f} proposals each on average")
+    mean = sum(len(item.boxes) for item in results) / len(results)
+    print(f"split {args.split}: {len(results)} images, {mean:.0f} proposals each on average")
     target = args.out or (args.folder / "proposals" if args.save else None)
     if target is not None:
         target.mkdir(parents=True, exist_ok=True)
         path = target / f"{args.split}.npz"
-        save_proposals(path, found)
+        save_proposals(path, results)
         print(f"saved: {path}")
     return 0

@@ -1,4 +1,4 @@
-"""``minirpn report``: write the page about a run again, whether it has ended or not."""
+"""``minirpn report``: write the report of a run again, at any time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 NAME = "report"
 SUMMARY = "write the report of a run again, at any time"
 DESCRIPTION = """\
-Write RUN/report.html from what is in the folder of a run by now: one that has ended, was stopped,
-or is still going on, which it does not disturb.
+Write RUN/report.html from what is in the folder of a run now. The run may have ended, may have been
+stopped, or may still be training: it is not disturbed.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
 
 

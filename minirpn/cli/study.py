@@ -1,27 +1,27 @@
-"""``minirpn study``: ask a question of the paper again, with trainings of minutes."""
+"""``minirpn study``: repeat a study of the paper, with trainings of minutes."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minirpn.cli.settings import ANCHORS, add_recipe, add_settings, given_settings
 from minirpn.errors import InputError
 
 if TYPE_CHECKING:
     from minirpn.studies import Findings, Study
-    from minirpn.training.config import TrainConfig
 
 NAME = "study"
-SUMMARY = "repeat one of the paper's studies, small"
+SUMMARY = "repeat one of the paper's studies on a small scale"
 DESCRIPTION = """\
 Repeat one of the paper's studies with trainings of minutes: recall (figure 4), lambda (table 9),
 anchors (table 8), loss, layers, sizes (table 1), numerics. Each variant is trained with several
-seeds, and the recall of its proposals is measured on --val-split. Stopped or killed, the same
-command goes on where it was. Settings are those of `minirpn train`; without --voc, on generated
-shapes.
+seeds, and the recall of its proposals is measured on --val-split. After a stop or a crash, the same
+command continues where it was. The settings are those of `minirpn train`; without --voc, the data
+is generated shapes.
 """
 
 RUNS = Path("runs/studies")
@@ -44,20 +44,20 @@ _SETTINGS = frozenset(
         "run.threads",
     }
 )
-# What may be said of a run that is trained already: where to measure it, and how fast.
+# The flags that go with --run: where to measure, and how fast.
 _OF_RUNS = ("data.voc", "data.year", "data.val_split", "data.skip_bad", "run.threads")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of the study; --list names them")
-    parser.add_argument("--list", action="store_true", help="name the studies, and do nothing")
+    """Add the flags of this command to the parser."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the study; see --list")
+    parser.add_argument("--list", action="store_true", help="list the studies and do nothing")
     parser.add_argument(
         "--seeds",
         type=int,
         metavar="N",
-        help="train each variant with seeds 0 to N - 1 (default: 3; 1 where nothing is compared); "
-        "more may be asked for later",
+        help="train each variant with seeds 0 to N - 1 (default: 3; 1 if nothing is compared); "
+        "a later command may ask for more",
     )
     parser.add_argument(
         "--limit", type=int, metavar="N", help="measure on the first N images of --val-split only"
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         dest="trained",
-        help="train nothing: measure this run (for recall and sizes)",
+        help="measure this run instead of training (for recall and sizes)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the study's folder (default: runs/studies/NAME)"
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Run or list studies, print the table, and return the exit status."""
     from minirpn.studies import STUDIES, run_study
     from minirpn.studies.runner import JSON, PICTURE, TABLE
+    from minirpn.training.config import load_config
 
     if args.list:
         for study in STUDIES.values():
@@ -89,21 +90,23 @@ def run(args: argparse.Namespace) -> int:
     study = _chosen(args.name, STUDIES)
     out = args.out or RUNS / study.name
     if args.trained is not None:
-        _show(_of_run(args, study, out))
+        print(study.table(_of_run(args, study, out)))
     else:
-        config = _config(args)
+        values, names = given_settings(args)
+        config = load_config(args.config, values, recipe=args.recipe, origins=names)
         seeds = study.seeds if args.seeds is None else args.seeds
         result = run_study(study, config, out, seeds=seeds, limit=args.limit)
         if result.interrupted:
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            print("stopped; the same command continues from here", file=sys.stderr)
             return _INTERRUPTED
-        _show(result.findings)
+        print(study.table(result.findings))
         print(f"written: {out / JSON}")
     print(f"written: {out / TABLE}\nwritten: {out / PICTURE}")
     return 0
 
 
-def _chosen(name: str | None, studies: Any) -> Study:
+def _chosen(name: str | None, studies: Mapping[str, Study]) -> Study:
+    """Return the study of this name."""
     if name is None:
         raise InputError(f"which study? There are {', '.join(studies)}")
     if name not in studies:
@@ -111,16 +114,8 @@ def _chosen(name: str | None, studies: Any) -> Study:
     return studies[name]
 
 
-def _config(args: argparse.Namespace) -> TrainConfig:
-    """Return the settings that the variants share, which do not validate on the way."""
-    from minirpn.training.config import load_config
-
-    values, names = given_settings(args)
-    return load_config(args.config, values, recipe=args.recipe, origins=names)
-
-
 def _of_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
-    """Return what a study finds in a run that is trained already."""
+    """Return the results of a study of a run that is already trained."""
     from minirpn.kernels.threads import set_threads
     from minirpn.studies import measure_run
     from minirpn.training.build import load_network
@@ -145,7 +140,3 @@ def _of_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
     if config.run.threads is not None:
         set_threads(config.run.threads)
     return measure_run(study, args.trained, out, config=config, limit=args.limit)
-
-
-def _show(findings: Findings) -> None:
-    print(findings.study.table(findings))

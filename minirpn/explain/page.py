@@ -44,7 +44,7 @@ COLOURS = {
 def write_page(step: OpenStep, path: Path) -> Path:
     """Write the page of a step and return its path.
 
-    The page is one file: picture, numbers, style and scripts are in it, nothing is loaded.
+    The page is one file that holds the picture, the numbers, the style and the scripts.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _read(name: str) -> str:
 
 
 def contents_of(step: OpenStep) -> dict[str, Any]:
-    """Return all that the page shows, fit for JSON."""
+    """Return everything the page shows, as plain data for JSON."""
     return {
         "image": _image(step),
         "run": _run(step),
@@ -153,7 +153,7 @@ def _run(step: OpenStep) -> dict[str, Any]:
 
 
 def _grid(step: OpenStep) -> dict[str, Any]:
-    """Return what every anchor follows from: feature map, stride, base anchors."""
+    """Return what the page computes the anchors from: feature map, stride, base anchors."""
     Hf, Wf = step.output.features.shape[2:]
     shapes = [
         (ratio, s) for ratio in step.config.anchors.ratios for s in step.config.anchors.scales
@@ -171,7 +171,7 @@ def _grid(step: OpenStep) -> dict[str, Any]:
 
 
 def _objects(step: OpenStep) -> dict[str, list[dict[str, Any]]]:
-    """Return the ground truths by whether they are learnt from, in the order of `matched_gt`."""
+    """Return the ground truths, trained on or not, each in the order of `matched_gt`."""
     example, names = step.example, step.picture.classes
     left_out = ~step.config.data.learnt(example.difficult)
     named = [
@@ -212,7 +212,7 @@ def _learning(step: OpenStep, learning: Learning) -> dict[str, Any]:
 
 
 def _detail(learning: Learning) -> dict[str, Any]:
-    """Return the numbers that most anchors do not have, for those that are positive or sampled."""
+    """Return the numbers that only positive and sampled anchors have."""
     rows = np.flatnonzero((learning.assigned.labels == POSITIVE) | (learning.labels != IGNORE))
     terms, grads = learning.terms, learning.grads
     return {

@@ -44,9 +44,9 @@ from minirpn.training.step import forward_loss, make_minibatch
 
 
 class Learning(NamedTuple):
-    """What K anchors are asked, what that costs, and which gradient answers it."""
+    """Labels, targets, losses and gradients of K anchors."""
 
-    gt_boxes: np.ndarray  # (M, 4) those learnt from, pixels of the resized image
+    gt_boxes: np.ndarray  # (M, 4) those trained on, pixels of the resized image
     assigned: AnchorLabels  # before sampling
     rules: np.ndarray  # (K,) int8 `Rule`: how each label came about
     best_of: np.ndarray  # (K,) int16: the object an anchor is a best anchor of; -1 for none
@@ -54,7 +54,7 @@ class Learning(NamedTuple):
     targets: np.ndarray  # (K, 4) t*, also of positives that were not sampled
     loss: RPNLoss
     terms: Terms
-    grads: RPNLossGrads  # by what the head gave
+    grads: RPNLossGrads  # of the loss by the outputs of the head
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class OpenStep:
     picture
         The image and its ground truth.
     example
-        What the network was shown: resized, not mirrored.
+        The input of the network: resized, not mirrored.
     config
         The settings of the run.
     base_anchors
@@ -74,11 +74,11 @@ class OpenStep:
     stride
         Pixels of the resized image per cell.
     output
-        What the network says.
+        The outputs of the network.
     learning
-        What it would learn; None without ground truth.
+        What it would learn from the image; None without ground truth.
     ranking
-        What it proposes.
+        Its candidates for proposals, and which are kept.
     """
 
     picture: Picture
@@ -94,8 +94,8 @@ class OpenStep:
 def open_step(network: RPN, config: TrainConfig, picture: Picture) -> OpenStep:
     """Return one training step on a picture, opened up.
 
-    The mini-batch is drawn from the seed of the run. A training draws on from one step to the
-    next, so the step here is one it could have taken rather than one it took.
+    The mini-batch is drawn with the seed of the run. A training has drawn other random numbers
+    before most of its steps, so this is a step it could have made, not one it made.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def open_step(network: RPN, config: TrainConfig, picture: Picture) -> OpenStep:
 
 
 def _learn(network: RPN, config: TrainConfig, example: Example) -> tuple[Learning, RPNOutput]:
-    """Return what a training step finds out, through the very functions that it calls."""
+    """Return what a training step computes, by the same functions."""
     objective = build_objective(config)
     gt_boxes = example.gt_boxes[config.data.learnt(example.difficult)]
     rng = np.random.default_rng(config.run.seed)
@@ -185,13 +185,13 @@ def best_of(anchors: np.ndarray, gt_boxes: np.ndarray, assigned: AnchorLabels) -
     Returns
     -------
     ndarray
-        (K,) int16; the first such object, should several have chosen the anchor.
+        (K,) int16; the first such object if several chose the anchor.
     """
     chosen = np.full(anchors.shape[0], -1, dtype=np.int16)
     rows = np.flatnonzero(assigned.by_best)
     if len(rows):
         overlaps = box_ops.iou(anchors[rows].astype(np.float64), gt_boxes.astype(np.float64))
-        # No anchor has more than an object's best, so the one nearest to it was chosen.
+        # No IoU exceeds the best of its object; the object that comes nearest chose the anchor.
         chosen[rows] = np.argmax(overlaps - assigned.gt_max_iou, axis=1)
     return chosen
 
@@ -220,7 +220,7 @@ def rules_of(assigned: AnchorLabels, inside: np.ndarray, config: LabelConfig) ->
     inside
         (K,) bool: the anchors that lie wholly inside the image.
     config
-        What they were labelled with.
+        The settings they were labelled with.
 
     Returns
     -------
@@ -264,7 +264,7 @@ def class_losses(objectness: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     objectness
-        (K, 2) scores (background, object) before the softmax, or (K, 1) logits.
+        (K, 2) logits (background, object) of a softmax, or (K, 1) of the logistic function.
     labels
         (K,) int8 of the sampled mini-batch.
 
@@ -298,8 +298,8 @@ def box_losses(
     sigma
         Of smooth L1, see `minirpn.nn.losses.smooth_l1_forward`.
     """
-    charges, _ = smooth_l1_forward(deltas - targets, sigma=sigma)
-    return np.where((labels == POSITIVE)[:, None], charges, np.zeros_like(charges))
+    losses, _ = smooth_l1_forward(deltas - targets, sigma=sigma)
+    return np.where((labels == POSITIVE)[:, None], losses, np.zeros_like(losses))
 
 
 def contributions(
@@ -334,14 +334,16 @@ def terms_of(
 KEPT = -1
 """Fate of a candidate that NMS keeps."""
 NOT_REACHED = -2
-"""Fate of a candidate that NMS never came to, for enough were kept before."""
+"""Fate of a candidate that NMS did not reach: enough were kept before it."""
 
 
 class Ranking(NamedTuple):
-    """The R candidates that entered NMS, highest score first, and how each fared."""
+    """The R candidates that entered NMS, highest score first, and what became of each."""
 
-    anchors: np.ndarray  # (R,) int32: whose prediction it is
-    fates: np.ndarray  # (R,) int32: KEPT, NOT_REACHED, or the position of the one that beat it
+    anchors: np.ndarray  # (R,) int32: the anchor that predicts it
+    fates: (
+        np.ndarray
+    )  # (R,) int32: KEPT, NOT_REACHED, or the position of the kept one that removed it
 
 
 def rank_proposals(
@@ -360,9 +362,9 @@ def rank_proposals(
     Returns
     -------
     Ranking
-        The kept ones, in their order, are the proposals. Another was beaten by the best-scored
-        proposal before it whose IoU with it is above the threshold. It is `NOT_REACHED` if there
-        is none because `post_nms` proposals were found first.
+        The kept ones, in their order, are the proposals. Any other was removed by the proposal
+        with the highest score among those before it that overlap it by more than the threshold. If
+        there is none, it is `NOT_REACHED`: NMS stopped at `post_nms` proposals.
     """
     boxes, scores, best = candidates(
         anchors, objectness, deltas, image_size, scale=scale, config=config
@@ -371,8 +373,8 @@ def rank_proposals(
     fates = np.full(len(best), NOT_REACHED, dtype=np.int32)
     if len(kept):
         # The first kept box above the threshold is the one NMS met first: later ones are worse.
-        beats = box_ops.iou(boxes, boxes[kept]) > config.iou_threshold  # (R, kept)
-        beaten = beats.any(axis=1)
-        fates[beaten] = kept[beats.argmax(axis=1)[beaten]]
+        removes = box_ops.iou(boxes, boxes[kept]) > config.iou_threshold  # (R, kept)
+        removed = removes.any(axis=1)
+        fates[removed] = kept[removes.argmax(axis=1)[removed]]
     fates[kept] = KEPT
     return Ranking(best.astype(np.int32), fates)

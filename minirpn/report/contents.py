@@ -31,8 +31,8 @@ class Picture(NamedTuple):
     def data_uri(self) -> str:
         """Return the picture itself as an address, so that the page needs no other file.
 
-        A large one, which shows a photograph, goes into the page as a JPEG of `_WIDTH` at most: a
-        quarter of the size, so that a page of thirty pictures stays below 3 MB.
+        A large one, which shows a photograph, becomes a JPEG of at most `_WIDTH`: a quarter of the
+        size, so that a page of thirty pictures stays below 3 MB.
         """
         kind, content = "png", self.path.read_bytes()
         if len(content) > _LARGE:
@@ -57,11 +57,11 @@ class Contents:
     records
         ``metrics.jsonl``.
     recall
-        ``recall.json``, None without.
+        ``recall.json``; None if there is none.
     measured_on
-        Such as "test, 120 images".
+        The images of `recall`, such as "test, 120 images".
     precision, precision_on
-        ``precision.json``, None without, and what it was measured on.
+        ``precision.json``, None if there is none, and its images.
     """
 
     run: Path
@@ -87,7 +87,7 @@ class Contents:
         return [Picture(path, str(captions.get(path.name, path.stem))) for path in paths]
 
     def read(self, name: str, parse: Callable[[Path], Content], missing: Content) -> Content:
-        """Return what `parse` makes of a file; `missing` and a notice where that fails."""
+        """Return the file, parsed; if that fails, return `missing` and add a notice."""
         path = self.run / name
         if not path.is_file():
             self.notices.append(f"{name} is missing.")
@@ -117,9 +117,9 @@ def read_contents(run: Path) -> Contents:
             "(the run goes on, was stopped, or has no validation images)."
         )
     if (run / "precision.json").exists():
-        found: tuple[APResult | None, str] = (None, "")
+        none: tuple[APResult | None, str] = (None, "")
         contents.precision, contents.precision_on = contents.read(
-            "precision.json", _precision, found
+            "precision.json", _precision, none
         )
     return contents
 
@@ -152,7 +152,9 @@ def _recall(path: Path) -> tuple[RecallResult | None, str]:
 def _precision(path: Path) -> tuple[APResult | None, str]:
     plain = _json_object(path)
     result = APResult.from_dict(plain)
-    result.mean_by("area")  # numbers that do not fit each other show here, not on the page
+    result.mean_by(
+        "area"
+    )  # raises here, and not later on the page, if numbers contradict each other
     return result, _measured_on(plain)
 
 
@@ -174,18 +176,18 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     Parameters
     ----------
     path
-        A file of JSON objects, one a line. A last line that is not whole, as a killed process
-        leaves it, is passed over.
+        A file of JSON objects, one per line. An incomplete last line, as a killed process leaves
+        it, is ignored.
 
     Returns
     -------
     list of dict
-        In the order of the file. null stands for a number that was not finite.
+        In the order of the file; a number that was not finite is None.
 
     Raises
     ------
     InputError
-        The file cannot be read, or another line than the last is not a JSON object.
+        The file cannot be read, or a line before the last is not a JSON object.
     """
     path = Path(path)
     try:

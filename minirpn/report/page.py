@@ -37,18 +37,18 @@ DIAGRAMS = {
     "recall.png": "Recall over the IoU that counts as found, as in figure 4 of the paper.",
     "precision_recall.png": "Precision over recall of the detections; the area under a line is its "
     "average precision.",
-    "stages.png": "Share of zeros after each stage, and length of the gradient by its parameters.",
-    "norms.png": "Length of the parameters of each stage, and of the change by a step beside it.",
+    "stages.png": "Share of zeros after each stage, and norm of the gradient of its parameters.",
+    "norms.png": "Norm of the parameters of each stage, and of their change in one step.",
 }
 _WARNINGS_SHOWN = 12
-_STRIPS, _IN_A_STRIP = 3, 9  # of sample pictures: as many as a run makes
+_STRIPS, _IN_A_STRIP = 3, 9  # of sample pictures
 
 
 def write_report(run: Path | str) -> Path:
     """Write ``report.html`` into a run folder and return its path.
 
-    The page is one file: pictures and style are in it, nothing is loaded, nothing is executed. It
-    shows what the folder holds, and says what is missing.
+    The page is one file that holds its pictures and its style; it loads and runs nothing. It shows
+    what the folder holds, and says what is missing.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def write_report(run: Path | str) -> Path:
     contents = read_contents(run)
     try:
         _draw_diagrams(contents)
-        # Aside first: the run may go on, and end with a report of its own.
+        # To another file first: the run may still go on, and write its own report at its end.
         aside = path.with_name(".report.html.tmp")
         aside.write_text(render(contents), encoding="utf-8")
         aside.replace(path)
@@ -80,7 +80,7 @@ def write_report(run: Path | str) -> Path:
 
 
 def _draw_diagrams(contents: Contents) -> None:
-    """Draw what there are numbers for; numbers that cannot be drawn become a notice."""
+    """Draw the diagrams that there are numbers for; if one cannot be drawn, add a notice."""
     records, recall, precision = contents.records, contents.recall, contents.precision
     diagrams: dict[str, Callable[[], Axes]] = {}
     if contents.of_kind("train"):
@@ -168,7 +168,7 @@ def _notices(contents: Contents) -> HTML:
 
 
 def _headline(contents: Contents) -> HTML:
-    """Return the numbers to look at first."""
+    """Return the most important numbers."""
     cards = [(share(value), name) for name, value in _headline_numbers(contents)]
     return element(
         "div", *(element("p", element("strong", v), n) for v, n in cards), class_="cards"
@@ -176,7 +176,7 @@ def _headline(contents: Contents) -> HTML:
 
 
 def _headline_numbers(contents: Contents) -> Iterable[tuple[str, float | None]]:
-    """Yield name and value: of the recall measured at the end, else of the last validation."""
+    """Yield (name, value) of the recall at the end, or else of the last validation."""
     result, validate = contents.recall, contents.of_kind("validate")
     if contents.precision is not None:
         threshold = contents.precision.iou_threshold
@@ -198,7 +198,7 @@ def _headline_numbers(contents: Contents) -> Iterable[tuple[str, float | None]]:
 
 
 def _recall(contents: Contents) -> HTML:
-    """Return the recall table with a line that says on what."""
+    """Return the table of recalls, and a line that says on which images."""
     result = contents.recall
     if result is None:
         return HTML("")
@@ -221,7 +221,7 @@ def _objects(result: RecallResult, contents: Contents) -> str:
 
 
 def _precision(contents: Contents) -> HTML:
-    """Return the table of average precisions with a line that says on what."""
+    """Return the table of average precisions, and a line that says on which images."""
     result = contents.precision
     if result is None:
         return HTML("")
@@ -250,7 +250,7 @@ def _pace(contents: Contents) -> HTML:
 
 
 def _figures(drawn: dict[str, Picture], *names: str) -> HTML:
-    """Return those of the diagrams that were drawn."""
+    """Return the diagrams of these names that were drawn."""
     return _gallery(
         [drawn[name]._replace(caption=DIAGRAMS[name]) for name in names if name in drawn]
     )
@@ -265,19 +265,19 @@ def _gallery(pictures: list[Picture]) -> HTML:
 
 def _commands(contents: Contents) -> list[HTML]:
     """Return the commands that started the run and that repeat it."""
-    said = []
+    pieces = []
     command = contents.environment.get("command")
     if isinstance(command, list) and command:
         program = Path(str(command[0])).name
         # `python -m minirpn` leaves the path of the module as the program.
         words = ["python", "-m", "minirpn"] if program == "__main__.py" else [program]
         line = shlex.join([*words, *map(str, command[1:])])
-        said += [element("p", "Started with"), element("pre", line)]
+        pieces += [element("p", "Started with"), element("pre", line)]
     if contents.settings:
         config = shlex.quote(str(contents.run / "config.toml"))
         again = f"minirpn train --config {config}"
-        said += [element("p", "The same settings once more"), element("pre", again)]
-    return said
+        pieces += [element("p", "The same settings once more"), element("pre", again)]
+    return pieces
 
 
 def _versions(contents: Contents) -> HTML:
@@ -297,19 +297,19 @@ def _flat(plain: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def warnings(contents: Contents) -> HTML:
-    """Return what the run warned of, the last of it."""
-    found = contents.of_kind("warning")
-    if not found:
+    """Return the last warnings of the run."""
+    records = contents.of_kind("warning")
+    if not records:
         return element("p", "No warnings.") if contents.records else HTML("")
-    shown = found[-_WARNINGS_SHOWN:]
-    lines = [f"Step {warning.get('step')}: {warning.get('message')}" for warning in shown]
-    if len(found) > len(shown):
-        lines.insert(0, f"{len(found) - len(shown)} earlier warnings are in metrics.jsonl.")
+    last = records[-_WARNINGS_SHOWN:]
+    lines = [f"Step {warning.get('step')}: {warning.get('message')}" for warning in last]
+    if len(records) > len(last):
+        lines.insert(0, f"{len(records) - len(last)} earlier warnings are in metrics.jsonl.")
     return element("ul", *(element("li", line) for line in lines), class_="warnings")
 
 
 def health(contents: Contents) -> HTML:
-    """Return what the last examination of the network found."""
+    """Return the last diagnosis of the network."""
     diagnoses = contents.of_kind("diagnose")
     if not diagnoses:
         return HTML("")
@@ -324,11 +324,11 @@ def health(contents: Contents) -> HTML:
         ]
         for stage in dict.fromkeys([*zeros, *norms, *weights])
     )
-    head = ["stage", "zero activations", "length of gradient", "length of weights", "change"]
+    head = ["stage", "zero activations", "norm of gradient", "norm of weights", "change"]
     before, after = last.get("proposals_before_nms"), last.get("proposals_after_nms")
     words = [
         f"At step {last.get('step')}. The change is that of the last step, as a share of the "
-        "weights' length: about 1e-3 is usual."
+        "norm of the weights: about 1e-3 is usual."
     ]
     if before is not None and after is not None:
         words.append(f"Of {before:,} proposals NMS keeps {after:,}.")
@@ -340,7 +340,7 @@ def health(contents: Contents) -> HTML:
 
 
 def _layers(diagnosis: dict[str, Any]) -> HTML:
-    """Return the lengths of each layer's gradient and weights, folded up."""
+    """Return the norms of the gradient and the weights of each layer, folded up."""
     layers = diagnosis.get("layers") or {}
     if not layers:
         return HTML("")
@@ -348,22 +348,22 @@ def _layers(diagnosis: dict[str, Any]) -> HTML:
         [name, *(scientific(numbers.get(kind)) for kind in ("gradient", "weight", "update"))]
         for name, numbers in layers.items()
     )
-    whole = table(["layer", "length of gradient", "of weights", "of last change"], rows)
+    whole = table(["layer", "norm of gradient", "of weights", "of last change"], rows)
     return element("details", element("summary", "Layer by layer"), whole)
 
 
 def samples(contents: Contents) -> HTML:
-    """Return the same images over the steps, a row for each."""
+    """Return sample images as the training goes on, one row for each image."""
     records = contents.of_kind("samples")[-_IN_A_STRIP:]
     strips: dict[str, list[HTML]] = {}
     for record in records:
         for image, name in zip(record.get("images") or [], record.get("files") or [], strict=False):
-            # The name alone, wherever a record claims that it lies.
+            # The file name alone: a record must not lead to another folder.
             path = contents.run / "plots" / "samples" / str(name).rpartition("/")[2]
             if path.is_file():
                 source = Picture(path, "").data_uri()
-                shown = figure(source, f"{image}, step {record.get('step')}")
-                strips.setdefault(str(image), []).append(shown)
+                piece = figure(source, f"{image}, step {record.get('step')}")
+                strips.setdefault(str(image), []).append(piece)
     if not strips:
         return HTML("")
     words = (

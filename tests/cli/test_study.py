@@ -136,7 +136,7 @@ def test_ctrl_c_and_the_same_command_again(settings: Path, tmp_path: Path):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "stopped; the same command goes on from here" in said
+    assert "stopped; the same command continues from here" in said
     assert not (out / "table.md").exists()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
