@@ -133,7 +133,7 @@ def _of_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
         if value is not None:
             raise InputError(f"{flag}: not with --run, a run has its own settings")
     if "data.voc" in values:
-        # The year of the data set it was trained on says nothing about another one.
+        # The year is that of the data set of the run, not of another one.
         values = {"data.year": None} | values
     _, trained = load_network(args.trained)
     config = override(trained, values, origins=names)

@@ -14,8 +14,7 @@ from matplotlib.axes import Axes
 import minirpn
 from minirpn import viz
 from minirpn.errors import InputError
-from minirpn.evaluation import RecallResult
-from minirpn.evaluation.precision_recall import AVERAGES
+from minirpn.evaluation import AVERAGES, RecallResult
 from minirpn.report.contents import Contents, Picture, read_contents
 from minirpn.report.html import (
     HTML,
@@ -37,8 +36,8 @@ DIAGRAMS = {
     "recall.png": "Recall over the IoU that counts as found, as in figure 4 of the paper.",
     "precision_recall.png": "Precision over recall of the detections; the area under a line is its "
     "average precision.",
-    "stages.png": "Share of zeros after each stage, and norm of the gradient of its parameters.",
-    "norms.png": "Norm of the parameters of each stage, and of their change in one step.",
+    "stages.png": "Share of zeros after each stage, and length of the gradient of its parameters.",
+    "norms.png": "Length of the parameters of each stage, and of their change in one step.",
 }
 _WARNINGS_SHOWN = 12
 _STRIPS, _IN_A_STRIP = 3, 9  # of sample pictures
@@ -324,11 +323,11 @@ def health(contents: Contents) -> HTML:
         ]
         for stage in dict.fromkeys([*zeros, *norms, *weights])
     )
-    head = ["stage", "zero activations", "norm of gradient", "norm of weights", "change"]
+    head = ["stage", "zero activations", "length of gradient", "length of weights", "change"]
     before, after = last.get("proposals_before_nms"), last.get("proposals_after_nms")
     words = [
         f"At step {last.get('step')}. The change is that of the last step, as a share of the "
-        "norm of the weights: about 1e-3 is usual."
+        "length of the weights: about 1e-3 is usual."
     ]
     if before is not None and after is not None:
         words.append(f"Of {before:,} proposals NMS keeps {after:,}.")
@@ -340,7 +339,7 @@ def health(contents: Contents) -> HTML:
 
 
 def _layers(diagnosis: dict[str, Any]) -> HTML:
-    """Return the norms of the gradient and the weights of each layer, folded up."""
+    """Return the lengths of the gradient and the weights of each layer, folded up."""
     layers = diagnosis.get("layers") or {}
     if not layers:
         return HTML("")
@@ -348,7 +347,7 @@ def _layers(diagnosis: dict[str, Any]) -> HTML:
         [name, *(scientific(numbers.get(kind)) for kind in ("gradient", "weight", "update"))]
         for name, numbers in layers.items()
     )
-    whole = table(["layer", "norm of gradient", "of weights", "of last change"], rows)
+    whole = table(["layer", "length of gradient", "of weights", "of last change"], rows)
     return element("details", element("summary", "Layer by layer"), whole)
 
 

@@ -2,8 +2,9 @@
 
 A section is a frozen dataclass. Its defaults are the paper's, its type hints say which values there
 are, and it checks itself (``ValueError("field: reason")``). The sections of one piece of code are
-kept beside it (`AnchorConfig`, `LabelConfig`, ...); those of a run as a whole are here. Flags and
-``config.toml`` follow from the dataclasses: a new setting is a new field, with a default.
+kept beside it (`AnchorConfig`, `LabelConfig`, ...); those of a run as a whole are here. The keys of
+``config.toml`` follow from the dataclasses, so a new setting is a new field with a default. Its
+flag, if it has one, is a line in `minirpn.cli.settings`.
 """
 
 from __future__ import annotations
@@ -49,9 +50,12 @@ class Range(NamedTuple):
     holds: Callable[[float], bool]
 
 
-Count = Annotated[int, Range("at least 1", lambda value: value >= 1)]
+Count = Annotated[int, Range("at least 1", lambda value: 1 <= value < math.inf)]
+Seed = Annotated[int, Range("at least 0", lambda value: 0 <= value < math.inf)]
 NotNegative = Annotated[float, Range("at least 0", lambda value: 0 <= value < math.inf)]
 Positive = Annotated[float, Range("a finite number above 0", lambda value: 0 < value < math.inf)]
+Share = Annotated[float, Range("0 to 1", lambda value: 0 <= value <= 1)]
+BelowOne = Annotated[float, Range("0 to below 1", lambda value: 0 <= value < 1)]
 
 
 def check_ranges(section: Any) -> None:
@@ -73,7 +77,7 @@ class DataConfig:
     voc
         A data set in VOC layout; None generates shapes.
     year
-        Which year of a VOCdevkit; None if there is only one.
+        Year of a VOCdevkit; None if there is only one.
     classes
         Names of the classes of a detector; None for those of the splits trained and validated on,
         which the run's ``config.toml`` then lists. The RPN does not use them.
@@ -233,14 +237,14 @@ class OptimizerConfig:
 
     steps: Count = 80_000
     lr: Positive = 0.001
-    momentum: Annotated[float, Range("0 to below 1", lambda value: 0 <= value < 1)] = 0.9
+    momentum: BelowOne = 0.9
     weight_decay: NotNegative = 0.0005
     backbone_lr_multiplier: NotNegative = 1.0
     bias_lr_multiplier: NotNegative = 2.0
     bias_decay_multiplier: NotNegative = 1.0
     clip_norm: Positive | None = None
     rule: Literal["caffe", "torch"] = "caffe"
-    drop_at: Annotated[float, Range("0 to 1", lambda value: 0 <= value <= 1)] = 0.75
+    drop_at: Share = 0.75
     drop_factor: Positive = 0.1
 
     def __post_init__(self) -> None:
@@ -279,7 +283,7 @@ class RunConfig:
         does not.
     """
 
-    seed: Annotated[int, Range("at least 0", lambda value: value >= 0)] = 0
+    seed: Seed = 0
     threads: Count | None = None
     device: str = "auto"
     tf32: bool = False

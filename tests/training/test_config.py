@@ -17,6 +17,7 @@ from minirpn.training import tables
 from minirpn.training.config import (
     RECIPES,
     OptimizerConfig,
+    RunConfig,
     TrainConfig,
     check_resumable,
     default_config,
@@ -255,6 +256,10 @@ def test_a_file_with_a_number_for_a_section_is_refused(tmp_path: Path):
 def test_a_library_caller_gets_a_value_error():
     with pytest.raises(ValueError, match="lr: expected a finite number above 0, got nan"):
         OptimizerConfig(lr=float("nan"))
+    with pytest.raises(ValueError, match="steps: expected at least 1, got inf"):
+        OptimizerConfig(steps=float("inf"))
+    with pytest.raises(ValueError, match="seed: expected at least 0, got inf"):
+        RunConfig(seed=float("inf"))
 
 
 # --- resuming ------------------------------------------------------------------------------------
