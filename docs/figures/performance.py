@@ -13,9 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minirpn import kernels, nn
-from minirpn.bench import boxes
-from minirpn.bench.networks import new_trainer
-from minirpn.bench.timing import alternate
+from minirpn.bench import work
+from minirpn.bench.measure import alternate
 from minirpn.kernels._ladder import Rung
 from minirpn.kernels.threads import set_threads, thread_count
 from minirpn.rpn.targets import label_anchors
@@ -66,7 +65,7 @@ def ladder_bars(folder: Path, quick: bool) -> dict[str, object]:
     rounds = 1 if quick else 5
     small = conv_arguments(32, 32, 19, 31)
     large = conv_arguments(256, 256, 75, 125)
-    ordered = boxes.random_boxes(2_000)
+    ordered = work.random_boxes(2_000)
     by_rung = {
         "conv2d, 32 to 32 channels, 19x31": {
             rung.name: cpu(
@@ -108,7 +107,7 @@ def ladder_bars(folder: Path, quick: bool) -> dict[str, object]:
 def growth(folder: Path, quick: bool) -> dict[str, object]:
     """Draw a step against the pixels of the image, and labelling against anchors and objects."""
     rounds = 1 if quick else 5
-    trainer = new_trainer("squeezenet")
+    trainer = work.new_trainer("squeezenet")
     sizes = [(150, 250), (300, 500), (450, 750), (600, 1000), (800, 1333)]
     rng = np.random.default_rng(0)
     gt = np.array([[10, 10, 120, 120]], np.float32)
@@ -124,14 +123,14 @@ def growth(folder: Path, quick: bool) -> dict[str, object]:
 
         steps.append(cpu(step, rounds))
     cells = [(10, 15), (19, 31), (38, 63), (76, 126)]
-    anchors = [boxes.anchors_of(size) for size in cells]
+    anchors = [work.grid(size) for size in cells]
     by_anchors = [
-        cpu(lambda a=a: label_anchors(a, boxes.random_boxes(40), (2000, 3000)), rounds)
+        cpu(lambda a=a: label_anchors(a, work.random_boxes(40), (2000, 3000)), rounds)
         for a in anchors
     ]
     objects = [1, 10, 40, 160]
     by_objects = [
-        cpu(lambda m=m: label_anchors(anchors[2], boxes.random_boxes(m), (600, 1000)), rounds)
+        cpu(lambda m=m: label_anchors(anchors[2], work.random_boxes(m), (600, 1000)), rounds)
         for m in objects
     ]
     found = {

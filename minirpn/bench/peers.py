@@ -1,4 +1,4 @@
-"""The other implementations that this machine has."""
+"""The other implementations that this machine has, and the same network in PyTorch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import importlib
 from functools import cache
 from importlib import metadata
 from types import ModuleType
+from typing import Any, cast
 
+import numpy as np
+
+from minirpn import backend
+from minirpn.backbones import Backbone
 from minirpn.devices import CPU, Device
+from minirpn.nn import Conv2d, Fire, Layer, MaxPool2d, ReLU, Sequential
+from minirpn.rpn.network import RPN
 
-# What is imported of each distribution.
+# The module that is imported, by the name of the distribution.
 PEERS = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -17,27 +24,27 @@ PEERS = {
     "cython_bbox": "cython_bbox",
     "pycocotools": "pycocotools.mask",
 }
-# Those that compute on a GPU too, where they are built for it.
+# These also compute on a GPU, if they are built for it.
 ON_DEVICES = ("torch", "torchvision")
 
 
 @cache
 def peer(name: str) -> ModuleType | None:
-    """Return the module of a peer, or None where it is not installed or does not load."""
+    """Return the module of a peer, or None if it is not installed or does not load."""
     try:
         return importlib.import_module(PEERS[name])
     except (ImportError, OSError, RuntimeError, AttributeError):
-        # Not only ImportError: a build for another version of its own base fails in many ways.
+        # A build for another version of the library below it fails in many ways.
         return None
 
 
 def peer_on(name: str, device: Device) -> ModuleType | None:
-    """Return the module of a peer that can compute on a device, or None where it cannot."""
+    """Return the module of a peer, or None if it cannot compute on the device."""
     return None if why_not(name, device) else peer(name)
 
 
 def why_not(name: str, device: Device) -> str | None:
-    """Return why a peer has no part in what is measured on a device; None where it has."""
+    """Return why a peer cannot be measured on a device; None if it can."""
     module = peer(name)
     if module is None:
         return f"{name} is not here, or not working"
@@ -55,12 +62,12 @@ def why_not(name: str, device: Device) -> str | None:
 
 
 def missing_peers(device: Device = CPU) -> str | None:
-    """Return a line on the peers that could have a part on a device and have none."""
+    """Return a line on the peers that are missing on a device, None if none is."""
     names = PEERS if device.is_host else ON_DEVICES
     absent = [name for name in names if peer(name) is None]
-    said = [f"not here, or not working: {', '.join(absent)}"] if absent else []
-    said += [reason for name in names if name not in absent if (reason := why_not(name, device))]
-    return "; ".join(said) or None
+    reasons = [f"not here, or not working: {', '.join(absent)}"] if absent else []
+    reasons += [reason for name in names if name not in absent if (reason := why_not(name, device))]
+    return "; ".join(reasons) or None
 
 
 def peer_versions() -> dict[str, str | None]:
@@ -71,8 +78,105 @@ def peer_versions() -> dict[str, str | None]:
 def use_tf32(allowed: bool) -> None:
     """Let PyTorch on a GPU round the factors of its float32 products to 10 bits, or forbid it.
 
-    Of itself it does so in convolutions and not in matrix products.
+    Its default is to do so in convolutions and not in matrix products.
     """
     if torch := peer("torch"):
         torch.backends.cuda.matmul.allow_tf32 = allowed
         torch.backends.cudnn.allow_tf32 = allowed
+
+
+def tensor(array: np.ndarray, device: Device = CPU) -> Any:
+    """Return a host array as PyTorch's tensor on a device; on the CPU it is the same memory."""
+    torch: Any = peer("torch")
+    return torch.from_numpy(array).to(device.name)
+
+
+class Twin:
+    """The same `RPN` in PyTorch, weights included: its forward pass, and a training step.
+
+    The step's loss is a mean of squares: anchors, labels and the RPN's loss cost the twin nothing.
+
+    Parameters
+    ----------
+    network
+        What is copied; frozen parameters are frozen in the twin too.
+    device
+        Where the twin computes.
+    """
+
+    def __init__(self, network: RPN, device: Device = CPU) -> None:
+        torch: Any = peer("torch")
+        self.torch = torch
+        head, backbone = network.head, cast(Backbone, network.backbone)
+        self.hidden = torch.nn.Sequential(
+            torch_layer(backbone.body), torch_layer(head.conv), torch.nn.ReLU(inplace=True)
+        )
+        self.outputs = [torch_layer(head.objectness), torch_layer(head.deltas)]
+        modules = [self.hidden, *self.outputs]
+        for module in modules:
+            module.to(device.name)  # before the optimizer gets the parameters
+        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(parameters, lr=1e-6, momentum=0.9, weight_decay=5e-4)
+
+    def forward(self, images: Any) -> list[Any]:
+        """Return the maps of objectness and deltas, without gradients.
+
+        Parameters
+        ----------
+        images
+            A tensor (N, 3, H, W) on the twin's device; see `tensor`.
+        """
+        with self.torch.no_grad():
+            return self._maps(images)
+
+    def step(self, images: Any) -> None:
+        """Take a training step; `images` as in `forward`."""
+        loss = sum(y.square().mean() for y in self._maps(images))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def _maps(self, images: Any) -> list[Any]:
+        hidden = self.hidden(images)
+        return [layer(hidden) for layer in self.outputs]
+
+
+def torch_layer(layer: Layer) -> Any:
+    """Return a PyTorch module that does what a layer of a backbone does.
+
+    Raises
+    ------
+    ValueError
+        There is no translation for such a layer.
+    """
+    torch: Any = peer("torch")
+    if isinstance(layer, Sequential):
+        return torch.nn.Sequential(*map(torch_layer, layer.layers))
+    if isinstance(layer, Conv2d):
+        outs, C = layer.weight.value.shape[:2]
+        conv = torch.nn.Conv2d(C, outs, layer.kernel, layer.stride, layer.padding)
+        for own, parameter in ((conv.weight, layer.weight), (conv.bias, layer.bias)):
+            own.requires_grad_(False).copy_(torch.from_numpy(backend.to_host(parameter.value)))
+            own.requires_grad_(parameter.trainable)
+        return conv
+    if isinstance(layer, ReLU):
+        return torch.nn.ReLU(inplace=True)
+    if isinstance(layer, MaxPool2d):
+        options = layer.kernel, layer.stride, layer.padding
+        return torch.nn.MaxPool2d(*options, ceil_mode=layer.ceil_mode)
+    if not isinstance(layer, Fire):
+        raise ValueError(f"layer: no PyTorch twin of {type(layer).__name__}")
+    fire = layer
+
+    class TorchFire(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.squeeze = torch_layer(fire.squeeze)
+            self.expand1x1 = torch_layer(fire.expand1x1)
+            self.expand3x3 = torch_layer(fire.expand3x3)
+
+        def forward(self, x: Any) -> Any:
+            x = torch.relu_(self.squeeze(x))
+            return torch.relu_(torch.cat([self.expand1x1(x), self.expand3x3(x)], 1))
+
+    return TorchFire()

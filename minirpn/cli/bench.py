@@ -53,12 +53,10 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print a line for each row, and return the exit status."""
     from minirpn import bench
     from minirpn.bench.peers import missing_peers, peer_versions, use_tf32
-    from minirpn.bench.run import use_threads
-    from minirpn.devices import check_device_name, open_device
+    from minirpn.bench.table import use_threads
     from minirpn.kernels.threads import thread_count
 
-    check_device_name(args.device, auto=False)  # the user must know what is measured
-    device = open_device(args.device, tf32=args.tf32)
+    device = _open(args)
     chosen = _chosen(bench.rows(device), args.only)
     if args.list:
         for row in chosen:
@@ -85,6 +83,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _open(args: argparse.Namespace) -> Device:
+    """Return the device of the flags."""
+    from minirpn.devices import check_device_name, open_device
+
+    check_device_name(args.device, auto=False)  # the user says which device is measured
+    return open_device(args.device, tf32=args.tf32)
+
+
 def _check(args: argparse.Namespace) -> None:
     """Raise InputError before anything is measured, if a flag has a wrong value."""
     from minirpn.errors import InputError
@@ -97,7 +103,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _chosen(rows: tuple[Any, ...], only: list[str] | None) -> list[Any]:
-    """Return the rows named by --only, or all, in the order of the table."""
+    """Return the rows that `--only` names, in the order of the table."""
     from minirpn.errors import InputError
 
     names = [row.name for row in rows]

@@ -188,8 +188,8 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="tiny on a small image")
     args = parser.parse_args()
 
-    from minirpn.bench import busy, networks, peers
-    from minirpn.bench.twin import Twin, tensor
+    from minirpn.bench import peers, work
+    from minirpn.bench.peers import Twin, tensor
     from minirpn.devices import open_device
     from minirpn.errors import InputError
 
@@ -203,18 +203,18 @@ def main() -> int:
         return 77
     torch: Any = peers.peer("torch")
     torch.cuda.synchronize(device.name)  # begins PyTorch's work with CUDA
-    backbone, size = ("tiny", (96, 128)) if args.small else ("vgg16", networks.IMAGE_SIZE)
+    backbone, size = ("tiny", (96, 128)) if args.small else ("vgg16", work.IMAGE_SIZE)
     accounts: dict[str, Any] = {"device": str(device), "backbone": backbone, "image_size": size}
     figures = []
     for precision in ("float32", "tf32"):
         device = open_device("cuda", tf32=precision == "tf32")
         peers.use_tf32(device.tf32)
-        trainer = networks.new_trainer(backbone, device)
-        image = device.put(networks.picture(size))[0, ...]
-        batch = networks.minibatch_for(trainer, image)
-        twin, images = Twin(trainer.network, device), tensor(networks.picture(size), device)
+        trainer = work.new_trainer(backbone, device)
+        image = device.put(work.noise_image(size))[0, ...]
+        batch = work.minibatch_for(trainer, image)
+        twin, images = Twin(trainer.network, device), tensor(work.noise_image(size), device)
         steps = {
-            "minirpn": partial(busy.take_whole_step, trainer, image, batch),
+            "minirpn": partial(work.take_checked_step, trainer, image, batch),
             "torch": partial(twin.step, images),
         }
         for name, step in steps.items():

@@ -236,7 +236,7 @@ def at_size(report: Report, precision: str) -> None:
 def a_step(report: Report, precision: str, *, graphs: bool) -> None:
     """Hold loss and gradients of `tiny` to those of the CPU, and take a step and proposals."""
     from minirpn.backend import to_host
-    from minirpn.bench import busy, networks
+    from minirpn.bench import work
     from minirpn.devices import CPU, open_device
     from minirpn.training.config import TrainConfig
     from minirpn.training.trainer import Trainer
@@ -247,13 +247,13 @@ def a_step(report: Report, precision: str, *, graphs: bool) -> None:
         config = replace(config, run=replace(config.run, graphs=graphs))
         device = open_device("cuda", tf32=precision == "tf32")
         here, there = Trainer(config, CPU), Trainer(config, device)
-        image = networks.picture(SIZE)[0, ...]
+        image = work.noise_image(SIZE)[0, ...]
         sent = device.put(image)
-        batches = networks.minibatch_for(here, image), networks.minibatch_for(there, sent)
-        theirs = networks.compute_step(here, image, batches[0]).grads
+        batches = work.minibatch_for(here, image), work.minibatch_for(there, sent)
+        theirs = work.loss_and_gradients(here, image, batches[0]).grads
         apart = []
         for _ in range(3 if graphs else 1):  # as it is, recorded, and from the record
-            ours = networks.compute_step(there, sent, batches[1]).grads
+            ours = work.loss_and_gradients(there, sent, batches[1]).grads
             for name, right in theirs.items():
                 found = to_host(ours[name]).astype(np.float64)
                 apart.append(np.max(np.abs(found - right)) / np.max(np.abs(right)))
@@ -261,7 +261,7 @@ def a_step(report: Report, precision: str, *, graphs: bool) -> None:
         words += f" gradients {furthest:.1e} apart"
         if not furthest <= (1e-3 if precision == "float32" else 1e-1):  # nor NaN: all is 0 there
             trouble = "too far from the CPU"
-        busy.take_whole_step(there, sent, batches[1])
+        work.take_checked_step(there, sent, batches[1])
         count = there.network.propose(sent).boxes.shape[0]
         words += f", {count} proposals"
         if not count:

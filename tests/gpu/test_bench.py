@@ -10,18 +10,18 @@ from types import SimpleNamespace
 import pytest
 
 from minirpn import backend, bench
-from minirpn.bench import boxes, busy, networks, peers, timing
+from minirpn.bench import measure, peers, work
 from minirpn.cli.main import main
 from minirpn.devices import Device, open_device
 
 SIZE = (150, 200)
 # The work of the rows of a device, made small.
 SMALL = {
-    "vgg16-step": partial(networks.step_contenders, "tiny", image_size=SIZE),
-    "vgg16-propose": partial(networks.propose_contenders, "tiny", image_size=SIZE),
-    "nms": partial(boxes.nms_contenders, 300, 40),
-    "label": partial(boxes.label_contenders, feature_size=(5, 7)),
-    "kernel-share": partial(busy.busy_share, "tiny", image_size=SIZE),
+    "vgg16-step": partial(work.step_contenders, "tiny", image_size=SIZE),
+    "vgg16-propose": partial(work.network_propose_contenders, "tiny", image_size=SIZE),
+    "nms": partial(work.nms_contenders, 300, 40),
+    "label": partial(work.label_contenders, feature_size=(5, 7)),
+    "kernel-share": partial(measure.busy_share, "tiny", image_size=SIZE),
 }
 TIMED = [name for name in SMALL if name != "kernel-share"]
 
@@ -50,7 +50,7 @@ def test_a_row_runs_and_is_waited_for(name, small_rows, monkeypatch):
         return float(len(calls))
 
     monkeypatch.setattr(Device, "wait", wait)
-    monkeypatch.setattr(timing, "perf_counter", clock)
+    monkeypatch.setattr(measure, "perf_counter", clock)
     row = small_rows[name]
     found = bench.run_row(row, rounds=2, peers=False)
     assert calls == 4 * ["wait", "clock"]
@@ -70,9 +70,9 @@ def test_the_work_ends_on_the_device(device, small_rows):
 
 
 def test_outputs_spread_as_a_trained_networks(device):
-    network = networks.new_trainer("tiny", device).network
-    image = device.put(networks.picture(SIZE))[0, ...]
-    networks.calm(network, image)
+    network = work.new_trainer("tiny", device).network
+    image = device.put(work.noise_image(SIZE))[0, ...]
+    work.scale_outputs(network, image)
     output, _ = network.forward(image[None, ...])
     assert backend.to_host(output.objectness).std() == pytest.approx(1.0, rel=1e-3)
     assert backend.to_host(output.deltas).std() == pytest.approx(0.3, rel=1e-3)
@@ -138,14 +138,14 @@ def test_the_busy_share_is_that_of_the_device_in_the_time_of_the_steps(
 ):
     calls, row = [], small_rows["kernel-share"]
     torch = FakeTorch(events, calls)
-    for module in (peers, busy):
+    for module in (peers, measure):
         monkeypatch.setattr(module, "peer", {"torch": torch}.get)
     moments = iter([100.0, 104.0])
-    monkeypatch.setattr(busy, "perf_counter", lambda: calls.append("clock") or next(moments))
-    monkeypatch.setattr(busy, "take_whole_step", lambda *_: calls.append("step"))
+    monkeypatch.setattr(measure, "perf_counter", lambda: calls.append("clock") or next(moments))
+    monkeypatch.setattr(work, "take_checked_step", lambda *_: calls.append("step"))
     monkeypatch.setattr(Device, "wait", lambda device: calls.append("wait"))
     found = bench.run_row(row, peers=False)
-    warm_up, steps = busy.WARM_UP * ["step"], busy.STEPS * ["step"]
+    warm_up, steps = measure.WARM_UP * ["step"], measure.STEPS * ["step"]
     measured = ["profile", "wait", "clock", *steps, "wait", "clock", "end"]
     assert calls == [*warm_up, "begin", *measured]
     if events is EVENTS:
@@ -156,12 +156,12 @@ def test_the_busy_share_is_that_of_the_device_in_the_time_of_the_steps(
 
 
 def test_the_whole_step_is_that_of_a_training(device):
-    trainer = networks.new_trainer("tiny", device)
-    image = device.put(networks.picture(SIZE))[0, ...]
-    batch = networks.minibatch_for(trainer, image)
+    trainer = work.new_trainer("tiny", device)
+    image = device.put(work.noise_image(SIZE))[0, ...]
+    batch = work.minibatch_for(trainer, image)
     before = backend.to_host(trainer.network.head.conv.weight.value)
     with backend.watched_moves() as moves:
-        busy.take_whole_step(trainer, image, batch)
+        work.take_checked_step(trainer, image, batch)
     (down,) = (move for move in moves if move.way == "to the host")
     assert down.shape == (4,)  # the losses are looked at
     after = backend.to_host(trainer.network.head.conv.weight.value)

@@ -35,7 +35,7 @@ import collections, ctypes, json, math
 import fakegpu
 import cupy
 from minirpn import boxes
-from minirpn.bench import boxes as box_work, busy, networks
+from minirpn.bench import work
 from minirpn.devices import open_device
 from minirpn.training.config import ModelConfig, RunConfig, TrainConfig
 from minirpn.training.trainer import Trainer
@@ -84,21 +84,21 @@ for precision in ("float32", "tf32"):
     cupy.cuda.set_allocator(zeroed)
     config = TrainConfig(model=ModelConfig(backbone="vgg16"), run=RunConfig(graphs=False))
     trainer = Trainer(config, device)
-    image = device.put(networks.picture())[0, ...]
-    batch = networks.minibatch_for(trainer, image)
+    image = device.put(work.noise_image())[0, ...]
+    batch = work.minibatch_for(trainer, image)
     fakegpu.skip(True)
-    step = lambda: busy.take_whole_step(trainer, image, batch)
+    step = lambda: work.take_checked_step(trainer, image, batch)
     found[precision] = counted(step, 3)
     fakegpu.skip(False)
     del trainer, image, batch, step
 device = open_device("cuda")
 cupy.cuda.set_allocator(None)
 network = Trainer(TrainConfig(), device).network  # `tiny`: it waits after the features
-image = device.put(networks.picture())[0, ...]
-networks.calm(network, image)
+image = device.put(work.noise_image())[0, ...]
+work.scale_outputs(network, image)
 assert network.propose(image).boxes.shape == (300, 4)
 found["propose"] = counted(lambda: network.propose(image), 1)
-ours, scores = map(device.put, box_work.scored_boxes(12_000))
+ours, scores = map(device.put, work.scored_boxes(12_000))
 nms = lambda: boxes.nms(ours, scores, iou_threshold=0.7, max_keep=2_000)
 assert nms().shape == (2_000,)
 found["nms"] = counted(nms, 1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minirpn import backend
-from minirpn.bench import networks
+from minirpn.bench import work
 from minirpn.devices import open_device
 from minirpn.kernels.cuda import winograd
 from minirpn.kernels.cudnn_plans import cudnn_present
@@ -42,7 +42,7 @@ def trained(device, *, graphs, form="paper", backbone="tiny", steps=12):
     images = [
         device.put(rng.normal(scale=50, size=(3, *size)).astype(np.float32)) for size in SIZES
     ]
-    batches = [networks.minibatch_for(trainer, image) for image in images]
+    batches = [work.minibatch_for(trainer, image) for image in images]
     found = []
     for step in range(steps):
         at = step % len(SIZES)
@@ -80,8 +80,8 @@ def test_products_of_matrices_are_recorded_too(monkeypatch):
 
 def test_a_new_phase_or_new_values_are_not_what_was_recorded(device):
     _, _, trainer = trained(device, graphs=True, steps=9)
-    image = device.put(networks.picture(SIZES[0]))[0, ...]
-    batch = networks.minibatch_for(trainer, image)
+    image = device.put(work.noise_image(SIZES[0]))[0, ...]
+    batch = work.minibatch_for(trainer, image)
     for parameter in trainer.model.parameters():  # as when weights are loaded
         parameter.value = parameter.value * 0.5
     recorded = backend.numbers(list(trainer.recorded_rpn_step(image, batch).losses.values()))

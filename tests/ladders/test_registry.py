@@ -140,13 +140,13 @@ sys.modules["numba"] = None  # as if it were not installed
 import numpy as np
 from minirpn import kernels
 from minirpn.backend import is_numpy, namespace_of
-from minirpn.bench.networks import minibatch_for, new_trainer, take_step
+from minirpn.bench.work import minibatch_for, new_trainer, take_step
 assert kernels.available()["conv2d"] == ("loops", "im2col")
 trainer = new_trainer("tiny")
 images = np.random.default_rng(0).normal(size=(1, 3, 240, 320)).astype(np.float32)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    take_step(trainer, images, minibatch_for(trainer, images[0]))
+    take_step(trainer, images[0], minibatch_for(trainer, images[0]))
     trainer.network.propose(images[0])
 print(*(str(warning.message) for warning in caught), sep="\\n")
 """

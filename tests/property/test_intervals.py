@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn.bench.busy import covered
+from minirpn.bench.measure import covered
 
 MOMENTS = range(30)
 INTERVALS = st.lists(

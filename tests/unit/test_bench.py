@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 
 from minirpn import bench
-from minirpn.bench import boxes, networks, peers, run, timing
-from minirpn.bench.busy import NotMeasuredError
-from minirpn.bench.memory import peak_bytes
-from minirpn.bench.rows import Row
+from minirpn.bench import measure, peers, table, work
+from minirpn.bench.measure import NotMeasuredError, peak_bytes
+from minirpn.bench.table import Row
 from minirpn.devices import CPU, Device
 
 
 def test_contenders_take_turns(monkeypatch):
     calls = []
-    monkeypatch.setattr(timing, "sleep", lambda seconds: calls.append("rest"))
-    found = timing.alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+    monkeypatch.setattr(measure, "sleep", lambda seconds: calls.append("rest"))
+    found = measure.alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
     assert calls == ["a", "b", *2 * ["rest", "a", "rest", "b"]]
     assert 0 <= found["a"].fastest <= found["a"].median
 
@@ -29,49 +28,49 @@ def test_the_clock_is_read_when_the_device_has_done_its_work(monkeypatch):
     def note(what, result=None):
         return lambda *_: calls.append(what) or result
 
-    monkeypatch.setattr(timing, "sleep", note("rest"))
-    monkeypatch.setattr(timing, "perf_counter", note("clock", 0.0))
-    timing.alternate({"a": note("a"), "b": note("b")}, 2, wait=note("wait"))
+    monkeypatch.setattr(measure, "sleep", note("rest"))
+    monkeypatch.setattr(measure, "perf_counter", note("clock", 0.0))
+    measure.alternate({"a": note("a"), "b": note("b")}, 2, wait=note("wait"))
     measured = [["rest", "wait", "clock", name, "wait", "clock"] for name in "ab"]
     assert calls == ["a", "b", *2 * [call for each in measured for call in each]]
 
 
 def test_the_ratio_is_to_the_fastest_peer():
     row = Row("x", "work", 0.5, lambda peers: {})
-    found = run.RowResult(row, {"minirpn": 0.3, "slow": 9.0, "quick": 0.5}, {})
+    found = table.RowResult(row, {"minirpn": 0.3, "slow": 9.0, "quick": 0.5}, {})
     assert found.best_peer == "quick"
     assert found.ratio == pytest.approx(0.6)
     assert "0.60 (aim 0.5)  missed" in found.line()
-    alone = run.RowResult(row, {"minirpn": 0.3}, {})
+    alone = table.RowResult(row, {"minirpn": 0.3}, {})
     assert alone.ratio is None
     assert alone.line().split() == ["work", "300.0", "ms"]
 
 
 def test_a_limit_is_held_against_minirpn_alone():
     row = Row("x", "work", 0.01, lambda peers: {}, aim_is="at most")
-    found = run.RowResult(row, {"minirpn": 0.012, "torch": 0.02}, {})
+    found = table.RowResult(row, {"minirpn": 0.012, "torch": 0.02}, {})
     assert found.met is False
     assert found.line().split("ms", 1)[1].split() == (
         ["20.0", "ms", "torch", "0.60", "(at", "most", "10", "ms)", "missed"]
     )
-    assert run.RowResult(row, {"minirpn": 0.01}, {}).met is True
+    assert table.RowResult(row, {"minirpn": 0.01}, {}).met is True
     without = replace(row, aim=None)
-    assert run.RowResult(without, {"minirpn": 1.0}, {}).met is None
+    assert table.RowResult(without, {"minirpn": 1.0}, {}).met is None
 
 
 def test_a_share_should_be_large():
     row = Row("x", "busy", 0.9, lambda peers: {"minirpn": 0.93}, "share", "at least")
-    found = run.run_row(row)
+    found = bench.run_row(row)
     assert (found.met, found.to_record()["unit"]) == (True, "share")
     assert found.line().split() == ["busy", "93.0", "%", "(at", "least", "90", "%)"]
-    assert run.RowResult(row, {"minirpn": 0.89}, {}).line().endswith("(at least 90 %)  missed")
+    assert table.RowResult(row, {"minirpn": 0.89}, {}).line().endswith("(at least 90 %)  missed")
 
 
 def test_what_cannot_be_measured_is_no_number():
     def contenders(peers):
         raise NotMeasuredError("it takes a card")
 
-    found = run.run_row(Row("x", "busy", 0.9, contenders, "share", "at least"))
+    found = bench.run_row(Row("x", "busy", 0.9, contenders, "share", "at least"))
     assert found.line().split(maxsplit=1) == ["busy", "not measured: it takes a card"]
     record = found.to_record()
     assert (record["values"], record["ratio"], record["met"]) == ({}, None, None)
@@ -118,7 +117,7 @@ def test_a_peer_without_cuda_has_no_part_on_a_device(monkeypatch):
     assert peers.missing_peers(there) == "torch has no CUDA here; torchvision has no CUDA here"
     assert peers.peer_on("torch", there) is None
     assert peers.peer_on("torch", CPU) is modules["torch"]
-    assert set(boxes.label_contenders(peers=True, device=there)) == {"minirpn"}
+    assert set(work.label_contenders(peers=True, device=there)) == {"minirpn"}
     stand_ins(cuda=True, nms=-1)
     assert peers.missing_peers(there) == "torchvision has no CUDA here"
     modules = stand_ins(cuda=True, nms=12080)
@@ -142,14 +141,14 @@ def test_a_peer_that_does_not_load_is_left_out(monkeypatch):
     monkeypatch.setitem(peers.PEERS, "powerboxes", "minirpn.no_such_module")
     peers.peer.cache_clear()
     assert peers.peer("powerboxes") is None
-    assert "powerboxes" not in boxes.iou_contenders(*2 * [boxes.random_boxes(2)], peers=True)
+    assert "powerboxes" not in work.iou_contenders(*2 * [work.random_boxes(2)], peers=True)
     assert peers.peer_versions()["powerboxes"] is None
     peers.peer.cache_clear()
 
 
 def test_peers_find_the_same_overlaps(close):
-    a, b = boxes.random_boxes(30), boxes.random_boxes(20)
-    contenders = boxes.iou_contenders(a, b, peers=True)
+    a, b = work.random_boxes(30), work.random_boxes(20)
+    contenders = work.iou_contenders(a, b, peers=True)
     expected = contenders["minirpn"]()
     for name, function in contenders.items():
         if name == "cython_bbox":  # it takes the last pixel in, as py-faster-rcnn does
@@ -162,10 +161,10 @@ def test_peers_find_the_same_overlaps(close):
 @pytest.mark.parametrize("backbone", ["squeezenet", "tiny"])
 def test_the_twin_computes_the_same(backbone, close):
     torch = pytest.importorskip("torch")
-    from minirpn.bench.twin import Twin, tensor
+    from minirpn.bench.peers import Twin, tensor
 
-    network = networks.new_trainer(backbone).network
-    images = networks.picture()[:, :, :150, :200]
+    network = work.new_trainer(backbone).network
+    images = work.noise_image()[:, :, :150, :200]
     twin = Twin(network)
     output, _ = network.forward(images)
     scores, deltas = (maps.numpy() for maps in twin.forward(tensor(images)))
