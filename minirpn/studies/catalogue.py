@@ -1,7 +1,8 @@
-"""The studies: what the paper asked of its anchors, its loss and its training, to be asked again.
+"""The studies: questions of the paper about its anchors, its loss and its training.
 
-The variants are made from the settings they share, so that ``--anchors`` or ``--backbone`` choose
-what a study is about.
+The variants are made from the settings they share, so ``--anchors`` or ``--backbone`` also choose
+what a study compares. The paper's numbers are from Ren, He, Girshick, Sun: *Faster R-CNN*,
+arXiv:1506.01497, third version (PAMI 39(6), 2017).
 """
 
 from __future__ import annotations
@@ -14,12 +15,33 @@ from minirpn.backbones import build_backbone, stage_of
 from minirpn.devices import find_gpus
 from minirpn.errors import InputError
 from minirpn.studies.numerics import draw_numerics, first_steps, numerics_table
-from minirpn.studies.pictures import draw_comparison, draw_recall
-from minirpn.studies.published import PAPER_SHORT_SIDE, TABLE_8, TABLE_9
-from minirpn.studies.sizes import draw_sizes, proposal_sizes, size_table
-from minirpn.studies.study import Findings, Study, Variant
-from minirpn.studies.tables import comparison, recall_by_iou
+from minirpn.studies.sizes import PAPER_SHORT_SIDE, draw_sizes, proposal_sizes, size_table
+from minirpn.studies.study import Findings, Published, Study, Variant
+from minirpn.studies.tables import comparison, draw_comparison, draw_recall, recall_by_iou
 from minirpn.training.config import TrainConfig
+
+_DETECTOR = "mAP (%) of the detector on VOC 2007 test, VGG-16, trained on VOC 2007 trainval"
+
+TABLE_8 = Published(
+    "Table 8",
+    _DETECTOR,
+    {
+        "small-1-ratio": 65.8,
+        "middle-1-ratio": 66.7,
+        "small-3-ratios": 68.8,
+        "middle-3-ratios": 67.9,
+        "3-scales-1-ratio": 69.8,
+        "3-scales-3-ratios": 69.9,
+    },
+)
+"""Scales and ratios of the anchors; small is 128 x 128 pixels, middle 256."""
+
+TABLE_9 = Published(
+    "Table 9",
+    _DETECTOR,
+    {"lambda-0.1": 67.2, "lambda-1": 68.9, "lambda-10": 69.9, "lambda-100": 69.1},
+)
+"""lambda of eq. 1, the weight of the box term."""
 
 _SIDES = (128, 256, 512)  # of the paper's anchors, at its shorter side
 _AS_GIVEN = Variant("as-given", {}, "as given")
@@ -44,12 +66,12 @@ def lambdas(base: TrainConfig) -> tuple[Variant, ...]:
 
 
 def anchor_sets(base: TrainConfig) -> tuple[Variant, ...]:
-    """Return the variants of table 8, made of the scales and ratios that are set.
+    """Return the variants of table 8, made of the scales and ratios of the settings.
 
     Raises
     ------
     InputError
-        There are not three scales and three ratios to choose from, or 1 is no ratio.
+        There are not three scales and three ratios, or 1 is not one of the ratios.
     """
     scales, ratios = base.anchors.scales, base.anchors.ratios
     if len(scales) != 3:
@@ -77,7 +99,7 @@ def anchor_sets(base: TrainConfig) -> tuple[Variant, ...]:
 
 
 def scale_remark(findings: Findings) -> str:
-    """Return how large the anchors are beside the paper's; nothing if they are the same."""
+    """Return how large the anchors are beside the paper's; an empty text if they are the same."""
     side, anchors = findings.base.resize.short_side, findings.base.anchors
     sides = [anchors.base_size * scale for scale in sorted(anchors.scales)]
     at_paper = [value * PAPER_SHORT_SIDE / side for value in sides]
@@ -93,43 +115,37 @@ def scale_remark(findings: Findings) -> str:
 
 
 def losses(base: TrainConfig) -> tuple[Variant, ...]:
-    """Return the paper's loss, with one score an anchor instead of two, and the released loss."""
-    return (
+    """Return the paper's loss, with two scores an anchor and with one, and the released loss."""
+    return tuple(
         Variant(
-            "paper-softmax", {"loss.form": "paper", "model.classifier": "softmax"}, "paper, softmax"
-        ),
-        Variant(
-            "paper-logistic",
-            {"loss.form": "paper", "model.classifier": "logistic"},
-            "paper, logistic",
-        ),
-        Variant(
-            "released-softmax",
-            {"loss.form": "released", "model.classifier": "softmax"},
-            "released, softmax",
-        ),
+            f"{form}-{classifier}",
+            {"loss.form": form, "model.classifier": classifier},
+            f"{form}, {classifier}",
+        )
+        for form, classifier in (
+            ("paper", "softmax"),
+            ("paper", "logistic"),
+            ("released", "softmax"),
+        )
     )
 
 
 def tuned_layers(base: TrainConfig) -> tuple[Variant, ...]:
     """Return the paper's choice of tuned layers for the backbone, all of them, and none.
 
-    Where the paper's choice is to tune all, as for ZF and for `tiny`, they are the same variant.
+    The paper tunes all layers of ZF, and so does `tiny`: then the first two are one variant.
     """
     backbone = build_backbone(base.model.backbone, rng=np.random.default_rng(0))
     frozen = {stage_of(p.name) for p in backbone.parameters() if not p.trainable}
     in_order = [stage for stage in backbone.stages if stage in frozen]
-    chosen = {"paper": (in_order, f"from {_first_tuned(backbone.stages, frozen)} up (paper)")}
+    first_tuned = next(stage for stage in backbone.stages if stage not in frozen)
+    chosen = {"paper": (in_order, f"from {first_tuned} up (paper)")}
     if frozen:
         chosen["all-tuned"] = ([], "all layers")
     chosen["none-tuned"] = (list(backbone.stages), "the RPN alone")
     return tuple(
         Variant(name, {"model.freeze": stages}, label) for name, (stages, label) in chosen.items()
     )
-
-
-def _first_tuned(stages: Mapping[str, str], frozen: set[str]) -> str:
-    return next(stage for stage in stages if stage not in frozen)
 
 
 def numerics_variants(base: TrainConfig) -> tuple[Variant, ...]:

@@ -1,27 +1,42 @@
 """Run a study: train and measure each variant with each seed, and go on where it was stopped.
 
-``OUT/VARIANT/seed-S/`` is the run folder of a training, which resumes by itself, to the bit. What
-is done and measured stands in ``OUT/study.json`` and is not done again. So the same command may be
-stopped or killed at any time, and goes on.
+``OUT/VARIANT/seed-S/`` is the run folder of a training, which resumes by itself, to the bit.
+``OUT/study.json`` holds the question and each outcome; what is there is not done again. So the
+same command may be stopped or killed at any time, and goes on when it is called again.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minirpn.data.synthetic import generate
 from minirpn.errors import InputError
-from minirpn.files import alone_in, one_line_errors, replace_file
-from minirpn.studies.store import StudyFile
-from minirpn.studies.study import Findings, Study
-from minirpn.studies.trainings import Plan, Task, measure, outcome_of
-from minirpn.training.config import TrainConfig
+from minirpn.evaluation import COUNTS
+from minirpn.files import alone_in, one_line_errors, replace_file, write_json
+from minirpn.kernels.threads import set_threads, thread_count
+from minirpn.report import read_metrics
+from minirpn.studies.study import Findings, Measured, Outcome, Study, Variant
+from minirpn.training.anomaly import NotFiniteError
+from minirpn.training.build import build_pipeline, load_network, open_dataset
+from minirpn.training.checkpoint import load_checkpoint
+from minirpn.training.config import MAY_CHANGE_ON_RESUME, TrainConfig, load_config, override
+from minirpn.training.evaluate import recall_of
+from minirpn.training.inference import as_many_as, propose_all
+from minirpn.training.log import Progress
+from minirpn.training.loop import train
+from minirpn.training.run_folder import create_run, discarded_unless_begun, open_run
+from minirpn.training.tables import NONE, flat, to_table
 
 JSON, TABLE, PICTURE = "study.json", "table.md", "study.png"
+FORMAT, VERSION = "minirpn study", 1
+# A training reads from its weights what pixels they expect, and writes it into its settings.
+_SET_BY_TRAINING = ("model.preprocessing",)
 
 
 class StudyResult(NamedTuple):
@@ -47,16 +62,16 @@ def run_study(
     study
         One of `minirpn.studies.STUDIES`.
     base
-        The settings that all variants share. Measured is on ``data.val_split``, once, after the
-        training; nothing is validated on the way.
+        The settings that all variants share. The recall on ``data.val_split`` is measured once,
+        after the training; there is no validation during the training.
     out
         The study's folder.
     seeds
         How many seeds each variant is trained with: 0 to `seeds` - 1.
     limit
-        Measure on the first so many images alone.
+        Measure on the first so many images only.
     progress
-        Show on stderr how far it is.
+        Show progress on stderr.
 
     Returns
     -------
@@ -66,29 +81,48 @@ def run_study(
     Raises
     ------
     InputError
-        The settings make no sense for this study, or are not those it was begun with; data,
-        weights or a file cannot be used; no training of the baseline came to an end.
+        The settings make no sense for this study, or are not those it began with; data, weights or
+        a file cannot be used; no training of the baseline finished.
     """
     _check(base, seeds, limit)
     variants = study.variants(base)
+    question = {
+        "format": FORMAT,
+        "version": VERSION,
+        "study": study.name,
+        "limit": limit,
+        "variants": {variant.name: dict(variant.settings) for variant in variants},
+        "settings": flat(to_table(base)),
+    }
     with one_line_errors(out, "make the folder"):
         out.mkdir(parents=True, exist_ok=True)
-    plan = Plan(study, limit, progress)
     with alone_in(out):
-        file = StudyFile(out / JSON, study, base, variants, limit)
-        data = _data(base, out)
-        # Seed by seed, so that a study that is stopped early has something on every variant.
-        tasks = [Task(v, s) for s in range(seeds) for v in variants if not file.has(v, s)]
-        pace = _Pace(len(variants) * seeds, len(tasks), show=progress)
-        for task in tasks:
-            pace.begin(task)
-            outcome = outcome_of(task, base, data, out, plan)
+        file = out / JSON
+        # Written with the first outcome, so that a mistyped flag does not block the next try.
+        outcomes = _stored_outcomes(file, question) if file.exists() else []
+        done = {(outcome.variant, outcome.seed) for outcome in outcomes}
+        # Seed by seed: a study that is stopped early has something on every variant.
+        every = [(variant, seed) for seed in range(seeds) for variant in variants]
+        left = [(variant, seed) for variant, seed in every if (variant.name, seed) not in done]
+        data, began = _data(base, out), perf_counter()
+        for number, (variant, seed) in enumerate(left):
+            if progress:
+                place = f"training {len(every) - len(left) + number + 1} of {len(every)}"
+                seconds = (perf_counter() - began) / max(number, 1) * (len(left) - number)
+                time_left = f" (about {seconds / 60:.0f} min to go)" if number else ""
+                words = f"{place}: {variant.label}, seed {seed}{time_left}"
+                print(words, file=sys.stderr, flush=True)
+            own = {"data.voc": data, "run.seed": seed, "run.pictures": False}
+            config = override(base, {**own, **variant.settings}, origins={})
+            run = out / variant.name / f"seed-{seed}"
+            outcome = _outcome(study, variant, run, config, limit=limit, progress=progress)
             if outcome is None:
-                return StudyResult(file.findings, interrupted=True)
-            file.add(outcome)
-            pace.end()
-        write_findings(file.findings, out)
-    return StudyResult(file.findings, interrupted=False)
+                return StudyResult(Findings(study, base, variants, tuple(outcomes)), True)
+            outcomes.append(outcome)
+            write_json(file, question | {"outcomes": [o.to_dict() for o in outcomes]})
+        findings = Findings(study, base, variants, tuple(outcomes))
+        write_findings(findings, out)
+    return StudyResult(findings, interrupted=False)
 
 
 def measure_run(
@@ -100,7 +134,7 @@ def measure_run(
     limit: int | None = None,
     progress: bool = True,
 ) -> Findings:
-    """Measure for a study a run that is trained already, and write the table and the picture.
+    """Measure a run that is trained already, and write the table and the picture of a study.
 
     Parameters
     ----------
@@ -111,7 +145,7 @@ def measure_run(
     out
         The study's folder; an earlier table and picture in it are replaced.
     config
-        The run's settings, perhaps with another data set or split to be measured on.
+        The run's settings, perhaps with another data set or split to measure on.
     limit, progress
         As of `run_study`.
 
@@ -126,8 +160,7 @@ def measure_run(
         raise InputError(f"--run {run}: {study.name} compares {len(variants)} trainings")
     with one_line_errors(out, "make the folder"):
         out.mkdir(parents=True, exist_ok=True)
-    task = Task(variants[0], config.run.seed)
-    outcome = measure(task, run, config, Plan(study, limit, progress))
+    outcome = measure(study, variants[0], run, config, limit=limit, progress=progress)
     findings = Findings(study, config, variants, (outcome,))
     write_findings(findings, out)
     return findings
@@ -139,13 +172,13 @@ def write_findings(findings: Findings, out: Path) -> None:
     Raises
     ------
     InputError
-        There is nothing to compare with, or a file cannot be written.
+        No training of the baseline finished, or a file cannot be written.
     """
     from minirpn import viz
 
-    for outcome in findings.failed(findings.baseline):
-        if not findings.of(findings.baseline):
-            raise InputError(f"{findings.baseline.label}: {outcome.failure}")
+    failed = findings.failed(findings.baseline)
+    if failed and not findings.finished(findings.baseline):
+        raise InputError(f"{findings.baseline.label}: {failed[0].failure}")
     text = findings.study.table(findings)
     replace_file(out / TABLE, lambda file: file.write(text.encode()))
     with one_line_errors(out, "write"):
@@ -158,13 +191,13 @@ def _check(base: TrainConfig, seeds: int, limit: int | None) -> None:
     if limit is not None and limit < 1:
         raise InputError(f"--limit: expected at least 1, got {limit}")
     if base.data.val_split is None:
-        raise InputError("--val-split: needed, for a study measures on it")
+        raise InputError("--val-split: needed, because a study measures on it")
     if base.sharing.has_detector:
         raise InputError(f"sharing.kind: studies train the RPN alone, not {base.sharing.kind}")
 
 
 def _data(base: TrainConfig, out: Path) -> str:
-    """Return where the data is; shapes are generated once for all trainings."""
+    """Return the folder of the data set; shapes are generated once for all trainings."""
     if base.data.voc is not None:
         return base.data.voc
     root = out / "shapes"
@@ -173,27 +206,144 @@ def _data(base: TrainConfig, out: Path) -> str:
     return str(root)
 
 
-@dataclass
-class _Pace:
-    """Says which training comes next, and how long all that are left may take."""
+def _outcome(
+    study: Study,
+    variant: Variant,
+    run: Path,
+    config: TrainConfig,
+    *,
+    limit: int | None,
+    progress: bool,
+) -> Outcome | None:
+    """Train and measure with the threads of the settings; None if stopped before it was done."""
+    threads = thread_count()
+    set_threads(config.run.threads or threads)
+    try:
+        if not _train(config, run, progress=progress):
+            return None
+        return measure(study, variant, run, config, limit=limit, progress=progress)
+    except InputError as error:
+        # A training that diverges is an outcome too, and the others go on.
+        cause = error.__cause__
+        if not isinstance(cause, NotFiniteError):
+            raise
+        failure = f"step {cause.step}, image {cause.example.image_id}: {cause.quantity}"
+        return Outcome(variant.name, config.run.seed, None, failure=failure)
+    finally:
+        set_threads(threads)
 
-    total: int
-    left: int
-    show: bool
-    seconds: float = 0.0
-    done: int = 0
-    began: float = 0.0
 
-    def begin(self, task: Task) -> None:
-        self.began = perf_counter()
-        number = self.total - self.left + self.done + 1
-        words = f"training {number} of {self.total}: {task.variant.label}, seed {task.seed}"
-        if self.done:
-            rest = (self.left - self.done) * self.seconds / self.done
-            words += f" (about {rest / 60:.0f} min to go)"
-        if self.show:
-            print(words, file=sys.stderr, flush=True)
+def _train(config: TrainConfig, run: Path, *, progress: bool) -> bool:
+    """Start a training, resume it, or leave it if it is done; return whether it is done."""
+    # It is measured afterwards, and needs no validation on the way.
+    config = override(config, {"data.val_split": None}, origins={})
+    if not (run / "config.toml").is_file():
+        # A run that was killed before its settings were written left empty folders.
+        files = [path for path in run.rglob("*") if path.is_file() and path.suffix != ".tmp"]
+        if run.is_dir() and not files:
+            shutil.rmtree(run)
+        folder = create_run(run, config)
+        with discarded_unless_begun(folder):
+            return not train(config, folder, progress=progress).interrupted
+    folder = open_run(run)
+    stored, asked = load_config(folder.config), flat(to_table(config))
+    _check_same(folder.config, flat(to_table(stored)), asked, ignore=_SET_BY_TRAINING)
+    resume = folder.last.exists()
+    if resume and load_checkpoint(folder.last).step >= config.optimizer.steps:
+        return True
+    now = override(stored, {key: asked[key] for key in MAY_CHANGE_ON_RESUME}, origins={})
+    return not train(now, folder, resume=resume, progress=progress).interrupted
 
-    def end(self) -> None:
-        self.seconds += perf_counter() - self.began
-        self.done += 1
+
+def measure(
+    study: Study,
+    variant: Variant,
+    run: Path,
+    config: TrainConfig,
+    *,
+    limit: int | None,
+    progress: bool,
+) -> Outcome:
+    """Return the outcome of a training that is done: the recall of up to 2,000 proposals an image.
+
+    Parameters
+    ----------
+    study, variant
+        What the training is part of.
+    run
+        Its folder.
+    config
+        Its settings, with the data set and the split to measure on.
+    limit, progress
+        As of `run_study`.
+
+    Raises
+    ------
+    InputError
+        The run or the data cannot be used.
+    """
+    began = perf_counter()
+    folder, (network, stored) = open_run(run), load_network(run)
+    trained = flat(to_table(stored))
+    preprocessing = {key: trained[key] for key in _SET_BY_TRAINING}
+    config = override(config, preprocessing, origins={})
+    assert config.data.val_split is not None
+    dataset = open_dataset(config, folder, config.data.val_split)
+    images = len(dataset) if limit is None else min(limit, len(dataset))
+    pipeline, most = build_pipeline(config, network), as_many_as(config.proposals, COUNTS[-1])
+    results = []
+    with Progress(images, unit="image", show=progress) as bar:
+        for result in propose_all(network, dataset, pipeline, most, limit=limit):
+            results.append(result)
+            bar.advance("measuring")
+    recall = recall_of(results, counts=COUNTS)
+    measured = Measured(folder, config, network, dataset, limit)
+    more = {} if study.measure is None else study.measure(measured)
+    records = read_metrics(folder.metrics)
+    return Outcome(
+        variant.name,
+        config.run.seed,
+        recall,
+        images=len(results),
+        train_seconds=sum(r["step_seconds"] for r in records if r["kind"] == "train"),
+        measure_seconds=perf_counter() - began,
+        more=more,
+    )
+
+
+def _stored_outcomes(file: Path, question: Mapping[str, Any]) -> list[Outcome]:
+    """Return the outcomes in ``study.json``, whose question must be the one asked now."""
+    with one_line_errors(file, "read"):
+        text = file.read_bytes()
+    try:
+        stored = json.loads(text)
+        if stored["format"] != FORMAT or stored["version"] != VERSION:
+            raise ValueError("of another format or version")
+        for name in ("study", "limit", "variants"):
+            if stored[name] != question[name]:
+                raise _contradiction(file, name, stored[name], question[name])
+        # The seed belongs to each training, not to the study.
+        _check_same(file, stored["settings"], question["settings"], ignore=("run.seed",))
+        return [Outcome.from_dict(plain) for plain in stored["outcomes"]]
+    except InputError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise InputError(f"{file}: not a whole study: {error!r}") from error
+
+
+def _check_same(
+    file: Path, stored: Mapping[str, Any], asked: Mapping[str, Any], *, ignore: Collection[str]
+) -> None:
+    """Raise unless settings by dotted key describe the same training; name the first difference."""
+    for key in sorted(set(stored) | set(asked)):
+        if key in MAY_CHANGE_ON_RESUME or any(f"{key}.".startswith(f"{k}.") for k in ignore):
+            continue
+        was, now = stored.get(key, NONE), asked.get(key, NONE)
+        if was != now:
+            raise _contradiction(file, key, was, now)
+
+
+def _contradiction(file: Path, key: str, was: Any, now: Any) -> InputError:
+    return InputError(
+        f"{file}: {key}: is {was!r}, but {now!r} is asked for: ask for the same, or use --out"
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minirpn import backend
 from minirpn.rpn.anchors import AnchorConfig, base_anchors
-from minirpn.rpn.proposals import ProposalConfig, trace_proposals
-from minirpn.studies.published import PAPER_SHORT_SIDE, TABLE_1
+from minirpn.rpn.proposals import trace_proposals
 from minirpn.studies.study import Findings, Measured
 from minirpn.studies.tables import TEST_COUNT, markdown, section
 from minirpn.training.build import build_pipeline
@@ -19,7 +19,27 @@ from minirpn.training.inference import as_many_as
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# An anchor is one of the paper's if, at the paper's scale, its side is theirs but for this share.
+TABLE_1: Mapping[tuple[int, float], tuple[int, int]] = {
+    (128, 0.5): (188, 111),
+    (128, 1.0): (113, 114),
+    (128, 2.0): (70, 92),
+    (256, 0.5): (416, 229),
+    (256, 1.0): (261, 284),
+    (256, 2.0): (174, 332),
+    (512, 0.5): (768, 437),
+    (512, 1.0): (499, 501),
+    (512, 2.0): (355, 715),
+}
+"""Side of the anchor and height over width -> mean width and height of its proposals.
+
+ZF, pixels at a shorter side of 600 (arXiv:1506.01497, third version). The table calls 2:1 what is
+twice as wide as high.
+"""
+
+PAPER_SHORT_SIDE = 600
+"""The shorter side of the images, in pixels, that anchors and `TABLE_1` are for (section 3.3)."""
+
+# An anchor is one of the paper's if its side, at the paper's scale, is this close (a share).
 _SAME_SIDE = 0.02
 
 
@@ -29,13 +49,13 @@ def proposal_sizes(measured: Measured) -> dict[str, Any]:
     Parameters
     ----------
     measured
-        A trained run. The 300 best proposals of each image after NMS are looked at, clipped to the
-        image, in pixels of the resized image.
+        A trained run. It uses the 300 best proposals of each image after NMS, clipped to the image,
+        in pixels of the resized image.
 
     Returns
     -------
     dict
-        ``sizes``: for each base anchor mean width and height, None where it made no proposal;
+        ``sizes``: for each base anchor mean width and height, None if it made no proposal;
         ``counts``: how many it made.
     """
     network, config = measured.network, as_many_as(measured.config.proposals, TEST_COUNT)
@@ -44,30 +64,25 @@ def proposal_sizes(measured: Measured) -> dict[str, Any]:
     pipeline = build_pipeline(measured.config, network)
     with pipeline.in_order(measured.dataset, measured.limit) as examples:
         for example in examples:
-            sides, bases = _sides(network, example, config)
-            np.add.at(total, bases, sides)
+            output, _ = network.forward(example.image[None, ...])
+            proposals = trace_proposals(
+                output.anchors,
+                output.objectness[0, ...],
+                output.deltas[0, ...],
+                example.image_size,
+                scale=example.scale,
+                config=config,
+            )
+            boxes = backend.to_host(proposals.boxes).astype(np.float64)
+            # The order of the anchors is (row, column, base anchor).
+            bases = backend.to_host(proposals.anchors) % A
+            np.add.at(total, bases, boxes[:, 2:] - boxes[:, :2])
             counts += np.bincount(bases, minlength=A)
     sizes = [
         (sides / count).tolist() if count else None
         for sides, count in zip(total, counts.tolist(), strict=True)
     ]
     return {"sizes": sizes, "counts": counts.tolist()}
-
-
-def _sides(network: Any, example: Any, config: ProposalConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return width and height (R, 2) of the proposals of an image, and their base anchors (R,)."""
-    output, _ = network.forward(example.image[None, ...])
-    found = trace_proposals(
-        output.anchors,
-        output.objectness[0, ...],
-        output.deltas[0, ...],
-        example.image_size,
-        scale=example.scale,
-        config=config,
-    )
-    boxes = backend.to_host(found.boxes).astype(np.float64)
-    # The order of the anchors is (row, column, base anchor).
-    return boxes[:, 2:] - boxes[:, :2], backend.to_host(found.anchors) % len(network.base_anchors)
 
 
 def published_size(config: TrainConfig, scale: float, ratio: float) -> tuple[float, float] | None:
@@ -93,14 +108,14 @@ def published_size(config: TrainConfig, scale: float, ratio: float) -> tuple[flo
     return None
 
 
-def _kinds(config: AnchorConfig) -> list[tuple[float, float]]:
+def _scales_and_ratios(config: AnchorConfig) -> list[tuple[float, float]]:
     """Return (scale, ratio) of the base anchors, in the order of `base_anchors`."""
     return [(scale, ratio) for ratio in config.ratios for scale in config.scales]
 
 
 def _mean_sizes(findings: Findings) -> tuple[np.ndarray, np.ndarray]:
     """Return mean width and height (A, 2) over all proposals of all seeds, and counts (A,)."""
-    outcomes = findings.of(findings.baseline)
+    outcomes = findings.finished(findings.baseline)
     counts = np.array([o.more["counts"] for o in outcomes])  # (seeds, A)
     sizes = np.array(
         [[size or (0.0, 0.0) for size in o.more["sizes"]] for o in outcomes], np.float64
@@ -112,13 +127,13 @@ def _mean_sizes(findings: Findings) -> tuple[np.ndarray, np.ndarray]:
 
 
 def size_table(findings: Findings) -> str:
-    """Return the section of table 1."""
+    """Return the section on table 1."""
     config = findings.base
     corners = base_anchors(config.anchors)
     sides = corners[:, 2:] - corners[:, :2]
     sizes, counts = _mean_sizes(findings)
     rows = []
-    order = sorted(enumerate(_kinds(config.anchors)), key=lambda item: item[1])
+    order = sorted(enumerate(_scales_and_ratios(config.anchors)), key=lambda item: item[1])
     for number, (scale, ratio) in order:
         theirs = published_size(config, scale, ratio)
         linear = np.sqrt(np.prod(sizes[number]) / np.prod(sides[number]))
@@ -135,20 +150,16 @@ def size_table(findings: Findings) -> str:
     shrunk = config.resize.short_side / PAPER_SHORT_SIDE
     factor = "" if shrunk == 1 else f" x {shrunk:.3g}"
     head = ["anchor", "width x height", "its proposals, mean", "larger by", "how many"]
-    return section(findings, markdown([*head, f"paper, ZF{factor}"], rows), [_notes(factor)])
-
-
-def _notes(factor: str) -> str:
-    scaled = (
-        f"The paper's sizes are for a shorter side of {PAPER_SHORT_SIDE} and were multiplied by "
-        "ours over that; '-' where it has no such anchor. "
-        if factor
-        else ""
+    note = (
+        f"Means over the {TEST_COUNT} best proposals of each image after NMS, clipped to the "
+        "image; *larger by* is the root of mean width x mean height over the anchor's area."
     )
-    return (
-        f"{scaled}Means over the {TEST_COUNT} best proposals of each image after NMS, clipped to "
-        "the image; *larger by* is the root of mean width x mean height over the anchor's area."
-    )
+    if factor:
+        note = (
+            f"The paper's sizes are for a shorter side of {PAPER_SHORT_SIDE} and were multiplied "
+            f"by ours over that; '-' where it has no such anchor. {note}"
+        )
+    return section(findings, markdown([*head, f"paper, ZF{factor}"], rows), [note])
 
 
 def _words(ratio: float) -> str:
@@ -161,12 +172,15 @@ def _size(sides: Any) -> str:
 
 
 def draw_sizes(findings: Findings) -> Axes:
-    """Return axes with each anchor, the mean of its proposals, and the paper's."""
+    """Return axes with each anchor, the mean of its proposals, and the paper's mean."""
     from minirpn import viz
 
     config = findings.base
     corners = base_anchors(config.anchors)
-    theirs = [published_size(config, *kind) or (np.nan, np.nan) for kind in _kinds(config.anchors)]
+    theirs = [
+        published_size(config, *pair) or (np.nan, np.nan)
+        for pair in _scales_and_ratios(config.anchors)
+    ]
     return viz.plot_proposal_sizes(
         corners[:, 2:] - corners[:, :2],
         {

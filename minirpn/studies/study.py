@@ -1,4 +1,4 @@
-"""What a study is: a question of the paper, variants of one training, and what came of each."""
+"""What a study is: a question of the paper, variants of one training, and their outcomes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Variant:
     name
         Of its folder, and in ``study.json``.
     settings
-        What it changes about the study's settings, by dotted key.
+        What it changes in the study's settings, by dotted key.
     label
         What tables and pictures call it.
     """
@@ -34,7 +34,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Published:
-    """What the paper found, to stand beside what was found here.
+    """The paper's numbers, for the table.
 
     Parameters
     ----------
@@ -52,33 +52,33 @@ class Published:
 
 
 class Measured(NamedTuple):
-    """A trained run, for what a study measures besides recall."""
+    """A trained run, for a study that measures more than recall."""
 
     folder: RunFolder
     config: TrainConfig
     network: RPN
-    dataset: VOCDataset  # the split that is measured on
+    dataset: VOCDataset  # the split to measure on
     limit: int | None  # only the first so many images
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one training.
+    """The outcome of one training.
 
     Parameters
     ----------
     variant, seed
         Which one.
     recall
-        Of its proposals, up to 2,000 an image; None if the training came to no end.
+        Of its proposals, up to 2,000 an image; None if the training did not finish.
     images
-        How many were measured on.
+        How many it was measured on.
     train_seconds, measure_seconds
-        Wall time of its steps, and of the measuring.
+        Wall time of its steps and of the measurement.
     more
-        What the study measures besides, by name; anything JSON holds.
+        What the study measures besides recall, by name; plain data for JSON.
     failure
-        Why the training came to no end: a loss or a gradient stopped being finite.
+        Why the training did not finish: a loss or a gradient was not finite.
     """
 
     variant: str
@@ -97,12 +97,12 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Outcome:
-        """Return the outcome that `to_dict` was made from.
+        """Return the outcome that `to_dict` describes.
 
         Raises
         ------
         KeyError, TypeError
-            It was made from none.
+            `plain` describes no outcome.
         """
         recall = plain["recall"]
         return cls(
@@ -112,18 +112,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Findings:
-    """A study and what came of it so far.
+    """A study and its outcomes so far.
 
     Parameters
     ----------
     study
-        What was asked.
+        The question.
     base
         The settings that all variants share.
     variants
         In the order of the table.
     outcomes
-        Of the trainings that are done.
+        Of the trainings that have ended.
     """
 
     study: Study
@@ -131,15 +131,16 @@ class Findings:
     variants: tuple[Variant, ...]
     outcomes: tuple[Outcome, ...]
 
-    def of(self, variant: Variant) -> list[Outcome]:
-        """Return the outcomes of a variant that came to an end, by seed."""
-        found = [o for o in self.outcomes if o.variant == variant.name and o.recall is not None]
-        return sorted(found, key=lambda outcome: outcome.seed)
+    def finished(self, variant: Variant) -> list[Outcome]:
+        """Return the outcomes of a variant's trainings that finished, by seed."""
+        return [outcome for outcome in self._all_of(variant) if outcome.recall is not None]
 
     def failed(self, variant: Variant) -> list[Outcome]:
-        """Return the outcomes of a variant that came to no end, by seed."""
-        found = [o for o in self.outcomes if o.variant == variant.name and o.recall is None]
-        return sorted(found, key=lambda outcome: outcome.seed)
+        """Return the outcomes of a variant's trainings that did not finish, by seed."""
+        return [outcome for outcome in self._all_of(variant) if outcome.recall is None]
+
+    def _all_of(self, variant: Variant) -> list[Outcome]:
+        return sorted((o for o in self.outcomes if o.variant == variant.name), key=lambda o: o.seed)
 
     @property
     def baseline(self) -> Variant:
@@ -148,24 +149,24 @@ class Findings:
 
     @property
     def seeds(self) -> int:
-        """How many seeds each variant has, the fewest of all of them."""
-        return min(len(self.of(v)) + len(self.failed(v)) for v in self.variants)
+        """How many seeds each variant has; the fewest, if they differ."""
+        return min(len(self._all_of(v)) for v in self.variants)
 
 
 @dataclass(frozen=True)
 class Study:
-    """A question of the paper that is asked again, small.
+    """A question of the paper, asked again with small trainings.
 
     Parameters
     ----------
     name
         What the command line calls it.
     title
-        What it is about, in a few words.
+        Its subject, in a few words.
     source
         The place in the paper.
     question
-        What is asked.
+        The question, a sentence.
     reading
         How to read the answer, in sentences: what is the same as in the paper, and what is not.
     variants
@@ -175,13 +176,13 @@ class Study:
     table, draw
         Return the section of a page (Markdown), and the picture (a matplotlib figure or axes).
     published
-        The paper's own numbers, where it prints any.
+        The paper's own numbers, if it prints any.
     remark
-        Returns a sentence on these findings, or an empty one.
+        Returns a sentence on these findings, or an empty text.
     seeds
         How many times each variant is trained, unless asked otherwise.
     measure
-        Returns what is measured besides recall.
+        Returns what it measures besides recall.
     """
 
     name: str

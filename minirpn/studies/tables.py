@@ -1,40 +1,142 @@
-"""What a study says in words and tables: Markdown that goes into a page as it is."""
+"""What a study says: the rule for differences, tables in Markdown, and pictures.
+
+The rule: two variants differ if the ranges of their seeds lie apart, so that the worst run of one
+is better than the best run of the other. If the ranges touch or overlap, the difference is *none*,
+whatever the means are. A single run of each tells nothing.
+
+The rule assumes nothing about how values are distributed, and its error is known: of n and m values
+from one distribution, all n lie on one side of all m by chance in 2 / C(n + m, n) of the cases: 1
+in 3 for two seeds each, 1 in 10 for three, 1 in 126 for five.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from minirpn.evaluation import RecallResult
-from minirpn.report.html import duration
-from minirpn.studies.seeds import chance_apart, difference, spread
-from minirpn.studies.study import Findings, Outcome, Variant
+from minirpn.report.words import duration
+from minirpn.studies.study import Findings, Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TEST_COUNT = 300
-"""Proposals that the paper's detector looks at (section 3.3), and the comparisons are made at."""
+"""Proposals that the paper's detector looks at (section 3.3), and the tables here."""
 
 _FEW = 100
+_ROW, _PANEL, _LABELS = 0.42, 3.1, 1.6  # inches
+
+Verdict = Literal["apart", "none", "unknown"]
+"""The ranges lie apart; they overlap or touch; or there are single values and no ranges."""
+
+
+class Spread(NamedTuple):
+    """Mean and range of a quantity over the seeds; nan without seeds."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def text(self, digits: int = 3) -> str:
+        """Return mean and range, such as ``0.812 (0.801 to 0.823)``; of one seed its value."""
+        if math.isnan(self.mean):
+            return "-"
+        mean, low, high = (f"{value:.{digits}f}" for value in self[:3])
+        return mean if self.seeds == 1 else f"{mean} ({low} to {high})"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean and range of the values of several seeds.
+
+    Examples
+    --------
+    >>> spread([0.5, 0.7]).text(1)
+    '0.6 (0.5 to 0.7)'
+    """
+    if not len(values):
+        return Spread(math.nan, math.nan, math.nan, 0)
+    return Spread(float(np.mean(values)), min(values), max(values), len(values))
+
+
+class Difference(NamedTuple):
+    """The comparison of two variants."""
+
+    verdict: Verdict
+    means: float  # mean of the first minus mean of the second
+
+    def text(self, digits: int = 3) -> str:
+        """Return the difference of the means if there is one, else ``none`` or ``not known``."""
+        if self.verdict == "apart":
+            return f"{self.means:+.{digits}f}"
+        return "none" if self.verdict == "none" else "not known"
+
+
+def difference(one: Sequence[float], other: Sequence[float]) -> Difference:
+    """Return whether `one` differs from `other` by more than chance, and by how much.
+
+    Parameters
+    ----------
+    one, other
+        The values of the seeds of two variants.
+
+    Notes
+    -----
+    The rule stands at the top of this module. Ties: ranges that touch in one value overlap.
+
+    Examples
+    --------
+    >>> difference([0.5, 0.6], [0.7, 0.8]).verdict, difference([0.5, 0.7], [0.7, 0.8]).verdict
+    ('apart', 'none')
+    """
+    a, b = spread(one), spread(other)
+    means = a.mean - b.mean
+    if min(a.seeds, b.seeds) < 2 or math.isnan(means):
+        return Difference("unknown", means)
+    apart = a.low > b.high or b.low > a.high
+    return Difference("apart" if apart else "none", means)
+
+
+def chance_apart(one: int, other: int) -> float:
+    """Return how often the ranges of two equal variants lie apart by chance.
+
+    Parameters
+    ----------
+    one, other
+        How many seeds each has.
+
+    Examples
+    --------
+    >>> chance_apart(3, 3)
+    0.1
+    """
+    return 2 / math.comb(one + other, one)
+
 
 Quantity = Callable[[RecallResult], float]
 """One number of a measurement."""
 
 
-def found(count: int, iou_threshold: float = 0.5) -> Quantity:
-    """Return the quantity recall with so many proposals at an IoU."""
-    return lambda recall: recall.at(count, iou_threshold)
+def recall_with(count: int) -> Quantity:
+    """Return the quantity: recall with so many proposals at IoU 0.5."""
+    return lambda recall: recall.at(count, 0.5)
 
 
-def average(count: int) -> Quantity:
+def average_recall_with(count: int) -> Quantity:
     """Return the quantity AR: mean recall over IoU 0.5 to 0.95 with so many proposals."""
     return lambda recall: float(recall.average_recall[recall.counts.index(count)])
 
 
-# What variants are compared by: what a detector can find at all, and how tight the boxes are.
+# Variants are compared by what a detector can find at all, and by how tight the boxes are.
 HEADLINES = {
-    f"recall, {TEST_COUNT}": found(TEST_COUNT),
-    f"AR, {TEST_COUNT}": average(TEST_COUNT),
+    f"recall, {TEST_COUNT}": recall_with(TEST_COUNT),
+    f"AR, {TEST_COUNT}": average_recall_with(TEST_COUNT),
 }
 
 
@@ -44,12 +146,12 @@ def values(outcomes: Sequence[Outcome], quantity: Quantity) -> list[float]:
 
 
 def mean_recall(outcomes: Sequence[Outcome]) -> RecallResult:
-    """Return the mean over the seeds, measured on the same objects, as one measurement.
+    """Return the mean recall over seeds that were measured on the same objects.
 
     Raises
     ------
     ValueError
-        There is none.
+        No outcome has a measurement.
     """
     results = [outcome.recall for outcome in outcomes if outcome.recall is not None]
     if not results:
@@ -70,7 +172,7 @@ def mean_recall(outcomes: Sequence[Outcome]) -> RecallResult:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table whose columns stand under each other in a terminal, too."""
+    """Return a Markdown table whose columns also line up in a terminal."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -81,36 +183,29 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def comparison(findings: Findings) -> str:
     """Return the section of a study that compares variants by the recall of their proposals."""
-    columns = {f"recall, {_FEW}": found(_FEW)}
-    for name, quantity in HEADLINES.items():
-        columns |= {name: quantity}
-    head = ["variant"]
-    for name in columns:
-        head += [name, "difference"] if name in HEADLINES else [name]
     published = findings.study.published
+    head = ["variant", f"recall, {_FEW}"]
+    for name in HEADLINES:
+        head += [name, "difference"]
     head += ([f"mAP, {published.source}"] if published else []) + ["minutes"]
-    rows = [_row(findings, variant, columns) for variant in findings.variants]
-    return section(findings, markdown(head, rows), [rule(findings), *_about_published(findings)])
-
-
-def _row(findings: Findings, variant: Variant, columns: dict[str, Quantity]) -> list[str]:
-    outcomes, other = findings.of(variant), findings.of(findings.baseline)
-    cells = [variant.label]
-    for name, quantity in columns.items():
-        numbers = values(outcomes, quantity)
-        cells.append(spread(numbers).text())
-        if name in HEADLINES:
-            compared = difference(numbers, values(other, quantity)).text()
-            cells.append("(baseline)" if variant is findings.baseline else compared)
-    published = findings.study.published
-    if published:
-        value = published.values.get(variant.name)
-        cells.append("" if value is None else f"{value:.1f}")
-    return [*cells, minutes(outcomes)]
+    rows = []
+    for variant in findings.variants:
+        outcomes = findings.finished(variant)
+        cells = [variant.label, spread(values(outcomes, recall_with(_FEW))).text()]
+        for quantity in HEADLINES.values():
+            numbers = values(outcomes, quantity)
+            compared = difference(numbers, values(findings.finished(findings.baseline), quantity))
+            is_baseline = variant is findings.baseline
+            cells += [spread(numbers).text(), "(baseline)" if is_baseline else compared.text()]
+        if published:
+            theirs = published.values.get(variant.name)
+            cells.append("" if theirs is None else f"{theirs:.1f}")
+        rows.append([*cells, minutes(outcomes)])
+    return section(findings, markdown(head, rows), [_rule(findings), *_about_published(findings)])
 
 
 def minutes(outcomes: Sequence[Outcome]) -> str:
-    """Return the mean time of a training and its measuring."""
+    """Return the mean time of a training and its measurement, in minutes."""
     if not outcomes:
         return "-"
     return f"{np.mean([o.train_seconds + o.measure_seconds for o in outcomes]) / 60:.1f}"
@@ -121,12 +216,18 @@ def section(findings: Findings, table: str, notes: Sequence[str]) -> str:
     study = findings.study
     parts = [f"## {study.title} ({study.source})", study.question, table]
     remark = "" if study.remark is None else study.remark(findings)
-    parts += [setup(findings), *filter(None, [*notes, remark]), study.reading, *_failures(findings)]
+    failures = [
+        f"{variant.label}, seed {outcome.seed}, did not finish: {outcome.failure}. The row shows "
+        "the seeds that are left; fewer seeds lie apart from others more easily."
+        for variant in findings.variants
+        for outcome in findings.failed(variant)
+    ]
+    parts += [_setup(findings), *filter(None, [*notes, remark]), study.reading, *failures]
     return "\n\n".join(parts) + "\n"
 
 
-def setup(findings: Findings) -> str:
-    """Return one paragraph on what was trained and measured, and how long it took in all."""
+def _setup(findings: Findings) -> str:
+    """Return one paragraph: what was trained and measured, and how long it took."""
     base = findings.base
     weights = Path(base.model.weights).name if base.model.weights else None
     seconds = sum(o.train_seconds + o.measure_seconds for o in findings.outcomes)
@@ -145,8 +246,8 @@ def setup(findings: Findings) -> str:
     )
 
 
-def rule(findings: Findings) -> str:
-    """Return how differences were told from chance, and how often that errs."""
+def _rule(findings: Findings) -> str:
+    """Return how differences are told from chance, and how often that is wrong."""
     if findings.seeds < 2:
         return (
             "One seed each: whether the variants differ is not known. `--seeds 3` adds to what is "
@@ -167,7 +268,7 @@ def _about_published(findings: Findings) -> list[str]:
     if published is None:
         return []
     quantity = HEADLINES[f"recall, {TEST_COUNT}"]
-    spreads = [spread(values(findings.of(v), quantity)) for v in findings.variants]
+    spreads = [spread(values(findings.finished(v), quantity)) for v in findings.variants]
     means, theirs = [s.mean for s in spreads if s.seeds], published.values.values()
     if not means:
         return []
@@ -182,18 +283,9 @@ def _about_published(findings: Findings) -> list[str]:
     return [f"{words}. The two are no measure of each other: compare order and direction."]
 
 
-def _failures(findings: Findings) -> list[str]:
-    return [
-        f"{variant.label}, seed {outcome.seed}, came to no end: {outcome.failure}. The row shows "
-        "the seeds that are left, which lie apart from others the more easily."
-        for variant in findings.variants
-        for outcome in findings.failed(variant)
-    ]
-
-
 def recall_by_iou(findings: Findings) -> str:
-    """Return the section of figure 4: recall by number of proposals and by IoU."""
-    outcomes = findings.of(findings.baseline)
+    """Return the section on figure 4: recall by number of proposals and by IoU."""
+    outcomes = findings.finished(findings.baseline)
     recall = mean_recall(outcomes)
     head = ["proposals", *(f"IoU {iou:g}" for iou in recall.iou_thresholds), "AR"]
     rows = [
@@ -208,3 +300,36 @@ def recall_by_iou(findings: Findings) -> str:
     )
     drop = f"{seeds}With {TEST_COUNT} proposals instead of {recall.counts[-1]:,} recall falls by "
     return section(findings, markdown(head, rows), [f"{drop}{losses}."])
+
+
+def draw_comparison(findings: Findings) -> Figure:
+    """Return a figure with a row for each variant, a dot for each run, and the paper's numbers."""
+    from matplotlib.figure import Figure
+
+    from minirpn import viz
+
+    published = findings.study.published
+    panels = len(HEADLINES) + (published is not None)
+    height = 1.5 + _ROW * len(findings.variants)
+    figure = Figure(figsize=(_LABELS + _PANEL * panels, height), layout="constrained")
+    axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    for ax, (name, quantity) in zip(axes, HEADLINES.items(), strict=False):
+        ours = {v.label: values(findings.finished(v), quantity) for v in findings.variants}
+        baseline = findings.baseline.label
+        viz.plot_variants(ours, ax, x_label=f"{name} proposals", baseline=baseline, title="ours")
+    if published is not None:
+        theirs = {
+            v.label: [published.values[v.name]] if v.name in published.values else []
+            for v in findings.variants
+        }
+        title = f"the paper's {published.source}"
+        viz.plot_variants(theirs, axes[-1], x_label="mAP (%) of a detector", title=title)
+    figure.suptitle(f"{findings.study.title} ({findings.study.source})", fontsize="medium")
+    return figure
+
+
+def draw_recall(findings: Findings) -> Axes:
+    """Return axes with the mean recall over IoU, as in figure 4."""
+    from minirpn import viz
+
+    return viz.plot_recall(mean_recall(findings.finished(findings.baseline)))

@@ -13,7 +13,7 @@ import pytest
 from minirpn.errors import InputError
 from minirpn.files import alone_in
 from minirpn.kernels.threads import set_threads, thread_count
-from minirpn.studies import STUDIES, Variant, measure_run, run_study, trainings
+from minirpn.studies import STUDIES, Variant, measure_run, run_study, runner
 from minirpn.studies.runner import JSON, PICTURE, TABLE
 from minirpn.training.build import load_network
 from minirpn.training.config import load_config, override, save_config
@@ -84,8 +84,8 @@ def test_what_is_measured_is_what_eval_measures(two, base, whole, capsys):
 
 def test_what_is_done_is_not_done_again(two, base, whole, monkeypatch):
     before = {path: path.read_bytes() for path in (whole / JSON, whole / TABLE)}
-    monkeypatch.setattr(trainings, "train", None)
-    monkeypatch.setattr(trainings, "measure", None)
+    monkeypatch.setattr(runner, "train", None)
+    monkeypatch.setattr(runner, "measure", None)
     assert not run_study(two, base, whole, seeds=2, progress=False).interrupted
     assert {path: path.read_bytes() for path in before} == before
 
@@ -292,7 +292,7 @@ def test_a_variant_that_diverges_does_not_keep_the_others_from_their_answer(wild
     assert good.recall is not None
     assert bad.recall is None
     assert re.fullmatch(r"step \d, image \d{6}: \w+ is (nan|-?inf)", bad.failure)
-    assert f"also-good, seed 0, came to no end: {bad.failure}" in (out / TABLE).read_text()
+    assert f"also-good, seed 0, did not finish: {bad.failure}" in (out / TABLE).read_text()
     before = found_in(out)
     run_study(study, base, out, seeds=1, progress=False)
     assert found_in(out) == before
@@ -343,7 +343,7 @@ def test_numerics_tells_rounding_from_labels(base, tmp_path):
 
 
 def test_a_trained_run_is_measured_without_training(base, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainings, "train", None)
+    monkeypatch.setattr(runner, "train", None)
     run = whole / "lambda-1" / "seed-1"
     config = override(load_config(run / "config.toml"), {"data.val_split": "test"}, origins={})
     for name in ("recall", "sizes"):

@@ -64,7 +64,7 @@ def test_a_training_that_diverged_is_said(lambdas):
     failed = [Outcome("lambda-100", seed, None, failure=reason) for seed in (0, 1)]
     text = STUDIES["lambda"].table(findings_of("lambda", lambdas + failed))
     assert rows(text)["lambda 100"][:3] == ["-", "-", "not known"]
-    assert f"lambda 100, seed 1, came to no end: {reason}." in text
+    assert f"lambda 100, seed 1, did not finish: {reason}." in text
 
 
 def test_figure_4_is_the_mean_over_the_seeds(outcome):
