@@ -20,7 +20,7 @@ from minirpn.kernels.threads import set_threads, thread_count
 from minirpn.rpn.targets import label_anchors
 from minirpn.training.step import loss_and_gradients, make_minibatch
 from minirpn.viz import plot_roofline
-from minirpn.viz.style import BLUE, GREEN, ORANGE, VERMILLION, dress, new_axes, save
+from minirpn.viz.style import BLUE, GREEN, ORANGE, VERMILLION, new_axes, save, style_axes
 
 FILES = ("figures.json", "growth.svg", "ladders.svg", "roofline.svg")
 
@@ -99,7 +99,7 @@ def ladder_bars(folder: Path, quick: bool) -> dict[str, object]:
     ax.set_xscale("log")
     ax.set_xlim(right=max(milliseconds) * 4)
     ax.invert_yaxis()
-    dress(ax, x="processor time, ms", y="", title="The same result on every rung")
+    style_axes(ax, x="processor time, ms", y="", title="The same result on every rung")
     save(ax, folder / "ladders.svg")
     return by_rung
 
@@ -147,7 +147,7 @@ def growth(folder: Path, quick: bool) -> dict[str, object]:
     ):
         ax.plot(x, [value * 1e3 for value in y], "o-", color=BLUE)
         ax.set(xlim=(0, None), ylim=(0, None))
-        dress(ax, x=unit, y="processor time, ms", title=title)
+        style_axes(ax, x=unit, y="processor time, ms", title=title)
     save(figure, folder / "growth.svg")
     return found
 

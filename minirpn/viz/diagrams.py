@@ -1,19 +1,22 @@
-"""Diagrams of lessons and benchmarks: curves, bars, and the numbers an image is made of."""
+"""Diagrams for lessons: curves, bars, numbers in cells, rooflines, graphs of a computation."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.patches import FancyBboxPatch
 
 from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.viz.images import draw_image
-from minirpn.viz.style import BLACK, BLUE, CYCLE, DIVERGING, dress, new_axes
+from minirpn.viz.style import BLACK, BLUE, CYCLE, DIVERGING, GREY, new_axes, style_axes
 
+Place = tuple[float, float]  # x, y
 _MOST_NUMBERS = 400
 _CELL = 0.45  # inches
 
@@ -46,7 +49,7 @@ def plot_lines(
     for (name, y), color in zip(lines.items(), itertools.cycle(CYCLE), strict=False):
         ax.plot(to_host(x), to_host(y), color=color, label=name, linewidth=1.8)
     ax.legend(fontsize="small")
-    return dress(ax, x=x_label, y=y_label, title=title)
+    return style_axes(ax, x=x_label, y=y_label, title=title)
 
 
 def plot_bars(
@@ -70,7 +73,7 @@ def plot_bars(
     title
         A line above.
     log
-        Whether a step to the right multiplies.
+        Use a logarithmic axis.
     """
     ax = new_axes((6.4, 0.9 + 0.4 * len(values))) if ax is None else ax
     bars = ax.barh(list(values), list(values.values()), color=BLUE, height=0.6)
@@ -79,16 +82,16 @@ def plot_bars(
     if log:
         ax.set_xscale("log")
     ax.margins(x=0.15)
-    return dress(ax, x=x_label, y="", title=title)
+    return style_axes(ax, x=x_label, y="", title=title)
 
 
 def _in_full(value: float) -> str:
-    """Return three digits of a number, or all that stand before its point."""
+    """Return three digits of a number, or all before its point if there are more."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def draw_pixels(values: Array, ax: Axes | None = None, *, title: str = "") -> Axes:
-    """Return axes with a small grey image, a line around each pixel and its number in it.
+    """Return axes with a small grey image, each pixel framed, with its number in it.
 
     Parameters
     ----------
@@ -144,7 +147,7 @@ def draw_numbers(
     title
         A line above.
     limit
-        The size of a number in full colour; None for the largest of `values`.
+        The absolute value that gets the full colour; None for the largest of `values`.
 
     Raises
     ------
@@ -168,7 +171,7 @@ def draw_numbers(
     )
     for row, column in zip(*np.nonzero(known), strict=True):
         value = table[row, column]
-        # BLUE alone is dark: its half of the map begins with it.
+        # Only the blue end of the map is dark.
         _write(ax, row, column, _short(value), dark=shade(value) < 0.15)
     ax.set(xlabel=x_label, ylabel=y_label)
     ax.set_xticks(np.arange(W) + 0.5, labels=map(str, range(W)))
@@ -198,3 +201,162 @@ def _write(ax: Axes, row: int, column: int, text: str, *, dark: bool) -> None:
         horizontalalignment="center",
         verticalalignment="center",
     )
+
+
+def plot_roofline(
+    points: Mapping[str, tuple[float, float]],
+    ax: Axes | None = None,
+    *,
+    peak: float,
+    bandwidth: float,
+    colors: Mapping[str, str] | None = None,
+    y_label: str = "speed (GFLOP/s)",
+    title: str = "",
+) -> Axes:
+    """Return axes with a named point for each piece of work, under the roof of the machine.
+
+    The roof is ``min(peak, bandwidth x)`` for x operations per byte that moves. Memory is the limit
+    under the slope, arithmetic under the flat part.
+
+    Parameters
+    ----------
+    points
+        Name -> (operations per byte that must move, speed in GFLOP/s), both above 0.
+    ax
+        Where to draw; None makes a new figure.
+    peak
+        The fastest arithmetic of the machine, GFLOP/s.
+    bandwidth
+        How fast memory moves, GB/s.
+    colors
+        Name -> colour; blue for the others.
+    y_label
+        The quantity of the vertical axis, with its unit in parentheses.
+    title
+        A line above.
+
+    Notes
+    -----
+    Williams, Waterman and Patterson, *Roofline*, 2009.
+    """
+    ax = new_axes() if ax is None else ax
+    corner = peak / bandwidth
+    intensities = [intensity for intensity, _ in points.values()]
+    x = np.geomspace(min(corner, *intensities) / 2, max(corner, *intensities) * 3, 200)
+    ax.plot(x, np.minimum(peak, bandwidth * x), color="0.3")
+    _note(ax, f"{peak:.0f} GFLOP/s", (corner, peak), (0, 5))
+    middle = np.sqrt(x[0] * corner)
+    _note(ax, f"{bandwidth:.0f} GB/s", (middle, bandwidth * middle), (8, -8))
+    for name, point in points.items():
+        ax.plot(*point, "o", color=(colors or {}).get(name, BLUE))
+        _note(ax, name, point, (5, 4), fontsize="x-small")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    return style_axes(ax, x="operations per byte that must move", y=y_label, title=title)
+
+
+def _note(
+    ax: Axes, text: str, place: tuple[float, float], shift: tuple[float, float], **style: Any
+) -> None:
+    """Write a text beside a place, `shift` in printer's points."""
+    style = {"fontsize": "small"} | style
+    ax.annotate(text, place, shift, textcoords="offset points", **style)
+
+
+def draw_graph(
+    inputs: Mapping[str, Sequence[str]], ax: Axes | None = None, *, title: str = ""
+) -> Axes:
+    """Return axes with a computation from left to right, an arrow from each input to what it makes.
+
+    Parameters
+    ----------
+    inputs
+        Name -> the names it is made from; an entry comes after those of its inputs. Entries without
+        inputs are grey, the others blue.
+    ax
+        Where to draw; None makes a new figure.
+    title
+        A line above.
+
+    Raises
+    ------
+    ValueError
+        An input has no entry before the one made from it.
+    """
+    columns: dict[str, int] = {}
+    for name, made_from in inputs.items():
+        missing = [source for source in made_from if source not in columns]
+        if missing:
+            raise ValueError(f"inputs: {missing[0]!r} has no entry before {name!r}")
+        columns[name] = max((columns[source] + 1 for source in made_from), default=0)
+    _pull_sources_right(inputs, columns)
+    by_column = [
+        _in_rows([name for name in inputs if columns[name] == column], inputs)
+        for column in range(max(columns.values(), default=0) + 1)
+    ]
+    tallest = max(map(len, by_column))
+    ax = new_axes((1.0 + 1.25 * len(by_column), 0.8 + 0.55 * tallest)) if ax is None else ax
+    # A column is centered: the first and the last of n names are n - 1 apart.
+    places = {
+        name: (float(column), row - (len(names) - 1) / 2)
+        for column, names in enumerate(by_column)
+        for row, name in enumerate(names)
+    }
+    flow = Flow(ax)
+    for name, made_from in inputs.items():
+        flow.box(places[name], name, face="white", edge=BLUE if made_from else GREY)
+    for name, made_from in inputs.items():
+        for source in made_from:
+            flow.arrow(places[source], places[name])
+    ax.set(xlim=(-0.5, len(by_column) - 0.5), ylim=(tallest / 2, -tallest / 2))
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title, fontsize="medium")
+    return ax
+
+
+def _pull_sources_right(inputs: Mapping[str, Sequence[str]], columns: dict[str, int]) -> None:
+    """Move what has no inputs, such as weights, to the column before its first use."""
+    for name, made_from in inputs.items():
+        users = [columns[user] for user, sources in inputs.items() if name in sources]
+        if not made_from and users:
+            columns[name] = min(users) - 1
+
+
+def _in_rows(names: Sequence[str], inputs: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names of a column from top to bottom: what is computed in the middle."""
+    sources = [name for name in names if not inputs[name]]
+    half = (len(sources) + 1) // 2
+    return sources[:half] + [name for name in names if inputs[name]] + sources[half:]
+
+
+class Flow:
+    """Words in frames on axes, and arrows between them."""
+
+    def __init__(self, ax: Axes) -> None:
+        self.ax = ax
+        self.frames: dict[Place, FancyBboxPatch] = {}
+
+    def box(self, place: Place, text: str, *, face: str, edge: str) -> None:
+        """Draw a word in a frame around a place (x, y)."""
+        frame = {"boxstyle": "round,pad=0.35", "facecolor": face, "edgecolor": edge}
+        color = BLACK if face == "white" else "white"
+        label = self.ax.text(
+            *place, text, ha="center", va="center", fontsize="small", color=color, bbox=frame
+        )
+        patch = label.get_bbox_patch()
+        assert patch is not None
+        self.frames[place] = patch
+
+    def arrow(self, source: Place, target: Place, *, color: str = "0.4", bow: float = 0.0) -> None:
+        """Draw an arrow between the frames at two places; `bow` bends it."""
+        style = {
+            "arrowstyle": "->",
+            "color": color,
+            "shrinkA": 1,
+            "shrinkB": 1,
+            "patchA": self.frames[source],
+            "patchB": self.frames[target],
+            "connectionstyle": f"arc3,rad={bow}",
+        }
+        self.ax.annotate("", target, source, arrowprops=style, zorder=4)

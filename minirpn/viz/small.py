@@ -1,4 +1,4 @@
-"""Small pictures of boxes, drawn in a millisecond and a few kilobytes large."""
+"""Small pictures of boxes: drawn in a millisecond, a few kilobytes each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minirpn._checks import check_box_list
 from minirpn._typing import Array
 from minirpn.backend import to_host
 
-_COLORS = 48  # of a saved picture: photographs of this size need no more
+_COLORS = 48  # of a saved picture; photographs of this size need no more
 
 
 def draw_small(
@@ -26,9 +26,9 @@ def draw_small(
         (H, W, 3) uint8.
     groups
         Boxes (R, 4) in half-open pixels of `image`, and their colour such as ``"#0072B2"``. Later
-        ones lie over earlier ones.
+        ones are drawn over earlier ones.
     longer_side
-        Of the picture. An image that is smaller stays as it is.
+        Of the picture, in pixels. A smaller image keeps its size.
     """
     pixels = to_host(image)
     H, W, _ = pixels.shape
@@ -46,7 +46,7 @@ def draw_small(
 
 
 def above(upper: np.ndarray, lower: np.ndarray, *, gap: int = 3) -> np.ndarray:
-    """Return two pictures (h, w, 3) of one width as one, with white between."""
+    """Return one picture of two of the same width (h, w, 3), with white between them."""
     white = np.full((gap, upper.shape[1], 3), 255, dtype=np.uint8)
     return np.concatenate([upper, white, lower])
 

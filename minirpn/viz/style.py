@@ -1,7 +1,7 @@
-"""One style for all pictures: colours that colour-blind readers can tell apart, plain axes, saving.
+"""One style for all pictures: colours for colour-blind readers too, plain axes, saving.
 
-Pictures are made with matplotlib's objects, never with `pyplot`: no figure stays open behind the
-caller's back, threads do not disturb each other, and no window system is needed.
+Pictures use matplotlib's objects, never `pyplot`: no figure stays open, threads do not disturb each
+other, and no window system is needed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 # Okabe and Ito, "Color Universal Design" (2008).
 BLACK = "#000000"
@@ -40,8 +41,8 @@ def new_axes(size: tuple[float, float] = INCHES) -> Axes:
     return Figure(figsize=size, layout="constrained").add_subplot()
 
 
-def dress(ax: Axes, *, x: str, y: str, title: str = "") -> Axes:
-    """Label the axes of a diagram and take away what tells nothing."""
+def style_axes(ax: Axes, *, x: str, y: str, title: str = "") -> Axes:
+    """Label the axes of a diagram, and remove lines that tell nothing."""
     ax.set(xlabel=x, ylabel=y)
     if title:
         ax.set_title(title, fontsize="medium")
@@ -51,9 +52,17 @@ def dress(ax: Axes, *, x: str, y: str, title: str = "") -> Axes:
     return ax
 
 
+def power_of_two_ticks(ax: Axes) -> None:
+    """Put ticks on logarithmic axes at powers of two, written as plain numbers."""
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(2))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
 def legend_below(ax: Axes) -> None:
     """Put the legend of an image under its axis label, where it hides nothing."""
-    # borderaxespad counts in letters of the legend: a distance that no size of the image changes.
+    # borderaxespad counts in letters of the legend, so the size of the image does not matter.
     ax.legend(
         fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=5, ncols=2
     )
@@ -62,7 +71,7 @@ def legend_below(ax: Axes) -> None:
 def save(picture: Axes | Figure, path: Path | str, *, dpi: int = 120) -> Path:
     """Write the figure, or the figure the axes are in, to a file and return its path.
 
-    The file is as large as what is drawn: empty margins are cut off, and no legend is.
+    The file is as large as the drawing: empty margins are cut off, legends are not.
 
     Parameters
     ----------
@@ -76,7 +85,7 @@ def save(picture: Axes | Figure, path: Path | str, *, dpi: int = 120) -> Path:
     Raises
     ------
     ValueError
-        The axes belong to no figure any more.
+        The axes no longer belong to a figure.
     """
     path = Path(path)
     figure = picture if isinstance(picture, Figure) else picture.get_figure(root=True)

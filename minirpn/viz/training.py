@@ -1,4 +1,4 @@
-"""What a training run recorded: losses, recall while training, the health of its stages.
+"""Curves of a training run: losses, recall on validation images, the health of its stages.
 
 The records are those of ``metrics.jsonl``, as `minirpn.report.read_metrics` returns them.
 """
@@ -22,8 +22,8 @@ from minirpn.viz.style import (
     ORANGE,
     PURPLE,
     VERMILLION,
-    dress,
     new_axes,
+    style_axes,
 )
 
 Records = Sequence[dict[str, Any]]
@@ -35,16 +35,16 @@ _LOSSES = {
     "class_loss": ("class of a region", PURPLE),
     "region_loss": ("box of a region", ORANGE),
 }
-# The first is in the order of the network.
+# The first names all stages, in the order of the network.
 _STAGE_KEYS = ("zero_share", "gradient_norm", "weight_norm", "update_ratio")
-_SMOOTHED_STEPS = 1 / 40  # of all steps, in one smoothed value
+_SMOOTHED_STEPS = 1 / 40  # the share of all steps in one smoothed value
 
 
 def plot_training(records: Records, ax: Axes | None = None) -> Axes:
     """Return axes with the losses over the steps.
 
-    Thin lines are single steps, thick ones their moving mean, circles the validation images; a
-    dotted line marks where the learning rate drops.
+    Thin lines are single steps, thick lines their moving mean, circles the validation images. A
+    dotted line marks a drop of the learning rate.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def plot_training(records: Records, ax: Axes | None = None) -> Axes:
         )
         highest = np.nanmax([highest, *smooth, *measured])
     _mark_drops(ax, steps, _column(train, "lr"))
-    # A few wild steps must not flatten all the others.
+    # A few very large losses must not flatten the curve.
     ax.set_ylim(0, 1.4 * highest or 1)
     ax.legend(fontsize="small", ncols=2)
     return _over_steps(ax, y="loss of a mini-batch (no unit)", title="training")
@@ -99,7 +99,7 @@ def plot_validation_recall(records: Records, ax: Axes | None = None) -> Axes:
 def plot_zero_share(records: Records, ax: Axes | None = None) -> Axes:
     """Return axes with the share of activations that are zero, a line for each stage.
 
-    Near 100 % a stage is dying: nothing passes it forward, and no gradient back.
+    Near 100 % a stage is dying: it passes neither values forward nor gradients back.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ def plot_gradient_norm(records: Records, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     records
-        Those of kind ``"diagnose"`` are drawn. The scale is linear where no gradient is above 0,
-        as when the only image looked at has no anchor inside.
+        Those of kind ``"diagnose"`` are drawn. The scale is linear if no gradient is above 0, as
+        for an image without any anchor inside.
     ax
         Where to draw; None makes a new figure.
     """
@@ -192,14 +192,14 @@ def _of_kind(records: Records, kind: str) -> list[dict[str, Any]]:
 
 
 def _column(records: Iterable[dict[str, Any]], key: str) -> np.ndarray:
-    """Return one number a record, nan where there is none."""
+    """Return one number a record, nan if it has none."""
     return np.array([record.get(key) for record in records], dtype=np.float64)  # None becomes nan
 
 
 def _plot_groups(ax: Axes, records: list[dict[str, Any]], key: str, *, unit: str = "") -> None:
     """Draw a line for each name in the dictionaries `key` of the records.
 
-    A stage has its colour by its place among all stages, the same in every picture of them.
+    The colour of a stage depends on its place among all stages: it is the same in every picture.
     """
     keys = _STAGE_KEYS if key in _STAGE_KEYS else (key,)
     names = dict.fromkeys(name for k in keys for record in records for name in record.get(k, {}))
@@ -226,4 +226,4 @@ def _mark_drops(ax: Axes, steps: np.ndarray, lr: np.ndarray) -> None:
 
 def _over_steps(ax: Axes, *, y: str, title: str) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    return dress(ax, x="step (one image each)", y=y, title=title)
+    return style_axes(ax, x="step (one image each)", y=y, title=title)

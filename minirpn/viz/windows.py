@@ -1,4 +1,4 @@
-"""A window that slides over an image: where it stands, what it gives, all of them as columns."""
+"""A window that slides over an image: its place, its output, all windows as columns, animated."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -13,12 +14,14 @@ from matplotlib.patches import Rectangle
 from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.kernels.window import Pair, conv_output_size, pair
+from minirpn.viz.animation import Animation, recorded
 from minirpn.viz.diagrams import draw_numbers
 from minirpn.viz.style import BLACK
 
 Kernel: TypeAlias = "int | Pair | Array"
 
 _CELL = 0.42  # inches
+_MOST_FRAMES = 40
 _OUTSIDE = "0.85"  # the grey of padding, which has no numbers
 
 
@@ -36,20 +39,20 @@ def draw_window(
     Parameters
     ----------
     image
-        (H, W). What lies around it, in the padding or behind the border, is grey.
+        (H, W). The padding and all else around it is grey.
     output
-        (Ho, Wo): what came of each window, row by row. Those after `at` are left empty.
+        (Ho, Wo): the output of each window. Those after `at`, row by row, are left empty.
     at
         (row, column) of the output whose window is framed.
     kernel
-        An int, (height, width), or its weights (kh, kw), which are drawn between the two.
+        An int, (height, width), or its weights (kh, kw), which are drawn in the middle.
     stride, padding
         An int, or (vertical, horizontal).
 
     Raises
     ------
     ValueError
-        `image` or `output` is no matrix, or `at` lies outside `output`.
+        `image` or `output` is not a matrix, or `at` is outside `output`.
     """
     panels = Panels(image, output, kernel, stride, padding)
     panels.move(at)
@@ -69,16 +72,16 @@ def draw_columns(
     Parameters
     ----------
     image
-        (H, W). What lies around it, in the padding, is grey; among the columns it is 0.
+        (H, W). The padding around it is grey; in the columns it is 0.
     at
-        (row, column) of the window that is framed, as itself and as a column.
+        (row, column) of the window that is framed, in the image and as a column.
     kernel, stride, padding
         An int, or (vertical, horizontal).
 
     Raises
     ------
     ValueError
-        `image` is no matrix, or smaller than the kernel, or there is no window `at`.
+        `image` is not a matrix, or smaller than the kernel, or there is no window `at`.
     """
     image, windows = _matrix(image, "image"), Windows.of(kernel, stride, padding)
     Ho, Wo = conv_output_size(image.shape, *windows)
@@ -95,6 +98,47 @@ def draw_columns(
     return beside, table
 
 
+def animate_window(
+    image: Array,
+    output: Array,
+    *,
+    kernel: Kernel,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    interval: int = 600,
+) -> Animation:
+    """Return an animation of `draw_window`, one picture for each output, row by row.
+
+    Parameters
+    ----------
+    image, output, kernel, stride, padding
+        As for `draw_window`; at most 40 outputs.
+    interval
+        Time of a picture in milliseconds.
+
+    Raises
+    ------
+    ValueError
+        As `draw_window`, or there are too many outputs.
+    """
+    panels = Panels(image, output, kernel, stride, padding)
+    if panels.output.size > _MOST_FRAMES:
+        raise ValueError(
+            f"output: expected at most {_MOST_FRAMES} numbers, got {panels.output.size}"
+        )
+    panels.figure.set_dpi(72)
+    panels.figure.draw_without_rendering()  # finds the layout, the same for all pictures
+    panels.figure.set_layout_engine("none")
+    frames = FuncAnimation(
+        panels.figure,
+        panels.move,
+        frames=list(np.ndindex(panels.output.shape)),
+        interval=interval,
+        cache_frame_data=False,
+    )
+    return recorded(frames, mode="loop")
+
+
 class Windows(NamedTuple):
     """Where windows stand on an image, as pairs (vertical, horizontal)."""
 
@@ -104,7 +148,7 @@ class Windows(NamedTuple):
 
     @classmethod
     def of(cls, kernel: int | Pair, stride: int | Pair, padding: int | Pair) -> Windows:
-        """Return them from ints or pairs, checked."""
+        """Return windows from ints or pairs, checked."""
         return cls(
             pair(kernel, "kernel", least=1),
             pair(stride, "stride", least=1),
@@ -148,7 +192,7 @@ class Panels:
         self.cell = _frame(self.right, (1, 1))
 
     def move(self, at: Pair) -> None:
-        """Frame the output `at` and its window, and leave empty what comes later."""
+        """Frame the output `at` and its window, and hide later outputs."""
         _check_place(at, self.output.shape)
         (row, column), (Ho, Wo) = at, self.output.shape
         later = np.arange(Ho * Wo).reshape(Ho, Wo) > row * Wo + column
@@ -175,7 +219,7 @@ def _matrix(values: Array, name: str) -> np.ndarray:
 def _side_by_side(
     image: np.ndarray, extent: tuple[int, int, int, int], tables: Sequence[np.ndarray]
 ) -> tuple[Figure, list[Axes]]:
-    """Return a new figure and its axes: the image, with what lies around it, and tables."""
+    """Return a new figure and its axes: the image with its padding, and tables."""
     x1, y1, x2, y2 = extent
     widths = [x2 - x1, *(table.shape[1] for table in tables)]
     height = max(y2 - y1, *(len(table) for table in tables))
@@ -190,7 +234,7 @@ def _side_by_side(
 
 
 def _frame(ax: Axes, size: Pair) -> Rectangle:
-    """Return a black frame around `size` (rows, columns) of cells, which stands nowhere yet."""
+    """Return a black frame around `size` (rows, columns) of cells, not yet in its place."""
     frame = Rectangle(
         (0, 0), size[1], size[0], fill=False, color=BLACK, linewidth=3.5, clip_on=False, zorder=3
     )

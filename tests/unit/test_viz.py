@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from minirpn import viz
 from minirpn.evaluation import proposal_recall
 from minirpn.rpn.targets import IGNORE, NEGATIVE, POSITIVE
-from minirpn.viz import anchors as viz_anchors
+from minirpn.viz import images as viz_images
 from minirpn.viz import small
 from minirpn.viz import training as viz_training
 from minirpn.viz.style import BLACK, ORANGE, SKY, VERMILLION
@@ -144,7 +144,7 @@ def test_labels_are_told_apart_by_rule_and_counted():
 
 
 def test_the_sample_of_negatives_keeps_step_with_no_anchor_shape():
-    sample = viz_anchors._spread(np.arange(9000), 30)
+    sample = viz_images.spread_evenly(np.arange(9000), 30)
     assert len(set(sample)) == 30
     assert len(set(sample % 9)) >= 7
     assert sample.min() < 600

@@ -14,7 +14,7 @@ from PIL import Image
 from minirpn import boxes, viz
 from minirpn.data.shapes import SHAPES, draw_picture
 from minirpn.testing import strategies
-from minirpn.viz import animation_proposals as animation
+from minirpn.viz import animation
 
 BOXES = np.array([[0.0, 0, 4, 4], [1, 0, 5, 4], [2, 0, 6, 4], [8, 0, 12, 4]])
 SCORES = np.array([0.9, 0.8, 0.7, 0.95])
@@ -125,7 +125,7 @@ def test_a_round_by_hand():
 
 
 def test_a_round_is_drawn_with_counts_and_the_score_of_the_best():
-    ax = animation._ground(Figure().add_subplot(), BOXES, None)
+    ax = animation._axes_for(Figure().add_subplot(), BOXES, None)
     step = animation.suppression_rounds(BOXES, SCORES, 0.5)[1]
     animation.draw_round(BOXES, SCORES, step, ax)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
@@ -143,7 +143,7 @@ def test_a_round_is_drawn_with_counts_and_the_score_of_the_best():
 
 
 def test_before_the_first_round_all_boxes_wait_under_their_names():
-    ax = animation._ground(Figure().add_subplot(), BOXES, None)
+    ax = animation._axes_for(Figure().add_subplot(), BOXES, None)
     animation.draw_round(BOXES, SCORES, None, ax, names=["a", "b", "c", "d"])
     counts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert "waiting (4)" in counts
