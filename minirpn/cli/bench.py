@@ -54,9 +54,11 @@ def run(args: argparse.Namespace) -> int:
     from minirpn import bench
     from minirpn.bench.peers import missing_peers, peer_versions, use_tf32
     from minirpn.bench.table import use_threads
+    from minirpn.devices import check_device_name, open_device
     from minirpn.kernels.threads import thread_count
 
-    device = _open(args)
+    check_device_name(args.device, auto=False)  # the user must know what is measured
+    device = open_device(args.device, tf32=args.tf32)
     chosen = _chosen(bench.rows(device), args.only)
     if args.list:
         for row in chosen:
@@ -83,14 +85,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open(args: argparse.Namespace) -> Device:
-    """Return the device of the flags."""
-    from minirpn.devices import check_device_name, open_device
-
-    check_device_name(args.device, auto=False)  # the user says which device is measured
-    return open_device(args.device, tf32=args.tf32)
-
-
 def _check(args: argparse.Namespace) -> None:
     """Raise InputError before anything is measured, if a flag has a wrong value."""
     from minirpn.errors import InputError
@@ -103,7 +97,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _chosen(rows: tuple[Any, ...], only: list[str] | None) -> list[Any]:
-    """Return the rows that `--only` names, in the order of the table."""
+    """Return the rows named by --only, or all, in the order of the table."""
     from minirpn.errors import InputError
 
     names = [row.name for row in rows]

@@ -1,27 +1,27 @@
-"""``minirpn study``: repeat a study of the paper, with trainings of minutes."""
+"""``minirpn study``: ask a question of the paper again, with trainings of minutes."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minirpn.cli.settings import ANCHORS, add_recipe, add_settings, given_settings
 from minirpn.errors import InputError
 
 if TYPE_CHECKING:
     from minirpn.studies import Findings, Study
+    from minirpn.training.config import TrainConfig
 
 NAME = "study"
-SUMMARY = "repeat one of the paper's studies on a small scale"
+SUMMARY = "repeat one of the paper's studies, small"
 DESCRIPTION = """\
 Repeat one of the paper's studies with trainings of minutes: recall (figure 4), lambda (table 9),
 anchors (table 8), loss, layers, sizes (table 1), numerics. Each variant is trained with several
-seeds, and the recall of its proposals is measured on --val-split. After a stop or a crash, the same
-command continues where it was. The settings are those of `minirpn train`; without --voc, the data
-is generated shapes.
+seeds, and the recall of its proposals is measured on --val-split. Stopped or killed, the same
+command goes on where it was. Settings are those of `minirpn train`; without --voc, on generated
+shapes.
 """
 
 RUNS = Path("runs/studies")
@@ -44,20 +44,20 @@ _SETTINGS = frozenset(
         "run.threads",
     }
 )
-# The flags that go with --run: where to measure, and how fast.
-_OF_RUNS = ("data.voc", "data.year", "data.val_split", "data.skip_bad", "run.threads")
+# With --run only these may be set: where to measure, and how fast.
+_ALLOWED_WITH_RUN = ("data.voc", "data.year", "data.val_split", "data.skip_bad", "run.threads")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of this command to the parser."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the study; see --list")
-    parser.add_argument("--list", action="store_true", help="list the studies and do nothing")
+    """Give the parser the flags of this command."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the study; --list names them")
+    parser.add_argument("--list", action="store_true", help="name the studies, and do nothing")
     parser.add_argument(
         "--seeds",
         type=int,
         metavar="N",
-        help="train each variant with seeds 0 to N - 1 (default: 3; 1 if nothing is compared); "
-        "a later command may ask for more",
+        help="train each variant with seeds 0 to N - 1 (default: 3; 1 where nothing is compared); "
+        "a later call may ask for more",
     )
     parser.add_argument(
         "--limit", type=int, metavar="N", help="measure on the first N images of --val-split only"
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         dest="trained",
-        help="measure this run instead of training (for recall and sizes)",
+        help="train nothing: measure this run (for recall and sizes)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the study's folder (default: runs/studies/NAME)"
@@ -81,7 +81,6 @@ def run(args: argparse.Namespace) -> int:
     """Run or list studies, print the table, and return the exit status."""
     from minirpn.studies import STUDIES, run_study
     from minirpn.studies.runner import JSON, PICTURE, TABLE
-    from minirpn.training.config import load_config
 
     if args.list:
         for study in STUDIES.values():
@@ -90,23 +89,21 @@ def run(args: argparse.Namespace) -> int:
     study = _chosen(args.name, STUDIES)
     out = args.out or RUNS / study.name
     if args.trained is not None:
-        print(study.table(_of_run(args, study, out)))
+        _show(_measure_run(args, study, out))
     else:
-        values, names = given_settings(args)
-        config = load_config(args.config, values, recipe=args.recipe, origins=names)
+        config = _config(args)
         seeds = study.seeds if args.seeds is None else args.seeds
         result = run_study(study, config, out, seeds=seeds, limit=args.limit)
         if result.interrupted:
             print("stopped; the same command continues from here", file=sys.stderr)
             return _INTERRUPTED
-        print(study.table(result.findings))
+        _show(result.findings)
         print(f"written: {out / JSON}")
     print(f"written: {out / TABLE}\nwritten: {out / PICTURE}")
     return 0
 
 
-def _chosen(name: str | None, studies: Mapping[str, Study]) -> Study:
-    """Return the study of this name."""
+def _chosen(name: str | None, studies: Any) -> Study:
     if name is None:
         raise InputError(f"which study? There are {', '.join(studies)}")
     if name not in studies:
@@ -114,8 +111,16 @@ def _chosen(name: str | None, studies: Mapping[str, Study]) -> Study:
     return studies[name]
 
 
-def _of_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
-    """Return the results of a study of a run that is already trained."""
+def _config(args: argparse.Namespace) -> TrainConfig:
+    """Return the settings that the variants share."""
+    from minirpn.training.config import load_config
+
+    values, names = given_settings(args)
+    return load_config(args.config, values, recipe=args.recipe, origins=names)
+
+
+def _measure_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
+    """Measure a run that is trained already, for a study."""
     from minirpn.kernels.threads import set_threads
     from minirpn.studies import measure_run
     from minirpn.training.build import load_network
@@ -128,15 +133,19 @@ def _of_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
         "--seeds": args.seeds,
         ANCHORS: args.anchors,
     }
-    given |= {names[key]: value for key, value in values.items() if key not in _OF_RUNS}
+    given |= {names[key]: value for key, value in values.items() if key not in _ALLOWED_WITH_RUN}
     for flag, value in given.items():
         if value is not None:
             raise InputError(f"{flag}: not with --run, a run has its own settings")
     if "data.voc" in values:
-        # The year is that of the data set of the run, not of another one.
+        # The run's year belongs to the data set that it was trained on.
         values = {"data.year": None} | values
     _, trained = load_network(args.trained)
     config = override(trained, values, origins=names)
     if config.run.threads is not None:
         set_threads(config.run.threads)
     return measure_run(study, args.trained, out, config=config, limit=args.limit)
+
+
+def _show(findings: Findings) -> None:
+    print(findings.study.table(findings))

@@ -1,8 +1,8 @@
 """Run a study: train and measure each variant with each seed, and go on where it was stopped.
 
 ``OUT/VARIANT/seed-S/`` is the run folder of a training, which resumes by itself, to the bit.
-``OUT/study.json`` holds the question and each outcome; what is there is not done again. So the
-same command may be stopped or killed at any time, and goes on when it is called again.
+``OUT/study.json`` holds the question and each outcome; an outcome in it is not computed again. So
+the same command may be stopped or killed at any time, and goes on when it is called again.
 """
 
 from __future__ import annotations
@@ -246,12 +246,12 @@ def _train(config: TrainConfig, run: Path, *, progress: bool) -> bool:
         with discarded_unless_begun(folder):
             return not train(config, folder, progress=progress).interrupted
     folder = open_run(run)
-    stored, asked = load_config(folder.config), flat(to_table(config))
-    _check_same(folder.config, flat(to_table(stored)), asked, ignore=_SET_BY_TRAINING)
+    stored, wanted = load_config(folder.config), flat(to_table(config))
+    _check_same(folder.config, flat(to_table(stored)), wanted, ignore=_SET_BY_TRAINING)
     resume = folder.last.exists()
     if resume and load_checkpoint(folder.last).step >= config.optimizer.steps:
         return True
-    now = override(stored, {key: asked[key] for key in MAY_CHANGE_ON_RESUME}, origins={})
+    now = override(stored, {key: wanted[key] for key in MAY_CHANGE_ON_RESUME}, origins={})
     return not train(now, folder, resume=resume, progress=progress).interrupted
 
 
@@ -332,13 +332,13 @@ def _stored_outcomes(file: Path, question: Mapping[str, Any]) -> list[Outcome]:
 
 
 def _check_same(
-    file: Path, stored: Mapping[str, Any], asked: Mapping[str, Any], *, ignore: Collection[str]
+    file: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore: Collection[str]
 ) -> None:
     """Raise unless settings by dotted key describe the same training; name the first difference."""
-    for key in sorted(set(stored) | set(asked)):
+    for key in sorted(set(stored) | set(wanted)):
         if key in MAY_CHANGE_ON_RESUME or any(f"{key}.".startswith(f"{k}.") for k in ignore):
             continue
-        was, now = stored.get(key, NONE), asked.get(key, NONE)
+        was, now = stored.get(key, NONE), wanted.get(key, NONE)
         if was != now:
             raise _contradiction(file, key, was, now)
 

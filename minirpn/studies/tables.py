@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from minirpn.evaluation import RecallResult
-from minirpn.report.words import duration
+from minirpn.report.html import duration
 from minirpn.studies.study import Findings, Outcome
 
 if TYPE_CHECKING:
