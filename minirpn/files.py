@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from minirpn.errors import InputError
 
@@ -53,7 +55,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Keep any other process out of the same block for the same folder, as long as this one lasts.
 
     The lock is the operating system's: it ends with the process, however that ends, and leaves no
@@ -83,9 +85,27 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Give `path` what `content` is in JSON, indented, whole or not at all; see `replace_file`."""
+    """Write `content` to `path` as indented JSON, whole or not at all; see `replace_file`."""
     encoded = json.dumps(content, indent=2).encode() + b"\n"
     replace_file(path, lambda file: file.write(encoded))
+
+
+def write_npz(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name to an ``.npz``, whole or not at all; see `replace_file`.
+
+    `metadata` goes into the member ``metadata``: JSON text as bytes, so that nothing is pickled.
+
+    Raises
+    ------
+    InputError
+        It could not be written.
+    """
+    encoded = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
+
+    def write(file: BinaryIO) -> None:
+        np.savez(file, allow_pickle=False, metadata=encoded, **arrays)
+
+    replace_file(path, write)
 
 
 def _sync_folder(folder: Path) -> None:

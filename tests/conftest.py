@@ -127,7 +127,7 @@ def close() -> Callable[..., None]:
 
 
 class _Asked:
-    """Stands in for `minirpn.training.interrupt.InterruptRequest`: asks to stop the n-th time."""
+    """Stands in for `minirpn.training.terminal.InterruptRequest`: asks to stop the n-th time."""
 
     def __init__(self, times: int) -> None:
         self.left = times
@@ -152,7 +152,7 @@ def stop_after() -> Callable[[pytest.MonkeyPatch, int], None]:
     """Return a function that lets trainings look so often whether to stop, and then stops them."""
 
     def stops(patch: pytest.MonkeyPatch, times: int) -> None:
-        patch.setattr("minirpn.training.loop.InterruptRequest", _Asked(times))
+        patch.setattr("minirpn.training.train.InterruptRequest", _Asked(times))
 
     return stops
 

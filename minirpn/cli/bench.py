@@ -112,7 +112,7 @@ def _record(
 ) -> dict[str, Any]:
     """Return the numbers, and the machine and versions they depend on."""
     from minirpn.kernels.threads import thread_count
-    from minirpn.training.environment import describe_environment
+    from minirpn.training.run_folder import describe_environment
 
     machine = describe_environment(device) | {"threads": thread_count(), "peers": peers}
     return {

@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tracked(items: Iterable[Any], total: int) -> Iterator[Any]:
-    """Yield the items, with a progress bar."""
-    from minirpn.training.log import Progress
+    """Yield the items and show how many are done."""
+    from minirpn.training.terminal import Progress
 
     with Progress(total, unit="image") as progress:
         for item in items:

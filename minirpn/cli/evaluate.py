@@ -156,7 +156,7 @@ def _inference(
     from minirpn.detector import FasterRCNN
     from minirpn.training.build import build_pipeline, rpn_of
     from minirpn.training.inference import as_many_as, detect_all, propose_all
-    from minirpn.training.log import Progress
+    from minirpn.training.terminal import Progress
 
     pipeline = build_pipeline(config, rpn_of(model))
     settings = as_many_as(config.proposals, most)

@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print versions, devices and implementations, and return the exit status."""
-    from minirpn import boxes, kernels, nn, rpn  # noqa: F401  (they register their operations)
-    from minirpn.training.environment import describe_environment
+    """Print what there is and return the exit status."""
+    from minirpn import boxes, kernels, nn, rpn  # noqa: F401  (they register their ladders)
+    from minirpn.training.run_folder import describe_environment
 
     environment = describe_environment()
     for name in ("minirpn", "python", "numpy", "platform", "machine"):

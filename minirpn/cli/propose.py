@@ -113,10 +113,9 @@ def _propose_split(args: argparse.Namespace) -> int:
         training_proposals,
     )
     from minirpn.training.config import override
-    from minirpn.training.inference import propose_all
-    from minirpn.training.log import Progress
-    from minirpn.training.proposal_files import save_proposals
+    from minirpn.training.inference import propose_all, save_proposals
     from minirpn.training.run_folder import open_run
+    from minirpn.training.terminal import Progress
 
     network, config = load_network(args.folder, open_device(args.device))
     values = {"data.classes": None}

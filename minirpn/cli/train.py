@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from minirpn.data.findings import BadDataError
     from minirpn.devices import Device
     from minirpn.training.config import TrainConfig
-    from minirpn.training.loop import TrainResult
     from minirpn.training.run_folder import RunFolder
+    from minirpn.training.train import TrainResult
 
 NAME = "train"
 SUMMARY = "train an RPN on a VOC data set, or on generated shapes"
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, show what came of it, and return the exit status."""
     from minirpn.data.findings import BadDataError
     from minirpn.kernels.threads import set_threads
-    from minirpn.training.loop import train
-    from minirpn.training.run_folder import discarded_unless_begun
+    from minirpn.training.run_folder import remove_on_failure
+    from minirpn.training.train import train
 
     resume = args.resume is not None
     config, folder, device = _resumed(args) if resume else _started(args)
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         set_threads(config.run.threads)
     print(f"run folder: {folder.path}")
     print(f"device: {device}", flush=True)
-    with contextlib.nullcontext() if resume else discarded_unless_begun(folder):
+    with contextlib.nullcontext() if resume else remove_on_failure(folder):
         try:
             result = train(config, folder, device=device, resume=resume, progress=True)
         except BadDataError as error:

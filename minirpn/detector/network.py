@@ -20,7 +20,7 @@ from minirpn.nn import (
     roi_pool_forward,
 )
 from minirpn.rpn.network import RPN
-from minirpn.rpn.proposals import ProposalConfig, Proposals, propose
+from minirpn.rpn.proposals import ProposalConfig, Proposals
 
 Pooling = Literal["pool", "align"]
 
@@ -160,16 +160,9 @@ class FasterRCNN:
         """
         image_size = (image.shape[1], image.shape[2])
         output, _ = self.rpn.forward(image[None, ...])
-        proposed = propose(
-            output.anchors,
-            output.objectness[0, ...],
-            output.deltas[0, ...],
-            image_size,
-            scale=scale,
-            config=proposals,
-        )
-        regions, _ = self.detector.forward(output.features, proposed.boxes)
-        detections = postprocess(
-            proposed.boxes, *regions, image_size, config=config or DetectionConfig()
+        proposed = output.propose(image_size, scale=scale, config=proposals)
+        answers, _ = self.detector.forward(output.features, proposed.boxes)
+        found = postprocess(
+            proposed.boxes, *answers, image_size, config=config or DetectionConfig()
         )
         return detections, proposed

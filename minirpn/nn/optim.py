@@ -195,7 +195,7 @@ class SGD:
         """Return what the last `step`, at this learning rate, has taken from a parameter.
 
         Its length beside that of the parameter tells whether the rate suits; see
-        `minirpn.training.health`.
+        `minirpn.training.diagnostics`.
         """
         velocity = self.velocity[parameter.name]
         return velocity if self.rule == "caffe" else velocity * (lr * parameter.lr_multiplier)

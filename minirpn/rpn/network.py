@@ -62,6 +62,13 @@ class RPNOutput(NamedTuple):
         """Return Hf * Wf, the number of anchor locations: N_reg of eq. 1."""
         return int(self.features.shape[2] * self.features.shape[3])
 
+    def propose(
+        self, image_size: ImageSize, *, scale: float = 1.0, config: ProposalConfig | None = None
+    ) -> Proposals:
+        """Return the proposals for the first image; see `minirpn.rpn.proposals.propose`."""
+        objectness, deltas = self.objectness[0, ...], self.deltas[0, ...]
+        return propose(self.anchors, objectness, deltas, image_size, scale=scale, config=config)
+
 
 class RPNCache(NamedTuple):
     """What `RPN.backward` needs from `RPN.forward`."""
@@ -207,11 +214,4 @@ class RPN:
             Counts and thresholds.
         """
         output, _ = self.forward(image[None, ...])
-        return propose(
-            output.anchors,
-            output.objectness[0, ...],
-            output.deltas[0, ...],
-            (image.shape[1], image.shape[2]),
-            scale=scale,
-            config=config,
-        )
+        return output.propose((image.shape[1], image.shape[2]), scale=scale, config=config)

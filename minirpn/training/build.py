@@ -18,10 +18,10 @@ from minirpn.nn import Parameter
 from minirpn.rpn.head import RPNHead
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig
+from minirpn.training.batches import Pipeline
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import TrainConfig, load_config
 from minirpn.training.detector_step import DetectorObjective
-from minirpn.training.inference import Pipeline
 from minirpn.training.run_folder import RunFolder, open_run
 from minirpn.training.step import Objective
 
@@ -50,10 +50,9 @@ def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
         rng=rng,
     )
     network = RPN(backbone, head, config.anchors, anchor_centre=config.model.anchor_centre)
-    _set_bias_multipliers(network.parameters(), config)
+    _apply_settings(network.parameters(), config)
     for parameter in backbone.parameters():
         parameter.lr_multiplier *= config.optimizer.backbone_lr_multiplier
-    _set_dtype(network.parameters(), config)
     return network
 
 
@@ -74,8 +73,7 @@ def build_model(config: TrainConfig, *, rng: np.random.Generator) -> RPN | Faste
     assert isinstance(backbone, Backbone)  # build_network makes no other
     classes = len(config.data.classes)
     head, pool_size = build_head(backbone.name, backbone.channels, classes, rng=rng)
-    _set_bias_multipliers(head.parameters(), config)
-    _set_dtype(head.parameters(), config)
+    _apply_settings(head.parameters(), config)
     detector = FastRCNN(head, pool_size, network.stride, pooling=config.sharing.chosen_pooling)
     return FasterRCNN(network, detector)
 
@@ -85,26 +83,23 @@ def rpn_of(model: RPN | FasterRCNN) -> RPN:
     return model.rpn if isinstance(model, FasterRCNN) else model
 
 
-def _set_bias_multipliers(parameters: list[Parameter], config: TrainConfig) -> None:
+def _apply_settings(parameters: list[Parameter], config: TrainConfig) -> None:
+    """Give the parameters the dtype of the settings, and biases their multipliers."""
     for parameter in parameters:
+        # The weights are drawn in float32, so this loses no bit.
+        parameter.value = parameter.value.astype(config.model.dtype, copy=False)
         if parameter.name.endswith(".bias"):
             parameter.lr_multiplier = config.optimizer.bias_lr_multiplier
             parameter.decay_multiplier = config.optimizer.bias_decay_multiplier
 
 
-def _set_dtype(parameters: list[Parameter], config: TrainConfig) -> None:
-    """Give the parameters the settings' dtype; what is drawn is float32, so no bit is lost."""
-    for parameter in parameters:
-        parameter.value = parameter.value.astype(config.model.dtype, copy=False)
-
-
 def build_objective(config: TrainConfig) -> Objective:
-    """Return what the settings ask the network to learn."""
+    """Return what the RPN learns, as the settings say."""
     return Objective(config.labels, config.sampling, config.loss)
 
 
 def build_detector_objective(config: TrainConfig) -> DetectorObjective:
-    """Return what the settings ask the detector to learn."""
+    """Return what the detector learns, as the settings say."""
     sharing, regions = config.sharing, config.regions
     if regions.background_iou is None:
         regions = replace(regions, background_iou=0.1 if sharing.kind == "4-step" else 0.0)
@@ -152,8 +147,9 @@ def find_classes(config: TrainConfig, folder: RunFolder) -> tuple[str, ...]:
     A class that is only in the second cannot be learned, but can be missed.
     """
     splits = [split for split in (config.data.split, config.data.val_split) if split is not None]
-    found = [open_dataset(config, folder, split).classes for split in splits]
-    return choose_classes(name for classes in found for name in classes)
+    return choose_classes(
+        name for split in splits for name in open_dataset(config, folder, split).classes
+    )
 
 
 def fill_parameters(
@@ -180,21 +176,15 @@ def fill_parameters(
         parameter.value = device_with(parameter.value).put(stored[parameter.name])
 
 
-def bring_to(device: Device, parameters: list[Parameter]) -> None:
-    """Let parameters that are on the host lie on a device from now on."""
-    for parameter in parameters:
-        parameter.value = device.put(parameter.value)
-
-
 def load_model(run: Path, device: Device = CPU) -> tuple[RPN | FasterRCNN, TrainConfig]:
-    """Return what a run has trained, as it was saved last, and the run's settings.
+    """Return the network of a run's last checkpoint, and the run's settings.
 
     Parameters
     ----------
     run
         The folder of the run.
     device
-        Where the parameters are to lie, wherever they were trained.
+        Where the parameters are put, wherever they were trained.
 
     Raises
     ------
@@ -206,7 +196,8 @@ def load_model(run: Path, device: Device = CPU) -> tuple[RPN | FasterRCNN, Train
     checkpoint = load_checkpoint(folder.last)
     model = build_model(config, rng=np.random.default_rng(config.run.seed))
     fill_parameters(model.parameters(), checkpoint.parameters, folder.last)
-    bring_to(device, model.parameters())
+    for parameter in model.parameters():
+        parameter.value = device.put(parameter.value)
     return model, config
 
 

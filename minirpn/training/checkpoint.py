@@ -10,12 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from minirpn.errors import InputError
-from minirpn.files import replace_file
+from minirpn.files import write_npz
 from minirpn.weights import read_npz
 
 FORMAT = "minirpn checkpoint"
@@ -31,7 +31,7 @@ _KINDS: Mapping[str, type] = {
     "metrics": dict,
     "arrays": list,
 }
-_PARAMETERS, _VELOCITY, _METADATA = "parameters/", "velocity/", "metadata"
+_PARAMETERS, _VELOCITY = "parameters/", "velocity/"
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         # The archive's own table of contents has no CRC, and a flipped bit there can hide members.
         "arrays": list(arrays),
     }
-    encoded = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
-
-    def write(file: BinaryIO) -> None:
-        np.savez(file, allow_pickle=False, **{_METADATA: encoded}, **arrays)
-
-    replace_file(path, write)
+    write_npz(path, metadata, arrays)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -111,13 +106,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         There is none, it is cut short or damaged (every member's CRC is checked before anything
         is read), it is of another format, or of a newer version.
     """
-    arrays = read_npz(path, kind="checkpoint")
-    try:
-        metadata = json.loads(arrays.pop(_METADATA, np.array([])).tobytes() or "null")
-    except ValueError as error:
-        raise InputError(f"{path}: not a whole checkpoint: {error}") from error
-    if not isinstance(metadata, dict) or metadata.pop("format", None) != FORMAT:
-        raise InputError(f"{path}: not a checkpoint of minirpn")
+    metadata, arrays = read_archive(path, FORMAT, kind="checkpoint")
+    del metadata["format"]
     version = metadata.get("version")
     if version != VERSION:
         raise InputError(f"{path}: checkpoint version {version}, this minirpn reads {VERSION}")
@@ -130,6 +120,37 @@ def load_checkpoint(path: Path) -> Checkpoint:
         velocity=under(_VELOCITY, arrays),
         **metadata,
     )
+
+
+def read_archive(
+    path: Path, format_name: str, *, kind: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return metadata and arrays of a file that `minirpn.files.write_npz` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    format_name
+        What its metadata must have as ``"format"``.
+    kind
+        What messages call it.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is damaged, or of another format.
+    """
+    arrays = read_npz(path, kind=kind)
+    try:
+        metadata = json.loads(arrays.pop("metadata", np.array([])).tobytes() or "null")
+    except ValueError as error:
+        raise InputError(f"{path}: not a {kind}: {error}") from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: not a {kind}: it has no metadata")
+    if metadata.get("format") != format_name:
+        raise InputError(f"{path}: not a {kind}: its format is {metadata.get('format')!r}")
+    return metadata, arrays
 
 
 def _check_kinds(metadata: Mapping[str, Any], path: Path) -> None:

@@ -25,8 +25,6 @@ from minirpn.detector import (
     label_regions,
     region_targets,
 )
-from minirpn.detector.loss import DetectorLossCache
-from minirpn.detector.network import FastRCNNCache
 from minirpn.detector.targets import sample_on_host
 from minirpn.rpn.loss import LossConfig, rpn_loss_backward
 from minirpn.rpn.network import RPNOutput
@@ -36,7 +34,7 @@ from minirpn.training.step import Minibatch, StepResult, anchor_counts, forward_
 
 @dataclass(frozen=True)
 class DetectorObjective:
-    """What the detector is asked to learn.
+    """What the detector learns, and from which regions.
 
     Parameters
     ----------
@@ -54,13 +52,13 @@ class DetectorObjective:
 
 
 class RegionBatch(NamedTuple):
-    """The sampled regions of one image and what the detector should say of them."""
+    """The sampled regions of one image and what they should become."""
 
     regions: Array  # (S, 4) half-open pixels of the resized image
     labels: Array  # (S,) int64: class + 1, or BACKGROUND
     targets: Array  # (S, 4) normalised deltas
-    indices: Array  # (S,) int64, places among the proposals; behind them come the ground truths
-    host_labels: np.ndarray  # (S,) the labels once more, where they were drawn
+    indices: Array  # (S,) int64, positions among the proposals, then the ground truths
+    host_labels: np.ndarray  # (S,) a copy of the labels on the host
     host_indices: np.ndarray  # (S,)
 
 
@@ -87,14 +85,14 @@ def make_regions(
     """
     xp = backend.namespace_of(proposals, gt_boxes)
     joined = xp.concat([proposals, gt_boxes], axis=0) if config.add_gt_boxes else proposals
-    found = label_regions(joined, gt_boxes, gt_classes, config)
-    of_all = backend.to_host(found.labels)
-    drawn = sample_on_host(of_all, rng=rng, config=config)
-    indices = backend.to_device(drawn, found.labels)
+    assigned = label_regions(joined, gt_boxes, gt_classes, config)
+    host_labels = backend.to_host(assigned.labels)
+    drawn = sample_on_host(host_labels, rng=rng, config=config)
+    indices = backend.to_device(drawn, assigned.labels)
     regions = xp.take(joined, indices, axis=0)
-    labels, matched = xp.take(found.labels, indices), xp.take(found.matched_gt, indices)
-    targets = region_targets(regions, gt_boxes, matched, labels)
-    return RegionBatch(regions, labels, targets, indices, of_all[drawn], drawn)
+    labels, matched_gt = xp.take(assigned.labels, indices), xp.take(assigned.matched_gt, indices)
+    targets = region_targets(regions, gt_boxes, matched_gt, labels)
+    return RegionBatch(regions, labels, targets, indices, host_labels[drawn], drawn)
 
 
 def detector_loss_and_gradients(
@@ -112,7 +110,7 @@ def detector_loss_and_gradients(
     Parameters
     ----------
     network
-        Its backbone learns too, unless it is frozen; its RPN is not asked.
+        Its backbone learns too, unless it is frozen; its RPN is not used.
     image
         (3, H, W), preprocessed.
     proposals
@@ -120,22 +118,26 @@ def detector_loss_and_gradients(
     gt_boxes, gt_classes
         (M, 4) in its pixels, and (M,) int64.
     rng
-        Draws the regions, and what is dropped.
+        Draws the regions, then the dropout.
     config
         Which regions it learns from.
     """
     backbone = network.rpn.backbone
     features, backbone_cache = backbone.forward(image[None, ...])
     batch = make_regions(proposals, gt_boxes, gt_classes, rng=rng, config=config)
-    loss, caches = _look(network, features, batch, rng)
-    trained = network.rpn.trains_backbone
-    grads = _look_back(network, caches, need_dfeatures=trained, need_dboxes=False)
-    of_parameters = grads.parameters
-    if trained:
-        assert grads.dfeatures is not None
-        of_parameters = backbone.backward(grads.dfeatures, backbone_cache) | of_parameters
-    losses = {"loss": loss.total, **_detector_terms(loss)}
-    return StepResult(losses, of_parameters, _region_counts(batch))
+    loss, grads = _detector_loss_and_gradients(
+        network,
+        features,
+        batch,
+        rng=rng,
+        need_dfeatures=network.rpn.trains_backbone,
+        need_dboxes=False,
+    )
+    by_name = grads.parameters
+    if grads.dfeatures is not None:
+        by_name = backbone.backward(grads.dfeatures, backbone_cache) | by_name
+    losses = {"loss": loss.total, "class_loss": loss.classes, "region_loss": loss.boxes}
+    return StepResult(losses, by_name, _region_counts(batch))
 
 
 def joint_loss_and_gradients(
@@ -155,29 +157,29 @@ def joint_loss_and_gradients(
     Parameters
     ----------
     network
-        Both of whose parts learn.
+        RPN and detector both learn.
     image
         (3, H, W), preprocessed.
     anchors
-        What the RPN is asked.
+        The mini-batch of the RPN.
     gt_boxes, gt_classes
         (M, 4) in its pixels, and (M,) int64.
     scale
         Resized over original size.
     rng
-        Draws regions, and what is dropped, in this order.
+        Draws the regions, then the dropout.
     config
         The form of the RPN's loss.
     detector
-        What is asked of the detector.
+        What the detector learns.
 
     Notes
     -----
-    Section 3.2, "approximate joint training", takes the proposals as given numbers. With
-    `through_boxes` they are what they are, functions of the RPN's deltas: the detector's loss is
-    then differentiated by the boxes (RoI align), through clipping and decoding, and added to
-    what the RPN's own loss asks of its deltas. Which proposals there are, which are sampled, their
-    labels and their targets count as given in both.
+    Section 3.2, "approximate joint training", treats the proposals as constants. With
+    `through_boxes` they are functions of the RPN's deltas: the gradient of the detector's loss by
+    the boxes (RoI align) goes back through clipping and decoding, and is added to the gradient of
+    the RPN's own loss by its deltas. Which proposals there are, which are sampled, their labels
+    and their targets are constants in both.
     """
     rpn_loss, output, (network_cache, rpn_cache) = forward_loss(
         network.rpn, image, anchors, config=config
@@ -188,21 +190,24 @@ def joint_loss_and_gradients(
         output.anchors, objectness, deltas, image_size, scale=scale, config=detector.proposals
     )
     batch = make_regions(proposals.boxes, gt_boxes, gt_classes, rng=rng, config=detector.regions)
-    loss, caches = _look(network, output.features, batch, rng)
-    need_dfeatures = network.rpn.trains_backbone
-    grads = _look_back(
-        network, caches, need_dfeatures=need_dfeatures, need_dboxes=detector.through_boxes
+    loss, grads = _detector_loss_and_gradients(
+        network,
+        output.features,
+        batch,
+        rng=rng,
+        need_dfeatures=network.rpn.trains_backbone,
+        need_dboxes=detector.through_boxes,
     )
     dobjectness, ddeltas = rpn_loss_backward(1.0, rpn_cache)
     if grads.dboxes is not None:
         ddeltas = ddeltas + through_proposals(grads.dboxes, batch, proposals, output, image_size)
-    of_rpn = network.rpn.backward(
+    rpn_grads = network.rpn.backward(
         dobjectness[None, ...], ddeltas[None, ...], network_cache, dfeatures=grads.dfeatures
     )
-    losses = rpn_losses(rpn_loss) | _detector_terms(loss)
+    losses = rpn_losses(rpn_loss) | {"class_loss": loss.classes, "region_loss": loss.boxes}
     losses["loss"] = rpn_loss.total + loss.total
     counts = anchor_counts(anchors) | _region_counts(batch)
-    return StepResult(losses, of_rpn | grads.parameters, counts)
+    return StepResult(losses, rpn_grads | grads.parameters, counts)
 
 
 def through_proposals(
@@ -212,7 +217,7 @@ def through_proposals(
     output: RPNOutput,
     image_size: ImageSize,
 ) -> Array:
-    """Return the gradient (K, 4) by the RPN's deltas of a loss whose gradient by regions is known.
+    """Return the gradient (K, 4) by the RPN's deltas, given the gradient by the regions.
 
     region <- proposal <- clip <- decode <- deltas of the anchor it comes from
 
@@ -234,51 +239,41 @@ def through_proposals(
     count = proposals.boxes.shape[0]
     rows = np.flatnonzero(batch.host_indices < count)  # of regions that are proposals
     anchor_of = backend.to_host(proposals.anchors)[batch.host_indices[rows]]
-    rows_there = backend.to_device(rows, dregions)
-    anchors_there = xp.take(proposals.anchors, xp.take(batch.indices, rows_there))
-    dboxes = xp.take(dregions, rows_there, axis=0)
-    anchors = xp.take(output.anchors, anchors_there, axis=0)
-    deltas = xp.take(output.deltas[0, ...], anchors_there, axis=0)
+    device_rows = backend.to_device(rows, dregions)
+    device_anchors = xp.take(proposals.anchors, xp.take(batch.indices, device_rows))
+    dboxes = xp.take(dregions, device_rows, axis=0)
+    anchors = xp.take(output.anchors, device_anchors, axis=0)
+    deltas = xp.take(output.deltas[0, ...], device_anchors, axis=0)
     boxes = box_ops.decode(anchors, deltas)
     ddeltas = decode_backward(clip_backward(dboxes, boxes, image_size), anchors, deltas)
-    # The array standard cannot write to a list of places. So each anchor reads its row, or a last
-    # one of zeros.
+    # The array standard cannot write to a list of positions. So each anchor reads its row, or a
+    # last row of zeros.
     row_of = np.full(output.anchors.shape[0], len(rows), dtype=np.int64)
     row_of[anchor_of] = np.arange(len(rows))
     padded = xp.concat([ddeltas, xp.zeros_like(output.deltas[0, :1, :])], axis=0)
     return xp.take(padded, backend.to_device(row_of, dregions), axis=0)
 
 
-def _look(
-    network: FasterRCNN, features: Array, batch: RegionBatch, rng: np.random.Generator
-) -> tuple[DetectorLoss, tuple[FastRCNNCache, DetectorLossCache]]:
-    """Return the detector's loss on a batch of regions, and the caches for going back."""
-    answers, cache = network.detector.forward(features, batch.regions, rng=rng)
-    loss, loss_cache = detector_loss_forward(*answers, batch.labels, batch.targets)
-    return loss, (cache, loss_cache)
-
-
-def _look_back(
+def _detector_loss_and_gradients(
     network: FasterRCNN,
-    caches: tuple[FastRCNNCache, DetectorLossCache],
+    features: Array,
+    batch: RegionBatch,
     *,
+    rng: np.random.Generator,
     need_dfeatures: bool,
     need_dboxes: bool,
-) -> FastRCNNGrads:
-    cache, loss_cache = caches
-    return network.detector.backward(
-        *detector_loss_backward(1.0, loss_cache),
-        cache,
-        need_dfeatures=need_dfeatures,
-        need_dboxes=need_dboxes,
+) -> tuple[DetectorLoss, FastRCNNGrads]:
+    """Return the detector's loss on a batch of regions, and its gradients."""
+    (logits, deltas), cache = network.detector.forward(features, batch.regions, rng=rng)
+    loss, loss_cache = detector_loss_forward(logits, deltas, batch.labels, batch.targets)
+    dlogits, ddeltas = detector_loss_backward(1.0, loss_cache)
+    grads = network.detector.backward(
+        dlogits, ddeltas, cache, need_dfeatures=need_dfeatures, need_dboxes=need_dboxes
     )
-
-
-def _detector_terms(loss: DetectorLoss) -> dict[str, Array]:
-    return {"class_loss": loss.classes, "region_loss": loss.boxes}
+    return loss, grads
 
 
 def _region_counts(batch: RegionBatch) -> dict[str, int]:
-    """Return how many regions were sampled that show objects, and that show background."""
+    """Return how many of the sampled regions show objects, and how many background."""
     objects = int((batch.host_labels > BACKGROUND).sum())
     return {"objects": objects, "background": len(batch.host_labels) - objects}

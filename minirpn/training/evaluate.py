@@ -20,20 +20,23 @@ from minirpn.evaluation import (
 )
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig
+from minirpn.training.batches import Pipeline
+from minirpn.training.build import build_pipeline, rpn_of
+from minirpn.training.config import TrainConfig
 from minirpn.training.inference import (
     ImageDetections,
     ImageProposals,
-    Pipeline,
+    detect_all,
     detections_in_original_pixels,
     detections_of,
     in_original_pixels,
-    proposals_of,
+    propose_all,
 )
 from minirpn.training.step import Objective, forward_loss, make_minibatch
 
 
 class Validation(NamedTuple):
-    """What a validation found: mean losses of the RPN, recall at IoU 0.5 by count, precision."""
+    """The result of a validation: mean losses of the RPN, recall by count, precision."""
 
     loss: float
     objectness_loss: float
@@ -44,7 +47,7 @@ class Validation(NamedTuple):
 
 
 def recall_of(
-    found: list[ImageProposals],
+    images: list[ImageProposals],
     *,
     counts: tuple[int, ...] = COUNTS,
     matching: Matching = "one-to-one",
@@ -53,38 +56,38 @@ def recall_of(
 
     Parameters
     ----------
-    found
-        One for each image.
+    images
+        Proposals of each image.
     counts
         Numbers of proposals an image.
     matching
         See `minirpn.evaluation.proposal_recall`.
     """
     return proposal_recall(
-        [item.boxes for item in found],
-        [item.annotation.gt_boxes for item in found],
-        difficult=[item.annotation.difficult for item in found],
+        [item.boxes for item in images],
+        [item.annotation.gt_boxes for item in images],
+        difficult=[item.annotation.difficult for item in images],
         counts=counts,
         matching=matching,
     )
 
 
-def precision_of(found: list[ImageDetections], classes: Sequence[str]) -> APResult:
+def precision_of(images: list[ImageDetections], classes: Sequence[str]) -> APResult:
     """Return the average precision of detections against the ground truths of their images.
 
     Parameters
     ----------
-    found
-        One for each image.
+    images
+        Detections of each image.
     classes
         Those of the data set.
     """
     return average_precision(
-        [item.found for item in found],
-        [item.annotation.gt_boxes for item in found],
-        [item.annotation.gt_classes for item in found],
+        [item.found for item in images],
+        [item.annotation.gt_boxes for item in images],
+        [item.annotation.gt_classes for item in images],
         classes=classes,
-        difficult=[item.annotation.difficult for item in found],
+        difficult=[item.annotation.difficult for item in images],
     )
 
 
@@ -109,7 +112,7 @@ def validate(
     model, dataset, pipeline
         What is measured, on what, prepared how.
     objective, config
-        What was asked of the RPN, and how it proposes.
+        What the RPN learns, and how it proposes.
     detections
         How the model detects; None measures the RPN alone.
     seed
@@ -117,10 +120,10 @@ def validate(
     limit
         Only the first so many images.
     """
-    network = model.rpn if isinstance(model, FasterRCNN) else model
+    network = rpn_of(model)
     losses: list[list[float]] = []
     proposed: list[ImageProposals] = []
-    found: list[ImageDetections] = []
+    detected: list[ImageDetections] = []
     with pipeline.in_order(dataset, limit) as examples:
         for index, example in enumerate(examples):
             anchors = network.anchors_for(example.image_size, like=example.gt_boxes)
@@ -135,18 +138,59 @@ def validate(
                 network, example.image, batch.on(example.image), config=objective.loss
             )
             losses.append(backend.numbers(loss))
-            proposals = proposals_of(output, example, config)
+            proposals = output.propose(example.image_size, scale=example.scale, config=config)
             proposed.append(in_original_pixels(proposals, example))
             if detections is not None and isinstance(model, FasterRCNN):
                 kept = detections_of(model, output, proposals, example, detections)
-                found.append(detections_in_original_pixels(kept, proposals, example))
+                detected.append(detections_in_original_pixels(kept, proposals, example))
     total, objectness, box = np.mean(losses, axis=0)
-    counts = tuple(count for count in COUNTS if count <= config.post_nms) or (config.post_nms,)
     return Validation(
         float(total),
         float(objectness),
         float(box),
-        recall_of(proposed, counts=counts),
-        precision_of(found, dataset.classes) if found else None,
+        recall_of(proposed, counts=_counts_up_to(config.post_nms)),
+        precision_of(detected, dataset.classes) if detected else None,
         len(proposed),
     )
+
+
+class SplitResult(NamedTuple):
+    """What a network proposes and detects in all images of a data set, and how good that is."""
+
+    proposals: list[ImageProposals]
+    detections: list[ImageDetections]  # empty without a detector
+    recall: RecallResult
+    precision: APResult | None  # None without a detector
+
+
+def evaluate_split(
+    model: RPN | FasterRCNN, config: TrainConfig, dataset: VOCDataset
+) -> SplitResult:
+    """Return proposals, detections, recall and precision of a network on a whole data set.
+
+    Parameters
+    ----------
+    model
+        The trained network.
+    config
+        The settings of its run.
+    dataset
+        The images.
+    """
+    pipeline = build_pipeline(config, rpn_of(model))
+    detected: list[ImageDetections] = []
+    if isinstance(model, FasterRCNN):
+        detected = list(detect_all(model, dataset, pipeline, config.proposals, config.detections))
+        proposed = [item.proposals for item in detected]
+    else:
+        proposed = list(propose_all(model, dataset, pipeline, config.proposals))
+    recall = recall_of(proposed, counts=_counts_up_to(config.proposals.post_nms))
+    precision = None
+    if isinstance(model, FasterRCNN):
+        precision = precision_of(detected, dataset.classes)
+    return SplitResult(proposed, detected, recall, precision)
+
+
+def _counts_up_to(post_nms: int) -> tuple[int, ...]:
+    """Return the numbers of proposals for which recall is measured, if so many are made."""
+    return tuple(count for count in COUNTS if count <= post_nms) or (post_nms,)

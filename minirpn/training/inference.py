@@ -1,89 +1,32 @@
-"""Networks on the images of a data set: prepared, proposed and detected in, in original pixels."""
+"""A trained network on the images of a data set, and files of its proposals.
+
+Boxes are in original pixels here, on the host: the network answers in resized ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirpn import backend
 from minirpn import boxes as box_ops
 from minirpn._typing import Array
-from minirpn.data.augment import AS_IS, Augmentation
-from minirpn.data.loader import Draw, Loader
-from minirpn.data.samples import Annotation, Example, Sample
-from minirpn.data.transforms import ResizeConfig, prepare
+from minirpn.backend import host_dtype
+from minirpn.data.samples import Annotation, Example
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
-from minirpn.devices import CPU, Device
+from minirpn.errors import InputError
+from minirpn.files import write_npz
 from minirpn.rpn.network import RPN, RPNOutput
-from minirpn.rpn.proposals import ProposalConfig, Proposals, propose
+from minirpn.rpn.proposals import ProposalConfig, Proposals
+from minirpn.training.batches import Pipeline
+from minirpn.training.checkpoint import read_archive
 
-
-@dataclass(frozen=True)
-class Pipeline:
-    """How a stored image becomes the network's input.
-
-    Parameters
-    ----------
-    resize
-        The size it is brought to.
-    preprocessing
-        The backbone's: (H, W, 3) uint8 to (3, H, W) float32.
-    device
-        Where the network is, and the images go.
-    threads
-        How many images are prepared at a time.
-    dtype
-        Of pixels and boxes. Both are made in float32 and then widened: the labels are the same.
-    """
-
-    resize: ResizeConfig
-    preprocessing: Callable[[np.ndarray], np.ndarray]
-    device: Device = CPU
-    threads: int = 1
-    dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
-
-    def example(self, sample: Sample, *, augmentation: Augmentation = AS_IS) -> Example:
-        """Return an image as the network takes it, where it takes it.
-
-        The threads of a loader call this ahead of time, while the device is at work.
-        """
-        example = prepare(
-            sample,
-            resize_config=self.resize,
-            to_input=self.preprocessing,
-            augmentation=augmentation,
-        )
-        image = example.image.astype(self.dtype, copy=False)
-        return replace(
-            example,
-            image=self.device.send(image),
-            gt_boxes=example.gt_boxes.astype(self.dtype, copy=False),
-        )
-
-    def examples(
-        self,
-        dataset: VOCDataset,
-        draws: Iterator[Draw],
-        *,
-        finish: Callable[[Example], Example] | None = None,
-    ) -> Loader:
-        """Return a loader of prepared examples; use it in a ``with`` block.
-
-        Parameters
-        ----------
-        dataset, draws, finish
-            See `minirpn.data.Loader`.
-        """
-        return Loader(dataset, draws, self.example, threads=self.threads, finish=finish)
-
-    def in_order(self, dataset: VOCDataset, limit: int | None) -> Loader:
-        """Return a loader of the first `limit` images in their order, as they are."""
-        count = len(dataset) if limit is None else min(limit, len(dataset))
-        return self.examples(dataset, (Draw(index) for index in range(count)))
+PROPOSALS_FORMAT = "minirpn proposals"
 
 
 class ImageProposals(NamedTuple):
@@ -113,13 +56,13 @@ def in_original_pixels(proposals: Proposals, example: Example) -> ImageProposals
 
 
 def detections_in_original_pixels(
-    found: Detections, proposals: Proposals, example: Example
+    detections: Detections, proposals: Proposals, example: Example
 ) -> ImageDetections:
     """Return the detections in a resized image in the pixels of the original, like proposals."""
     on_host = Detections(
-        _original(found.boxes, example),
-        backend.to_host(found.scores),
-        backend.to_host(found.classes),
+        _original(detections.boxes, example),
+        backend.to_host(detections.scores),
+        backend.to_host(detections.classes),
     )
     return ImageDetections(example.annotation, on_host, in_original_pixels(proposals, example))
 
@@ -132,7 +75,7 @@ def _original(boxes: Array, example: Example) -> np.ndarray:
 def as_many_as(config: ProposalConfig, count: int) -> ProposalConfig:
     """Return the settings that propose up to `count` boxes an image, and are otherwise the same.
 
-    NMS goes down the list from the best, so the first proposals stay what they are.
+    NMS goes down the list from the best, so the first proposals stay the same.
     """
     return replace(config, post_nms=count, pre_nms=max(config.pre_nms, count))
 
@@ -179,31 +122,21 @@ def detect_all(
     model, dataset, pipeline
         What detects, on what, prepared how.
     proposals, detections
-        How the RPN proposes what the detector looks at, and which of its answers are kept.
+        How the RPN proposes what the detector classifies, and which detections are kept.
     listed
-        How the RPN proposes what is given along; None gives what the detector looked at.
+        How the RPN makes the proposals that are returned too; None returns those classified.
     limit
         Only the first so many images.
     """
     with pipeline.in_order(dataset, limit) as examples:
         for example in examples:
             output, _ = model.rpn.forward(example.image[None, ...])
-            looked_at = proposals_of(output, example, proposals)
-            found = detections_of(model, output, looked_at, example, detections)
-            given = looked_at if listed is None else proposals_of(output, example, listed)
-            yield detections_in_original_pixels(found, given, example)
-
-
-def proposals_of(output: RPNOutput, example: Example, config: ProposalConfig) -> Proposals:
-    """Return the proposals from what the RPN says of an example, in resized pixels."""
-    return propose(
-        output.anchors,
-        output.objectness[0, ...],
-        output.deltas[0, ...],
-        example.image_size,
-        scale=example.scale,
-        config=config,
-    )
+            size, scale = example.image_size, example.scale
+            used = output.propose(size, scale=scale, config=proposals)
+            detected = detections_of(model, output, used, example, detections)
+            if listed is not None:
+                used = output.propose(size, scale=scale, config=listed)
+            yield detections_in_original_pixels(detected, used, example)
 
 
 def detections_of(
@@ -213,6 +146,90 @@ def detections_of(
     example: Example,
     config: DetectionConfig,
 ) -> Detections:
-    """Return the detections where the RPN proposes, in resized pixels."""
-    answers, _ = model.detector.forward(output.features, proposals.boxes)
-    return postprocess(proposals.boxes, *answers, example.image_size, config=config)
+    """Return what the detector finds in the proposals, in resized pixels."""
+    (logits, deltas), _ = model.detector.forward(output.features, proposals.boxes)
+    return postprocess(proposals.boxes, logits, deltas, example.image_size, config=config)
+
+
+class SavedProposals(NamedTuple):
+    """The proposals of one image in its original pixels, not mirrored, best first."""
+
+    boxes: np.ndarray  # (R, 4) float32
+    scores: np.ndarray  # (R,) float32
+
+
+def save_proposals(path: Path, proposals: Sequence[ImageProposals]) -> None:
+    """Write the proposals of all images to `path`, whole or not at all.
+
+    Inside are ``boxes`` (R, 4) and ``scores`` (R,) of all images one after the other, and
+    ``metadata``: JSON text as bytes, with the images' ids and their numbers of proposals.
+
+    Raises
+    ------
+    InputError
+        It could not be written.
+    """
+    metadata = {
+        "format": PROPOSALS_FORMAT,
+        "images": [item.annotation.image_id for item in proposals],
+        "counts": [len(item.boxes) for item in proposals],
+    }
+    boxes = np.concatenate([np.empty((0, 4)), *(item.boxes for item in proposals)])
+    scores = np.concatenate([np.empty(0), *(item.scores for item in proposals)])
+    arrays = {"boxes": boxes.astype(np.float32), "scores": scores.astype(np.float32)}
+    write_npz(path, metadata, arrays)
+
+
+def load_proposals(path: Path) -> dict[str, SavedProposals]:
+    """Return the proposals in a file by image id; `save_proposals` is the inverse.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is damaged, or it holds something else.
+    """
+    metadata, arrays = read_archive(path, PROPOSALS_FORMAT, kind="file of proposals")
+    try:
+        images, counts = metadata["images"], metadata["counts"]
+        boxes, scores = arrays["boxes"], arrays["scores"]
+        _check_saved(images, counts, boxes, scores)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a file of proposals: {error}") from error
+    ends = np.cumsum([0, *counts])
+    return {
+        image: SavedProposals(boxes[start:end], scores[start:end])
+        for image, start, end in zip(images, ends[:-1], ends[1:], strict=True)
+    }
+
+
+def _check_saved(images: Any, counts: Any, boxes: np.ndarray, scores: np.ndarray) -> None:
+    """Raise ValueError unless names, counts and arrays fit each other."""
+    if not all(type(image) is str for image in images):
+        raise ValueError("'images' holds more than names")
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError("'counts' holds more than numbers")
+    if len(images) != len(counts) or len(set(images)) != len(images):
+        raise ValueError("each image needs one count")
+    total = sum(counts)
+    if boxes.shape != (total, 4) or scores.shape != (total,):
+        raise ValueError(f"{total} proposals, but boxes {boxes.shape}, scores {scores.shape}")
+    if boxes.dtype != np.float32 or not np.all(np.isfinite(boxes)):
+        raise ValueError("'boxes' are not finite float32 numbers")
+
+
+def proposals_for(example: Example, saved: Mapping[str, SavedProposals], path: Path) -> np.ndarray:
+    """Return the saved proposals (R, 4) of an example in its own pixels.
+
+    Raises
+    ------
+    InputError
+        There are none for this image.
+    """
+    if example.image_id not in saved:
+        raise InputError(f"{path}: no proposals for image {example.image_id!r}")
+    boxes = saved[example.image_id].boxes
+    if example.flipped:
+        boxes = box_ops.flip(boxes, example.original_size[1])
+    scaled = boxes * np.float32(example.scale)
+    # On the host, in the dtype of the image, which may be on a device.
+    return scaled.astype(host_dtype(example.image), copy=False)

@@ -30,43 +30,38 @@ class Phase:
     ----------
     name
         Such as ``"rpn-1"``.
-    learns
+    trainable_parts
         The parts whose parameters change.
     loss
-        Whose loss it is.
+        Which loss is minimised.
     start, steps
-        Steps before it, and of it.
-    backbone_afresh
-        Whether the backbone begins as the run began with it.
-    proposes
-        Whether it learns from proposals that the RPN makes before it, once.
-    whole
-        Whether at its end RPN and detector fit the backbone.
+        The number of steps before it, and in it.
+    reset_backbone
+        Whether the backbone is set back to its values at the start of the run.
+    needs_proposals
+        Whether it learns from proposals that the RPN makes once, before it.
+    detector_usable
+        Whether RPN and detector both fit the backbone at its end.
     """
 
     name: str
-    learns: frozenset[Part]
+    trainable_parts: frozenset[Part]
     loss: Loss
     start: int
     steps: int
-    backbone_afresh: bool = False
-    proposes: bool = False
-    whole: bool = False
+    reset_backbone: bool = False
+    needs_proposals: bool = False
+    detector_usable: bool = False
 
     @property
     def end(self) -> int:
-        """Steps done when it is over."""
+        """The number of steps done when it is over."""
         return self.start + self.steps
 
     @property
-    def measures_rpn(self) -> bool:
-        """Whether the RPN fits the backbone while it lasts."""
-        return self.loss != "detector" or "backbone" not in self.learns
-
-    @property
-    def measures_detector(self) -> bool:
-        """Whether RPN and detector both fit the backbone while it lasts."""
-        return self.whole
+    def rpn_usable(self) -> bool:
+        """Whether the RPN fits the backbone during the phase."""
+        return self.loss != "detector" or "backbone" not in self.trainable_parts
 
     def lr(self, step: int, optimizer: OptimizerConfig) -> float:
         """Return the learning rate of a step, counted from the start of the run."""
@@ -76,15 +71,15 @@ class Phase:
 
 def phases_of(config: TrainConfig) -> tuple[Phase, ...]:
     """Return the phases of a training, in order; their steps add up to ``optimizer.steps``."""
-    steps, kind = config.optimizer.steps, config.sharing.kind
-    if kind == "rpn-only":
+    steps, scheme = config.optimizer.steps, config.sharing.kind
+    if scheme == "rpn-only":
         return (Phase("rpn", frozenset({"backbone", "rpn"}), "rpn", 0, steps),)
-    if kind != "4-step":
+    if scheme != "4-step":
         everything = frozenset[Part]({"backbone", "rpn", "detector"})
-        return (Phase("joint", everything, "both", 0, steps, whole=True),)
+        return (Phase("joint", everything, "both", 0, steps, detector_usable=True),)
     # Twice as many steps for an RPN as for a detector.
     shares, parts = [0, 2, 3, 5, 6], _FOUR_STEPS
-    if config.sharing.proposals is not None:  # somebody's RPN has done the first
+    if config.sharing.proposals is not None:  # another RPN has done the first step
         shares, parts = [0, 1, 3, 4], _FOUR_STEPS[1:]
     ends = [round(steps * share / shares[-1]) for share in shares]
     return tuple(
@@ -94,20 +89,20 @@ def phases_of(config: TrainConfig) -> tuple[Phase, ...]:
 
 
 _FOUR_STEPS: tuple[dict[str, Any], ...] = (
-    {"name": "rpn-1", "learns": frozenset({"backbone", "rpn"}), "loss": "rpn"},
+    {"name": "rpn-1", "trainable_parts": frozenset({"backbone", "rpn"}), "loss": "rpn"},
     {
         "name": "detector-1",
-        "learns": frozenset({"backbone", "detector"}),
+        "trainable_parts": frozenset({"backbone", "detector"}),
         "loss": "detector",
-        "backbone_afresh": True,
-        "proposes": True,
+        "reset_backbone": True,
+        "needs_proposals": True,
     },
-    {"name": "rpn-2", "learns": frozenset({"rpn"}), "loss": "rpn"},
+    {"name": "rpn-2", "trainable_parts": frozenset({"rpn"}), "loss": "rpn"},
     {
         "name": "detector-2",
-        "learns": frozenset({"detector"}),
+        "trainable_parts": frozenset({"detector"}),
         "loss": "detector",
-        "proposes": True,
-        "whole": True,
+        "needs_proposals": True,
+        "detector_usable": True,
     },
 )

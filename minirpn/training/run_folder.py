@@ -1,26 +1,40 @@
-"""The folder of one training run: what lies where, and the rule that no run overwrites another."""
+"""The folder of one training run: its files, its records, and that no run overwrites another."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import math
+import os
+import platform
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from minirpn.devices import Device, open_device
+import numpy as np
+
+import minirpn
+from minirpn.devices import CPU, Device, open_device
 from minirpn.errors import InputError
-from minirpn.files import one_line_errors, write_json
+from minirpn.files import one_line_errors, replace_file, write_json
 from minirpn.training.config import TrainConfig, save_config
-from minirpn.training.environment import describe_environment
-from minirpn.training.log import append_record, append_text, drop_records_after
 
 RUNS = Path("runs")
+PACKAGES = ("numpy", "numba", "pillow", "matplotlib", "array-api-compat", "threadpoolctl")
+GPU_PACKAGES = (
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "nvidia-cudnn-frontend",
+)
 
 
 @dataclass(frozen=True)
@@ -105,16 +119,33 @@ class RunFolder:
         return self.path / "report.html"
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Append a record to ``metrics.jsonl``. Its ``step`` counts the steps done, from 1."""
-        append_record(self.metrics, record)
+        """Append a record to ``metrics.jsonl``. Its ``step`` counts the steps done, from 1.
+
+        JSON has no nan and no infinity: they are written as null.
+        """
+        line = json.dumps(_finite(record), allow_nan=False)
+        self._append(self.metrics, line)
 
     def drop_records_after(self, step: int) -> None:
-        """Forget the records of steps a resumed run takes again, those beyond `step`."""
-        drop_records_after(self.metrics, step)
+        """Drop the records of steps beyond `step`, and a line that a killed process cut short.
+
+        A run that resumes at `step` writes those lines again.
+        """
+        if not self.metrics.exists():
+            return
+        with one_line_errors(self.metrics, "read"):
+            lines = self.metrics.read_bytes().splitlines()
+        kept = [line + b"\n" for line in lines if _step_of(line) <= step]
+        replace_file(self.metrics, lambda file: file.writelines(kept))
 
     def log(self, message: str) -> None:
-        """Append a line to ``log.txt``."""
-        append_text(self.text, message)
+        """Append a line to ``log.txt``, with the time (UTC) in front."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._append(self.text, f"{now} {message}")
+
+    def _append(self, path: Path, line: str) -> None:
+        with one_line_errors(path, "write"), path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write ``NAME`` (such as ``env.json``) into the folder, whole or not at all."""
@@ -123,8 +154,25 @@ class RunFolder:
         return path
 
 
+def _finite(value: Any) -> Any:
+    """Return plain data with None in place of every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _step_of(line: bytes) -> float:
+    """Return the step that a record is about; infinity if the line is not whole."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+
+
 def create_run(path: Path, config: TrainConfig, device: Device | None = None) -> RunFolder:
-    """Make the folder of a new run at exactly `path`, with its settings and surroundings.
+    """Make the folder of a new run at exactly `path`, with its settings and its environment.
 
     Parameters
     ----------
@@ -133,13 +181,13 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
     config
         The run's settings.
     device
-        Where it will compute, to be noted down; None for what the settings ask for.
+        Where it will compute, for ``env.json``; None for that of the settings.
 
     Raises
     ------
     InputError
-        There is something at `path` already, and be it one file; or it cannot be made. Or the
-        settings ask for a device that cannot be used.
+        There is something at `path` already, the folder cannot be made, or the device that the
+        settings name cannot be used.
     """
     folder, device = RunFolder(path), device or open_device(config.run.device, tf32=config.run.tf32)
     with one_line_errors(path, "make the run folder"):
@@ -156,10 +204,10 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
 
 
 @contextlib.contextmanager
-def discarded_unless_begun(folder: RunFolder) -> Iterator[None]:
-    """Take a folder that `create_run` made away again if the block fails before any checkpoint.
+def remove_on_failure(folder: RunFolder) -> Iterator[None]:
+    """Remove a folder that `create_run` made if the block fails before the first checkpoint.
 
-    A mistyped flag shall not leave an empty run behind, in the way of the next try.
+    So a mistyped flag leaves no empty run behind that stops the next try.
     """
     try:
         yield
@@ -208,3 +256,125 @@ def newest_run(*, runs: Path = RUNS) -> Path:
 
 def _last_written(run: Path) -> float:
     return max(path.stat().st_mtime for path in run.iterdir())
+
+
+def require_tensorboard() -> None:
+    """Check that the library that writes for TensorBoard is installed.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "--tensorboard: needs tensorboardX; try: pip install 'minirpn[tensorboard]'"
+        ) from None
+
+
+class Records:
+    """Writes the records of a run to ``metrics.jsonl`` and, if asked, to TensorBoard.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    step
+        Steps done. TensorBoard hides what an earlier start wrote of later steps.
+    tensorboard
+        Whether to write for TensorBoard too. Each start of a run adds an event file.
+    """
+
+    def __init__(self, folder: RunFolder, step: int, *, tensorboard: bool) -> None:
+        self._folder = folder
+        self._writer: Any = None
+        if tensorboard:
+            from tensorboardX import SummaryWriter
+
+            # The library names files by the second, and would write over one of the same name.
+            self._writer = SummaryWriter(
+                str(folder.tensorboard),
+                purge_step=step + 1,
+                flush_secs=10,
+                filename_suffix=f".{step}",
+            )
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write a record; TensorBoard gets each number as ``KIND/NAME``."""
+        self._folder.record(record)
+        if self._writer is not None:
+            for name, value in numbers_of(record):
+                self._writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+
+    def picture(self, name: str, pixels: np.ndarray, step: int) -> None:
+        """Show a picture (h, w, 3) uint8 in TensorBoard."""
+        if self._writer is not None:
+            self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write everything to the disk."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def numbers_of(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers in a record with their names; those within others as ``OUTER/INNER``."""
+    for name, value in record.items():
+        if name in ("kind", "step"):
+            continue
+        if isinstance(value, list | tuple):
+            value = {str(index): item for index, item in enumerate(value)}
+        if isinstance(value, Mapping):
+            yield from ((f"{name}/{inner}", item) for inner, item in numbers_of(value))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, value
+
+
+def describe_environment(device: Device = CPU) -> dict[str, Any]:
+    """Return versions, platform, cores, BLAS, device and command line, as plain data for JSON."""
+    return {
+        "minirpn": minirpn.__version__,
+        "python": platform.python_version(),
+        **package_versions(PACKAGES),
+        **{name: version for name, version in package_versions(GPU_PACKAGES).items() if version},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "cpus_usable": usable_cpus(),
+        "blas": describe_blas(),
+        "device": {"name": device.name, "about": device.about, "tf32": device.tf32},
+        "command": sys.argv,
+    }
+
+
+def package_versions(names: tuple[str, ...]) -> dict[str, str | None]:
+    """Return the installed version of each distribution, None where there is none."""
+    versions: dict[str, str | None] = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def usable_cpus() -> int:
+    """Return how many cores this process may run on, which containers make fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe_blas() -> list[dict[str, Any]]:
+    """Return name, version and threads of each BLAS library that NumPy has loaded."""
+    import numpy  # noqa: F401  (loads the BLAS that is asked about)
+    from threadpoolctl import threadpool_info
+
+    wanted = ("internal_api", "version", "num_threads", "architecture")
+    return [
+        {key: library.get(key) for key in wanted}
+        for library in threadpool_info()
+        if library.get("user_api") == "blas"
+    ]

@@ -1,15 +1,18 @@
-"""One training step, from an example to updated parameters.
+"""One training step of the RPN, from an image to updated parameters.
 
-label the anchors -> sample 256 -+
-                         forward -+-> loss -> backward -> SGD
+Read from top to bottom::
 
-Labels and sample need the size of the image and its ground truths, not what the network says. So
-`make_minibatch` comes first, and in a training ahead of time: see `minirpn.training.ahead`.
+    make_minibatch      label the anchors, sample 256 of them, encode their targets
+    forward_loss        image -> features -> objectness and deltas -> loss
+    loss_and_gradients  forward_loss, then the gradient of the loss by every parameter
+    sgd_update          check that all numbers are finite, then move the parameters
+
+The mini-batch depends on the size of the image and on its ground truths, not on the network. So a
+training may make it ahead of time: see `minirpn.training.batches`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,7 +38,7 @@ from minirpn.rpn.targets import (
 
 @dataclass(frozen=True)
 class Objective:
-    """What the network is asked to learn: how anchors are labelled, sampled and charged."""
+    """What the RPN learns: how anchors are labelled and sampled, and the form of the loss."""
 
     labels: LabelConfig = field(default_factory=LabelConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -47,21 +50,20 @@ class Minibatch(NamedTuple):
 
     labels: Array  # (K,) int8: POSITIVE, NEGATIVE, or IGNORE where not sampled
     targets: Array  # (K, 4) deltas, 0 where not positive
-    host_labels: np.ndarray  # (K,) the labels once more, where they were drawn
+    host_labels: np.ndarray  # (K,) a copy of the labels on the host
 
     def on(self, like: Array) -> Minibatch:
-        """Return it, made on the host, on the device of `like`."""
+        """Return a mini-batch made on the host on the device of `like`."""
         labels, targets = (backend.to_device(part, like) for part in (self.labels, self.targets))
         return self._replace(labels=labels, targets=targets)
 
 
 class StepResult(NamedTuple):
-    """What one step found."""
+    """The result of one step."""
 
-    # "loss" and its terms, by the names they have in metrics.jsonl; `update` makes floats of them.
-    losses: dict[str, Array]
+    losses: dict[str, Array]  # "loss" and its terms, by their names in metrics.jsonl
     grads: dict[str, Array]  # by parameter name
-    counts: dict[str, int]  # how many of what the losses are about
+    counts: dict[str, int]  # sampled anchors and regions, by label
 
 
 def make_minibatch(
@@ -88,12 +90,12 @@ def make_minibatch(
     objective
         Thresholds and counts.
     assigned
-        Of `label_anchors`, if the anchors are labelled already.
+        The result of `label_anchors`, if the anchors are labelled already.
 
     Notes
     -----
-    With anchors and ground truths on the host nothing travels; `Minibatch.on` brings what comes of
-    it to a device.
+    If anchors and ground truths are on the host, all of this runs there. `Minibatch.on` then
+    moves the result to a device.
     """
     if assigned is None:
         assigned = label_anchors(anchors, gt_boxes, image_size, config=objective.labels)
@@ -106,7 +108,7 @@ def make_minibatch(
 def forward_loss(
     network: RPN, image: Array, batch: Minibatch, *, config: LossConfig
 ) -> tuple[RPNLoss, RPNOutput, tuple[RPNCache, RPNLossCache]]:
-    """Return the loss of one image, the outputs behind it, and the caches for going back.
+    """Return the loss of one image, the network's output, and the caches for the backward pass.
 
     Parameters
     ----------
@@ -115,7 +117,7 @@ def forward_loss(
     image
         (3, H, W), preprocessed.
     batch
-        Of `make_minibatch`, from the anchors that `RPN.anchors_for` gives of its size.
+        From `make_minibatch`, with the anchors that `RPN.anchors_for` gives for this image size.
     config
         The form of the loss.
     """
@@ -136,7 +138,7 @@ def loss_and_gradients(
 ) -> StepResult:
     """Return the loss of one image and its gradient by every trainable parameter.
 
-    Parameters are those of `forward_loss`.
+    The parameters are those of `forward_loss`.
     """
     loss, _, (network_cache, loss_cache) = forward_loss(network, image, batch, config=config)
     dobjectness, ddeltas = rpn_loss_backward(1.0, loss_cache)
@@ -144,8 +146,69 @@ def loss_and_gradients(
     return StepResult(rpn_losses(loss), grads, anchor_counts(batch))
 
 
+def sgd_update(
+    optimizer: SGD, result: StepResult, *, lr: float, clip_norm: float | None = None
+) -> StepResult:
+    """Move the parameters one step along the gradients; return the result with losses as floats.
+
+    Parameters
+    ----------
+    optimizer
+        Changes the values of the parameters.
+    result
+        From `loss_and_gradients`.
+    lr
+        Learning rate of this step.
+    clip_norm
+        See `minirpn.nn.clip_gradients`; None for no limit. The returned gradients are not clipped.
+
+    Raises
+    ------
+    FloatingPointError
+        A loss or a gradient is not finite. Nothing is updated then.
+    """
+    losses = check_finite(result)
+    grads = result.grads if clip_norm is None else clip_gradients(result.grads, clip_norm)
+    optimizer.step(grads, lr=lr)
+    return result._replace(losses=losses)
+
+
+def check_finite(result: StepResult) -> dict[str, float]:
+    """Return the losses as floats, after a check that every loss and gradient is finite.
+
+    Raises
+    ------
+    FloatingPointError
+        One is not finite. The message names it, such as "box_loss is nan"; a term of the loss is
+        named before the sum.
+
+    Notes
+    -----
+    The gradients are read once: the sum of all their squares is finite if they are. If that sum
+    overflows, each gradient is checked. From a device, the sum and the losses come in one copy.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is reported by name below
+        square = SQUARE_SUMS(list(result.grads.values()), together=True)
+    *values, square_sum = backend.numbers([*result.losses.values(), square])
+    losses = dict(zip(result.losses, values, strict=True))
+    for name in sorted(losses, key=lambda name: name == "loss"):  # the sum comes last
+        if not np.isfinite(losses[name]):
+            raise FloatingPointError(f"{name} is {losses[name]}")
+    if not np.isfinite(square_sum):
+        for name, grad in result.grads.items():
+            if not is_finite(grad):
+                raise FloatingPointError(f"the gradient of {name} is not finite")
+    return losses
+
+
+def is_finite(array: Array) -> bool:
+    """Return whether every number of a floating-point array is finite."""
+    xp = backend.namespace_of(array)
+    return bool(backend.to_host(xp.all(xp.isfinite(array))))
+
+
 def rpn_losses(loss: RPNLoss) -> dict[str, Array]:
-    """Return the loss of the RPN and its terms by the names they have in metrics.jsonl."""
+    """Return the loss of the RPN and its terms by their names in metrics.jsonl."""
     return {"loss": loss.total, "objectness_loss": loss.objectness, "box_loss": loss.box}
 
 
@@ -155,69 +218,3 @@ def anchor_counts(batch: Minibatch) -> dict[str, int]:
         "positives": int((batch.host_labels == POSITIVE).sum()),
         "negatives": int((batch.host_labels == NEGATIVE).sum()),
     }
-
-
-def update(
-    optimizer: SGD,
-    compute: Callable[[], StepResult],
-    *,
-    lr: float,
-    clip_norm: float | None = None,
-) -> StepResult:
-    """Take one SGD step along the gradients that `compute` finds, and return what it found.
-
-    The losses in it are floats then.
-
-    Parameters
-    ----------
-    optimizer
-        Owns the parameters' values, and changes them.
-    compute
-        Such as `loss_and_gradients` with its arguments bound.
-    lr
-        Learning rate of this step.
-    clip_norm
-        See `minirpn.nn.clip_gradients`; None for no limit. What is returned is not clipped.
-
-    Raises
-    ------
-    FloatingPointError
-        A loss or a gradient is not finite. Nothing is updated then.
-    """
-    # An overflow shows in the loss or in a gradient, where it is said once and by name.
-    with np.errstate(over="ignore", invalid="ignore"):
-        result = compute()
-        losses, wrong = look_at(result)
-    if wrong is not None:
-        raise FloatingPointError(wrong)
-    grads = result.grads if clip_norm is None else clip_gradients(result.grads, clip_norm)
-    optimizer.step(grads, lr=lr)
-    return result._replace(losses=losses)
-
-
-def look_at(result: StepResult) -> tuple[dict[str, float], str | None]:
-    """Return the losses that a step found, and what is not finite, such as "box_loss is nan".
-
-    Of the losses the terms are looked at before their sum. The gradients cost one walk through
-    memory: the sum of all their squares is finite if they are, but for an overflow, which a
-    closer look tells apart. From a device, that sum and the losses come together.
-    """
-    square = SQUARE_SUMS(list(result.grads.values()), together=True)
-    *values, length = backend.numbers([*result.losses.values(), square])
-    losses = dict(zip(result.losses, values, strict=True))
-    terms = {name: value for name, value in losses.items() if name != "loss"}
-    for name, value in (terms | {"loss": losses["loss"]}).items():
-        if not np.isfinite(value):
-            return losses, f"{name} is {value}"
-    if np.isfinite(length):
-        return losses, None
-    for name, grad in result.grads.items():
-        if not is_finite(grad):
-            return losses, f"the gradient of {name} is not finite"
-    return losses, None
-
-
-def is_finite(array: Array) -> bool:
-    """Tell whether every number of a floating-point array is finite."""
-    xp = backend.namespace_of(array)
-    return bool(backend.to_host(xp.all(xp.isfinite(array))))

@@ -1,12 +1,9 @@
-"""A training run in memory: what a checkpoint must hold, and nothing else that changes."""
+"""The state of a training run in memory (what a checkpoint holds), and one step of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,10 +18,8 @@ from minirpn.kernels.cuda._load import on_cuda
 from minirpn.kernels.cuda.graph import Recorder
 from minirpn.nn import SGD, Parameter
 from minirpn.rpn.network import RPN
-from minirpn.training.ahead import AnchorTask, LabelledExample, WorkAhead
-from minirpn.training.anomaly import NotFiniteError
+from minirpn.training.batches import LabelledExample, WorkAhead
 from minirpn.training.build import (
-    bring_to,
     build_detector_objective,
     build_model,
     build_objective,
@@ -41,10 +36,29 @@ from minirpn.training.step import (
     anchor_counts,
     is_finite,
     loss_and_gradients,
-    update,
+    make_minibatch,
+    sgd_update,
 )
 from minirpn.training.tables import to_table
 from minirpn.weights import LoadReport, load_weights
+
+
+class NotFiniteError(InputError):
+    """A step whose loss or gradient is not finite; the parameters were not updated.
+
+    Parameters
+    ----------
+    example
+        Its image.
+    step
+        Its number, counted from 1.
+    quantity
+        What is not finite, such as ``"box_loss is nan"``.
+    """
+
+    def __init__(self, example: Example, step: int, quantity: str) -> None:
+        super().__init__(f"{example.annotation.image_path}: step {step}: {quantity}")
+        self.example, self.step, self.quantity = example, step, quantity
 
 
 class Trainer:
@@ -57,8 +71,8 @@ class Trainer:
         for the mini-batches. (The order of the images needs none; see
         `minirpn.data.training_order`.)
     device
-        Where parameters and momentum lie, and the steps are computed. What is random is drawn on
-        the host, and a checkpoint is on the host, so that any other device can go on from it.
+        Where parameters and momentum are, and the steps are computed. Random numbers are drawn on
+        the host, and a checkpoint is on the host, so that a run can go on on any other device.
 
     Attributes
     ----------
@@ -66,8 +80,13 @@ class Trainer:
         All that is trained.
     network : RPN
         The RPN in it.
+    phase : Phase
+        The phase of the next step.
     step : int
         Steps done.
+    best : float
+        The best validation result so far: mean average precision at IoU 0.5 with a detector, else
+        recall of the proposals; -1 before the first.
     """
 
     def __init__(self, config: TrainConfig, device: Device = CPU) -> None:
@@ -77,11 +96,13 @@ class Trainer:
         self.objective = build_objective(config)
         self.detector_objective = build_detector_objective(config)
         self.model = build_model(config, rng=weights_rng)
-        bring_to(device, self.model.parameters())
-        self.phases = phases_of(config)
+        for parameter in self.model.parameters():
+            parameter.value = device.put(parameter.value)
         self._frozen = {p.name for p in self.model.parameters() if not p.trainable}
+        self.phases = phases_of(config)
         self.step = 0
-        self.begin(0)
+        self.best = -1.0
+        self.begin_phase(0)
 
     @property
     def network(self) -> RPN:
@@ -94,112 +115,55 @@ class Trainer:
         return self.phases[self.phase_index]
 
     @property
-    def phase_is_over(self) -> bool:
-        """Whether another phase is to begin before the next step."""
-        return self.step >= self.phase.end and self.phase is not self.phases[-1]
-
-    @property
     def lr(self) -> float:
         """The learning rate of the next step."""
         return self.phase.lr(self.step, self.config.optimizer)
 
-    @property
-    def anchor_task(self) -> AnchorTask:
-        """What is asked of the anchors of an example."""
-        return AnchorTask(self.network, self.objective, self.config.data)
+    def train_step(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
+        """Take one SGD step on one example.
 
-    def ahead(self) -> WorkAhead | None:
-        """Return what a loader can do with the examples of the next steps of this phase.
-
-        It draws from the random state as it is now. None: a detector learns alone, and nothing is
-        asked of the anchors.
-        """
-        if self.phase.loss == "detector":
-            return None
-        return WorkAhead(self.anchor_task, self.rng if self.phase.loss == "rpn" else None)
-
-    def begin(self, phase_index: int) -> None:
-        """Let the parts of a phase learn, from no momentum."""
-        self.phase_index = phase_index
-        for parameter in self.model.parameters():
-            learns = self.part_of(parameter) in self.phase.learns
-            parameter.trainable = learns and parameter.name not in self._frozen
-        optimizer, self._recorder = self.config.optimizer, self._new_recorder()
-        self.optimizer = SGD(
-            self.model.parameters(),
-            momentum=optimizer.momentum,
-            weight_decay=optimizer.weight_decay,
-            rule=optimizer.rule,
-            in_place=self._recorder is not None,
-        )
-
-    def _new_recorder(self) -> Recorder | None:
-        """Return what records the steps of a phase; None where there are no CUDA graphs."""
-        wanted = self.config.run.graphs and self.phase.loss == "rpn"
-        return Recorder() if wanted and on_cuda(self.model.parameters()[0].value) else None
-
-    def restore_backbone(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Give the backbone the values it has in a checkpoint; everything else stays.
-
-        Raises
-        ------
-        InputError
-            The checkpoint is of another network.
-        """
-        backbone = self.network.backbone.parameters()
-        names = {parameter.name for parameter in backbone}
-        values = {name: value for name, value in checkpoint.parameters.items() if name in names}
-        fill_parameters(backbone, values, path)
-
-    def part_of(self, parameter: Parameter) -> Part:
-        """Return the part of the network a parameter belongs to."""
-        if parameter.name in {p.name for p in self.network.backbone.parameters()}:
-            return "backbone"
-        return "rpn" if parameter.name.startswith("rpn.") else "detector"
-
-    def take(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
-        """Take one step on one example.
-
-        On a GPU the gradients that come back may be overwritten by the next step, and so are the
-        values of the parameters, in their arrays.
+        On a GPU the next step may overwrite the gradients that are returned, and it changes the
+        values of the parameters in place.
 
         Parameters
         ----------
         example
             One image, resized and preprocessed, on the trainer's device, with its ground truths.
-            Those marked difficult are left out, by VOC's rule, unless the settings say otherwise.
-            What a loader has worked out with `ahead` is not done again.
+            Objects marked difficult are left out, by VOC's rule, unless the settings say otherwise.
         proposals
-            (R, 4) in its pixels, on the host, for a phase that learns from proposals made before
-            it.
+            (R, 4) in its pixels, on the host, if the phase needs proposals.
 
         Raises
         ------
         NotFiniteError
-            A loss or a gradient is not finite; the line names image, step and quantity. The
+            A loss or a gradient is not finite; the message names image, step and quantity. The
             trainer is what it was before, its random state too.
         """
-        state = self.rng.bit_generator.state
+        rng_state = self.rng.bit_generator.state
         try:
-            compute = partial(self.compute, example, proposals, recorded=True)
+            result = self.loss_and_gradients(example, proposals, recorded=True)
             clip_norm = self.config.optimizer.clip_norm
-            result = update(self.optimizer, compute, lr=self.lr, clip_norm=clip_norm)
+            result = sgd_update(self.optimizer, result, lr=self.lr, clip_norm=clip_norm)
         except FloatingPointError as error:
-            self.rng.bit_generator.state = state
+            self.rng.bit_generator.state = rng_state
             raise NotFiniteError(example, self.step + 1, str(error)) from error
         self.step += 1
         return result
 
-    def compute(
+    # An overflow shows in the loss or in a gradient, where `check_finite` reports it by name.
+    @np.errstate(over="ignore", invalid="ignore")
+    def loss_and_gradients(
         self, example: Example, proposals: np.ndarray | None = None, *, recorded: bool = False
     ) -> StepResult:
-        """Return the loss that the phase is about, and its gradients; the first half of `take`.
+        """Return the loss of the phase on an example and its gradients; nothing is updated.
 
-        If `recorded`, a GPU may be asked for all of it at once, layer by layer otherwise.
+        If `recorded`, a GPU may run a recorded CUDA graph instead of one layer after the other.
         """
         if self.phase.loss == "rpn":
-            compute = self.recorded_rpn_step if recorded else self.rpn_step
-            return compute(example.image, self.minibatch(example))
+            batch = self.minibatch(example)
+            if recorded and self._recorder is not None:
+                return self.recorded_rpn_step(example.image, batch)
+            return self.rpn_step(example.image, batch)
         assert isinstance(self.model, FasterRCNN)
         keep = self.config.data.learnt(example.difficult)
         gt_boxes = self.device.put(example.gt_boxes[keep])
@@ -227,12 +191,34 @@ class Trainer:
             detector=self.detector_objective,
         )
 
+    def minibatch(self, example: Example) -> Minibatch:
+        """Return the mini-batch of anchors that the random state gives, on the device.
+
+        A mini-batch drawn ahead of time is used if it was drawn from this very state. The state
+        then moves on as if the draw had happened here.
+        """
+        assigned = None
+        if isinstance(example, LabelledExample):
+            drawn, assigned = example.drawn, example.assigned
+            if drawn is not None and drawn.state_before == self.rng.bit_generator.state:
+                self.rng.bit_generator.state = drawn.state_after
+                return drawn.minibatch
+        batch = make_minibatch(
+            self.network.anchors_for(example.image_size, like=example.gt_boxes),
+            example.gt_boxes[self.config.data.learnt(example.difficult)],
+            example.image_size,
+            rng=self.rng,
+            objective=self.objective,
+            assigned=assigned,
+        )
+        return batch.on(example.image)
+
     def rpn_step(self, image: Array, batch: Minibatch) -> StepResult:
         """Return the loss of the RPN on an image (3, H, W) and its mini-batch, and gradients."""
         return loss_and_gradients(self.network, image, batch, config=self.objective.loss)
 
     def recorded_rpn_step(self, image: Array, batch: Minibatch) -> StepResult:
-        """Return the same from a CUDA graph, where there is one; until the next call, then."""
+        """Do `rpn_step` with a CUDA graph where there is one; valid until the next call then."""
         if self._recorder is None:
             return self.rpn_step(image, batch)
 
@@ -242,29 +228,66 @@ class Trainer:
         inputs = image, batch.labels, batch.targets
         parameters = [parameter.value for parameter in self.network.parameters()]
         result = self._recorder(compute, inputs, parameters, tf32_allowed())
-        return result._replace(counts=anchor_counts(batch))  # not those that were recorded
+        return result._replace(counts=anchor_counts(batch))  # the graph has those it recorded
 
-    def minibatch(self, example: Example) -> Minibatch:
-        """Return the mini-batch of anchors that the random state gives, on the device.
+    def work_ahead(self) -> WorkAhead | None:
+        """Return what a loader can do with the examples of the next steps of this phase.
 
-        One that was drawn ahead is taken if it was drawn from this very state, which then moves
-        on as if it had been drawn here.
+        It draws from the random state as it is now. None if the phase trains the detector alone:
+        there are no anchors to label.
         """
-        drawn = example.drawn if isinstance(example, LabelledExample) else None
-        if drawn is not None and drawn.state_before == self.rng.bit_generator.state:
-            self.rng.bit_generator.state = drawn.state_after
-            return drawn.minibatch
-        return self.anchor_task.draw(example, self.rng).on(example.image)
+        if self.phase.loss == "detector":
+            return None
+        rng = self.rng if self.phase.loss == "rpn" else None
+        return WorkAhead(self.network, self.objective, self.config.data, rng)
 
-    def load_weights(self, path: str | Path) -> LoadReport:
-        """Start from pretrained weights, and prepare pixels as they want it from now on.
+    def begin_phase(self, phase_index: int) -> None:
+        """Make the parts of a phase trainable, and start with no momentum."""
+        self.phase_index = phase_index
+        for parameter in self.model.parameters():
+            learns = self.part_of(parameter) in self.phase.trainable_parts
+            parameter.trainable = learns and parameter.name not in self._frozen
+        # CUDA graphs hold the addresses of the parameters, so these change in place then.
+        graphs = self.config.run.graphs and self.phase.loss == "rpn"
+        graphs = graphs and on_cuda(self.model.parameters()[0].value)
+        self._recorder = Recorder() if graphs else None
+        optimizer = self.config.optimizer
+        self.optimizer = SGD(
+            self.model.parameters(),
+            momentum=optimizer.momentum,
+            weight_decay=optimizer.weight_decay,
+            rule=optimizer.rule,
+            in_place=graphs,
+        )
 
-        The settings then say how that is.
+    def part_of(self, parameter: Parameter) -> Part:
+        """Return the part of the network that a parameter belongs to."""
+        if parameter.name in {p.name for p in self.network.backbone.parameters()}:
+            return "backbone"
+        return "rpn" if parameter.name.startswith("rpn.") else "detector"
+
+    def reset_backbone(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Give the backbone its values in a checkpoint; everything else stays.
 
         Raises
         ------
         InputError
-            They cannot be used. Nothing is changed then.
+            The checkpoint is of another network.
+        """
+        backbone = self.network.backbone.parameters()
+        names = {parameter.name for parameter in backbone}
+        values = {name: value for name, value in checkpoint.parameters.items() if name in names}
+        fill_parameters(backbone, values, path)
+
+    def load_weights(self, path: str | Path) -> LoadReport:
+        """Start from pretrained weights, and from now on preprocess pixels as they need it.
+
+        The settings then say how.
+
+        Raises
+        ------
+        InputError
+            The weights cannot be used. Nothing is changed then.
         """
         model, backbone = self.config.model, self.network.backbone
         assert isinstance(backbone, Backbone)  # build_network makes no other
@@ -275,13 +298,13 @@ class Trainer:
         self.config = replace(self.config, model=replace(model, preprocessing=report.preprocessing))
         return report
 
-    def checkpoint(self, metrics: Mapping[str, Any]) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
         """Return the state as it is now, on the host.
 
         Raises
         ------
         InputError
-            A parameter is not finite: such a state would be no good to go on from.
+            A parameter is not finite: no run could go on from such a state.
         """
         parameters = {p.name: backend.to_host(p.value) for p in self.model.parameters()}
         for name, value in parameters.items():
@@ -299,7 +322,7 @@ class Trainer:
             phase=self.phase_index,
             rng_state=self.rng.bit_generator.state,
             config=to_table(self.config),
-            metrics=metrics,
+            metrics={"best": self.best},
         )
 
     def restore(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -310,10 +333,13 @@ class Trainer:
         InputError
             It is of another network, or damaged.
         """
+        best = checkpoint.metrics.get("best")
+        if not isinstance(best, float | int):
+            raise InputError(f"{path}: not a whole checkpoint: the best so far is {best!r}")
         fill_parameters(self.model.parameters(), checkpoint.parameters, path)
         if not 0 <= checkpoint.phase < len(self.phases):
             raise InputError(f"{path}: phase {checkpoint.phase} of {len(self.phases)}")
-        self.begin(checkpoint.phase)
+        self.begin_phase(checkpoint.phase)
         try:
             velocity = {name: self.device.put(v) for name, v in checkpoint.velocity.items()}
             self.optimizer.load_velocity(velocity)
@@ -323,4 +349,4 @@ class Trainer:
             self.rng.bit_generator.state = checkpoint.rng_state
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise InputError(f"{path}: no state of this random generator: {error}") from error
-        self.step = checkpoint.step
+        self.step, self.best = checkpoint.step, float(best)

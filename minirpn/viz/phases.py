@@ -21,7 +21,7 @@ class PhaseLike(Protocol):
         """Such as ``"rpn-1"``."""
 
     @property
-    def learns(self) -> Set[str]:
+    def trainable_parts(self) -> Set[str]:
         """The parts whose parameters change: ``"backbone"``, ``"rpn"``, ``"detector"``."""
 
     @property
@@ -29,11 +29,11 @@ class PhaseLike(Protocol):
         """How many."""
 
     @property
-    def backbone_afresh(self) -> bool:
-        """Whether the backbone begins as the training began with it."""
+    def reset_backbone(self) -> bool:
+        """Whether the backbone is set back to its values at the start."""
 
     @property
-    def proposes(self) -> bool:
+    def needs_proposals(self) -> bool:
         """Whether it learns from proposals made before it."""
 
 
@@ -63,8 +63,8 @@ def draw_phases(phases: Sequence[PhaseLike], ax: Axes | None = None, *, title: s
         # Above the first row and the arrow that bends over it.
         heading = f"{phase.name}\n{phase.steps:,} steps"
         ax.text(column, -1.1, heading, ha="center", va="center", fontsize="small")
-        if phase.proposes:
-            _draw_proposals(flow, column, parts)
+        if phase.needs_proposals:
+            _draw_proposals(drawing, column, parts)
     ax.set(xlim=(-0.5, len(phases) + 0.5), ylim=(len(parts) - 0.5, -1.5))
     ax.set_axis_off()
     if title:
@@ -74,7 +74,7 @@ def draw_phases(phases: Sequence[PhaseLike], ax: Axes | None = None, *, title: s
 
 def _used(phase: PhaseLike) -> Set[str]:
     """Return the parts that a phase computes with: those that learn, on the backbone's features."""
-    return phase.learns | {"backbone"}
+    return phase.trainable_parts | {"backbone"}
 
 
 def _draw_part(flow: Flow, part: str, row: int, phases: Sequence[PhaseLike]) -> None:
@@ -84,9 +84,11 @@ def _draw_part(flow: Flow, part: str, row: int, phases: Sequence[PhaseLike]) -> 
     for column, phase in enumerate(phases, start=1):
         if part not in _used(phase):
             continue
-        here, learns = (float(column), float(row)), part in phase.learns
-        flow.box(here, "learns" if learns else "fixed", face=BLUE if learns else "white", edge=BLUE)
-        afresh = phase.backbone_afresh and part == "backbone"
+        here, learns = (float(column), float(row)), part in phase.trainable_parts
+        drawing.box(
+            here, "learns" if learns else "fixed", face=BLUE if learns else "white", edge=BLUE
+        )
+        afresh = phase.reset_backbone and part == "backbone"
         if afresh and last != start:
             flow.arrow(start, here, color="0.4", bow=-0.3)
         else:

@@ -57,7 +57,7 @@ def trained_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the last part of training, which takes the longest, where a test needs none."""
-    monkeypatch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+    monkeypatch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_a_run_that_goes_on_is_not_disturbed(
     trained: Path, tmp_path: Path, small_config: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The report is written between the second and the third step of another run."""
-    run, take = tmp_path / "run", Trainer.take
+    run, take = tmp_path / "run", Trainer.train_step
 
     def reports(trainer: Trainer, *args: object) -> object:
         if trainer.step == 2:
@@ -38,7 +38,7 @@ def test_a_run_that_goes_on_is_not_disturbed(
             assert "2 steps in" in (run / "report.html").read_text()
         return take(trainer, *args)
 
-    monkeypatch.setattr(Trainer, "take", reports)
+    monkeypatch.setattr(Trainer, "train_step", reports)
     assert main(["train", "--config", str(small_config), "--out", str(run)]) == 0
     assert "3 steps in" in (run / "report.html").read_text()
     numbers = [folder / "recall.json" for folder in (run, trained)]

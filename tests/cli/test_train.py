@@ -230,7 +230,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pa
     run = tmp_path_factory.mktemp("straight") / "run"
     words = ["train", "--steps", STEPS, "--config", small_config, "--out", run]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+        patched.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
         assert main([str(word) for word in words]) == 0
     return run
 

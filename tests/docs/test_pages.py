@@ -15,8 +15,8 @@ import yaml
 import minirpn
 from docs.extensions.pages import ROOT
 from minirpn.training.config import default_config
-from minirpn.training.loop import train
 from minirpn.training.run_folder import create_run
+from minirpn.training.train import train
 
 _ROW = re.compile(r"^\| (.+?) \| (.+?) \| `(.+?)` \| `(.+?)` \| (?:\[(\d\d)\]\((.+?)\))? *\|$")
 

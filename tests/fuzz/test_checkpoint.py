@@ -11,7 +11,6 @@ import pytest
 
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import default_config
-from minirpn.training.measure import best_of
 from minirpn.training.trainer import Trainer
 
 TRIALS = 1500
@@ -29,7 +28,7 @@ def path(tmp_path, trainer, monkeypatch):
     """A sound checkpoint."""
     monkeypatch.setattr("minirpn.files.os.fsync", lambda handle: None)
     path = tmp_path / "last.npz"
-    save_checkpoint(path, trainer.checkpoint({"best": 0.5}))
+    save_checkpoint(path, trainer.checkpoint())
     return path
 
 
@@ -95,7 +94,6 @@ def test_metadata_of_any_kind(path, times, one_line, rng, trainer):
     def resume() -> None:
         checkpoint = load_checkpoint(path)
         trainer.restore(checkpoint, path)
-        best_of(checkpoint, path)
 
     resumed = 0
     for _ in range(times(TRIALS // 3)):

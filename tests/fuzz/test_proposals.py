@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from minirpn.data.samples import Annotation
-from minirpn.training.evaluate import ImageProposals
-from minirpn.training.proposal_files import load_proposals, save_proposals
+from minirpn.training.inference import ImageProposals, load_proposals, save_proposals
 
 TRIALS = 3000
 ODD_VALUES = (

@@ -22,15 +22,10 @@ from minirpn.data.transforms import ResizeConfig
 from minirpn.devices import CPU, Device, open_device
 from minirpn.kernels import use_rung
 from minirpn.rpn.anchors import AnchorConfig
-from minirpn.training.config import (
-    DataConfig,
-    OptimizerConfig,
-    RunConfig,
-    SharingConfig,
-    default_config,
-)
-from minirpn.training.loop import train
+from minirpn.training.config import DataConfig, OptimizerConfig, RunConfig, default_config
 from minirpn.training.run_folder import create_run, open_run
+from minirpn.training.sections import SharingConfig
+from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 
 FAKE = array_api_strict.Device("device1")
@@ -130,7 +125,7 @@ def run(tmp_path, monkeypatch, stop_after):
             if stop is not None:
                 stop_after(patch, stop)
             if not finish:
-                patch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+                patch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
             resume = folder.exists()
             run_folder = open_run(folder) if resume else create_run(folder, config, device)
             train(config, run_folder, device=device, resume=resume, progress=False)

@@ -91,8 +91,8 @@ def same(work: Path, small: bool) -> tuple[dict[str, Any], str]:
     from minirpn.studies import Measured, numerics
     from minirpn.training.build import load_network, open_dataset
     from minirpn.training.config import default_config
-    from minirpn.training.loop import train
     from minirpn.training.run_folder import create_run
+    from minirpn.training.train import train
 
     count = 3 if small else SAME_STEPS
     numerics.REPLAYED = count  # of each step the labels, not only of the first ones

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from minirpn.devices import open_device
 from minirpn.kernels.cuda import winograd
 from minirpn.kernels.cudnn_plans import cudnn_present
 from minirpn.training.config import TrainConfig
-from minirpn.training.step import update
+from minirpn.training.step import sgd_update
 from minirpn.training.trainer import Trainer
 
 pytestmark = [
@@ -46,8 +45,9 @@ def trained(device, *, graphs, form="paper", backbone="tiny", steps=12):
     found = []
     for step in range(steps):
         at = step % len(SIZES)
-        compute = partial(trainer.recorded_rpn_step, images[at], batches[at])
-        result = update(trainer.optimizer, compute, lr=1e-3 if step < steps // 2 else 1e-4)
+        result = trainer.recorded_rpn_step(images[at], batches[at])
+        lr = 1e-3 if step < steps // 2 else 1e-4
+        result = sgd_update(trainer.optimizer, result, lr=lr)
         found.append((result.losses, result.counts))
     values = {p.name: backend.to_host(p.value) for p in trainer.model.parameters()}
     return found, values, trainer

@@ -82,7 +82,7 @@ def test_a_thread_of_the_loader_sends_the_mini_batch(device, config_of, shapes, 
     trainer = Trainer(config, device)
     pipeline = build_pipeline(config, trainer.network)
     draws = iter([Draw(0), Draw(1), Draw(2)])
-    with pipeline.examples(dataset, draws, finish=trainer.ahead()) as examples:
+    with pipeline.examples(dataset, draws, finish=trainer.work_ahead()) as examples:
         for example in examples:
             assert isinstance(example.assigned.labels, np.ndarray)
             assert (example.drawn is None) == (kind == "joint")

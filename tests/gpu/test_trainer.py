@@ -9,7 +9,7 @@ import pytest
 
 from minirpn import backend
 from minirpn.errors import InputError
-from minirpn.training.failure import replay
+from minirpn.training.diagnostics import replay
 from minirpn.training.trainer import Trainer
 from minirpn.weights import PRESETS
 

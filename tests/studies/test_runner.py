@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from minirpn.errors import InputError
-from minirpn.files import alone_in
+from minirpn.files import folder_lock
 from minirpn.kernels.threads import set_threads, thread_count
 from minirpn.studies import STUDIES, Variant, measure_run, run_study, runner
 from minirpn.studies.runner import JSON, PICTURE, TABLE
@@ -268,7 +268,7 @@ def test_what_is_somebody_elses_is_left_alone(two, base, tmp_path):
 
 
 def test_two_at_a_time_do_not_share_a_folder(two, base, whole):
-    with alone_in(whole), pytest.raises(InputError, match="another process"):
+    with folder_lock(whole), pytest.raises(InputError, match="another process"):
         run_study(two, base, whole, seeds=2)
 
 

@@ -12,14 +12,15 @@ import pytest
 from minirpn.backbones import BACKBONES
 from minirpn.data import Draw, VOCDataset
 from minirpn.errors import InputError
-from minirpn.training import ahead, loop
-from minirpn.training.ahead import AnchorTask, LabelledExample
-from minirpn.training.anomaly import NotFiniteError
+from minirpn.training import batches
+from minirpn.training import train as train_module
+from minirpn.training import trainer as training
+from minirpn.training.batches import LabelledExample
 from minirpn.training.build import build_pipeline
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.config import SharingConfig
-from minirpn.training.loop import train
-from minirpn.training.trainer import Trainer
+from minirpn.training.sections import SharingConfig
+from minirpn.training.train import train
+from minirpn.training.trainer import NotFiniteError, Trainer
 
 STEPS = 10
 TIMES = {"step_seconds", "data_wait_seconds", "seconds"}
@@ -53,13 +54,14 @@ def dataset(shapes):
 @pytest.fixture
 def draws(monkeypatch):
     """Note in which thread each mini-batch is drawn."""
-    names, draw = [], AnchorTask.draw
+    names, draw = [], batches.make_minibatch
 
-    def spied(*arguments):
+    def spied(*arguments, **options):
         names.append(threading.current_thread().name)
-        return draw(*arguments)
+        return draw(*arguments, **options)
 
-    monkeypatch.setattr(AnchorTask, "draw", spied)
+    for module in (batches, training):
+        monkeypatch.setattr(module, "make_minibatch", spied)
     return names
 
 
@@ -80,7 +82,7 @@ def with_threads(monkeypatch, count):
     def build(*arguments):
         return replace(build_pipeline(*arguments), threads=count)
 
-    monkeypatch.setattr(loop, "build_pipeline", build)
+    monkeypatch.setattr(train_module, "build_pipeline", build)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +98,9 @@ def test_a_run_is_that_of_steps_that_label_and_draw(
     kind, config_of, new_run, monkeypatch, stop_after, draws
 ):
     config = config_of(kind)
-    monkeypatch.setattr(loop, "finish_run", lambda *arguments: (None, None))
+    monkeypatch.setattr(train_module, "finish_run", lambda *arguments: (None, None))
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "ahead", lambda trainer: None)
+        patch.setattr(Trainer, "work_ahead", lambda trainer: None)
         wanted = new_run("in-the-step", config)
         train(config, wanted, progress=False)
     assert set(draws) == {"MainThread"}
@@ -130,13 +132,13 @@ def test_a_checkpoint_has_the_random_state_of_its_step(config_of, dataset):
     pipeline = build_pipeline(config, here.network)
     order = [Draw(index) for index in range(6)]
     states = set()
-    with pipeline.examples(dataset, iter(order), finish=here.ahead()) as examples:
+    with pipeline.examples(dataset, iter(order), finish=here.work_ahead()) as examples:
         for draw, example in zip(order, examples, strict=True):
             assert example.drawn is not None
-            here.take(example)
-            there.take(pipeline.example(dataset[draw.index], augmentation=draw.augmentation))
-            state = here.checkpoint({}).rng_state
-            assert state == there.checkpoint({}).rng_state
+            here.train_step(example)
+            there.train_step(pipeline.example(dataset[draw.index], augmentation=draw.augmentation))
+            state = here.checkpoint().rng_state
+            assert state == there.checkpoint().rng_state
             states.add(json.dumps(state))
     assert len(states) == len(order)
 
@@ -146,14 +148,16 @@ def test_a_detector_that_learns_alone_has_nothing_labelled(config_of):
     trainer = Trainer(replace(config, data=replace(config.data, classes=("circle",))))
     kinds = []
     for index in range(4):
-        trainer.begin(index)
-        kinds.append(trainer.ahead() is not None)
+        trainer.begin_phase(index)
+        kinds.append(trainer.work_ahead() is not None)
     assert kinds == [True, False, True, False]
 
 
 def prepared(trainer, dataset, index=0):
     """Return an example as the loader gives it for the next step."""
-    return trainer.ahead()(build_pipeline(trainer.config, trainer.network).example(dataset[index]))
+    return trainer.work_ahead()(
+        build_pipeline(trainer.config, trainer.network).example(dataset[index])
+    )
 
 
 def test_a_step_that_fails_draws_the_same_sample_again(config_of, dataset):
@@ -163,7 +167,7 @@ def test_a_step_that_fails_draws_the_same_sample_again(config_of, dataset):
     sound = weight.value
     weight.value = np.full_like(sound, 3e38)
     with pytest.raises(NotFiniteError):
-        trainer.take(example)
+        trainer.train_step(example)
     assert trainer.rng.bit_generator.state == state
     weight.value = sound
     assert trainer.minibatch(example) is example.drawn.minibatch
@@ -172,8 +176,8 @@ def test_a_step_that_fails_draws_the_same_sample_again(config_of, dataset):
 def test_a_sample_drawn_from_another_state_is_not_used(config_of, dataset):
     trainer, other = Trainer(config_of()), Trainer(config_of())
     first, second = (prepared(trainer, dataset, index) for index in (0, 1))  # from the same state
-    trainer.take(first)
-    other.take(replace(first, drawn=None))
+    trainer.train_step(first)
+    other.train_step(replace(first, drawn=None))
     drawn = trainer.minibatch(second)
     wanted = other.minibatch(replace(second, drawn=None))
     np.testing.assert_array_equal(drawn.labels, wanted.labels)
@@ -186,7 +190,7 @@ def test_objects_marked_difficult_are_learned_from_when_asked(config_of, dataset
     trainer = Trainer(replace(config, data=replace(config.data, use_difficult=use_difficult)))
     example = build_pipeline(config, trainer.network).example(dataset[0])
     hard = replace(example.annotation, difficult=np.ones_like(example.difficult))
-    labelled = trainer.ahead()(replace(example, annotation=hard))
+    labelled = trainer.work_ahead()(replace(example, annotation=hard))
     assert isinstance(labelled, LabelledExample)
     assert (labelled.assigned.matched_gt.max() >= 0) == use_difficult
     assert np.any(labelled.drawn.minibatch.targets) == use_difficult
@@ -194,7 +198,7 @@ def test_objects_marked_difficult_are_learned_from_when_asked(config_of, dataset
 
 @pytest.mark.parametrize("kind", ["rpn-only", "joint"])
 def test_an_error_while_labelling_stops_the_run(config_of, new_run, monkeypatch, kind):
-    label, calls = ahead.label_anchors, []
+    label, calls = batches.label_anchors, []
 
     def broken(*arguments, **options):
         calls.append(threading.current_thread().name)
@@ -202,7 +206,7 @@ def test_an_error_while_labelling_stops_the_run(config_of, new_run, monkeypatch,
             raise InputError("000003: cannot be labelled")
         return label(*arguments, **options)
 
-    monkeypatch.setattr(ahead, "label_anchors", broken)
+    monkeypatch.setattr(batches, "label_anchors", broken)
     config = config_of(kind)
     folder = new_run("broken", config)
     with pytest.raises(InputError, match="000003: cannot be labelled"):

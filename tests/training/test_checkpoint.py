@@ -108,7 +108,7 @@ def test_a_flipped_byte_in_the_data_names_the_array(saved: Path):
 
 def test_foreign_archives_are_refused(tmp_path: Path):
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
-    with pytest.raises(InputError, match=r"other\.npz: not a checkpoint of minirpn"):
+    with pytest.raises(InputError, match=r"other\.npz: not a checkpoint: it has no metadata"):
         load_checkpoint(tmp_path / "other.npz")
 
 

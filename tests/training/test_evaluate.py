@@ -53,7 +53,7 @@ def test_asking_for_more_proposals_leaves_the_first_ones_as_they_are(small_confi
 
 def test_validation_is_repeatable_and_leaves_the_training_alone(small_config, shapes):
     trainer = Trainer(small_config)
-    before = trainer.checkpoint({})
+    before = trainer.checkpoint()
     dataset = VOCDataset(shapes, split="val")
     arguments = (
         trainer.network,
@@ -66,7 +66,7 @@ def test_validation_is_repeatable_and_leaves_the_training_alone(small_config, sh
     assert once[:3] == again[:3]
     assert once.images == len(dataset)
     assert validate(*arguments, seed=1).loss != once.loss
-    after = trainer.checkpoint({})
+    after = trainer.checkpoint()
     assert after.rng_state == before.rng_state
     for name, value in before.parameters.items():
         np.testing.assert_array_equal(after.parameters[name], value)
@@ -79,7 +79,7 @@ def test_a_step_is_no_longer_than_the_limit_allows(small_config, shapes):
     pipeline = build_pipeline(config, trainer.network)
     before = {p.name: p.value for p in trainer.model.parameters()}
     with pipeline.in_order(VOCDataset(shapes, split="train"), 1) as examples:
-        trainer.take(next(examples))
+        trainer.train_step(next(examples))
     # Biases learn at twice the rate.
     moved = sum(
         np.sum((p.value - before[p.name]) ** 2 / p.lr_multiplier**2)

@@ -10,14 +10,19 @@ import pytest
 from minirpn.errors import InputError
 from minirpn.nn import SGD
 from minirpn.nn.layers import Conv2d
-from minirpn.training.anomaly import NotFiniteError, first_anomaly, layers_of
 from minirpn.training.build import build_pipeline, open_dataset
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.config import SharingConfig
-from minirpn.training.failure import load_failure, replay
-from minirpn.training.loop import train
+from minirpn.training.diagnostics import (
+    NotFiniteError,
+    first_anomaly,
+    layers_of,
+    load_failure,
+    replay,
+)
 from minirpn.training.run_folder import RunFolder
-from minirpn.training.step import StepResult, look_at, update
+from minirpn.training.sections import SharingConfig
+from minirpn.training.step import StepResult, check_finite, sgd_update
+from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 
 
@@ -52,7 +57,7 @@ def parameter(trainer, name):
 # --- what is looked at ---------------------------------------------------------------------------
 
 
-def found_by_step(losses=(), grads=()):
+def result_of_step(losses=(), grads=()):
     terms = {"loss": 3.0, "objectness_loss": 1.0, "box_loss": 2.0}
     ones = {"conv1.weight": np.ones((2, 3), np.float32), "conv1.bias": np.ones(2, np.float32)}
     return StepResult(terms | dict(losses), ones | dict(grads), {})
@@ -61,21 +66,23 @@ def found_by_step(losses=(), grads=()):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_the_term_is_named_and_not_the_sum(value):
     both = {"loss": value, "box_loss": value}
-    assert look_at(found_by_step(losses=both))[1] == f"box_loss is {value}"
-    assert look_at(found_by_step(losses={"loss": value}))[1] == f"loss is {value}"
+    with pytest.raises(FloatingPointError, match=f"^box_loss is {value}$"):
+        check_finite(result_of_step(losses=both))
+    with pytest.raises(FloatingPointError, match=f"^loss is {value}$"):
+        check_finite(result_of_step(losses={"loss": value}))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_gradient_is_named(value):
     grads = {"conv1.bias": np.array([1, value], np.float32)}
-    assert look_at(found_by_step(grads=grads))[1] == "the gradient of conv1.bias is not finite"
+    with pytest.raises(FloatingPointError, match=r"^the gradient of conv1\.bias is not finite$"):
+        check_finite(result_of_step(grads=grads))
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
 def test_large_gradients_are_finite():
     """Their squares overflow in float32; the numbers themselves do not."""
     grads = {"conv1.bias": np.full(2, 1e30, np.float32)}
-    assert look_at(found_by_step(grads=grads))[1] is None
+    assert check_finite(result_of_step(grads=grads))["loss"] == 3
 
 
 def test_an_optimizer_does_not_move_along_a_gradient_that_is_not_finite(small_config):
@@ -85,18 +92,18 @@ def test_an_optimizer_does_not_move_along_a_gradient_that_is_not_finite(small_co
     grads["rpn.conv.bias"][3] = np.nan
     before = {p.name: p.value for p in parameters}
     with pytest.raises(FloatingPointError, match=r"gradient of rpn\.conv\.bias is not finite"):
-        update(optimizer, lambda: StepResult({"loss": np.float32(1)}, grads, {}), lr=0.1)
+        sgd_update(optimizer, StepResult({"loss": np.float32(1)}, grads, {}), lr=0.1)
     assert all(p.value is before[p.name] for p in parameters)
     assert not any(velocity.any() for velocity in optimizer.velocity.values())
 
 
 def test_a_trainer_is_as_before_a_step_that_failed(small_config, example):
     trainer = Trainer(small_config)
-    trainer.take(example)
+    trainer.train_step(example)
     parameter(trainer, "rpn.deltas.weight").value += np.float32(1e38)
     before = state(trainer)
     with pytest.raises(NotFiniteError, match=r"\.jpg: step 2: box_loss is (nan|inf)$") as caught:
-        trainer.take(example)
+        trainer.train_step(example)
     assert caught.value.example is example
     np.testing.assert_equal(state(trainer), before)
 
@@ -105,7 +112,7 @@ def test_a_state_that_is_not_finite_is_not_saved(small_config):
     trainer = Trainer(small_config)
     parameter(trainer, "conv2.bias").value[0] = np.inf
     with pytest.raises(InputError, match=r"step 0: conv2\.bias is not finite"):
-        trainer.checkpoint({})
+        trainer.checkpoint()
 
 
 # --- which layer it is ---------------------------------------------------------------------------
@@ -139,18 +146,18 @@ def test_on_the_way_forward_the_first_is_named(small_config, example, name, valu
     trainer = Trainer(small_config)
     damaged = parameter(trainer, name)
     damaged.value = np.full_like(damaged.value, value)
-    assert first_anomaly(trainer.model, partial(trainer.compute, example)) == where
+    assert first_anomaly(trainer.model, partial(trainer.loss_and_gradients, example)) == where
     # Nothing stays behind.
     for layer in layers_of(trainer.model):
         assert not {"forward", "backward"} & set(vars(layer))
     with pytest.raises(NotFiniteError):
-        trainer.take(example)
+        trainer.train_step(example)
 
 
 def test_an_image_that_is_not_finite_is_named(small_config, example):
     example.image[0, 3, 3] = np.nan
     trainer = Trainer(small_config)
-    found = first_anomaly(trainer.model, partial(trainer.compute, example))
+    found = first_anomaly(trainer.model, partial(trainer.loss_and_gradients, example))
     assert found == "the input of conv1"
 
 
@@ -170,9 +177,9 @@ def test_on_the_way_back_the_first_is_named(small_config, example, monkeypatch, 
         return dx, grads
 
     monkeypatch.setattr(Conv2d, "backward", broken)
-    assert first_anomaly(trainer.model, partial(trainer.compute, example)) == where
+    assert first_anomaly(trainer.model, partial(trainer.loss_and_gradients, example)) == where
     with pytest.raises(NotFiniteError, match=r"step 1: the gradient of conv\d"):
-        trainer.take(example)
+        trainer.train_step(example)
 
 
 # --- what a run leaves ---------------------------------------------------------------------------
@@ -230,14 +237,14 @@ def test_a_step_of_the_detector_is_repeated_too(new_run, small_config, monkeypat
         optimizer=replace(small_config.optimizer, steps=12),
     )
     folder = new_run("detector", config)
-    take = Trainer.take
+    take = Trainer.train_step
 
     def spoiled(trainer, example, proposals=None):
         if trainer.step == 5:
             parameter(trainer, "detector.deltas.weight").value += np.float32(1e38)
         return take(trainer, example, proposals)
 
-    monkeypatch.setattr(Trainer, "take", spoiled)
+    monkeypatch.setattr(Trainer, "train_step", spoiled)
     message, path = failed(config, folder)
     assert "step 6: region_loss is " in message
     failure = load_failure(path)
@@ -274,6 +281,6 @@ def test_a_full_disk_does_not_hide_the_number(new_run, small_config, monkeypatch
     def full(path, *args):
         raise InputError(f"{path}: cannot write: No space left on device")
 
-    monkeypatch.setattr("minirpn.training.failure.replace_file", full)
+    monkeypatch.setattr("minirpn.training.diagnostics.write_npz", full)
     with pytest.raises(InputError, match=r"step \d+: .+; .*npz: cannot write: No space"):
         train(wild(small_config), folder, progress=False)

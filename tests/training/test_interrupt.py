@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from minirpn.training.interrupt import InterruptRequest
+from minirpn.training.terminal import InterruptRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -23,12 +23,12 @@ KILLS = 200
 PROGRAM = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-from minirpn.training import loop
+from minirpn.training import train as training
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import load_config
 from minirpn.training.run_folder import create_run
 
-loop.finish_run = lambda *args: (None, None)  # nothing is lost there: all is measured again
+training.finish_run = lambda *args: (None, None)  # nothing is lost there: all is measured again
 config = load_config(Path(sys.argv[1]))
 folder_of, kills, chance = Path(sys.argv[2]), int(sys.argv[3]), random.Random(0)
 
@@ -40,7 +40,7 @@ def start(folder):
     status = 1
     try:
         stored = load_config(folder.config)
-        loop.train(stored, folder, resume=folder.last.exists(), progress=False)
+        training.train(stored, folder, resume=folder.last.exists(), progress=False)
         status = 0
     finally:
         os._exit(status)
@@ -53,7 +53,7 @@ def left_in_peace(name):
     return time.perf_counter() - began
 
 
-loop.train(config, create_run(folder_of / "warm", config), progress=False)
+training.train(config, create_run(folder_of / "warm", config), progress=False)
 longest = left_in_peace("undisturbed") / 3
 moments, runs = [], 0
 while len(moments) < kills:

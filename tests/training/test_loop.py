@@ -13,11 +13,11 @@ import pytest
 
 from minirpn.data.samples import Example
 from minirpn.errors import InputError
-from minirpn.training import finish
+from minirpn.training import pictures
 from minirpn.training.build import load_network
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
-from minirpn.training.loop import train
 from minirpn.training.run_folder import create_run
+from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 
 # What differs between two equal runs: the clock.
@@ -95,13 +95,13 @@ def test_the_picture_of_a_mini_batch_has_the_objects_that_are_learned(
     monkeypatch.setattr(
         Example, "difficult", property(lambda example: np.full(len(example.gt_boxes), True))
     )
-    seen, make = [], finish.make_minibatch
+    seen, make = [], pictures.make_minibatch
 
     def spied(anchors, gt_boxes, *args, **options):
         seen.append(len(gt_boxes))
         return make(anchors, gt_boxes, *args, **options)
 
-    monkeypatch.setattr(finish, "make_minibatch", spied)
+    monkeypatch.setattr(pictures, "make_minibatch", spied)
     config = replace(small_config, data=replace(small_config.data, use_difficult=use_difficult))
     train(config, new_run("difficult"), progress=False)
     assert (seen[0] > 0) == use_difficult
@@ -134,7 +134,7 @@ def test_a_checkpoint_older_than_the_log_is_caught_up(whole, new_run, small_conf
     folder = new_run("killed")
     train(small_config, folder, progress=False)
     trainer = Trainer(small_config)
-    save_checkpoint(folder.last, trainer.checkpoint({"best": -1.0}))
+    save_checkpoint(folder.last, trainer.checkpoint())
     with folder.metrics.open("a") as file:
         file.write('{"kind": "train", "st')
     train(small_config, folder, resume=True, progress=False)
@@ -214,7 +214,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from minirpn.training.config import load_config
-from minirpn.training.loop import train
+from minirpn.training.train import train
 from minirpn.training.run_folder import open_run
 folder = open_run(Path(sys.argv[1]))
 config = load_config(folder.config)

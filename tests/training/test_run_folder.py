@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from minirpn.errors import InputError
-from minirpn.training import log
+from minirpn.training import terminal
 from minirpn.training.config import default_config, load_config
 from minirpn.training.run_folder import (
     RunFolder,
     create_run,
-    discarded_unless_begun,
     new_run_path,
     newest_run,
     open_run,
+    remove_on_failure,
 )
 
 CONFIG = default_config(voc=False)
@@ -63,14 +63,14 @@ def test_open_wants_a_run(tmp_path: Path, folder: RunFolder):
 
 
 def test_a_run_that_never_began_leaves_nothing(folder: RunFolder):
-    with pytest.raises(ZeroDivisionError), discarded_unless_begun(folder):
+    with pytest.raises(ZeroDivisionError), remove_on_failure(folder):
         _ = 1 / 0
     assert not folder.path.exists()
 
 
 def test_a_run_that_has_begun_stays(folder: RunFolder):
     folder.last.write_bytes(b"")
-    with pytest.raises(ZeroDivisionError), discarded_unless_begun(folder):
+    with pytest.raises(ZeroDivisionError), remove_on_failure(folder):
         _ = 1 / 0
     assert folder.last.exists()
 
@@ -162,8 +162,8 @@ def test_progress_without_a_terminal_says_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     now = [100.0]
-    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
-    with log.Progress(30, done=10) as progress:
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    with terminal.Progress(30, done=10) as progress:
         for _ in range(20):
             now[0] += 1.0
             progress.advance("loss 0.5")
@@ -178,8 +178,8 @@ def test_progress_without_a_terminal_says_a_line_now_and_then(
 def test_progress_on_a_terminal_is_a_bar(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(log.sys.stderr, "isatty", lambda: True, raising=False)
-    with log.Progress(2, unit="image") as progress:
+    monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True, raising=False)
+    with terminal.Progress(2, unit="image") as progress:
         progress.advance("loss 0.5")
         progress.say("hello")
         progress.advance("loss 0.25")
@@ -190,7 +190,7 @@ def test_progress_on_a_terminal_is_a_bar(
 
 
 def test_progress_can_be_silent(capsys: pytest.CaptureFixture[str]):
-    with log.Progress(1, show=False) as progress:
+    with terminal.Progress(1, show=False) as progress:
         progress.advance()
         progress.say("nothing")
     assert capsys.readouterr() == ("", "")

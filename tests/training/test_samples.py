@@ -13,17 +13,17 @@ import pytest
 from PIL import Image
 
 from minirpn.errors import InputError
-from minirpn.training.board import Board, numbers_of
-from minirpn.training.config import SharingConfig
-from minirpn.training.loop import train
 from minirpn.training.phases import phases_of
-from minirpn.training.samples import MOMENTS, moments_of
+from minirpn.training.pictures import MOMENTS, moments_of
+from minirpn.training.run_folder import Records, RunFolder, numbers_of
+from minirpn.training.sections import SharingConfig
+from minirpn.training.train import train
 
 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
     """Leave out what comes after the last step."""
-    monkeypatch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+    monkeypatch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
 
 
 def records(folder):
@@ -83,7 +83,7 @@ def test_the_same_images_are_drawn_over_time(new_run, small_config, shapes, val_
 def test_training_does_not_notice(new_run, small_config, monkeypatch):
     with_them, without = new_run("with"), new_run("without")
     train(small_config, with_them, progress=False)
-    monkeypatch.setattr("minirpn.training.samples.moments_of", lambda *args: frozenset())
+    monkeypatch.setattr("minirpn.training.train.moments_of", lambda *args: frozenset())
     train(small_config, without, progress=False)
     assert not without.samples.exists()
     losses = [
@@ -102,7 +102,7 @@ def test_a_start_that_died_before_its_checkpoint_leaves_no_record(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("minirpn.training.loop.save_checkpoint", dies)
+        patch.setattr("minirpn.training.train.save_checkpoint", dies)
         with pytest.raises(RuntimeError):
             train(small_config, folder, progress=False)
     assert [record["step"] for record in records(folder)] == [0]
@@ -179,10 +179,11 @@ def test_tensorboard_is_told_what_is_recorded(new_run, small_config):
 def test_a_resumed_run_takes_back_what_it_does_again(tmp_path):
     pytest.importorskip("tensorboardX")
     for step in (0, 4):
-        board = Board(tmp_path, step)
-        board.record({"kind": "train", "step": step + 1, "loss": 0.5})
+        board = Records(RunFolder(tmp_path), step, tensorboard=True)
+        board.write({"kind": "train", "step": step + 1, "loss": 0.5})
         board.close()
-    starts = [event.step for event in events(tmp_path) if event.HasField("session_log")]
+    written = events(RunFolder(tmp_path).tensorboard)
+    starts = [event.step for event in written if event.HasField("session_log")]
     assert starts == [1, 5]
 
 

@@ -12,10 +12,11 @@ from minirpn.detector import FasterRCNN
 from minirpn.errors import InputError
 from minirpn.training.build import load_model
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.config import OptimizerConfig, RunConfig, SharingConfig, load_config
-from minirpn.training.loop import train
+from minirpn.training.config import load_config
+from minirpn.training.inference import load_proposals
 from minirpn.training.phases import phases_of
-from minirpn.training.proposal_files import load_proposals
+from minirpn.training.sections import OptimizerConfig, RunConfig, SharingConfig
+from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 
 KINDS = ("4-step", "approximate-joint", "joint")
@@ -108,7 +109,7 @@ def test_a_phase_changes_what_it_is_for(sharing_config, new_run, monkeypatch):
     begin = Trainer.begin
 
     def spied(trainer, index):
-        seen[index] = trainer.checkpoint({}) if index else None
+        seen[index] = trainer.checkpoint() if index else None
         begin(trainer, index)
 
     monkeypatch.setattr(Trainer, "begin", spied)
@@ -157,10 +158,10 @@ def test_stopped_and_resumed_anywhere_it_ends_the_same(
         folder = new_run(f"stopped-{times}", config)
         with monkeypatch.context() as patch:
             stop_after(patch, times)
-            patch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+            patch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
             stopped_at.add(train(config, folder, progress=False).steps)
             patch.undo()
-            patch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+            patch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
             train(load_config(folder.config), folder, resume=True, progress=False)
         assert_same_end(folder, whole)
     assert stopped_at == set(range(STEPS + 1))
@@ -251,9 +252,9 @@ def test_a_step_without_any_region_is_one_like_any_other(sharing_config, kind, p
     bare = Annotation("bare", Path("bare.jpg"), (64, 80), none, np.zeros(0, int), np.zeros(0, bool))
     pixels = np.random.default_rng(0).normal(size=(3, 64, 80)).astype(np.float32)
     for phase in range(len(trainer.phases)):
-        trainer.begin(phase)
+        trainer.begin_phase(phase)
         example = Example(bare, pixels, none, 1.0, False)
-        found = trainer.take(example, none if trainer.phase.proposes else None)
+        found = trainer.train_step(example, none if trainer.phase.needs_proposals else None)
         assert all(np.isfinite(float(value)) for value in found.losses.values())
         if "objects" in found.counts:
             assert found.counts["objects"] == found.counts["background"] == 0

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from minirpn.errors import InputError
-from minirpn.files import alone_in
+from minirpn.files import folder_lock
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
-from minirpn.training.loop import train
 from minirpn.training.run_folder import create_run, open_run
+from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
     """Leave out what comes after the last step."""
-    monkeypatch.setattr("minirpn.training.loop.finish_run", lambda *args: (None, None))
+    monkeypatch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def begun(new_run, small_config, monkeypatch):
     """A run that died after four of its six steps, two of them saved."""
     folder = new_run("begun")
     with monkeypatch.context() as patch:
-        take = Trainer.take
+        take = Trainer.train_step
 
         def dies(trainer, *args):
             if trainer.step == 4:
                 raise RuntimeError("killed")
             return take(trainer, *args)
 
-        patch.setattr(Trainer, "take", dies)
+        patch.setattr(Trainer, "train_step", dies)
         with pytest.raises(RuntimeError):
             train(small_config, folder, progress=False)
     assert load_checkpoint(folder.last).step == 4
@@ -83,7 +83,9 @@ def test_a_disk_that_is_full_when_saving(begun, small_config, tmp_path, monkeypa
     assert begun.last in before
     with monkeypatch.context() as patch:
         # What is dropped from the records on resuming is written before.
-        patch.setattr("minirpn.training.run_folder.drop_records_after", lambda *args: None)
+        patch.setattr(
+            "minirpn.training.run_folder.RunFolder.drop_records_after", lambda *args: None
+        )
         patch.setattr(target, full)
         message = fails(often, begun, resume=True)
     assert message == f"{begun.last}: cannot write: No space left on device"
@@ -95,7 +97,9 @@ def test_a_disk_that_is_full_when_saving(begun, small_config, tmp_path, monkeypa
 @pytest.mark.parametrize("name", ["metrics.jsonl", "log.txt"])
 def test_a_disk_that_is_full_when_recording(new_run, small_config, monkeypatch, name):
     # Records are read before they are added to, and this device never ends.
-    monkeypatch.setattr("minirpn.training.run_folder.drop_records_after", lambda *args: None)
+    monkeypatch.setattr(
+        "minirpn.training.run_folder.RunFolder.drop_records_after", lambda *args: None
+    )
     folder = new_run("full")
     path = folder.path / name
     path.unlink(missing_ok=True)
@@ -131,14 +135,14 @@ def test_a_folder_that_cannot_be_written_to(begun, small_config, tmp_path, monke
 @pytest.mark.parametrize("step", [1, 2, 5])
 def test_a_folder_that_is_deleted_under_way(new_run, small_config, monkeypatch, step):
     folder = new_run("gone")
-    take = Trainer.take
+    take = Trainer.train_step
 
     def deletes(trainer, *args):
         if trainer.step + 1 == step:
             shutil.rmtree(folder.path)
         return take(trainer, *args)
 
-    monkeypatch.setattr(Trainer, "take", deletes)
+    monkeypatch.setattr(Trainer, "train_step", deletes)
     message = fails(small_config, folder)
     assert message == f"{folder.metrics}: cannot write: No such file or directory"
     assert not folder.path.exists()
@@ -157,7 +161,7 @@ def test_two_runs_cannot_have_one_folder(begun, small_config):
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
 def test_a_run_cannot_be_resumed_twice_at_once(begun, small_config, tmp_path):
     before = files_of(begun)
-    with alone_in(begun.path):
+    with folder_lock(begun.path):
         message = fails(small_config, begun, resume=True)
     assert message == f"{begun.path}: another process is training in it"
     assert files_of(begun) == before
@@ -170,11 +174,11 @@ def test_a_drive_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", none)
-    with alone_in(tmp_path), alone_in(tmp_path):
+    with folder_lock(tmp_path), folder_lock(tmp_path):
         pass
     with (
         pytest.raises(InputError, match="gone: cannot open: No such file"),
-        alone_in(tmp_path / "gone"),
+        folder_lock(tmp_path / "gone"),
     ):
         pass
 
@@ -188,7 +192,7 @@ def test_a_checkpoint_of_another_network(begun, small_config):
         "classifier": replace(small_config.model, classifier="logistic"),
     }
     for model in others.values():
-        save_checkpoint(begun.last, Trainer(replace(small_config, model=model)).checkpoint({}))
+        save_checkpoint(begun.last, Trainer(replace(small_config, model=model)).checkpoint())
         before = files_of(begun)
         said = fails(small_config, begun, resume=True)
         assert said.startswith(f"{begun.last}: parameters of another network: '")

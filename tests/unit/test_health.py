@@ -6,7 +6,7 @@ import pytest
 from minirpn.backbones import build_backbone
 from minirpn.data.samples import Annotation, Example
 from minirpn.rpn import RPN, AnchorConfig, ProposalConfig, RPNHead
-from minirpn.training.health import DYING_ZERO_SHARE, LastStep, examine, layer_of, norms
+from minirpn.training.diagnostics import DYING_ZERO_SHARE, LastStep, examine, layer_of, norms
 
 
 @pytest.fixture

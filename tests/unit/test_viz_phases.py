@@ -42,10 +42,10 @@ def test_what_learns_is_blue_and_what_is_only_used_is_white(kind):
     rows = {NAMES[box.get_text()]: y for (x, y), box in boxes.items() if x == 0}
     for column, phase in enumerate(shown, start=1):
         here = {part: boxes.get((column, y)) for part, y in rows.items()}
-        assert {part for part, box in here.items() if box} == phase.learns | {"backbone"}
+        assert {part for part, box in here.items() if box} == phase.trainable_parts | {"backbone"}
         for part, box in here.items():
             if box:
-                learns = part in phase.learns
+                learns = part in phase.trainable_parts
                 assert box.get_text() == ("learns" if learns else "fixed")
                 face = to_hex(box.get_bbox_patch().get_facecolor())
                 assert face == to_hex(BLUE if learns else "white")

@@ -1,67 +1,18 @@
-"""What a run says: numbers for machines, words for people, progress for whoever watches."""
+"""The terminal: how far a loop is, and Ctrl-C."""
 
 from __future__ import annotations
 
-import json
-import math
+import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
-
-from minirpn.files import one_line_errors, replace_file
 
 # Seconds between two progress lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 10.0
-
-
-def append_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Append one JSON object as a line, at once on its way to the disk.
-
-    JSON has no nan and no infinity: they are written as null.
-    """
-    line = json.dumps(_finite(record), allow_nan=False)
-    with one_line_errors(path, "write"), path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
-def drop_records_after(path: Path, step: int) -> None:
-    """Take out the lines of steps beyond `step`, and a line that a killed process left unfinished.
-
-    A run that resumes at `step` writes those lines again; a missing file stays missing.
-    """
-    if not path.exists():
-        return
-    with one_line_errors(path, "read"):
-        lines = path.read_bytes().splitlines()
-    kept = [line + b"\n" for line in lines if _step_of(line) <= step]
-    replace_file(path, lambda file: file.writelines(kept))
-
-
-def append_text(path: Path, message: str) -> None:
-    """Append a line of words with the time (UTC) in front."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    with one_line_errors(path, "write"), path.open("a", encoding="utf-8") as file:
-        file.write(f"{now} {message}\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _step_of(line: bytes) -> float:
-    """Return the step a line is about; infinity if the line is not whole."""
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, TypeError, KeyError):
-        return math.inf
+_NOTICE = b"\nstopping after this step; the checkpoint is kept (Ctrl-C again: stop at once)\n"
 
 
 class Progress:
@@ -104,7 +55,7 @@ class Progress:
             self._bar.close()
 
     def advance(self, words: str = "") -> None:
-        """Count one more step; `words` such as "loss 0.71" say how it went."""
+        """Count one more step; `words` such as "loss 0.71" describe it."""
         self.done += 1
         if self._bar is not None:
             self._bar.set_postfix_str(words, refresh=False)
@@ -131,3 +82,43 @@ class Progress:
         left = round(seconds * (self.total - self.done))
         pace = f"{seconds:.2g} s/{self.unit}, {left} s left"
         return ", ".join(filter(None, (f"{self.unit} {self.done}/{self.total}", words, pace)))
+
+
+class InterruptRequest:
+    """Inside the ``with`` block, SIGINT and SIGTERM set `requested` instead of ending the program.
+
+    The loop looks at `requested` between steps, saves, and leaves. A second SIGINT raises
+    ``KeyboardInterrupt`` where the program stands. On exit the handlers are what they were before.
+    Python gives signals to the main thread alone: in any other the block changes nothing.
+
+    >>> with InterruptRequest() as interrupt:
+    ...     interrupt.requested
+    False
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> InterruptRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+        # A handler may run in the middle of a print: sys.stderr could raise here, a raw write not.
+        os.write(2, _NOTICE)

@@ -1,0 +1,438 @@
+"""What to say when training goes wrong: dying stages, and numbers that are not finite.
+
+`examine` measures the health of a network while it trains. `first_anomaly` finds the layer where
+the first number that is not finite appears. `report_failure` writes the step that failed to a file,
+and `replay` computes that step again:
+
+>>> from minirpn.training.diagnostics import replay
+>>> print(replay("runs/mine/failure-412.npz"))  # doctest: +SKIP
+000017: step 412: box_loss is nan, first in the output of rpn.conv
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minirpn import backend
+from minirpn import boxes as box_ops
+from minirpn._typing import Array
+from minirpn.backbones import stage_of
+from minirpn.data.samples import Annotation, Example
+from minirpn.errors import InputError
+from minirpn.files import write_npz
+from minirpn.kernels.square_sums import SQUARE_SUMS
+from minirpn.nn.layers import Grads, Layer
+from minirpn.rpn.network import RPN
+from minirpn.rpn.proposals import ProposalConfig, candidates, object_scores
+from minirpn.training.build import fill_parameters
+from minirpn.training.checkpoint import read_archive, under
+from minirpn.training.config import TrainConfig
+from minirpn.training.run_folder import RunFolder
+from minirpn.training.step import StepResult, check_finite, is_finite
+from minirpn.training.tables import from_table, to_table
+from minirpn.training.trainer import NotFiniteError, Trainer
+
+FAILURE_FORMAT = "minirpn failure"
+# A backbone killed by too large a learning rate shows 99.9 % zeros, with a finite loss that looks
+# sane; a healthy ReLU stage stays well under this.
+DYING_ZERO_SHARE = 0.98
+
+
+@dataclass(frozen=True)
+class Health:
+    """What one image shows of the state of the network.
+
+    Parameters
+    ----------
+    zero_share
+        Stage -> share of its activations that are exactly 0 after the ReLU.
+    gradient_norm, weight_norm
+        Stage (the backbone's, ``"rpn"``, ``"detector"``) -> Euclidean norm of the gradient by its
+        parameters, and of the parameters themselves.
+    update_ratio
+        Stage -> norm of the last step's change over the norm of the parameters. About 1e-3 is
+        usual; far more destroys what was learned, far less learns nothing.
+    layers
+        Layer -> its own ``"gradient"``, ``"weight"`` and ``"update"`` norm, those it has.
+    proposals_before_nms, proposals_after_nms
+        Boxes that enter NMS, and those that leave it when no count limits them.
+    objectness_by_anchor
+        Mean probability of an object for each base anchor.
+    """
+
+    zero_share: dict[str, float]
+    gradient_norm: dict[str, float]
+    weight_norm: dict[str, float]
+    update_ratio: dict[str, float]
+    layers: dict[str, dict[str, float]]
+    proposals_before_nms: int
+    proposals_after_nms: int
+    objectness_by_anchor: list[float]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return plain numbers for the metrics file."""
+        return asdict(self)
+
+    def warnings(self) -> list[str]:
+        """Return a line for each stage that seems to be dying."""
+        return [
+            f"{stage}: {share:.1%} of the activations are zero: the backbone is dying; "
+            "a lower learning rate would have kept it"
+            for stage, share in self.zero_share.items()
+            if share > DYING_ZERO_SHARE
+        ]
+
+
+class LastStep(NamedTuple):
+    """The gradients and changes of the last step, by parameter name."""
+
+    grads: Mapping[str, Array]
+    changes: Mapping[str, Array]  # what it subtracted from each trainable parameter
+    weights: Mapping[str, Array]  # all parameters after the step
+
+    @classmethod
+    def of(cls, trainer: Trainer, result: StepResult, lr: float) -> LastStep:
+        """Return it, given the trainer after the step, its result and its learning rate."""
+        optimizer = trainer.optimizer
+        changes = {p.name: optimizer.last_step(p, lr=lr) for p in optimizer.parameters}
+        return cls(result.grads, changes, {p.name: p.value for p in trainer.model.parameters()})
+
+    def norms(self, group: Callable[[str], str]) -> dict[str, dict[str, float]]:
+        """Return the norms of each group, such as `stage_of` or `layer_of` its name."""
+        by_group: dict[str, dict[str, float]] = defaultdict(dict)
+        kinds = (("gradient", self.grads), ("weight", self.weights), ("update", self.changes))
+        for kind, arrays in kinds:
+            for name, norm in norms(arrays, group).items():
+                by_group[name][kind] = norm
+        return dict(by_group)
+
+
+def layer_of(parameter_name: str) -> str:
+    """Return the layer a parameter belongs to: its name up to the last dot."""
+    return parameter_name.rpartition(".")[0]
+
+
+def norms(arrays: Mapping[str, Array], group: Callable[[str], str] = stage_of) -> dict[str, float]:
+    """Return the Euclidean norm of each group of arrays, given by parameter name."""
+    squares: dict[str, float] = defaultdict(float)
+    of_each = backend.to_host(SQUARE_SUMS(list(arrays.values()))).tolist() if arrays else []
+    for name, square in zip(arrays, of_each, strict=True):
+        squares[group(name)] += square
+    return {name: square**0.5 for name, square in squares.items()}
+
+
+def examine(
+    network: RPN,
+    example: Example,
+    last: LastStep,
+    config: ProposalConfig,
+) -> Health:
+    """Return the health of a network as one image shows it.
+
+    Parameters
+    ----------
+    network
+        Run forward once, with its activations observed.
+    example
+        The image.
+    last
+        The last step.
+    config
+        How proposals are made.
+    """
+    stage_by_layer = {layer: stage for stage, layer in network.backbone.stages.items()}
+    zero_share: dict[str, float] = {}
+
+    def observe(layer: str, y: Array) -> None:
+        if layer in stage_by_layer:
+            alive = backend.to_host(backend.namespace_of(y).count_nonzero(y)).item()
+            zero_share[stage_by_layer[layer]] = 1 - alive / math.prod(y.shape)
+
+    output, _ = network.forward(example.image[None, ...], observe=observe)
+    objectness, deltas = output.objectness[0, ...], output.deltas[0, ...]
+    before = candidates(
+        output.anchors, objectness, deltas, example.image_size, scale=example.scale, config=config
+    )
+    after = box_ops.nms(before.boxes, before.scores, iou_threshold=config.iou_threshold)
+    A = network.base_anchors.shape[0]
+    by_anchor = backend.to_host(object_scores(objectness)).reshape(-1, A)  # (K,) -> (Hf*Wf, A)
+    weights = norms(last.weights)
+    return Health(
+        zero_share=zero_share,
+        gradient_norm=norms(last.grads),
+        weight_norm=weights,
+        update_ratio={
+            stage: change / weights[stage]
+            for stage, change in norms(last.changes).items()
+            if weights[stage] > 0
+        },
+        layers=last.norms(layer_of),
+        proposals_before_nms=int(before.boxes.shape[0]),
+        proposals_after_nms=int(after.shape[0]),
+        objectness_by_anchor=[round(float(mean), 6) for mean in by_anchor.mean(axis=0)],
+    )
+
+
+class _AnomalyError(Exception):
+    """Ends a step at the first number that is not finite; the message says where."""
+
+
+def first_anomaly(model: Any, compute: Callable[[], object]) -> str | None:
+    """Return where the first number that is not finite appears, None if every layer's are.
+
+    Parameters
+    ----------
+    model
+        An `RPN` or a `FasterRCNN`.
+    compute
+        Runs it forward and backward, such as `Trainer.loss_and_gradients` with its arguments bound.
+        It stops at the first such number.
+
+    Returns
+    -------
+    str or None
+        Such as ``"the output of conv3"`` on the way forward or ``"the gradient that conv3 hands
+        back"`` on the way back. The input, the parameters and the output of each layer are
+        checked, so the first one found is where it begins.
+    """
+    layers = list(layers_of(model))
+    try:
+        for layer in layers:
+            _watch(layer)
+        with np.errstate(over="ignore", invalid="ignore"):
+            compute()
+    except _AnomalyError as anomaly:
+        return str(anomaly)
+    finally:
+        for layer in layers:
+            vars(layer).pop("forward", None)
+            vars(layer).pop("backward", None)
+    return None
+
+
+def layers_of(part: Any) -> Iterator[Layer]:
+    """Yield the innermost layers of a network, or of a part of one."""
+    inner = part if isinstance(part, tuple | list) else _attributes(part)
+    layers = [layer for item in inner for layer in layers_of(item)]
+    yield from [part] if isinstance(part, Layer) and not layers else layers
+
+
+def _attributes(part: Any) -> list[Any]:
+    """Return what an object of this package holds."""
+    ours = type(part).__module__.startswith("minirpn.")
+    return list(getattr(part, "__dict__", {}).values()) if ours else []
+
+
+def _watch(layer: Layer) -> None:
+    """Check the arrays of a layer, until the new `forward` and `backward` are removed."""
+    forward, backward = layer.forward, layer.backward
+
+    def watched_forward(x: Array, **options: Any) -> tuple[Array, Any]:
+        _check_array(x, f"the input of {layer.name}")
+        for parameter in layer.parameters():
+            _check_array(parameter.value, parameter.name)
+        y, cache = forward(x, **options)
+        _check_array(y, f"the output of {layer.name}")
+        return y, cache
+
+    def watched_backward(dy: Array, cache: Any, **options: Any) -> tuple[Array | None, Grads]:
+        _check_array(dy, f"the gradient that reaches {layer.name}")
+        dx, grads = backward(dy, cache, **options)
+        for name, grad in grads.items():
+            _check_array(grad, f"the gradient of {name}")
+        if dx is not None:
+            _check_array(dx, f"the gradient that {layer.name} hands back")
+        return dx, grads
+
+    # On the object, so that they hide the methods of its class.
+    vars(layer).update(forward=watched_forward, backward=watched_backward)
+
+
+def _check_array(array: Array, what: str) -> None:
+    if not is_finite(array):
+        raise _AnomalyError(what)
+
+
+class Failure(NamedTuple):
+    """The input of a step."""
+
+    trainer: Trainer  # as it was before the step
+    example: Example
+    proposals: np.ndarray | None  # (R, 4), if the phase needs proposals
+
+
+class Replayed(NamedTuple):
+    """The result of computing a step again."""
+
+    image_id: str
+    step: int
+    quantity: str | None  # such as "box_loss is nan"; None if all is finite this time
+    where: str | None  # as of `first_anomaly`
+
+    def __str__(self) -> str:
+        if self.quantity is None:
+            return f"{self.image_id}: step {self.step}: every loss and gradient is finite"
+        return f"{self.image_id}: step {self.step}: {_describe(self.quantity, self.where)}"
+
+
+def _describe(quantity: str, where: str | None) -> str:
+    """Say what is not finite and where it begins."""
+    beginning = "though every layer's numbers are finite" if where is None else f"first in {where}"
+    return f"{quantity}, {beginning}"
+
+
+def report_failure(
+    error: NotFiniteError, trainer: Trainer, folder: RunFolder, proposals: np.ndarray | None
+) -> InputError:
+    """Write the step that failed to ``RUN/failure-STEP.npz``; return the error to stop with.
+
+    Parameters
+    ----------
+    error
+        What `Trainer.train_step` raised.
+    trainer
+        In its state before the step. With ``run.detect_anomaly`` it computes the step again.
+    folder
+        Of the run; its log and records get a line too.
+    proposals
+        The proposals of the step, if it had any.
+    """
+    words = error.quantity
+    if trainer.config.run.detect_anomaly:
+        words = _describe(words, _find_anomaly(trainer, error.example, proposals))
+    path = folder.path / f"failure-{error.step}.npz"
+    try:
+        save_failure(path, Failure(trainer, error.example, proposals), error)
+        kept = f"{path} holds what repeats it"
+    except InputError as reason:
+        kept = str(reason)
+    # Even if the disk is full, the training stops with the error about the number.
+    with contextlib.suppress(InputError):
+        message = f"{error.example.image_id}: {words}"
+        folder.record({"kind": "warning", "step": error.step, "message": message})
+        folder.log(f"stopped before step {error.step}: {message}")
+    return InputError(
+        f"{error.example.annotation.image_path}: step {error.step}: {words}; a lower --lr may "
+        f"help; the last checkpoint is from before; {kept}"
+    )
+
+
+def _find_anomaly(trainer: Trainer, example: Example, proposals: np.ndarray | None) -> str | None:
+    """Compute a step once more, with every layer watched; the trainer stays as it is."""
+    state = trainer.rng.bit_generator.state
+    try:
+        return first_anomaly(trainer.model, lambda: trainer.loss_and_gradients(example, proposals))
+    finally:
+        trainer.rng.bit_generator.state = state
+
+
+def replay(path: str | Path) -> Replayed:
+    """Compute the step in a file that a failed training left, with every layer watched.
+
+    This runs on the CPU, wherever the training ran.
+
+    Parameters
+    ----------
+    path
+        ``RUN/failure-STEP.npz``.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is damaged, or it holds something else.
+    """
+    trainer, example, proposals = load_failure(Path(path))
+    where = _find_anomaly(trainer, example, proposals)
+    quantity = None
+    try:
+        check_finite(trainer.loss_and_gradients(example, proposals))
+    except FloatingPointError as error:
+        quantity = str(error)
+    return Replayed(example.image_id, trainer.step + 1, quantity, where)
+
+
+def save_failure(path: Path, failure: Failure, error: NotFiniteError) -> None:
+    """Write a step that failed, whole or not at all; `load_failure` is the inverse.
+
+    Inside are ``parameters/NAME``, ``example/NAME`` (the image as the network takes it, its ground
+    truths, proposals) and ``metadata``: JSON text as bytes, with the settings, the random state
+    and the names of image and quantity.
+
+    Raises
+    ------
+    InputError
+        It could not be written.
+    """
+    trainer, example, proposals = failure
+    annotation = example.annotation
+    metadata = {
+        "format": FAILURE_FORMAT,
+        "step": error.step,
+        "phase": trainer.phase_index,
+        "seed": trainer.config.run.seed,
+        "quantity": error.quantity,
+        "image": annotation.image_id,
+        "path": str(annotation.image_path),
+        "image_size": annotation.image_size,
+        "scale": example.scale,
+        "flipped": example.flipped,
+        "rng_state": trainer.rng.bit_generator.state,
+        "config": to_table(trainer.config),
+    }
+    arrays = {
+        "image": backend.to_host(example.image),
+        "gt_boxes": example.gt_boxes,
+        "original_boxes": annotation.gt_boxes,
+        "gt_classes": annotation.gt_classes,
+        "difficult": annotation.difficult,
+    }
+    if proposals is not None:
+        arrays["proposals"] = proposals
+    named = {f"example/{name}": value for name, value in arrays.items()}
+    for parameter in trainer.model.parameters():
+        named[f"parameters/{parameter.name}"] = backend.to_host(parameter.value)
+    write_npz(path, metadata, named)
+
+
+def load_failure(path: Path) -> Failure:
+    """Return a step that failed, its trainer as it was before.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is damaged, or it holds something else.
+    """
+    metadata, arrays = read_archive(path, FAILURE_FORMAT, kind="file of a failed step")
+    try:
+        example = _example(metadata, under("example/", arrays))
+        trainer = Trainer(from_table(TrainConfig, metadata["config"], str(path)))
+        fill_parameters(trainer.model.parameters(), under("parameters/", arrays), path)
+        trainer.begin_phase(metadata["phase"])
+        trainer.step = metadata["step"] - 1
+        trainer.rng.bit_generator.state = metadata["rng_state"]
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a file of a failed step: {error}") from error
+    return Failure(trainer, example, arrays.get("example/proposals"))
+
+
+def _example(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> Example:
+    annotation = Annotation(
+        image_id=metadata["image"],
+        image_path=Path(metadata["path"]),
+        image_size=tuple(metadata["image_size"]),
+        gt_boxes=arrays["original_boxes"],
+        gt_classes=arrays["gt_classes"],
+        difficult=arrays["difficult"],
+    )
+    boxes, scale = arrays["gt_boxes"], metadata["scale"]
+    return Example(annotation, arrays["image"], boxes, scale, metadata["flipped"])

@@ -1,0 +1,410 @@
+"""The training of a network, from its settings to the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from minirpn.backbones import stage_of
+from minirpn.data.findings import summary
+from minirpn.data.loader import training_order
+from minirpn.data.samples import Example
+from minirpn.data.voc import VOCDataset
+from minirpn.detector import FasterRCNN
+from minirpn.devices import Device, open_device
+from minirpn.errors import InputError
+from minirpn.evaluation import APResult, RecallResult
+from minirpn.files import folder_lock, replace_file
+from minirpn.rpn.network import RPN
+from minirpn.training.build import (
+    build_pipeline,
+    find_classes,
+    open_dataset,
+    rpn_of,
+    training_proposals,
+)
+from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
+from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.diagnostics import LastStep, examine, report_failure
+from minirpn.training.evaluate import evaluate_split, validate
+from minirpn.training.inference import load_proposals, proposals_for, propose_all, save_proposals
+from minirpn.training.pictures import draw_final_pictures, draw_samples, moments_of
+from minirpn.training.run_folder import Records, RunFolder, require_tensorboard
+from minirpn.training.terminal import InterruptRequest, Progress
+from minirpn.training.trainer import NotFiniteError, Trainer
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a call of `train` ended.
+
+    Parameters
+    ----------
+    steps
+        Steps done in all, those before a resume too.
+    interrupted
+        Whether it was asked to stop before the last step.
+    recall
+        Of the proposals on the whole validation split; None when interrupted or without one.
+    precision
+        Of the detections on it; None without a detector, too.
+    seconds
+        Wall time of this call.
+    """
+
+    steps: int
+    interrupted: bool
+    recall: RecallResult | None
+    precision: APResult | None
+    seconds: float
+
+
+def train(
+    config: TrainConfig,
+    folder: RunFolder,
+    *,
+    device: Device | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> TrainResult:
+    """Train a network and write everything about it to the run's folder.
+
+    Parameters
+    ----------
+    config
+        The run's settings.
+    folder
+        Made by `create_run`; with `resume`, opened by `open_run`.
+    device
+        Where to compute; None for the device of the settings.
+    resume
+        Go on from ``checkpoints/last.npz``. The run then ends with the same numbers, bit for bit,
+        as a run that never stopped.
+    progress
+        Show the progress on stderr.
+
+    Returns
+    -------
+    TrainResult
+        With `interrupted` set after SIGINT or SIGTERM; the state was saved after the current step.
+
+    Raises
+    ------
+    InputError
+        Data, weights, checkpoint or device cannot be used; a loss or gradient stopped being finite;
+        the folder cannot be written to, or another process is training in it.
+    """
+    began = perf_counter()
+    if config.run.tensorboard:
+        require_tensorboard()
+
+    def say(message: str) -> None:
+        folder.log(message)
+        if progress:
+            print(message, file=sys.stderr, flush=True)
+
+    with folder_lock(folder.path):
+        # Data
+        if config.sharing.has_detector and config.data.classes is None:
+            classes = find_classes(config, folder)
+            config = replace(config, data=replace(config.data, classes=classes))
+            save_config(folder.config, config)
+        train_set, val_set = open_dataset(config, folder, config.data.split), None
+        if config.data.val_split is not None:
+            val_set = open_dataset(config, folder, config.data.val_split)
+
+        # Model
+        device = device or open_device(config.run.device, tf32=config.run.tf32)
+        trainer = Trainer(config, device)
+        if resume:
+            trainer.restore(load_checkpoint(folder.last), folder.last)
+            folder.drop_records_after(trainer.step)
+            folder.log(f"resumed at step {trainer.step} on {device}")
+        else:
+            load_start_weights(trainer, folder, say)
+            config = trainer.config  # now with the preprocessing that the weights need
+            report_findings(config.data.split, train_set, folder, say)
+            report_findings(config.data.val_split, val_set, folder, say)
+            if config.sharing.proposals is not None:
+                given = Path(config.sharing.proposals)
+                copy_proposals(given, folder.proposals(trainer.phase.name), train_set)
+            if any(phase.reset_backbone for phase in trainer.phases):
+                save_checkpoint(folder.start, trainer.checkpoint())
+            folder.drop_records_after(-1)  # of a start that was killed before it saved
+
+        # Loop
+        with (
+            closing(Records(folder, trainer.step, tensorboard=config.run.tensorboard)) as records,
+            InterruptRequest() as interrupt,
+        ):
+            if not resume:
+                draw_samples_if_due(trainer, folder, val_set or train_set, records)
+                save_checkpoint(folder.last, trainer.checkpoint())
+            interrupted = False
+            while trainer.step < config.optimizer.steps and not interrupted:
+                if trainer.step == trainer.phase.end:
+                    begin_next_phase(trainer, folder, train_set, say, progress=progress)
+                interrupted = train_phase(
+                    trainer, folder, train_set, val_set, records, interrupt, progress=progress
+                )
+            if interrupted:
+                save_checkpoint(folder.last, trainer.checkpoint())
+                folder.log(f"stopped at step {trainer.step}, as asked")
+
+        # Finish
+        recall, precision = None, None
+        if not interrupted:
+            recall, precision = finish_run(trainer.model, config, folder, train_set, val_set)
+    return TrainResult(trainer.step, interrupted, recall, precision, perf_counter() - began)
+
+
+def train_phase(
+    trainer: Trainer,
+    folder: RunFolder,
+    train_set: VOCDataset,
+    val_set: VOCDataset | None,
+    records: Records,
+    interrupt: InterruptRequest,
+    *,
+    progress: bool,
+) -> bool:
+    """Take the steps that are left of the current phase; return whether a signal stopped it."""
+    config, phase, run = trainer.config, trainer.phase, trainer.config.run
+    saved = load_proposals(folder.proposals(phase.name)) if phase.needs_proposals else None
+    draws = training_order(
+        len(train_set), seed=run.seed, augment=config.data.augment, start=trainer.step
+    )
+    pipeline = build_pipeline(config, trainer.network)
+    with (
+        pipeline.examples(train_set, draws, finish=trainer.work_ahead()) as examples,
+        Progress(config.optimizer.steps, done=trainer.step, show=progress) as bar,
+    ):
+        while trainer.step < phase.end:
+            if interrupt.requested:
+                return True
+
+            # Step
+            began, waited, lr = perf_counter(), examples.wait_seconds, trainer.lr
+            example, proposals = next(examples), None
+            if saved is not None:
+                proposals = proposals_for(example, saved, folder.proposals(phase.name))
+            try:
+                result = trainer.train_step(example, proposals)
+            except NotFiniteError as error:
+                raise report_failure(error, trainer, folder, proposals) from error
+
+            # Log
+            record = {
+                "kind": "train",
+                "step": trainer.step,
+                "phase": phase.name,
+                "image": example.image_id,
+                **result.losses,
+                **result.counts,
+                "lr": lr,
+                "step_seconds": perf_counter() - began,
+                "data_wait_seconds": examples.wait_seconds - waited,
+            }
+            records.write(record)
+            name, count = next(iter(result.counts.items()))
+            bar.advance(f"loss {result.losses['loss']:.3f}, {count} {name}")
+
+            # Examine, validate, draw, save
+            if is_due(trainer, run.diagnose_every):
+                last = LastStep.of(trainer, result, lr)
+                record_health(trainer, example, last, folder, records, bar)
+            if val_set is not None and phase.rpn_usable and is_due(trainer, run.validate_every):
+                record_validation(trainer, val_set, folder, records, bar)
+            draw_samples_if_due(trainer, folder, val_set or train_set, records)
+            if is_due(trainer, run.checkpoint_every):
+                save_checkpoint(folder.last, trainer.checkpoint())
+    return False
+
+
+def is_due(trainer: Trainer, every: int) -> bool:
+    """Return whether the step just taken is one of every so many, or the last of a phase."""
+    return trainer.step % every == 0 or trainer.step == trainer.phase.end
+
+
+def begin_next_phase(
+    trainer: Trainer,
+    folder: RunFolder,
+    train_set: VOCDataset,
+    say: Callable[[str], None],
+    *,
+    progress: bool,
+) -> None:
+    """Begin the next phase: make its proposals, reset the backbone, save the state.
+
+    The proposals are on the disk before anything else changes. A run that is killed in between
+    resumes from before, and makes the same ones again.
+    """
+    before, phase = trainer.phases[trainer.phase_index : trainer.phase_index + 2]
+    say(f"step {trainer.step}: {before.name} is done, {phase.name} begins")
+    if phase.needs_proposals:
+        pipeline = build_pipeline(trainer.config, trainer.network)
+        config, proposals = training_proposals(trainer.config), []
+        with Progress(len(train_set), unit="image", show=progress) as bar:
+            for item in propose_all(trainer.network, train_set, pipeline, config):
+                proposals.append(item)
+                bar.advance("proposals for training")
+        path = folder.proposals(phase.name)
+        path.parent.mkdir(exist_ok=True)
+        save_proposals(path, proposals)
+    if phase.reset_backbone:
+        trainer.reset_backbone(load_checkpoint(folder.start), folder.start)
+    trainer.begin_phase(trainer.phase_index + 1)
+    save_checkpoint(folder.last, trainer.checkpoint())
+
+
+def copy_proposals(given: Path, path: Path, train_set: VOCDataset) -> None:
+    """Copy a file of proposals into the run; raise InputError if a training image has none."""
+    saved = load_proposals(given)
+    for image_id in train_set.image_ids:
+        if image_id not in saved:
+            raise InputError(f"{given}: no proposals for image {image_id!r}")
+    path.parent.mkdir(exist_ok=True)
+    content = given.read_bytes()
+    replace_file(path, lambda file: file.write(content))
+
+
+def load_start_weights(trainer: Trainer, folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Load the pretrained weights of the settings; without any, warn of frozen random stages."""
+    path = trainer.config.model.weights
+    if path is not None:
+        for line in trainer.load_weights(path).lines():
+            say(f"{path}: {line}")
+        save_config(folder.config, trainer.config)
+        return
+    parameters = trainer.network.backbone.parameters()
+    frozen = {stage_of(parameter.name) for parameter in parameters if not parameter.trainable}
+    if frozen:
+        say(
+            f"warning: no --weights: {', '.join(sorted(frozen))} of "
+            f"{trainer.config.model.backbone} stay frozen at random numbers"
+        )
+
+
+def report_findings(
+    split: str | None, dataset: VOCDataset | None, folder: RunFolder, say: Callable[[str], None]
+) -> None:
+    """Say in one line how many things are odd about a split; the log names what is left out."""
+    if dataset is None:
+        return
+    for reason in dataset.skipped:
+        folder.log(f"left out: {reason}")
+    if dataset.findings:
+        say(f"split {split}: {summary(dataset.findings)}; `minirpn check` lists them")
+
+
+def record_health(
+    trainer: Trainer,
+    example: Example,
+    last: LastStep,
+    folder: RunFolder,
+    records: Records,
+    bar: Progress,
+) -> None:
+    """Record the health of the network, and warn of stages that are dying."""
+    step = trainer.step
+    health = examine(trainer.network, example, last, trainer.config.proposals)
+    records.write({"kind": "diagnose", "step": step, **health.to_record()})
+    for warning in health.warnings():
+        records.write({"kind": "warning", "step": step, "message": warning})
+        folder.log(f"step {step}: {warning}")
+        bar.say(f"warning: step {step}: {warning}")
+
+
+def record_validation(
+    trainer: Trainer, val_set: VOCDataset, folder: RunFolder, records: Records, bar: Progress
+) -> None:
+    """Measure the network on the validation split; in the last phase, keep the best checkpoint."""
+    began, config, phase = perf_counter(), trainer.config, trainer.phase
+    result = validate(
+        trainer.model,
+        val_set,
+        build_pipeline(config, trainer.network),
+        trainer.objective,
+        config.proposals,
+        detections=config.detections if phase.detector_usable else None,
+        seed=config.run.seed,
+        limit=config.run.validation_images,
+    )
+    recall = {str(count): result.recall.at(count) for count in result.recall.counts}
+    record: dict[str, Any] = {
+        "kind": "validate",
+        "step": trainer.step,
+        "phase": phase.name,
+        # With a detector, "loss" is the name of the sum with the detector's loss.
+        "rpn_loss" if config.sharing.has_detector else "loss": result.loss,
+        "objectness_loss": result.objectness_loss,
+        "box_loss": result.box_loss,
+        "recall": recall,
+        "images": result.images,
+        "seconds": perf_counter() - began,
+    }
+    message = f"recall at IoU 0.5: {', '.join(f'{v:.3f} with {n}' for n, v in recall.items())}"
+    measure = result.recall.at(result.recall.counts[-1])
+    if result.precision is not None:
+        record["mean_ap"] = measure = result.precision.mean_ap
+        message = f"mAP {measure:.3f}; {message}"
+    records.write(record)
+    bar.say(f"step {trainer.step}: validation loss {result.loss:.3f}; {message}")
+    if phase is trainer.phases[-1] and measure >= trainer.best:
+        trainer.best = measure
+        save_checkpoint(folder.best, trainer.checkpoint())
+
+
+def draw_samples_if_due(
+    trainer: Trainer, folder: RunFolder, dataset: VOCDataset, records: Records
+) -> None:
+    """Draw the same few images again at some steps of the run, and record which they are."""
+    run, step = trainer.config.run, trainer.step
+    every = run.diagnose_every if trainer.config.data.val_split is None else run.validate_every
+    if not run.pictures or step not in moments_of(trainer.phases, every):
+        return
+    pictures = draw_samples(trainer, folder, dataset)
+    record = {
+        "kind": "samples",
+        "step": step,
+        "phase": trainer.phase.name,
+        "images": [picture.image_id for picture in pictures],
+        "files": [picture.name for picture in pictures],
+        "positives": [picture.positives for picture in pictures],
+    }
+    records.write(record)
+    for picture in pictures:
+        records.picture(f"samples/{picture.image_id}", picture.pixels, step)
+
+
+def finish_run(
+    model: RPN | FasterRCNN,
+    config: TrainConfig,
+    folder: RunFolder,
+    train_set: VOCDataset,
+    val_set: VOCDataset | None,
+) -> tuple[RecallResult | None, APResult | None]:
+    """Measure the trained network on all of `val_set`; draw what it learned, write the report.
+
+    Returns
+    -------
+    recall, precision
+        None without a `val_set`, the second also without a detector.
+    """
+    from minirpn.report import write_report
+
+    result = None if val_set is None else evaluate_split(model, config, val_set)
+    if result is not None:
+        split = {"split": config.data.val_split, "images": len(result.proposals)}
+        folder.write_json("recall.json", result.recall.to_dict() | split)
+        if result.precision is not None:
+            folder.write_json("precision.json", result.precision.to_dict() | split)
+    if config.run.pictures:
+        draw_final_pictures(rpn_of(model), config, folder, train_set, val_set, result)
+        write_report(folder.path)
+    return (None, None) if result is None else (result.recall, result.precision)
