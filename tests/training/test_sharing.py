@@ -106,13 +106,13 @@ def test_a_phase_changes_what_it_is_for(sharing_config, new_run, monkeypatch):
     config = sharing_config("4-step")
     folder = new_run("phases", config)
     seen = {}
-    begin = Trainer.begin
+    begin = Trainer.begin_phase
 
     def spied(trainer, index):
         seen[index] = trainer.checkpoint() if index else None
         begin(trainer, index)
 
-    monkeypatch.setattr(Trainer, "begin", spied)
+    monkeypatch.setattr(Trainer, "begin_phase", spied)
     train(config, folder, progress=False)
     start, end = load_checkpoint(folder.start), load_checkpoint(folder.last)
     # Before phase 1 the backbone has been set back to the start, so only the RPN differs.
@@ -171,7 +171,7 @@ def test_stopped_and_resumed_anywhere_it_ends_the_same(
 def test_death_between_two_phases_changes_nothing(finished, sharing_config, new_run, monkeypatch):
     whole, _ = finished("4-step")
     config = sharing_config("4-step")
-    for place in ("begin", "restore_backbone"):
+    for place in ("begin_phase", "reset_backbone"):
         folder = new_run(place, config)
         with monkeypatch.context() as patch:
             method = getattr(Trainer, place)
