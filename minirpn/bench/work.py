@@ -25,7 +25,7 @@ from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, propose
 from minirpn.rpn.targets import label_anchors
 from minirpn.training.config import TrainConfig
-from minirpn.training.step import Minibatch, StepResult, make_minibatch, update
+from minirpn.training.step import Minibatch, StepResult, make_minibatch, sgd_update
 from minirpn.training.trainer import Trainer
 
 Contenders = dict[str, Callable[[], object]]
@@ -175,7 +175,7 @@ def take_step(trainer: Trainer, image: Array, batch: Minibatch) -> None:
 
 def take_checked_step(trainer: Trainer, image: Array, batch: Minibatch) -> None:
     """Take a step as a training does: it waits for the losses, to check that they are finite."""
-    update(trainer.optimizer, partial(loss_and_gradients, trainer, image, batch), lr=LR)
+    sgd_update(trainer.optimizer, loss_and_gradients(trainer, image, batch), lr=LR)
 
 
 def forward_contenders(backbone: str, *, peers: bool) -> Contenders:

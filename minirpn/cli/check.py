@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tracked(items: Iterable[Any], total: int) -> Iterator[Any]:
-    """Yield the items and show how many are done."""
+    """Yield the items, with a progress bar."""
     from minirpn.training.terminal import Progress
 
     with Progress(total, unit="image") as progress:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             proposals=config.proposals,
             config=config.detections,
         )
-        found = detections_in_original_pixels(*detections, example).found
+        found = detections_in_original_pixels(*detections, example).detections
         print(f"{path}: {len(found.scores)} detections above {args.score_threshold:g}")
         _print(found, classes)
         if target is not None:

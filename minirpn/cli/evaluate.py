@@ -208,7 +208,7 @@ def _written(args: argparse.Namespace, measured: _Measured, classes: tuple[str, 
         paths.append(args.json)
     if args.out is not None:
         paths += _draw(args.out, measured)
-    detections = [item.found for item in measured.detections]
+    detections = [item.detections for item in measured.detections]
     annotations = [item.annotation for item in measured.detections]
     if args.voc_results is not None:
         image_ids = [annotation.image_id for annotation in annotations]

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what there is and return the exit status."""
-    from minirpn import boxes, kernels, nn, rpn  # noqa: F401  (they register their ladders)
+    """Print versions, devices and implementations, and return the exit status."""
+    from minirpn import boxes, kernels, nn, rpn  # noqa: F401  (they register their operations)
     from minirpn.training.run_folder import describe_environment
 
     environment = describe_environment()

@@ -79,8 +79,8 @@ def _propose_pictures(args: argparse.Namespace) -> int:
         image = read_image(path)
         example = pipeline.example(unannotated(path, image))
         proposals = network.propose(example.image, scale=example.scale, config=config.proposals)
-        original = in_original_pixels(proposals, example)
-        boxes, scores = original.boxes[:top], original.scores[:top]
+        _, boxes, scores = in_original_pixels(proposals, example)
+        boxes, scores = boxes[:top], scores[:top]
         print(f"{path}: {len(scores)} proposals")
         for box, score in zip(boxes.tolist(), scores.tolist(), strict=True):
             print(f"  {score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
@@ -124,21 +124,21 @@ def _propose_split(args: argparse.Namespace) -> int:
     if args.year is not None:
         values["data.year"] = args.year
     config = override(config, values, origins={"data.voc": "--voc", "data.year": "--year"})
-    settings = training_proposals(config)
+    counts = training_proposals(config)
     if args.top is not None:
-        settings = replace(settings, post_nms=args.top, pre_nms=max(settings.pre_nms, args.top))
+        counts = replace(counts, post_nms=args.top, pre_nms=max(counts.pre_nms, args.top))
     dataset = open_dataset(config, open_run(args.folder), args.split)
-    results = []
+    proposals = []
     with Progress(len(dataset), unit="image") as progress:
-        for item in propose_all(network, dataset, build_pipeline(config, network), settings):
-            results.append(item)
+        for item in propose_all(network, dataset, build_pipeline(config, network), counts):
+            proposals.append(item)
             progress.advance()
-    mean = sum(len(item.boxes) for item in results) / len(results)
-    print(f"split {args.split}: {len(results)} images, {mean:.0f} proposals each on average")
+    mean = sum(len(item.boxes) for item in proposals) / len(proposals)
+    print(f"split {args.split}: {len(proposals)} images, {mean:.0f} proposals each on average")
     target = args.out or (args.folder / "proposals" if args.save else None)
     if target is not None:
         target.mkdir(parents=True, exist_ok=True)
         path = target / f"{args.split}.npz"
-        save_proposals(path, results)
+        save_proposals(path, proposals)
         print(f"saved: {path}")
     return 0

@@ -120,12 +120,12 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
 
 def _list(error: BadDataError) -> None:
     """Show all that is bad in the data, before the line that stops the training."""
-    found = error.findings
-    if len(found) > 1:
-        for one in found[:_LISTED]:
+    findings = error.findings
+    if len(findings) > 1:
+        for one in findings[:_LISTED]:
             print(f"error: {one}", file=sys.stderr)
-        if len(found) > _LISTED:
-            print(f"error: ... and {len(found) - _LISTED} more", file=sys.stderr)
+        if len(findings) > _LISTED:
+            print(f"error: ... and {len(findings) - _LISTED} more", file=sys.stderr)
 
 
 def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> None:

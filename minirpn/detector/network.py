@@ -161,8 +161,8 @@ class FasterRCNN:
         image_size = (image.shape[1], image.shape[2])
         output, _ = self.rpn.forward(image[None, ...])
         proposed = output.propose(image_size, scale=scale, config=proposals)
-        answers, _ = self.detector.forward(output.features, proposed.boxes)
-        found = postprocess(
-            proposed.boxes, *answers, image_size, config=config or DetectionConfig()
+        regions, _ = self.detector.forward(output.features, proposed.boxes)
+        detections = postprocess(
+            proposed.boxes, *regions, image_size, config=config or DetectionConfig()
         )
         return detections, proposed

@@ -62,9 +62,13 @@ def first_steps(measured: Measured) -> dict[str, Any]:
     labels, sampled = [], []
     with build_pipeline(config, trainer.network).examples(dataset, first) as examples:
         for example in examples:
-            # A copy draws what the step is going to draw.
-            rng = copy.deepcopy(trainer.rng)
-            all_labels, drawn = _labels(trainer, example, rng)
+            anchors = trainer.network.anchors_for(example.image_size, like=example.image)
+            gt_boxes = trainer.device.put(example.gt_boxes[config.data.learnt(example.difficult)])
+            of_all = label_anchors(
+                anchors, gt_boxes, example.image_size, config=config.labels
+            ).labels
+            rng = copy.deepcopy(trainer.rng)  # draws what the step draws next
+            drawn = sample_minibatch(of_all, rng=rng, config=config.sampling)
             trainer.train_step(example)
             if trainer.rng.bit_generator.state != rng.bit_generator.state:
                 raise RuntimeError("the anchors drawn here are not those of the training")

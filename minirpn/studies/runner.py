@@ -17,11 +17,21 @@ from typing import Any, NamedTuple
 
 from minirpn.data.synthetic import generate
 from minirpn.errors import InputError
-from minirpn.files import folder_lock, one_line_errors, replace_file
-from minirpn.studies.store import StudyFile
-from minirpn.studies.study import Findings, Study
-from minirpn.studies.trainings import Plan, Task, measure, outcome_of
-from minirpn.training.config import TrainConfig
+from minirpn.evaluation import COUNTS
+from minirpn.files import folder_lock, one_line_errors, replace_file, write_json
+from minirpn.kernels.threads import set_threads, thread_count
+from minirpn.report import read_metrics
+from minirpn.studies.study import Findings, Measured, Outcome, Study, Variant
+from minirpn.training.build import build_pipeline, load_network, open_dataset
+from minirpn.training.checkpoint import load_checkpoint
+from minirpn.training.config import MAY_CHANGE_ON_RESUME, TrainConfig, load_config, override
+from minirpn.training.diagnostics import NotFiniteError
+from minirpn.training.evaluate import recall_of
+from minirpn.training.inference import as_many_as, propose_all
+from minirpn.training.run_folder import create_run, open_run, remove_on_failure
+from minirpn.training.tables import NONE, flat, to_table
+from minirpn.training.terminal import Progress
+from minirpn.training.train import train
 
 JSON, TABLE, PICTURE = "study.json", "table.md", "study.png"
 FORMAT, VERSION = "minirpn study", 1
@@ -86,16 +96,26 @@ def run_study(
     }
     with one_line_errors(out, "make the folder"):
         out.mkdir(parents=True, exist_ok=True)
-    plan = Plan(study, limit, progress)
     with folder_lock(out):
-        file = StudyFile(out / JSON, study, base, variants, limit)
-        data = _data(base, out)
-        # Seed by seed, so that a study that is stopped early has something on every variant.
-        tasks = [Task(v, s) for s in range(seeds) for v in variants if not file.has(v, s)]
-        pace = _Pace(len(variants) * seeds, len(tasks), show=progress)
-        for task in tasks:
-            pace.begin(task)
-            outcome = outcome_of(task, base, data, out, plan)
+        file = out / JSON
+        # Written with the first outcome, so that a mistyped flag does not block the next try.
+        outcomes = _stored_outcomes(file, question) if file.exists() else []
+        done = {(outcome.variant, outcome.seed) for outcome in outcomes}
+        # Seed by seed: a study that is stopped early has something on every variant.
+        every = [(variant, seed) for seed in range(seeds) for variant in variants]
+        left = [(variant, seed) for variant, seed in every if (variant.name, seed) not in done]
+        data, began = _data(base, out), perf_counter()
+        for number, (variant, seed) in enumerate(left):
+            if progress:
+                place = f"training {len(every) - len(left) + number + 1} of {len(every)}"
+                seconds = (perf_counter() - began) / max(number, 1) * (len(left) - number)
+                time_left = f" (about {seconds / 60:.0f} min to go)" if number else ""
+                words = f"{place}: {variant.label}, seed {seed}{time_left}"
+                print(words, file=sys.stderr, flush=True)
+            own = {"data.voc": data, "run.seed": seed, "run.pictures": False}
+            config = override(base, {**own, **variant.settings}, origins={})
+            run = out / variant.name / f"seed-{seed}"
+            outcome = _outcome(study, variant, run, config, limit=limit, progress=progress)
             if outcome is None:
                 return StudyResult(Findings(study, base, variants, tuple(outcomes)), True)
             outcomes.append(outcome)
@@ -223,7 +243,7 @@ def _train(config: TrainConfig, run: Path, *, progress: bool) -> bool:
         if run.is_dir() and not files:
             shutil.rmtree(run)
         folder = create_run(run, config)
-        with discarded_unless_begun(folder):
+        with remove_on_failure(folder):
             return not train(config, folder, progress=progress).interrupted
     folder = open_run(run)
     stored, wanted = load_config(folder.config), flat(to_table(config))

@@ -180,7 +180,7 @@ def check_average_precision(f: Callable[..., Any], *, method: str = "voc07") -> 
 
     Notes
     -----
-    Answers of equal score make one point of the curve. See `minirpn.evaluation.precision_recall`.
+    Answers of equal score make one point of the curve. See `minirpn.evaluation.average_precision`.
 
     Examples
     --------

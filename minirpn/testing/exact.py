@@ -119,7 +119,7 @@ def average_precision(scores: Array, hits: Array, positives: int, *, method: str
     positives
         How many objects there are, at least 1.
     method
-        ``"voc07"`` or ``"area"``; see `minirpn.evaluation.precision_recall`.
+        ``"voc07"`` or ``"area"``; see `minirpn.evaluation.average_precision`.
     """
     points = []
     for least in sorted({float(score) for score in scores}, reverse=True):

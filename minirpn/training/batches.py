@@ -28,7 +28,7 @@ from minirpn.data.voc import VOCDataset
 from minirpn.devices import CPU, Device
 from minirpn.rpn.network import RPN
 from minirpn.rpn.targets import AnchorLabels, label_anchors
-from minirpn.training.sections import DataConfig
+from minirpn.training.config import DataConfig
 from minirpn.training.step import Minibatch, Objective, make_minibatch
 
 

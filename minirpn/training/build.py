@@ -125,7 +125,7 @@ def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDatas
     """Return one split of the data the settings name.
 
     It has the classes that the settings name, as those of a detector do. Without any, each split
-    has those found in it: the RPN does not look at them, and a class that is missing from a small
+    has those found in it: the RPN does not use them, and a class that is missing from a small
     training split must not stop the validation.
 
     Without a VOC folder, shapes are generated into the run's own folder, once.

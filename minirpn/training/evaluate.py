@@ -83,7 +83,7 @@ def precision_of(images: list[ImageDetections], classes: Sequence[str]) -> APRes
         Those of the data set.
     """
     return average_precision(
-        [item.found for item in images],
+        [item.detections for item in images],
         [item.annotation.gt_boxes for item in images],
         [item.annotation.gt_classes for item in images],
         classes=classes,

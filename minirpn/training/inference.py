@@ -38,10 +38,10 @@ class ImageProposals(NamedTuple):
 
 
 class ImageDetections(NamedTuple):
-    """What a detector found in an image, in its original pixels, on the host."""
+    """The detections in an image, in its original pixels, on the host."""
 
     annotation: Annotation
-    found: Detections
+    detections: Detections
     proposals: ImageProposals
 
 

@@ -191,7 +191,7 @@ def _pictures_of_result(dataset: VOCDataset, result: SplitResult) -> Iterator[Fi
                 "or more",
                 viz.draw_detections(
                     sample.image,
-                    result.detections[index].found,
+                    result.detections[index].detections,
                     dataset.classes,
                     score_threshold=LEAST_SCORE,
                 ),

@@ -369,7 +369,7 @@ def usable_cpus() -> int:
 
 def describe_blas() -> list[dict[str, Any]]:
     """Return name, version and threads of each BLAS library that NumPy has loaded."""
-    import numpy  # noqa: F401  (loads the BLAS that is asked about)
+    import numpy  # noqa: F401  (loads the BLAS that is described)
     from threadpoolctl import threadpool_info
 
     wanted = ("internal_api", "version", "num_threads", "architecture")

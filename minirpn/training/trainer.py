@@ -96,6 +96,7 @@ class Trainer:
         self.objective = build_objective(config)
         self.detector_objective = build_detector_objective(config)
         self.model = build_model(config, rng=weights_rng)
+        self.network: RPN = rpn_of(self.model)
         for parameter in self.model.parameters():
             parameter.value = device.put(parameter.value)
         self._frozen = {p.name for p in self.model.parameters() if not p.trainable}
@@ -103,11 +104,6 @@ class Trainer:
         self.step = 0
         self.best = -1.0
         self.begin_phase(0)
-
-    @property
-    def network(self) -> RPN:
-        """The RPN in the model."""
-        return rpn_of(self.model)
 
     @property
     def phase(self) -> Phase:

@@ -64,7 +64,7 @@ def draw_phases(phases: Sequence[PhaseLike], ax: Axes | None = None, *, title: s
         heading = f"{phase.name}\n{phase.steps:,} steps"
         ax.text(column, -1.1, heading, ha="center", va="center", fontsize="small")
         if phase.needs_proposals:
-            _draw_proposals(drawing, column, parts)
+            _draw_proposals(flow, column, parts)
     ax.set(xlim=(-0.5, len(phases) + 0.5), ylim=(len(parts) - 0.5, -1.5))
     ax.set_axis_off()
     if title:
@@ -85,9 +85,7 @@ def _draw_part(flow: Flow, part: str, row: int, phases: Sequence[PhaseLike]) -> 
         if part not in _used(phase):
             continue
         here, learns = (float(column), float(row)), part in phase.trainable_parts
-        drawing.box(
-            here, "learns" if learns else "fixed", face=BLUE if learns else "white", edge=BLUE
-        )
+        flow.box(here, "learns" if learns else "fixed", face=BLUE if learns else "white", edge=BLUE)
         afresh = phase.reset_backbone and part == "backbone"
         if afresh and last != start:
             flow.arrow(start, here, color="0.4", bow=-0.3)

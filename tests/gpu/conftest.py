@@ -22,9 +22,14 @@ from minirpn.data.transforms import ResizeConfig
 from minirpn.devices import CPU, Device, open_device
 from minirpn.kernels import use_rung
 from minirpn.rpn.anchors import AnchorConfig
-from minirpn.training.config import DataConfig, OptimizerConfig, RunConfig, default_config
+from minirpn.training.config import (
+    DataConfig,
+    OptimizerConfig,
+    RunConfig,
+    SharingConfig,
+    default_config,
+)
 from minirpn.training.run_folder import create_run, open_run
-from minirpn.training.sections import SharingConfig
 from minirpn.training.train import train
 
 FAKE = array_api_strict.Device("device1")

@@ -18,7 +18,7 @@ from minirpn.training import trainer as training
 from minirpn.training.batches import LabelledExample
 from minirpn.training.build import build_pipeline
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.sections import SharingConfig
+from minirpn.training.config import SharingConfig
 from minirpn.training.train import train
 from minirpn.training.trainer import NotFiniteError, Trainer
 

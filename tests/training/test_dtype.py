@@ -9,7 +9,7 @@ import pytest
 from minirpn.data import VOCDataset
 from minirpn.training.build import build_pipeline, load_network
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.sections import SharingConfig
+from minirpn.training.config import SharingConfig
 from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 

@@ -12,6 +12,7 @@ from minirpn.nn import SGD
 from minirpn.nn.layers import Conv2d
 from minirpn.training.build import build_pipeline, open_dataset
 from minirpn.training.checkpoint import load_checkpoint
+from minirpn.training.config import SharingConfig
 from minirpn.training.diagnostics import (
     NotFiniteError,
     first_anomaly,
@@ -20,7 +21,6 @@ from minirpn.training.diagnostics import (
     replay,
 )
 from minirpn.training.run_folder import RunFolder
-from minirpn.training.sections import SharingConfig
 from minirpn.training.step import StepResult, check_finite, sgd_update
 from minirpn.training.train import train
 from minirpn.training.trainer import Trainer

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from minirpn.errors import InputError
+from minirpn.training.config import SharingConfig
 from minirpn.training.phases import phases_of
 from minirpn.training.pictures import MOMENTS, moments_of
 from minirpn.training.run_folder import Records, RunFolder, numbers_of
-from minirpn.training.sections import SharingConfig
 from minirpn.training.train import train
 
 

@@ -12,10 +12,9 @@ from minirpn.detector import FasterRCNN
 from minirpn.errors import InputError
 from minirpn.training.build import load_model
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.config import load_config
+from minirpn.training.config import OptimizerConfig, RunConfig, SharingConfig, load_config
 from minirpn.training.inference import load_proposals
 from minirpn.training.phases import phases_of
-from minirpn.training.sections import OptimizerConfig, RunConfig, SharingConfig
 from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 
