@@ -17,6 +17,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "accel",
     "backbones",
     "backend",
     "box_gradients",
@@ -26,7 +27,6 @@ _SUBMODULES = (
     "errors",
     "evaluation",
     "explain",
-    "kernels",
     "nn",
     "report",
     "rpn",

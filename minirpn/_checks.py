@@ -1,20 +1,43 @@
-"""Argument checks: one clear line for each way an argument can be wrong."""
+"""What an array is, and checks of arguments: one clear line for each way one can be wrong."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
 from minirpn._typing import Array, ImageSize
+
+# What kinds of arrays the namespace is known of. To find it out takes longer than a small launch.
+_NAMESPACES: dict[type | None, Any] = {}
+
+
+def namespace_of(*arrays: Array) -> Any:
+    """Return the array API namespace of the arrays; raise ``TypeError`` if they share none."""
+    kind = type(arrays[0]) if arrays else None
+    if kind in _NAMESPACES and all(type(array) is kind for array in arrays):
+        return _NAMESPACES[kind]
+    namespace = array_api_compat.array_namespace(*arrays)
+    if kind is np.ndarray or array_api_compat.is_cupy_array(arrays[0]):
+        _NAMESPACES[kind] = namespace
+    return namespace
+
+
+def is_numpy(array: Array) -> bool:
+    """Tell whether `array` lives in host memory as a NumPy array."""
+    return isinstance(array, np.ndarray)
+
+
+def device_of(array: Array) -> Any:
+    """Return the device of `array`, in the words of its own library."""
+    if array_api_compat.is_cupy_array(array):
+        return array.device
+    return array_api_compat.device(array)
 
 
 def check_boxes(boxes: Array, name: str = "boxes") -> None:
-    """Raise unless `boxes` has shape (..., 4) and a floating-point dtype.
-
-    Raises
-    ------
-    ValueError
-        The last axis does not hold four coordinates.
-    TypeError
-        The dtype is not floating point.
-    """
+    """Raise ``ValueError`` unless the shape is (..., 4), ``TypeError`` unless of floating point."""
     if boxes.ndim < 1 or boxes.shape[-1] != 4:
         raise ValueError(f"{name}: expected shape (..., 4), got {tuple(boxes.shape)}")
     check_floating(boxes, name)

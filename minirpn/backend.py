@@ -14,7 +14,24 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
+from minirpn._checks import device_of, is_numpy, namespace_of
 from minirpn._typing import Array
+
+__all__ = [
+    "Move",
+    "constant",
+    "device_of",
+    "host_dtype",
+    "is_numpy",
+    "namespace_of",
+    "numbers",
+    "send",
+    "send_together",
+    "to_device",
+    "to_host",
+    "wait_for",
+    "watched_moves",
+]
 
 
 class Move(NamedTuple):
@@ -27,39 +44,8 @@ class Move(NamedTuple):
 
 # Those who count moves; see `watched_moves`.
 _WATCHERS: list[list[Move]] = []
-# What kinds of arrays the namespace is known of. To find it out takes longer than a small launch.
-_NAMESPACES: dict[type | None, Any] = {}
 # Fixed numbers that are on a device already; see `constant`.
 _CONSTANTS: dict[tuple[Any, ...], Array] = {}
-
-
-def namespace_of(*arrays: Array) -> Any:
-    """Return the array API namespace the arrays share.
-
-    Raises
-    ------
-    TypeError
-        An argument is not an array, or the arrays are of different libraries.
-    """
-    kind = type(arrays[0]) if arrays else None
-    if kind in _NAMESPACES and all(type(array) is kind for array in arrays):
-        return _NAMESPACES[kind]
-    namespace = array_api_compat.array_namespace(*arrays)
-    if kind is np.ndarray or array_api_compat.is_cupy_array(arrays[0]):
-        _NAMESPACES[kind] = namespace
-    return namespace
-
-
-def is_numpy(array: Array) -> bool:
-    """Tell whether `array` lives in host memory as a NumPy array."""
-    return isinstance(array, np.ndarray)
-
-
-def device_of(array: Array) -> Any:
-    """Return the device of `array`, in the words of its own library."""
-    if array_api_compat.is_cupy_array(array):
-        return array.device
-    return array_api_compat.device(array)
 
 
 def host_dtype(array: Array) -> np.dtype[Any]:

@@ -8,6 +8,7 @@ arrays of the library, the device and the dtype that it was given, and modifies 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from minirpn._checks import (
     check_box_list,
@@ -17,9 +18,8 @@ from minirpn._checks import (
     check_shape,
 )
 from minirpn._typing import Array, ImageSize
-from minirpn.backend import namespace_of, to_host
-from minirpn.kernels.iou import IOU
-from minirpn.kernels.nms import NMS
+from minirpn.accel.dispatch import accelerated
+from minirpn.backend import device_of, namespace_of, to_host
 
 LOG_SCALE_CLAMP = math.log(1000 / 16)
 """Largest log scale torchvision and detectron2 decode: a 16-pixel anchor grows to 1000 at most."""
@@ -37,20 +37,22 @@ def area(boxes: Array) -> Array:
     -------
     Array
         (...,) square pixels. A negative side counts as 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> area(np.array([[0.0, 0, 3, 2], [3, 0, 0, 2]])).tolist()
-    [6.0, 0.0]
     """
     xp = namespace_of(boxes)
     check_boxes(boxes)
-    sides = boxes[..., 2:] - boxes[..., :2]
-    sides = xp.where(sides > 0, sides, xp.zeros_like(sides))
-    return sides[..., 0] * sides[..., 1]
+    return _product_of_sides(xp, boxes[..., 2:] - boxes[..., :2])
 
 
+def _two_box_lists(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return two lists of boxes in one dtype, if they are such."""
+    xp = namespace_of(a, b)
+    check_box_list(a, "a")
+    check_box_list(b, "b")
+    dtype = xp.result_type(a, b)
+    return xp.astype(a, dtype, copy=False), xp.astype(b, dtype, copy=False)
+
+
+@accelerated("iou", checks=_two_box_lists)
 def iou(a: Array, b: Array) -> Array:
     """Return the intersection over union of every box of `a` with every box of `b`.
 
@@ -59,7 +61,7 @@ def iou(a: Array, b: Array) -> Array:
     Parameters
     ----------
     a, b
-        (N, 4) and (M, 4) floating point, finite (what comes of a NaN differs from rung to rung),
+        (N, 4) and (M, 4) floating point, finite (what comes of a NaN is left open),
         pixels, half-open.
 
     Returns
@@ -71,7 +73,7 @@ def iou(a: Array, b: Array) -> Array:
     -----
     A box without area, or with a negative side, has IoU 0 with every box, itself included: never
     nan (as in ChainerCV and torchvision) nor 1 (as in py-faster-rcnn). In half-open coordinates
-    this formula is py-faster-rcnn's. Rungs: ``use_rung(..., "iou")``.
+    this formula is py-faster-rcnn's.
 
     Examples
     --------
@@ -80,10 +82,20 @@ def iou(a: Array, b: Array) -> Array:
     [[0.5, 0.0]]
     """
     xp = namespace_of(a, b)
-    check_box_list(a, "a")
-    check_box_list(b, "b")
-    dtype = xp.result_type(a, b)
-    return IOU(xp.astype(a, dtype, copy=False), xp.astype(b, dtype, copy=False))
+    # (N, 1, 2) and (1, M, 2) -> (N, M, 2)
+    upper_left = xp.maximum(a[:, None, :2], b[None, :, :2])
+    lower_right = xp.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = _product_of_sides(xp, lower_right - upper_left)
+    area_a, area_b = (_product_of_sides(xp, box[:, 2:] - box[:, :2]) for box in (a, b))
+    covered = area_a[:, None] + area_b[None, :] - shared
+    # Dividing by one where nothing is shared keeps two empty boxes from being 0/0.
+    return shared / xp.where(shared > 0, covered, xp.ones_like(covered))
+
+
+def _product_of_sides(xp: Any, sides: Array) -> Array:
+    """Return the areas (...,) of sides (..., 2); a negative side counts as 0."""
+    sides = xp.where(sides > 0, sides, xp.zeros_like(sides))
+    return sides[..., 0] * sides[..., 1]
 
 
 def clip(boxes: Array, image_size: ImageSize) -> Array:
@@ -103,24 +115,18 @@ def clip(boxes: Array, image_size: ImageSize) -> Array:
 
     Notes
     -----
-    Clipping twice is clipping once. The far border is ``width``, not ``width - 1``.
+    Clipping twice is clipping once. A NaN stays one. The far border is ``width``, not ``width-1``.
     """
     xp = namespace_of(boxes)
     check_boxes(boxes)
     check_image_size(image_size)
     height, width = image_size
-    x = _between_borders(boxes[..., 0::2], width)
-    y = _between_borders(boxes[..., 1::2], height)
+    # Not `xp.clip`: array-api-compat's sends both borders to a GPU, and waits for it four times.
+    boxes = xp.where(boxes < 0, 0.0, boxes)
+    x = xp.where(boxes[..., 0::2] > width, float(width), boxes[..., 0::2])
+    y = xp.where(boxes[..., 1::2] > height, float(height), boxes[..., 1::2])
     # (..., corner, x or y) -> (..., 4)
     return xp.reshape(xp.stack([x, y], axis=-1), boxes.shape)
-
-
-def _between_borders(coordinates: Array, far: int) -> Array:
-    """Return coordinates cut off at 0 and `far`; a NaN stays one."""
-    xp = namespace_of(coordinates)
-    # Not `xp.clip`: array-api-compat's sends both borders to a GPU, and waits for it four times.
-    coordinates = xp.where(coordinates < 0, 0.0, coordinates)
-    return xp.where(coordinates > far, float(far), coordinates)
 
 
 def is_inside(boxes: Array, image_size: ImageSize) -> Array:
@@ -172,7 +178,7 @@ def encode(anchors: Array, boxes: Array) -> Array:
 
     tx = (x - xa) / wa    ty = (y - ya) / ha    tw = log(w / wa)    th = log(h / ha)    (eq. 2)
 
-    x, y are centres; w, h are sides; a marks the anchor.
+    x, y are centers; w, h are sides; a marks the anchor.
 
     Parameters
     ----------
@@ -197,9 +203,9 @@ def encode(anchors: Array, boxes: Array) -> Array:
     xp = namespace_of(anchors, boxes)
     check_boxes(anchors, "anchors")
     check_boxes(boxes)
-    anchor_centres, anchor_sides = _centres_and_sides(anchors)
-    centres, sides = _centres_and_sides(boxes)
-    shifts = (centres - anchor_centres) / anchor_sides
+    anchor_centers, anchor_sides = _centers_and_sides(anchors)
+    centers, sides = _centers_and_sides(boxes)
+    shifts = (centers - anchor_centers) / anchor_sides
     log_scales = xp.log(sides / anchor_sides)
     return xp.concat([shifts, log_scales], axis=-1)
 
@@ -232,17 +238,17 @@ def decode(anchors: Array, deltas: Array, *, max_log_scale: float | None = None)
     xp = namespace_of(anchors, deltas)
     check_boxes(anchors, "anchors")
     check_boxes(deltas, "deltas")
-    anchor_centres, anchor_sides = _centres_and_sides(anchors)
+    anchor_centers, anchor_sides = _centers_and_sides(anchors)
     shifts, log_scales = deltas[..., :2], deltas[..., 2:]
     if max_log_scale is not None:
         log_scales = xp.clip(log_scales, max=max_log_scale)
-    centres = shifts * anchor_sides + anchor_centres
+    centers = shifts * anchor_sides + anchor_centers
     half_sides = 0.5 * anchor_sides * xp.exp(log_scales)
-    return xp.concat([centres - half_sides, centres + half_sides], axis=-1)
+    return xp.concat([centers - half_sides, centers + half_sides], axis=-1)
 
 
-def _centres_and_sides(boxes: Array) -> tuple[Array, Array]:
-    """Return centres (x, y) and sides (w, h), each (..., 2), of boxes (..., 4)."""
+def _centers_and_sides(boxes: Array) -> tuple[Array, Array]:
+    """Return centers (x, y) and sides (w, h), each (..., 2), of boxes (..., 4)."""
     sides = boxes[..., 2:] - boxes[..., :2]
     return boxes[..., :2] + 0.5 * sides, sides
 
@@ -250,8 +256,7 @@ def _centres_and_sides(boxes: Array) -> tuple[Array, Array]:
 def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | None = None) -> Array:
     """Return the indices of the boxes that stay when better boxes suppress those they overlap.
 
-    Greedy: the best box stays, every box whose IoU with it is above the threshold goes, and so on
-    with the best of those left.
+    Greedy: the best box stays, boxes whose IoU with it is above the threshold go, and so on.
 
     Parameters
     ----------
@@ -279,8 +284,7 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
     Ties: of equal scores the lower index comes first. An IoU equal to the threshold (compared in
     the dtype of `boxes`) does not suppress, as in torchvision and py-faster-rcnn's Python version;
     ChainerCV suppresses then. Empty boxes overlap nothing and so stay. On a device one number
-    travels to the host, to look for NaN, and one more on a GPU: how many stay. Rungs:
-    ``use_rung(..., "nms")``.
+    travels to the host, to look for NaN, and one more on a GPU: how many stay.
 
     Examples
     --------
@@ -301,5 +305,22 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
         raise ValueError("scores: NaN has no place in an order")
     order = xp.argsort(scores, descending=True, stable=True)
     limit = boxes.shape[0] if max_keep is None else max_keep
-    kept = NMS(xp.take(boxes, order, axis=0), iou_threshold, limit)
+    kept = suppress(xp.take(boxes, order, axis=0), iou_threshold, limit)
     return xp.take(order, kept)
+
+
+@accelerated("nms")
+def suppress(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
+    """Return which boxes (N, 4), best first, stay: int64 positions (R,), ascending.
+
+    The best of those left stays, and those it covers go; again and again.
+    """
+    xp = namespace_of(boxes)
+    left = xp.arange(boxes.shape[0], dtype=xp.int64, device=device_of(boxes))
+    kept = [left[:0]]
+    while left.shape[0] and len(kept) <= max_keep:
+        best, others = left[:1], left[1:]
+        kept.append(best)
+        overlaps = iou(xp.take(boxes, best, axis=0), xp.take(boxes, others, axis=0))
+        left = others[~(overlaps[0, :] > iou_threshold)]
+    return xp.concat(kept)

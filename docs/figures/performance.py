@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
+from minirpn.accel.threads import set_threads, thread_count
 from minirpn.bench import work
 from minirpn.bench.measure import alternate
-from minirpn.kernels._ladder import Rung
-from minirpn.kernels.threads import set_threads, thread_count
 from minirpn.rpn.targets import label_anchors
 from minirpn.training.step import loss_and_gradients, make_minibatch
 from minirpn.viz import plot_roofline
@@ -32,7 +31,7 @@ def draw(folder: Path, quick: bool) -> None:
     set_threads(1)
     try:
         found = {
-            "ladders": ladder_bars(here, quick),
+            "ladders": implementation_bars(here, quick),
             "growth": growth(here, quick),
             "roofline": roofline(here, quick),
         }
@@ -46,10 +45,10 @@ def cpu(function: Callable[[], object], rounds: int) -> float:
     return alternate({"it": function}, rounds, pause=0)["it"].cpu
 
 
-def rungs(operation: str) -> list[Rung]:
-    """Return the rungs of a ladder that take NumPy arrays, slowest first."""
-    ladder = kernels.ladders()[operation]
-    return [ladder.by_name[name] for name in kernels.available(np.zeros(1))[operation]]
+def implementations(name: str) -> list[accel.Implementation]:
+    """Return the implementations of an operation that run here for NumPy arrays, slowest first."""
+    operation = accel.operations()[name]
+    return [operation.by_name[each] for each in accel.available(np.zeros(1))[name]]
 
 
 def conv_arguments(C: int, O: int, H: int, W: int) -> tuple:  # noqa: E741
@@ -60,48 +59,48 @@ def conv_arguments(C: int, O: int, H: int, W: int) -> tuple:  # noqa: E741
     return x, weight, np.zeros(O, np.float32), (1, 1), (1, 1)
 
 
-def ladder_bars(folder: Path, quick: bool) -> dict[str, object]:
-    """Draw what each rung takes: a small and a large convolution, and NMS."""
+def implementation_bars(folder: Path, quick: bool) -> dict[str, object]:
+    """Draw what each implementation takes: a small and a large convolution, and NMS."""
     rounds = 1 if quick else 5
     small = conv_arguments(32, 32, 19, 31)
     large = conv_arguments(256, 256, 75, 125)
     ordered = work.random_boxes(2_000)
-    by_rung = {
+    by_work = {
         "conv2d, 32 to 32 channels, 19x31": {
-            rung.name: cpu(
-                lambda rung=rung: rung.function(*small), 1 if rung.name == "loops" else rounds
+            one.name: cpu(
+                lambda one=one: one.function(*small), 1 if one.name == "loops" else rounds
             )
-            for rung in rungs("conv2d")
+            for one in implementations("conv2d")
         },
         "conv2d, 256 to 256 channels, 75x125": {
-            rung.name: cpu(lambda rung=rung: rung.function(*large), rounds)
-            for rung in rungs("conv2d")[1:]
+            one.name: cpu(lambda one=one: one.function(*large), rounds)
+            for one in implementations("conv2d")[1:]
         },
         "nms, 2,000 boxes": {
-            rung.name: cpu(
-                lambda rung=rung: rung.function(ordered, 0.7, 2_000),
-                1 if rung.name == "loops" else rounds,
+            one.name: cpu(
+                lambda one=one: one.function(ordered, 0.7, 2_000),
+                1 if one.name == "loops" else rounds,
             )
-            for rung in rungs("nms")
+            for one in implementations("nms")
         },
     }
     bars = [
-        (f"{rung}\n{what}" if rung == next(iter(taken)) else rung, seconds * 1e3, colour)
-        for colour, (what, taken) in zip((BLUE, GREEN, ORANGE), by_rung.items(), strict=True)
-        for rung, seconds in taken.items()
+        (f"{name}\n{what}" if name == next(iter(taken)) else name, seconds * 1e3, colour)
+        for colour, (what, taken) in zip((BLUE, GREEN, ORANGE), by_work.items(), strict=True)
+        for name, seconds in taken.items()
     ]
     labels, milliseconds, colours = zip(*bars, strict=True)
     ax = new_axes((7.2, 4.8))
     drawn = ax.barh(range(len(bars)), milliseconds, color=colours)
     ax.set_yticks(range(len(bars)), labels)
-    said = [f"{value:,.0f}" if value >= 100 else f"{value:.2g}" for value in milliseconds]
-    ax.bar_label(drawn, said, padding=3, fontsize="small")
+    texts = [f"{value:,.0f}" if value >= 100 else f"{value:.2g}" for value in milliseconds]
+    ax.bar_label(drawn, texts, padding=3, fontsize="small")
     ax.set_xscale("log")
     ax.set_xlim(right=max(milliseconds) * 4)
     ax.invert_yaxis()
-    style_axes(ax, x="processor time, ms", y="", title="The same result on every rung")
+    style_axes(ax, x="processor time, ms", y="", title="The same result by every implementation")
     save(ax, folder / "ladders.svg")
-    return by_rung
+    return by_work
 
 
 def growth(folder: Path, quick: bool) -> dict[str, object]:

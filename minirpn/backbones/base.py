@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from minirpn._typing import ImageSize
 from minirpn.backbones.preprocessing import Preprocessing
-from minirpn.kernels.window import padded
 from minirpn.nn import Parameter, Sequential, Window
+from minirpn.nn.window import placed
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Backbone:
         and below: any image has at least one cell, and no coordinate moves.
         """
         size = self._padded_size((images.shape[2], images.shape[3]))
-        return self.body.forward(padded(images, (0, 0), size), need_dx=False, observe=observe)
+        return self.body.forward(placed(images, (0, 0), size), need_dx=False, observe=observe)
 
     def backward(self, dfeatures: Any, cache: Any) -> dict[str, Any]:
         """Return the gradients by the trainable parameters, by name."""

@@ -52,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print a line for each row, and return the exit status."""
     from minirpn import bench
+    from minirpn.accel.threads import thread_count
     from minirpn.bench.peers import missing_peers, peer_versions, use_tf32
     from minirpn.bench.table import use_threads
     from minirpn.devices import check_device_name, open_device
-    from minirpn.kernels.threads import thread_count
+    from minirpn.accel.threads import thread_count
 
     check_device_name(args.device, auto=False)  # the user must know what is measured
     device = open_device(args.device, tf32=args.tf32)
@@ -111,7 +112,7 @@ def _record(
     results: list[RowResult], device: Device, peers: dict[str, str | None]
 ) -> dict[str, Any]:
     """Return the numbers, and the machine and versions they depend on."""
-    from minirpn.kernels.threads import thread_count
+    from minirpn.accel.threads import thread_count
     from minirpn.training.run_folder import describe_environment
 
     machine = describe_environment(device) | {"threads": thread_count(), "peers": peers}

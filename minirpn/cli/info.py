@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print versions, devices and implementations, and return the exit status."""
-    from minirpn import boxes, kernels, nn, rpn  # noqa: F401  (they register their operations)
+    from minirpn import accel
     from minirpn.training.run_folder import describe_environment
 
     environment = describe_environment()
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     for name, words in _gpus():
         print(f"{name:<12} {words}")
     print("implementations, slowest first:")
-    for operation, names in kernels.available().items():
+    for operation, names in accel.available().items():
         print(f"  {operation:<20} {' '.join(names)}")
     return 0
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 def _gpus() -> list[tuple[str, str]]:
     """Return name and description of each CUDA device and of cuDNN, or why it cannot be used."""
     from minirpn.devices import NO_CUPY, find_gpus
-    from minirpn.kernels.cudnn_plans import find_cudnn
+    from minirpn.accel.cuda.cudnn_plans import find_cudnn
 
     gpus = find_gpus()
     if not gpus:

@@ -121,7 +121,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 def _measure_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
     """Measure a run that is trained already, for a study."""
-    from minirpn.kernels.threads import set_threads
+    from minirpn.accel.threads import set_threads
     from minirpn.studies import measure_run
     from minirpn.training.build import load_network
     from minirpn.training.config import override

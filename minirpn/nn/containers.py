@@ -11,13 +11,13 @@ import numpy as np
 
 from minirpn._typing import Array
 from minirpn.backend import device_of, namespace_of
-from minirpn.kernels.window import Pair
 from minirpn.nn.activations import ReluCache, relu_backward
 from minirpn.nn.concat import ConcatCache, concat_backward
 from minirpn.nn.conv import Conv2dCache
 from minirpn.nn.layers import Conv2d, Grads, Layer, Window
 from minirpn.nn.parameters import Parameter
 from minirpn.nn.plain import ReLU
+from minirpn.nn.window import Pair
 
 
 class Sequential(Layer):
@@ -35,6 +35,7 @@ class Sequential(Layer):
         names = [layer.name for layer in self.layers]
         if len(set(names)) < len(names):
             raise ValueError(f"layers: two of {name!r} have one name: {', '.join(names)}")
+        self._groups = _with_relus(self.layers)
 
     def parameters(self) -> list[Parameter]:
         return [parameter for layer in self.layers for parameter in layer.parameters()]
@@ -60,27 +61,20 @@ class Sequential(Layer):
         """
         first = 0 if need_dx else self._first_trainable()
         caches: list[Any] = []
-        cache: Any
-        for index, layer in enumerate(self.layers):
-            if len(caches) > index:  # a ReLU that the convolution before it has computed
-                continue
-            conv = self._rectifying(index) if observe is None else None
-            if conv is not None:
-                x, cache = conv.forward(x, rectified=True)
-                caches += [cache, ReluCache(x)] if index >= first else [None, None]
-                continue
-            x, cache = layer.forward(x) if index >= first else (layer.output(x), None)
-            caches.append(cache)
+        # One after the other where each is looked at.
+        groups = self._groups if observe is None else [(layer,) for layer in self.layers]
+        for layers in groups:
+            kept = len(caches) >= first
+            if len(layers) == 2:
+                x, *made = layers[0].forward_relu(x)
+            elif kept:
+                x, *made = layers[0].forward(x)
+            else:
+                x, made = layers[0].output(x), [None]
+            caches += made if kept else [None] * len(layers)
             if observe is not None:
-                observe(layer.name, x)
+                observe(layers[0].name, x)
         return x, tuple(caches)
-
-    def _rectifying(self, index: int) -> Conv2d | None:
-        """Return the layer if it is a convolution that can do the work of a ReLU behind it."""
-        layer, following = self.layers[index], self.layers[index + 1 : index + 2]
-        if isinstance(layer, Conv2d) and following and isinstance(following[0], ReLU):
-            return layer
-        return None
 
     def backward(
         self, dy: Array, cache: tuple[Any, ...], *, need_dx: bool = True
@@ -118,6 +112,17 @@ class Sequential(Layer):
         """Return the index of the first layer with a trainable parameter, or their count."""
         found = (index for index, layer in enumerate(self.layers) if layer.trainable)
         return next(found, len(self.layers))
+
+
+def _with_relus(layers: tuple[Layer, ...]) -> list[tuple[Any, ...]]:
+    """Return the layers one by one, but a convolution together with the ReLU behind it."""
+    groups: list[tuple[Any, ...]] = []
+    for layer in layers:
+        if isinstance(layer, ReLU) and groups and isinstance(groups[-1][-1], Conv2d):
+            groups[-1] = (*groups[-1], layer)
+        else:
+            groups.append((layer,))
+    return groups
 
 
 class FireCache(NamedTuple):
@@ -176,20 +181,15 @@ class Fire(Layer):
 
     def forward(self, x: Array) -> tuple[Array, FireCache]:
         xp = namespace_of(x)
-        squeezed, squeeze_cache = self.squeeze.forward(x, rectified=True)
-        (N, _, H, W), channels = squeezed.shape, self._expanded_channels()
+        squeezed, squeeze_cache, squeezed_cache = self.squeeze.forward_relu(x)
+        (N, _, H, W), (left, right) = squeezed.shape, self._expanded_channels()
         # The two write side by side: joining them later would be one more walk through memory.
-        y = xp.empty((N, sum(channels), H, W), dtype=x.dtype, device=device_of(x))
-        left, right = concat_backward(y, ConcatCache(channels))
-        _, left_cache = self.expand1x1.forward(squeezed, rectified=True, out=left)
-        _, right_cache = self.expand3x3.forward(squeezed, rectified=True, out=right)
+        y = xp.empty((N, left + right, H, W), dtype=x.dtype, device=device_of(x))
+        _, cache1x1, _ = self.expand1x1.forward_relu(squeezed, out=y[:, :left, :, :])
+        _, cache3x3, _ = self.expand3x3.forward_relu(squeezed, out=y[:, left:, :, :])
+        concat_cache = ConcatCache((left, right))
         cache = FireCache(
-            squeeze_cache,
-            ReluCache(squeezed),
-            left_cache,
-            right_cache,
-            ConcatCache(channels),
-            ReluCache(y),
+            squeeze_cache, squeezed_cache, cache1x1, cache3x3, concat_cache, ReluCache(y)
         )
         return y, cache
 

@@ -1,15 +1,31 @@
-"""Convolution and its gradients."""
+"""Convolution and its gradients.
+
+Three of them are sums over the same products, "pixel times weight goes to output"::
+
+    y[n,o,i,j]       = bias[o] + sum over c, p, q of  x[n, c, i s + p, j s + q] weight[o,c,p,q]
+    dx[n,c,k,l]      = sum over o, p, q and the i, j with k = i s + p, l = j s + q
+                                         of  dy[n,o,i,j] weight[o,c,p,q]
+    dweight[o,c,p,q] = sum over n, i, j  of  dy[n,o,i,j] x[n, c, i s + p, j s + q]
+
+with x padded by zeros; the gradient by the bias is the sum of dy over images and pixels.
+
+Each is one product of matrices here: the windows of the image side by side as columns, the kernels
+as rows ("im2col"). The columns are made for some output rows at a time, because they are kh kw
+times as large as the image.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from minirpn._checks import check_floating, check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
-from minirpn.kernels.conv2d import CONV2D, CONV2D_DBIAS, CONV2D_DWEIGHT, CONV2D_DX
-from minirpn.kernels.layout import laid_as
-from minirpn.kernels.window import Pair, conv_output_size, pair
+from minirpn.accel.dispatch import accelerated
+from minirpn.accel.layout import laid_as
+from minirpn.backend import device_of, is_numpy, namespace_of
+from minirpn.nn.window import Pair, conv_output_size, padded, pair, taps
 
 __all__ = ["Conv2dCache", "Conv2dGrads", "conv2d_backward", "conv2d_forward", "conv_output_size"]
 
@@ -38,8 +54,6 @@ def conv2d_forward(
     *,
     stride: int | Pair = 1,
     padding: int | Pair = 0,
-    rectified: bool = False,
-    out: Array | None = None,
 ) -> tuple[Array, Conv2dCache]:
     """Return the convolution (cross-correlation) of `x` with each kernel, and the cache.
 
@@ -56,25 +70,18 @@ def conv2d_forward(
         (O,), of the same dtype.
     stride, padding
         An int, or (vertical, horizontal).
-    rectified
-        Give ``max(y, 0)`` instead, computed on the way: the ReLU that follows costs no walk
-        through memory then. Its gradient remains `relu_backward`'s, before `conv2d_backward`.
-    out
-        Where to write the output: some channels of a larger array, to be joined with others'. The
-        pixels of each image must lie one after the other in memory.
 
     Returns
     -------
     y
-        (N,O,Ho,Wo), see `conv_output_size`; it is `out` if that was given.
+        (N,O,Ho,Wo), see `conv_output_size`.
     cache
         For `conv2d_backward`. It refers to the inputs, so they must not change until then.
 
     Raises
     ------
     ValueError
-        The shapes do not fit each other, the kernel exceeds the padded image, or the pixels of
-        `out` lie apart.
+        The shapes do not fit each other, or the kernel exceeds the padded image.
     TypeError
         The dtypes are not floating point, or not the same.
 
@@ -82,20 +89,42 @@ def conv2d_forward(
     -----
     Linear in `x` and in `weight`; `conv2d_backward` gives the adjoint maps.
     """
-    namespace_of(x, weight, bias)
+    stride, padding = check_conv2d(x, weight, bias, stride, padding)
+    return conv2d(x, weight, bias, stride, padding), Conv2dCache(x, weight, stride, padding)
+
+
+def check_conv2d(
+    x: Array, weight: Array, bias: Array, stride: int | Pair, padding: int | Pair
+) -> tuple[Pair, Pair]:
+    """Return stride and padding as pairs, if the arguments of a convolution fit each other."""
+    namespace_of(x, weight, bias)  # raises where they do not go together
     check_shape(x, (None, None, None, None), "x")
     check_shape(weight, (None, x.shape[1], None, None), "weight")
     check_shape(bias, (weight.shape[0],), "bias")
     check_floating(x, "x")
-    for other, name in ((weight, "weight"), (bias, "bias"), (out, "out")):
-        if other is not None and other.dtype != x.dtype:
+    for other, name in ((weight, "weight"), (bias, "bias")):
+        if other.dtype != x.dtype:
             raise TypeError(f"{name}: expected the dtype of x, {x.dtype}, got {other.dtype}")
     stride, padding = pair(stride, "stride", least=1), pair(padding, "padding", least=0)
-    size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
-    if out is not None:
-        check_shape(out, (x.shape[0], weight.shape[0], *size), "out")
-    y = CONV2D(x, weight, bias, stride, padding, rectified, out)
-    return y, Conv2dCache(x, weight, stride, padding)
+    conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)  # raises where no window fits
+    return stride, padding
+
+
+@accelerated("conv2d")
+def conv2d(x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair) -> Array:
+    """Return y (N,O,Ho,Wo): the kernels as rows times the windows as columns."""
+    xp = namespace_of(x, weight, bias)
+    (N, outs), kernel = (x.shape[0], weight.shape[0]), weight.shape[2:]
+    Ho, Wo = conv_output_size(x.shape[2:], kernel, stride, padding)
+    kernels = xp.reshape(weight, (outs, -1))  # (O,C,kh,kw) -> (O, C kh kw)
+    image = padded(x, padding)
+    y = xp.empty((N, outs, Ho, Wo), dtype=x.dtype, device=device_of(x))
+    for rows in runs_of_rows(x, x.shape[1], kernel, (Ho, Wo)):
+        product = products(kernels, _columns(image, kernel, stride, rows, Wo))
+        product += bias[:, None]
+        # (N, O, rows Wo) -> (N,O,rows,Wo)
+        y[:, :, rows.start : rows.stop, :] = xp.reshape(product, (N, outs, len(rows), Wo))
+    return y
 
 
 def conv2d_backward(
@@ -111,18 +140,111 @@ def conv2d_backward(
     dy
         (N,O,Ho,Wo), as `y`.
     cache
-        From `conv2d_forward`, whichever rung it ran on.
+        From `conv2d_forward`, whichever implementation ran.
     need_dx, need_dweight
         False leaves out ``dx``, or ``dweight`` and ``dbias`` (the layer below, or this one, is
         frozen).
     """
-    namespace_of(dy)
+    namespace_of(dy)  # raises where it is no array
     x, weight, stride, padding = cache
     output_size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
     check_shape(dy, (x.shape[0], weight.shape[0], *output_size), "dy")
-    laid = laid_as(dy, x)  # both gradients read it; so it is copied once at most
-    dx = CONV2D_DX(laid, weight, x.shape[2:], stride, padding) if need_dx else None
+    dy_laid = laid_as(dy, x)  # both gradients read it; so it is copied once at most
+    dx = conv2d_dx(dy_laid, weight, x.shape[2:], stride, padding) if need_dx else None
     if not need_dweight:
         return Conv2dGrads(dx, None, None)
-    dweight = CONV2D_DWEIGHT(laid, x, weight.shape[2:], stride, padding)
-    return Conv2dGrads(dx, dweight, CONV2D_DBIAS(dy))
+    dweight = conv2d_dweight(dy_laid, x, weight.shape[2:], stride, padding)
+    return Conv2dGrads(dx, dweight, conv2d_dbias(dy))
+
+
+@accelerated("conv2d_dx")
+def conv2d_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """Return dx (N,C,H,W): the gradient of every column, put back where its pixels came from."""
+    xp = namespace_of(dy, weight)
+    (N, outs, Ho, Wo), (C, *kernel) = dy.shape, weight.shape[1:]
+    (H, W), (top, left) = size, padding
+    kernels = xp.matrix_transpose(xp.reshape(weight, (outs, -1)))  # (O,C,kh,kw) -> (C kh kw, O)
+    dimage = xp.zeros((N, C, H + 2 * top, W + 2 * left), dtype=dy.dtype, device=device_of(dy))
+    for rows in runs_of_rows(dy, C, kernel, (Ho, Wo)):
+        # (N,O,rows,Wo) -> (N, O, rows Wo) -> (N, C kh kw, rows Wo) -> (N,C, kh kw, rows,Wo)
+        dcolumns = products(kernels, flat(dy[:, :, rows.start : rows.stop, :]))
+        dcolumns = xp.reshape(dcolumns, (N, C, -1, len(rows), Wo))
+        for tap, (ys, xs) in enumerate(taps(kernel, stride, rows, range(Wo))):
+            dimage[:, :, ys, xs] += dcolumns[:, :, tap, :, :]
+    return dimage[:, :, top : top + H, left : left + W]
+
+
+@accelerated("conv2d_dweight")
+def conv2d_dweight(dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    """Return dweight (O,C,kh,kw): output gradients as rows times the columns, transposed.
+
+    The columns are made again rather than kept: they are kh kw times larger than `x`.
+    """
+    xp = namespace_of(dy, x)
+    (outs, Ho, Wo), C = dy.shape[1:], x.shape[1]
+    image = padded(x, padding)
+    dkernels = xp.zeros((outs, C * math.prod(kernel)), dtype=x.dtype, device=device_of(x))
+    for rows in runs_of_rows(x, C, kernel, (Ho, Wo)):
+        columns = _columns(image, kernel, stride, rows, Wo)
+        drows = flat(dy[:, :, rows.start : rows.stop, :])
+        for n in range(drows.shape[0]):
+            # (O, rows Wo) @ (rows Wo, C kh kw) -> (O, C kh kw)
+            dkernels += xp.matmul(drows[n, :, :], xp.matrix_transpose(columns[n, :, :]))
+    return xp.reshape(dkernels, (outs, C, *kernel))
+
+
+@accelerated("conv2d_dbias")
+def conv2d_dbias(dy: Array) -> Array:
+    """Return dbias (O,): the sum over images and pixels."""
+    return namespace_of(dy).sum(dy, axis=(0, 2, 3))
+
+
+def _columns(image: Array, kernel: Pair, stride: Pair, rows: range, Wo: int) -> Array:
+    """Return the windows of some output rows of the padded image as columns (N, C kh kw, rows Wo).
+
+    They are one view of the image for each tap of the kernel.
+    """
+    xp, (N, C) = namespace_of(image), image.shape[:2]
+    views = [image[:, :, ys, xs] for ys, xs in taps(kernel, stride, rows, range(Wo))]
+    if len(views) == 1:  # a 1x1 kernel: the pixels are the columns
+        return flat(views[0])
+    # kh kw times (N,C,rows,Wo) -> (N,C, kh kw, rows,Wo) -> (N, C kh kw, rows Wo)
+    return xp.reshape(xp.stack(views, axis=2), (N, C * len(views), len(rows) * Wo))
+
+
+def products(kernels: Array, columns: Array) -> Array:
+    """Return kernels (O, C kh kw) times columns (N, C kh kw, P), image by image: (N, O, P).
+
+    One product for all would be one call, but of a kind that CuPy computes without TF32 even where
+    that is allowed, and from copies of what is transposed.
+    """
+    xp = namespace_of(kernels, columns)
+    if columns.shape[0] == 1:
+        return xp.matmul(kernels, columns[0, :, :])[None, :, :]
+    if columns.shape[0] == 0:
+        return xp.matmul(kernels, columns)
+    return xp.stack([xp.matmul(kernels, columns[n, :, :]) for n in range(columns.shape[0])])
+
+
+# Columns are made for as many output rows as fit here: large enough for the matrix product to run
+# at full speed, small beside the activations of a 600x1000 image.
+COLUMN_BYTES = 2**25
+# On a device a run of rows is a dozen launches, some 5 us each, during which a fast GPU multiplies
+# some 30 MiB of columns: twice that keeps it at work. Reckoned, not measured.
+DEVICE_COLUMN_BYTES = 2**26
+
+
+def runs_of_rows(like: Array, C: int, kernel: Pair, output_size: Pair) -> Iterator[range]:
+    """Yield the output rows in runs whose columns stay within `COLUMN_BYTES`, or the device's."""
+    N, (Ho, Wo) = like.shape[0], output_size
+    item_bytes = namespace_of(like).finfo(like.dtype).bits // 8
+    row_bytes = N * C * math.prod(kernel) * Wo * item_bytes
+    step = max(1, (COLUMN_BYTES if is_numpy(like) else DEVICE_COLUMN_BYTES) // row_bytes)
+    for start in range(0, Ho, step):
+        yield range(start, min(start + step, Ho))
+
+
+def flat(maps: Array) -> Array:
+    """Return (N, C, H W) of (N,C,H,W)."""
+    N, C, H, W = maps.shape
+    return namespace_of(maps).reshape(maps, (N, C, H * W))

@@ -1,4 +1,4 @@
-"""Layers: a name, parameters, and the pair of functions they are for. Here: those of a weight.
+"""Layers with a weight: a name, parameters, and the pair of functions that computes.
 
 A layer keeps no state of a call: what `backward` needs is in the cache that `forward` returns, so
 one layer can be in use many times at once.
@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minirpn._typing import Array
-from minirpn.kernels.window import Pair, pair
+from minirpn.accel import fused
 from minirpn.nn import init
+from minirpn.nn.activations import ReluCache
 from minirpn.nn.conv import Conv2dCache, conv2d_backward, conv2d_forward, conv_output_size
 from minirpn.nn.linear import LinearCache, linear_backward, linear_forward
 from minirpn.nn.parameters import Parameter
+from minirpn.nn.window import Pair, pair
 
 Grads = dict[str, Array]
 
@@ -32,7 +34,7 @@ class Window(NamedTuple):
 
 
 class Layer:
-    """What every layer offers. This class is one that has no parameters and works pointwise."""
+    """What every layer offers: a base class. Its defaults are of a layer without parameters."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -163,13 +165,17 @@ class Conv2d(_Affine):
             dtype=dtype,
         )
 
-    def forward(
-        self, x: Array, *, rectified: bool = False, out: Array | None = None
-    ) -> tuple[Array, Conv2dCache]:
-        """Return the output and the cache; the options are those of `conv2d_forward`."""
+    def forward(self, x: Array) -> tuple[Array, Conv2dCache]:
+        windows = {"stride": self.stride, "padding": self.padding}
+        return conv2d_forward(x, self.weight.value, self.bias.value, **windows)
+
+    def forward_relu(
+        self, x: Array, *, out: Array | None = None
+    ) -> tuple[Array, Conv2dCache, ReluCache]:
+        """Return ``max(y, 0)`` of the output y, and the caches of both; see `fused`."""
         windows = {"stride": self.stride, "padding": self.padding}
         weight, bias = self.weight.value, self.bias.value
-        return conv2d_forward(x, weight, bias, rectified=rectified, out=out, **windows)
+        return fused.conv2d_relu_forward(x, weight, bias, out=out, **windows)
 
     def backward(
         self, dy: Array, cache: Conv2dCache, *, need_dx: bool = True

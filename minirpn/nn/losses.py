@@ -13,13 +13,8 @@ from typing import NamedTuple
 
 from minirpn._checks import check_floating, check_shape
 from minirpn._typing import Array
+from minirpn.accel.dispatch import accelerated
 from minirpn.backend import device_of, namespace_of
-from minirpn.kernels.losses import (
-    SMOOTH_L1,
-    SMOOTH_L1_DX,
-    SOFTMAX_CROSS_ENTROPY,
-    SOFTMAX_CROSS_ENTROPY_DX,
-)
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
@@ -65,13 +60,47 @@ def softmax_cross_entropy_forward(
     check_shape(targets, (logits.shape[0],), "targets")
     check_shape(weights, (logits.shape[0],), "weights")
     check_floating(logits, "logits")
-    loss, probabilities = SOFTMAX_CROSS_ENTROPY(logits, targets, weights)
+    loss, probabilities = softmax_cross_entropy(logits, targets, weights)
     return loss, SoftmaxCrossEntropyCache(probabilities, targets, weights)
+
+
+@accelerated("softmax_cross_entropy")
+def softmax_cross_entropy(logits: Array, targets: Array, weights: Array) -> tuple[Array, Array]:
+    """Return the weighted sum of the rows' log losses (), and the softmax of each row (K,L).
+
+    The largest of a row is taken off before `exp`. A row whose target is no class costs nothing.
+    """
+    xp = namespace_of(logits, targets, weights)
+    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    exponentials = xp.exp(shifted)
+    sums = xp.sum(exponentials, axis=1, keepdims=True)  # (K,L) -> (K,1)
+    nothing = xp.zeros((), dtype=logits.dtype, device=device_of(logits))
+    is_target = _is_target(logits, targets)
+    chosen = xp.sum(xp.where(is_target, shifted - xp.log(sums), nothing), axis=1)  # (K,L) -> (K,)
+    return -xp.sum(weights * chosen), exponentials / sums
 
 
 def softmax_cross_entropy_backward(dloss: Array | float, cache: SoftmaxCrossEntropyCache) -> Array:
     """Return dlogits (K,L): ``dloss weights[k] (softmax(logits[k]) - [l is targets[k]])``."""
-    return SOFTMAX_CROSS_ENTROPY_DX(*cache, dloss)
+    return softmax_cross_entropy_dx(*cache, dloss)
+
+
+@accelerated("softmax_cross_entropy_dx")
+def softmax_cross_entropy_dx(
+    probabilities: Array, targets: Array, weights: Array, dloss: Array | float
+) -> Array:
+    """Return the gradient of the sum (K,L), times `dloss`, a number or an array of shape ()."""
+    xp = namespace_of(probabilities, targets, weights)
+    is_target = _is_target(probabilities, targets)
+    difference = probabilities - xp.astype(is_target, probabilities.dtype)
+    return difference * (dloss * weights)[:, None]
+
+
+def _is_target(like: Array, targets: Array) -> Array:
+    """Return for each class of each row (K,L) whether it is the row's target."""
+    xp = namespace_of(like, targets)
+    classes = xp.arange(like.shape[1], dtype=targets.dtype, device=device_of(like))
+    return targets[:, None] == classes  # (K,1) == (L,) -> (K,L)
 
 
 class SigmoidCrossEntropyCache(NamedTuple):
@@ -154,9 +183,29 @@ def smooth_l1_forward(x: Array, *, sigma: float = 1.0) -> tuple[Array, SmoothL1C
     """
     namespace_of(x)  # raises where it is no array
     check_floating(x, "x")
-    return SMOOTH_L1(x, sigma), SmoothL1Cache(x, sigma)
+    return smooth_l1(x, sigma), SmoothL1Cache(x, sigma)
+
+
+@accelerated("smooth_l1")
+def smooth_l1(x: Array, sigma: float) -> Array:
+    """Return ``0.5 (sigma x)^2`` of each element below ``1 / sigma^2``, a line from there on."""
+    xp = namespace_of(x)
+    size = xp.abs(x)
+    turn = 1.0 / sigma**2
+    return xp.where(size < turn, (0.5 * sigma**2) * x * x, size - 0.5 * turn)
 
 
 def smooth_l1_backward(dy: Array, cache: SmoothL1Cache) -> Array:
     """Return dx: ``dy sigma^2 x`` where ``|x| < 1/sigma^2``, ``dy sign(x)`` elsewhere."""
-    return SMOOTH_L1_DX(dy, *cache)
+    return smooth_l1_dx(dy, *cache)
+
+
+@accelerated("smooth_l1_dx")
+def smooth_l1_dx(dy: Array, x: Array, sigma: float) -> Array:
+    """Return `dy` times the slope at x, which is ``sigma^2 x``, but never beyond -1 and 1.
+
+    dy may have another shape that goes with that of x, such as (K,1) where x is (K,4).
+    """
+    xp = namespace_of(dy, x)
+    # Not `sign` beyond the turn: array-api-compat's asks a GPU whether there is a NaN, and waits.
+    return dy * xp.minimum(xp.maximum(sigma**2 * x, -1.0), 1.0)

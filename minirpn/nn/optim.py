@@ -7,11 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from minirpn._checks import check_shape
 from minirpn._typing import Array
-from minirpn.backend import is_numpy, namespace_of, numbers
-from minirpn.kernels._ladder import Ladder, Rung, each
-from minirpn.kernels.cuda._load import cuda_present, on_cuda
-from minirpn.kernels.cuda.sgd import sgd_cuda
-from minirpn.kernels.sgd import sgd_loops
+from minirpn.accel.dispatch import accelerated
+from minirpn.backend import namespace_of, numbers
 from minirpn.nn.parameters import Parameter
 
 RULES = ("caffe", "torch")
@@ -65,6 +62,7 @@ def move(
     return value - velocity * rate
 
 
+@accelerated("sgd")
 def move_all(
     values: Sequence[Array],
     velocities: Sequence[Array],
@@ -90,15 +88,16 @@ def move_all(
     return tuple(moved), tuple(velocities)
 
 
-# On a GPU all parameters in one launch: there are dozens of them, most too small to fill it.
-MOVE_ALL = Ladder(
-    "sgd",
-    (
-        Rung("loops", sgd_loops, takes=each(is_numpy)),
-        Rung("xp", move_all),
-        Rung("cuda", sgd_cuda, takes=each(on_cuda), present=cuda_present),
-    ),
-)
+@accelerated("square_sums")
+def square_sums(arrays: Sequence[Array], together: bool = False) -> Array:
+    """Return the sum of squares of each of some arrays (n,), or of all `together` ().
+
+    It is not finite if a number is not, and the other way round but for an overflow.
+    """
+    xp = namespace_of(*arrays)
+    flat = [xp.reshape(array, (-1,)) for array in arrays]
+    sums = [xp.vecdot(numbers, numbers) for numbers in flat]
+    return sum(sums[1:], sums[0]) if together else xp.stack(sums)
 
 
 class SGD:
@@ -121,7 +120,7 @@ class SGD:
         then goes on with steps taken at the old rate, torch with the old directions.
     in_place
         Let a parameter keep its array, for who has recorded where it is; see
-        `minirpn.kernels.cuda.graph`. Of itself a step replaces it: what an earlier forward pass
+        `minirpn.accel.cuda.graph`. Of itself a step replaces it: what an earlier forward pass
         refers to remains as it was.
 
     Attributes
@@ -178,7 +177,7 @@ class SGD:
             if parameter.name not in grads:
                 raise ValueError(f"grads: none for the parameter {parameter.name!r}")
             check_shape(grads[parameter.name], parameter.value.shape, f"grads[{parameter.name!r}]")
-        values, _ = MOVE_ALL(
+        values, _ = move_all(
             [parameter.value for parameter in self.parameters],
             [self.velocity[parameter.name] for parameter in self.parameters],
             [grads[parameter.name] for parameter in self.parameters],

@@ -7,7 +7,6 @@ from __future__ import annotations
 from minirpn._checks import check_shape
 from minirpn._typing import Array
 from minirpn.backend import namespace_of
-from minirpn.kernels.window import Pair, pair
 from minirpn.nn.activations import ReluCache, relu_backward, relu_forward
 from minirpn.nn.layers import Grads, Layer, Window
 from minirpn.nn.pooling import (
@@ -16,6 +15,7 @@ from minirpn.nn.pooling import (
     max_pool2d_forward,
     pool_output_size,
 )
+from minirpn.nn.window import Pair, pair
 
 
 class ReLU(Layer):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from minirpn._checks import check_floating, check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
-from minirpn.kernels.max_pool2d import MAX_POOL2D, MAX_POOL2D_DX
-from minirpn.kernels.window import Pair, pair, pool_output_size
+from minirpn.accel.dispatch import accelerated
+from minirpn.backend import device_of, namespace_of
+from minirpn.nn.window import Pair, pair, placed, pool_output_size, taps
 
 __all__ = ["MaxPool2dCache", "max_pool2d_backward", "max_pool2d_forward", "pool_output_size"]
 
@@ -63,15 +63,38 @@ def max_pool2d_forward(
     >>> max_pool2d_forward(np.array([[[[1.0, 3.0], [2.0, 0.0]]]]), kernel=2, stride=2)[0].item()
     3.0
     """
-    namespace_of(x)
+    namespace_of(x)  # raises where it is no array
     check_shape(x, (None, None, None, None), "x")
     check_floating(x, "x")
     kernel, stride = pair(kernel, "kernel", least=1), pair(stride, "stride", least=1)
     padding = pair(padding, "padding", least=0)
     size = x.shape[2:]
     output_size = pool_output_size(size, kernel, stride, padding, ceil_mode)
-    y, winner = MAX_POOL2D(x, kernel, stride, padding, output_size, need_dx)
+    y, winner = max_pool2d(x, kernel, stride, padding, output_size, need_dx)
     return y, MaxPool2dCache(winner, kernel, stride, padding, size)
+
+
+@accelerated("max_pool2d")
+def max_pool2d(
+    x: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    output_size: Pair,
+    need_winner: bool = True,
+) -> tuple[Array, Array | None]:
+    """Return the largest pixel of each window (N,C,Ho,Wo), and which tap it was, int32 or None.
+
+    One view of the image for each tap; taps are numbered in row-major order.
+    """
+    xp = namespace_of(x)
+    size = _extent(x.shape[2:], kernel, stride, padding, output_size)
+    image = placed(x, padding, size, fill=-float("inf"))
+    rows, columns = map(range, output_size)
+    views = [image[:, :, ys, xs] for ys, xs in taps(kernel, stride, rows, columns)]
+    windows = xp.stack(views)  # kh kw times (N,C,Ho,Wo) -> (kh kw, N,C,Ho,Wo)
+    winner = xp.astype(xp.argmax(windows, axis=0), xp.int32) if need_winner else None
+    return xp.max(windows, axis=0), winner
 
 
 def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
@@ -82,9 +105,34 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
     ValueError
         `max_pool2d_forward` was told that no gradient would be needed.
     """
-    namespace_of(dy)
+    namespace_of(dy)  # raises where it is no array
     winner, kernel, stride, padding, size = cache
     if winner is None:
         raise ValueError("cache: max_pool2d_forward was called with need_dx=False")
     check_shape(dy, winner.shape, "dy")
-    return MAX_POOL2D_DX(dy, winner, kernel, stride, padding, size)
+    return max_pool2d_dx(dy, winner, kernel, stride, padding, size)
+
+
+@accelerated("max_pool2d_dx")
+def max_pool2d_dx(
+    dy: Array, winner: Array, kernel: Pair, stride: Pair, padding: Pair, size: Pair
+) -> Array:
+    """Return dx (N,C,H,W): one masked copy of `dy` for each tap, added up."""
+    xp = namespace_of(dy, winner)
+    N, C, Ho, Wo = dy.shape
+    (H, W), (top, left) = size, padding
+    extent = _extent(size, kernel, stride, padding, (Ho, Wo))
+    dimage = xp.zeros((N, C, *extent), dtype=dy.dtype, device=device_of(dy))
+    nothing = xp.zeros((), dtype=dy.dtype, device=device_of(dy))
+    for tap, (ys, xs) in enumerate(taps(kernel, stride, range(Ho), range(Wo))):
+        dimage[:, :, ys, xs] += xp.where(winner == tap, dy, nothing)
+    return dimage[:, :, top : top + H, left : left + W]
+
+
+def _extent(size: Pair, kernel: Pair, stride: Pair, padding: Pair, output_size: Pair) -> Pair:
+    """Return the size of a plane that holds the image behind its padding, and every window."""
+    height, width = (
+        max(p + s, (count - 1) * step + k)
+        for s, k, step, p, count in zip(size, kernel, stride, padding, output_size, strict=True)
+    )
+    return height, width

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from minirpn._checks import check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
-from minirpn.kernels.roi_align import ROI_ALIGN, ROI_ALIGN_DX
-from minirpn.kernels.window import Pair
-from minirpn.nn.roi_pool import check_regions
+from minirpn.accel.dispatch import accelerated
+from minirpn.backend import device_of, namespace_of
+from minirpn.nn.roi_pool import check_regions, of_nan
+from minirpn.nn.window import Pair
 
 
 class RoIAlignCache(NamedTuple):
@@ -97,8 +97,30 @@ def roi_align_forward(
     if samples < 1:
         raise ValueError(f"samples: expected at least 1 a row, got {samples}")
     boxes = xp.astype(boxes, features.dtype, copy=False)
-    y = ROI_ALIGN(features, boxes, output_size, scale, samples, aligned)
+    y = roi_align(features, boxes, output_size, scale, samples, aligned)
     return y, RoIAlignCache(features, boxes, output_size, stride, samples, aligned)
+
+
+@accelerated("roi_align")
+def roi_align(
+    features: Array, boxes: Array, output_size: Pair, scale: float, samples: int, aligned: bool
+) -> Array:
+    """Return the means (R,C,h,w) by two matrix products, ``rows features columns^T`` for each box.
+
+    They multiply by weights of 0 as well, so a cell that is not finite spreads over its channel.
+    """
+    xp = namespace_of(features, boxes)
+    places = positions_of(boxes, output_size, samples, features.shape[1:], scale, aligned)
+    rows, columns = map(weights_along, places, features.shape[1:])
+    y = xp.matmul(rows[:, None, ...], _bins_of_columns(features, columns))
+    return xp.where(of_nan(boxes)[:, None, None, None], xp.nan, y)
+
+
+def _bins_of_columns(features: Array, columns: Array) -> Array:
+    """Return each row of the map cut into bins of columns: (R,C,Hf,w)."""
+    xp = namespace_of(features, columns)
+    # (C,Hf,Wf) and (R,1,Wf,w) -> (R,C,Hf,w)
+    return xp.matmul(features, xp.matrix_transpose(columns)[:, None, ...])
 
 
 def roi_align_backward(
@@ -111,7 +133,7 @@ def roi_align_backward(
     dy
         (R,C,h,w), as `y`.
     cache
-        From `roi_align_forward`, whichever rung it ran on.
+        From `roi_align_forward`, whichever implementation ran.
     need_dboxes
         False leaves out ``dboxes``.
 
@@ -132,5 +154,119 @@ def roi_align_backward(
     features, boxes, output_size, stride, samples, aligned = cache
     check_shape(dy, (boxes.shape[0], features.shape[0], *output_size), "dy")
     return RoIAlignGrads(
-        *ROI_ALIGN_DX(dy, features, boxes, 1.0 / stride, samples, aligned, need_dboxes)
+        *roi_align_dx(dy, features, boxes, 1.0 / stride, samples, aligned, need_dboxes)
     )
+
+
+@accelerated("roi_align_dx")
+def roi_align_dx(
+    dy: Array,
+    features: Array,
+    boxes: Array,
+    scale: float,
+    samples: int,
+    aligned: bool,
+    need_dboxes: bool = True,
+) -> tuple[Array, Array | None]:
+    """Return dfeatures (C,Hf,Wf), ``sum over the boxes of rows^T dy columns``, and dboxes or None.
+
+    The boxes move the weights, hence ``drows = dy (features columns^T)^T``, and columns alike.
+    """
+    xp = namespace_of(dy, features, boxes)
+    (C, Hf, Wf), (R, _, h, w) = features.shape, dy.shape
+    places = positions_of(boxes, (h, w), samples, (Hf, Wf), scale, aligned)
+    rows, columns = map(weights_along, places, features.shape[1:])
+    # (R,1,Hf,h) and (R,C,h,w) -> (R,C,Hf,w)
+    drow_bins = xp.matmul(xp.matrix_transpose(rows)[:, None, ...], dy)
+    # (R,C,Hf,w) -> (C Hf,R w); with (R w,Wf) -> (C Hf,Wf)
+    of_cells = xp.reshape(xp.permute_dims(drow_bins, (1, 2, 0, 3)), (C * Hf, R * w))
+    dfeatures = xp.matmul(of_cells, xp.reshape(columns, (R * w, Wf)))
+    dfeatures = xp.reshape(dfeatures, (C, Hf, Wf))
+    if not need_dboxes:
+        return dfeatures, None
+    # (R,h,C w) and (R,C w,Hf) -> (R,h,Hf)
+    bins_of_columns = xp.permute_dims(_bins_of_columns(features, columns), (0, 1, 3, 2))
+    dy_rows = xp.reshape(xp.permute_dims(dy, (0, 2, 1, 3)), (R, h, C * w))
+    drows = xp.matmul(dy_rows, xp.reshape(bins_of_columns, (R, C * w, Hf)))
+    # (R,w,C Hf) and (C Hf,Wf) -> (R,w,Wf)
+    drow_bins = xp.matrix_transpose(xp.reshape(drow_bins, (R, C * Hf, w)))
+    dcolumns = xp.matmul(drow_bins, xp.reshape(features, (C * Hf, Wf)))
+    by_y, by_x = (
+        [xp.sum(dweights * slope, axis=(1, 2)) for slope in slopes_along(along, size)]
+        for dweights, along, size in zip((drows, dcolumns), places, (Hf, Wf), strict=True)
+    )
+    return dfeatures, xp.stack([by_x[0], by_y[0], by_x[1], by_y[1]], axis=-1)
+
+
+class Positions(NamedTuple):
+    """Where the samples of bins are along one axis, (R,n,samples); see `minirpn.loops.Sample`."""
+
+    at: Array  # on the map, in cells
+    on_map: Array  # or less than a cell off it; the others count as 0
+    moves: Array  # whether the value changes with the position
+    by_first: Array  # of the position, by the first corner of the box
+    by_last: Array
+
+
+def positions_of(
+    boxes: Array, output_size: Pair, samples: int, size: Pair, scale: float, aligned: bool
+) -> tuple[Positions, Positions]:
+    """Return where the samples of boxes (R, 4) are along the rows and along the columns."""
+    rows, columns = (
+        positions_along(boxes[:, k], boxes[:, k + 2], n, samples, length, scale, aligned)
+        for k, n, length in zip((1, 0), output_size, size, strict=True)
+    )
+    return rows, columns
+
+
+def positions_along(
+    first: Array, last: Array, n: int, samples: int, size: int, scale: float, aligned: bool
+) -> Positions:
+    """Return where the samples of `n` bins of boxes from `first` (R,) to `last` (R,) are."""
+    xp = namespace_of(first, last)
+    count = n * samples
+    parts = [(k + 0.5) / count for k in range(count)]
+    t, rest = (
+        xp.asarray(numbers, dtype=first.dtype, device=device_of(first))
+        for numbers in (parts, [1 - part for part in parts])
+    )
+    length = ((last - first) * scale)[:, None]  # (R,) -> (R,1)
+    short = (length < 1) & (not aligned)
+    # (R,1) and (count,) -> (R,count)
+    by_first, by_last = xp.where(short, scale, scale * rest), xp.where(short, 0.0, scale * t)
+    length = xp.where(short, 1.0, length)
+    position = (first * scale)[:, None] - (0.5 if aligned else 0.0) + length * t
+    on_map = (position >= -1) & (position <= size)  # nor is a NaN anywhere
+    moves = on_map & (position > 0) & (position < size - 1)
+    at = xp.clip(xp.where(on_map, position, 0.0), 0.0, size - 1.0)
+    shape = (first.shape[0], n, samples)
+    return Positions(*(xp.reshape(part, shape) for part in (at, on_map, moves, by_first, by_last)))
+
+
+def weights_along(positions: Positions, size: int) -> Array:
+    """Return how much of each cell along one axis is in the mean of each bin: (R,n,size)."""
+    xp = namespace_of(positions.at)
+    distance = xp.abs(_from_cells(positions, size))
+    weights = xp.where(positions.on_map[..., None], xp.clip(1 - distance, 0.0, None), 0.0)
+    return xp.mean(weights, axis=2)  # (R,n,samples,size) -> (R,n,size)
+
+
+def slopes_along(positions: Positions, size: int) -> tuple[Array, Array]:
+    """Return the slopes of `weights_along`, by the first and by the last corner: (R,n,size)."""
+    xp = namespace_of(positions.at)
+    offset = _from_cells(positions, size)
+    # The cell behind a sample gains what the one before it loses.
+    gains, loses = (offset >= -1) & (offset < 0), (offset >= 0) & (offset < 1)
+    slope = xp.astype(gains, offset.dtype) - xp.astype(loses, offset.dtype)
+    slope = xp.where(positions.moves[..., None], slope, 0.0)
+    by_first, by_last = (
+        xp.mean(slope * by_corner[..., None], axis=2)
+        for by_corner in (positions.by_first, positions.by_last)
+    )
+    return by_first, by_last
+
+
+def _from_cells(positions: Positions, size: int) -> Array:
+    """Return how far each sample is behind each cell: (R,n,samples,size)."""
+    xp, at = namespace_of(positions.at), positions.at
+    return at[..., None] - xp.arange(size, dtype=at.dtype, device=device_of(at))

@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 from minirpn._checks import check_box_list, check_floating, check_shape
 from minirpn._typing import Array
-from minirpn.backend import namespace_of
-from minirpn.kernels.roi_pool import ROI_POOL, ROI_POOL_DX
-from minirpn.kernels.window import Pair, pair
+from minirpn.accel.dispatch import accelerated
+from minirpn.backend import device_of, namespace_of, to_host
+from minirpn.nn.window import Pair, pair
+
+# Cells. What lies farther out counts as lying here, so that every corner has a whole number.
+FAR = 2.0**30
 
 
 class RoIPoolCache(NamedTuple):
@@ -70,8 +73,81 @@ def roi_pool_forward(
     """
     namespace_of(features, boxes)
     scale, output_size = check_regions(features, boxes, output_size, stride)
-    y, argmax = ROI_POOL(features, boxes, output_size, scale)
+    y, argmax = roi_pool(features, boxes, output_size, scale)
     return y, RoIPoolCache(argmax, features.shape[1:])
+
+
+@accelerated("roi_pool")
+def roi_pool(features: Array, boxes: Array, output_size: Pair, scale: float) -> tuple[Array, Array]:
+    """Return the largest cell of each bin of each box (R,C,h,w), and which cell, int32.
+
+    All bins at once compare their first cells, then their second ones. Cells of the map (C,Hf,Wf)
+    are numbered in row-major order; a bin without a cell gives 0 and has the winner -1.
+    """
+    xp = namespace_of(features, boxes)
+    (C, Hf, Wf), (h, w) = features.shape, output_size
+    shape = (C, boxes.shape[0], h, w)
+    rows, columns = bins(boxes, output_size, scale, (Hf, Wf))
+    cells = xp.reshape(features, (C, Hf * Wf))
+    y = xp.zeros(shape, dtype=features.dtype, device=device_of(features))
+    argmax = xp.full(shape, -1, dtype=xp.int32, device=device_of(features))
+    most_rows, most_columns = _most(rows), _most(columns)
+    for p in range(most_rows):
+        row = rows[..., 0] + p  # (R,h)
+        for q in range(most_columns):
+            column = columns[..., 0] + q  # (R,w)
+            # (R,h,1) and (R,1,w) -> (R,h,w)
+            inside = (row < rows[..., 1])[:, :, None] & (column < columns[..., 1])[:, None, :]
+            cell = xp.where(inside, row[:, :, None] * Wf + column[:, None, :], 0)
+            value = xp.reshape(xp.take(cells, xp.reshape(cell, (-1,)), axis=1), shape)
+            wins = inside & ((value > y) | xp.isnan(value) | (argmax < 0))
+            y = xp.where(wins, value, y)
+            argmax = xp.where(wins, xp.astype(cell, xp.int32), argmax)
+    y = xp.where(of_nan(boxes)[:, None, None], xp.nan, y)
+    # (C,R,h,w) -> (R,C,h,w)
+    return xp.permute_dims(y, (1, 0, 2, 3)), xp.permute_dims(argmax, (1, 0, 2, 3))
+
+
+def _most(bins: Array) -> int:
+    """Return the length of the longest of bins (R,n,2); 0 if there are none."""
+    xp = namespace_of(bins)
+    lengths = bins[..., 1] - bins[..., 0]
+    return to_host(xp.max(lengths, keepdims=True)).item() if lengths.shape[0] else 0
+
+
+def of_nan(boxes: Array) -> Array:
+    """Tell which boxes (R, 4) have a coordinate that is not a number: (R,)."""
+    xp = namespace_of(boxes)
+    return xp.any(xp.isnan(boxes), axis=1)
+
+
+def bins(boxes: Array, output_size: Pair, scale: float, size: Pair) -> tuple[Array, Array]:
+    """Return first and behind-the-last row (R,h,2), and column (R,w,2), of the bins of each box.
+
+    They are those of `minirpn.loops.bin_cells`; a box with a NaN has no cells.
+    """
+    xp = namespace_of(boxes)
+    corners = boxes * scale
+    sides = xp.clip(xp.abs(corners), 0.0, FAR)
+    whole = xp.floor(sides)
+    sides = whole + xp.astype(sides - whole >= 0.5, boxes.dtype)
+    nowhere = of_nan(boxes)[:, None]
+    cells = xp.astype(xp.where(nowhere, 0.0, xp.where(corners >= 0, sides, -sides)), xp.int64)
+    rows, columns = (
+        xp.where(nowhere[..., None], 0, _bins_along(cells[:, k], cells[:, k + 2], n, length))
+        for k, n, length in zip((1, 0), output_size, size, strict=True)
+    )
+    return rows, columns
+
+
+def _bins_along(first: Array, last: Array, count: int, size: int) -> Array:
+    """Return start and stop of the bins along one axis: (R,) and (R,) -> (R,count,2)."""
+    xp = namespace_of(first)
+    length = xp.clip(last - first + 1, 1, None)[:, None]  # (R,) -> (R,1)
+    k = xp.arange(count, dtype=xp.int64, device=device_of(first))
+    start = first[:, None] + k * length // count
+    stop = first[:, None] - (-(k + 1) * length // count)
+    return xp.clip(xp.stack([start, stop], axis=-1), 0, size)
 
 
 def roi_pool_backward(dy: Array, cache: RoIPoolCache) -> Array:
@@ -82,7 +158,29 @@ def roi_pool_backward(dy: Array, cache: RoIPoolCache) -> Array:
     """
     namespace_of(dy)
     check_shape(dy, cache.argmax.shape, "dy")
-    return ROI_POOL_DX(dy, cache.argmax, cache.size)
+    return roi_pool_dx(dy, cache.argmax, cache.size)
+
+
+@accelerated("roi_pool_dx")
+def roi_pool_dx(dy: Array, argmax: Array, size: Pair) -> Array:
+    """Return dfeatures (C,Hf,Wf): what each cell won, summed.
+
+    The outputs are sorted by winner: those of each cell then lie side by side.
+    """
+    xp = namespace_of(dy, argmax)
+    C, (Hf, Wf) = dy.shape[1], size
+    channel = xp.arange(C, dtype=xp.int64, device=device_of(dy))[:, None, None]
+    winner = xp.astype(argmax, xp.int64)
+    # A cell's number among those of all channels; behind the last one for bins without a cell.
+    cell = xp.where(winner >= 0, channel * (Hf * Wf) + winner, C * Hf * Wf)
+    cell, given = xp.reshape(cell, (-1,)), xp.reshape(dy, (-1,))
+    order = xp.argsort(cell, stable=True)
+    # Sums up to each place; in double precision, because differences of them are taken.
+    sums = xp.cumulative_sum(xp.astype(xp.take(given, order), xp.float64), include_initial=True)
+    bounds = xp.arange(C * Hf * Wf + 1, dtype=xp.int64, device=device_of(dy))
+    places = xp.searchsorted(xp.take(cell, order), bounds)
+    total = xp.take(sums, places[1:]) - xp.take(sums, places[:-1])
+    return xp.reshape(xp.astype(total, dy.dtype), (C, Hf, Wf))
 
 
 def check_regions(

@@ -14,7 +14,6 @@ import numpy as np
 from minirpn._checks import check_shape
 from minirpn._typing import Array
 from minirpn.backend import namespace_of
-from minirpn.nn.activations import ReluCache
 from minirpn.nn.layers import Conv2d
 from minirpn.nn.parameters import Parameter
 from minirpn.nn.plain import ReLU
@@ -127,8 +126,7 @@ class RPNHead:
 
     def forward(self, features: Array) -> tuple[HeadOutput, HeadCache]:
         """Return objectness (N, K, 2 or 1) and deltas (N, K, 4) of features (N, C, Hf, Wf)."""
-        hidden, conv_cache = self.conv.forward(features, rectified=True)  # the ReLU on the way
-        relu_cache = ReluCache(hidden)
+        hidden, conv_cache, relu_cache = self.conv.forward_relu(features)
         objectness, objectness_cache = self.objectness.forward(hidden)
         deltas, deltas_cache = self.deltas.forward(hidden)
         output = HeadOutput(anchor_rows(objectness, self.scores_per_anchor), anchor_rows(deltas, 4))

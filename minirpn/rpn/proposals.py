@@ -13,11 +13,8 @@ import numpy as np
 from minirpn import boxes as box_ops
 from minirpn._checks import check_shape
 from minirpn._typing import Array, ImageSize
-from minirpn.backend import is_numpy, namespace_of
-from minirpn.kernels._ladder import Ladder, Rung
-from minirpn.kernels.candidates import candidates_loops
-from minirpn.kernels.cuda._load import cuda_present, on_cuda
-from minirpn.kernels.cuda.candidates import candidates_cuda
+from minirpn.accel.dispatch import accelerated
+from minirpn.backend import namespace_of
 
 
 @dataclass(frozen=True)
@@ -96,12 +93,13 @@ def object_scores(objectness: Array) -> Array:
     return xp.where(logits >= 0, 1 / (1 + small), small / (1 + small))
 
 
-def candidates_xp(
+@accelerated("candidates")
+def decode_candidates(
     anchors: Array, objectness: Array, deltas: Array, image_size: ImageSize, min_side: float
 ) -> tuple[Array, Array, Array]:
     """Return what each anchor (K, 4) proposes: boxes (K, 4), scores (K,), which are large enough.
 
-    The arguments are those of `candidates_loops`.
+    Where the logits of `objectness` are (K, 2) or (K, 1), and `min_side` is in pixels.
     """
     xp = namespace_of(anchors, objectness, deltas)
     scores = object_scores(objectness)
@@ -110,21 +108,6 @@ def candidates_xp(
         boxes = box_ops.clip(box_ops.decode(anchors, deltas), image_size)
     shortest = xp.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     return boxes, scores, shortest >= min_side
-
-
-def _of_one_dtype(anchors: Array, objectness: Array, deltas: Array, *_: object) -> bool:
-    return bool(anchors.dtype == objectness.dtype == deltas.dtype)
-
-
-# On a GPU one launch instead of forty: there is little to compute, and much to ask for.
-CANDIDATES = Ladder(
-    "candidates",
-    (
-        Rung("loops", candidates_loops, takes=is_numpy),
-        Rung("xp", candidates_xp, rounding=8),
-        Rung("cuda", candidates_cuda, on_cuda, cuda_present, _of_one_dtype, rounding=8),
-    ),
-)
 
 
 def candidates(
@@ -149,7 +132,7 @@ def candidates(
     if objectness.shape[1] not in (1, 2):
         raise ValueError(f"objectness: expected 1 or 2 values, got {objectness.shape[1]}")
     min_side = config.min_size * scale
-    boxes, scores, keep = CANDIDATES(anchors, objectness, deltas, image_size, min_side)
+    boxes, scores, keep = decode_candidates(anchors, objectness, deltas, image_size, min_side)
     if config.inside_only:
         keep = keep & box_ops.is_inside(anchors, image_size)
     kept = xp.nonzero(keep)[0]

@@ -1,4 +1,4 @@
-"""What the RPN should answer: labels, the sampled mini-batch, regression targets (3.1.2)."""
+"""Training targets of the RPN: labels, the sampled mini-batch, deltas to learn (3.1.2)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ import numpy as np
 
 from minirpn._checks import check_box_list, check_image_size, check_shape
 from minirpn._typing import Array, ImageSize
-from minirpn.backend import is_numpy, namespace_of, to_device, to_host
-from minirpn.boxes import encode, is_inside
-from minirpn.kernels._ladder import Ladder, Rung
-from minirpn.kernels.assign import assign
-from minirpn.kernels.cuda._load import cuda_present, on_cuda
-from minirpn.kernels.cuda.assign import label_cuda
-from minirpn.kernels.label import label_loops
+from minirpn.accel.dispatch import accelerated
+from minirpn.backend import device_of, namespace_of, to_device, to_host
+from minirpn.boxes import encode, iou, is_inside
 
 POSITIVE = 1
 """Label of an anchor that should say object."""
@@ -143,10 +139,11 @@ def label_anchors(
     check_box_list(gt_boxes, "gt_boxes")
     check_image_size(image_size)
     thresholds = config.positive_iou, config.negative_iou, config.tie_tolerance
-    return AnchorLabels(*LABEL(anchors, gt_boxes, image_size, *thresholds, config.inside_only))
+    return AnchorLabels(*label(anchors, gt_boxes, image_size, *thresholds, config.inside_only))
 
 
-def label_xp(
+@accelerated("label")
+def label(
     anchors: Array,
     gt_boxes: Array,
     image_size: ImageSize,
@@ -155,32 +152,84 @@ def label_xp(
     tie_tolerance: float,
     inside_only: bool,
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return the fields of `AnchorLabels`: the rules of `label_anchors` as array code.
-
-    The arguments are those of `label_loops`.
-    """
+    """Return the fields of `AnchorLabels`: the rules of `label_anchors`."""
     xp = namespace_of(anchors, gt_boxes)
     inside = is_inside(anchors, image_size)
     eligible = inside if inside_only else xp.ones_like(inside)
-    found = assign(anchors, gt_boxes, eligible, tie_tolerance)
-    positive = eligible & ((found.max_iou >= positive_iou) | found.is_best)
-    negative = eligible & ~positive & (found.max_iou < negative_iou)
+    max_iou, matched_gt, gt_max_iou, is_best = assign(anchors, gt_boxes, eligible, tie_tolerance)
+    positive = eligible & ((max_iou >= positive_iou) | is_best)
+    negative = eligible & ~positive & (max_iou < negative_iou)
     # Not by assignment to a mask: a GPU has to be asked how many there are, and waited for.
-    labels = xp.full_like(found.matched_gt, IGNORE, dtype=xp.int8)
+    labels = xp.full_like(matched_gt, IGNORE, dtype=xp.int8)
     labels = xp.where(negative, NEGATIVE, labels)
     labels = xp.where(positive, POSITIVE, labels)
-    return labels, found.matched_gt, found.max_iou, found.is_best, found.gt_max_iou
+    return labels, matched_gt, max_iou, is_best, gt_max_iou
 
 
-# On a GPU two launches instead of twenty: there is little to compute, and much to ask for.
-LABEL = Ladder(
-    "label",
-    (
-        Rung("loops", label_loops, takes=is_numpy),
-        Rung("xp", label_xp),
-        Rung("cuda", label_cuda, takes=on_cuda, present=cuda_present),
-    ),
-)
+class Assignment(NamedTuple):
+    """The best partners of K anchors and M ground truths."""
+
+    max_iou: Array  # (K,) float64: the best IoU of an anchor with any ground truth
+    matched_gt: Array  # (K,) int64: that ground truth, the first of equals; -1 if there is none
+    gt_max_iou: Array  # (M,) float64: the best IoU of a ground truth with any eligible anchor
+    is_best: Array  # (K,) bool: eligible, and reaches the best IoU of a ground truth it touches
+
+
+def _in_float64(
+    anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float
+) -> tuple[Array, Array, Array, float]:
+    """Return the arguments of `assign` with boxes in float64."""
+    xp = namespace_of(anchors, gt_boxes, eligible)
+    anchors, gt_boxes = (xp.astype(boxes, xp.float64, copy=False) for boxes in (anchors, gt_boxes))
+    return anchors, gt_boxes, eligible, tie_tolerance
+
+
+@accelerated("assign", checks=_in_float64)
+def assign(anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float) -> Assignment:
+    """Return for every anchor its best ground truth, and for every ground truth its best anchors.
+
+    The overlaps are float64 whatever the dtype of the boxes, so that equal coordinates give equal
+    overlaps, ties included, in float32 and float64.
+
+    Parameters
+    ----------
+    anchors, gt_boxes
+        (K, 4) and (M, 4), floating point, pixels, half-open.
+    eligible
+        (K,) bool: the anchors a ground truth may choose its best from.
+    tie_tolerance
+        An anchor counts as best when its IoU is at most this much below the best.
+
+    Returns
+    -------
+    Assignment
+        ``max_iou``, ``matched_gt``, ``gt_max_iou``, ``is_best``.
+
+    Notes
+    -----
+    Ties: an anchor that overlaps several ground truths equally is matched to the first; every
+    anchor that reaches the best IoU of a ground truth is best. A ground truth without any overlap
+    has no best anchor.
+    """
+    xp = namespace_of(anchors, gt_boxes, eligible)
+    (K, _), (M, _), device = anchors.shape, gt_boxes.shape, device_of(anchors)
+    if K == 0 or M == 0:  # a maximum over nothing is an error
+        return Assignment(
+            xp.zeros(K, dtype=xp.float64, device=device),
+            xp.full(K, -1, dtype=xp.int64, device=device),
+            xp.zeros(M, dtype=xp.float64, device=device),
+            xp.zeros(K, dtype=xp.bool, device=device),
+        )
+    overlaps = iou(anchors, gt_boxes)
+    open_overlaps = xp.where(eligible[:, None], overlaps, xp.zeros_like(overlaps))
+    gt_max_iou = xp.max(open_overlaps, axis=0)
+    reaches = (open_overlaps > 0) & (open_overlaps >= gt_max_iou[None, :] - tie_tolerance)
+    return Assignment(
+        xp.max(overlaps, axis=1),
+        xp.argmax(overlaps, axis=1),
+        gt_max_iou,
+        xp.any(reaches, axis=1),
+    )
 
 
 def sample_minibatch(
@@ -261,7 +310,7 @@ def anchor_targets(anchors: Array, gt_boxes: Array, matched_gt: Array, labels: A
     check_shape(labels, (anchors.shape[0],), "labels")
     if gt_boxes.shape[0] == 0:
         return xp.zeros_like(anchors)
-    goals = xp.take(gt_boxes, matched_gt, axis=0)
+    matched_boxes = xp.take(gt_boxes, matched_gt, axis=0)
     # From an anchor to itself eq. 2 leads by exactly 0.
-    goals = xp.where((labels == POSITIVE)[:, None], goals, anchors)
-    return encode(anchors, goals)
+    matched_boxes = xp.where((labels == POSITIVE)[:, None], matched_boxes, anchors)
+    return encode(anchors, matched_boxes)

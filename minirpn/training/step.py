@@ -20,8 +20,7 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array, ImageSize
-from minirpn.kernels.square_sums import SQUARE_SUMS
-from minirpn.nn.optim import SGD, clip_gradients
+from minirpn.nn.optim import SGD, clip_gradients, square_sums
 from minirpn.rpn.loss import LossConfig, RPNLoss, RPNLossCache, rpn_loss_backward, rpn_loss_forward
 from minirpn.rpn.network import RPN, RPNCache, RPNOutput
 from minirpn.rpn.targets import (
@@ -188,7 +187,7 @@ def check_finite(result: StepResult) -> dict[str, float]:
     overflows, each gradient is checked. From a device, the sum and the losses come in one copy.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is reported by name below
-        square = SQUARE_SUMS(list(result.grads.values()), together=True)
+        square = square_sums(list(result.grads.values()), together=True)
     *values, square_sum = backend.numbers([*result.losses.values(), square])
     losses = dict(zip(result.losses, values, strict=True))
     for name in sorted(losses, key=lambda name: name == "loss"):  # the sum comes last

@@ -9,13 +9,13 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array
+from minirpn.accel.cuda.graph import Recorder
+from minirpn.accel.implementation import on_cuda
 from minirpn.backbones import Backbone
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
 from minirpn.devices import CPU, Device, tf32_allowed
 from minirpn.errors import InputError
-from minirpn.kernels.cuda._load import on_cuda
-from minirpn.kernels.cuda.graph import Recorder
 from minirpn.nn import SGD, Parameter
 from minirpn.rpn.network import RPN
 from minirpn.training.batches import LabelledExample, WorkAhead

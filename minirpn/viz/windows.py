@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from minirpn._typing import Array
 from minirpn.backend import to_host
-from minirpn.kernels.window import Pair, conv_output_size, pair
+from minirpn.nn.window import Pair, conv_output_size, pair
 from minirpn.viz.animation import Animation, recorded
 from minirpn.viz.diagrams import draw_numbers
 from minirpn.viz.style import BLACK

@@ -1,6 +1,7 @@
 """Convolutions of SqueezeNet, VGG-16 and the RPN's head at 600x1000, beside PyTorch on the CPU.
 
-The last sizes lie around the crossovers between the rungs: what `suits` decides by comes from them.
+The last sizes lie around where another implementation becomes the fastest: `suits` decides by
+what was measured with them.
 
 Left out by default; ``pytest tests/benchmarks --benchmark-only`` runs it.
 """
@@ -8,10 +9,11 @@ Left out by default; ``pytest tests/benchmarks --benchmark-only`` runs it.
 import numpy as np
 import pytest
 
-from minirpn import kernels
-from minirpn.kernels import conv2d, threads
+from minirpn import accel
+from minirpn.accel import threads
+from minirpn.nn import conv_output_size
 
-RUNGS = kernels.available(np.zeros(1))["conv2d"][1:]
+IMPLEMENTATIONS = accel.available(np.zeros(1))["conv2d"][1:]
 
 # in and out channels, kernel, stride, padding, height and width of the input
 SIZES = {
@@ -36,11 +38,11 @@ SIZES = {
 }
 
 
-def ladder_rung(rung, x, weight, bias, dy, stride, padding):
+def ours(implementation, x, weight, bias, dy, stride, padding):
     """Return the output and both gradients as functions without arguments."""
     forward, by_x, by_weight = (
-        ladder.by_name[rung].function
-        for ladder in (conv2d.CONV2D, conv2d.CONV2D_DX, conv2d.CONV2D_DWEIGHT)
+        accel.operations()[name].by_name[implementation].function
+        for name in ("conv2d", "conv2d_dx", "conv2d_dweight")
     )
     windows = (stride, stride), (padding, padding)
     return {
@@ -50,7 +52,7 @@ def ladder_rung(rung, x, weight, bias, dy, stride, padding):
     }
 
 
-def torch_rung(x, weight, bias, dy, stride, padding):
+def pytorch(x, weight, bias, dy, stride, padding):
     """Return PyTorch's output and gradients likewise."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(threads.thread_count())
@@ -67,7 +69,7 @@ def torch_rung(x, weight, bias, dy, stride, padding):
     }
 
 
-@pytest.mark.parametrize("implementation", ["torch", *RUNGS])
+@pytest.mark.parametrize("implementation", ["torch", *IMPLEMENTATIONS])
 @pytest.mark.parametrize("result", ["y", "dx", "dweight"])
 @pytest.mark.parametrize("size", SIZES)
 def test_conv2d(benchmark, size, result, implementation, rng):
@@ -75,11 +77,8 @@ def test_conv2d(benchmark, size, result, implementation, rng):
     x = rng.normal(size=(1, inputs, *image)).astype(np.float32)
     weight = rng.normal(size=(outputs, inputs, kernel, kernel)).astype(np.float32)
     bias = np.zeros(outputs, np.float32)
-    output_size = conv2d.conv_output_size(image, kernel, stride, padding)
+    output_size = conv_output_size(image, (kernel, kernel), (stride, stride), (padding, padding))
     dy = rng.normal(size=(1, outputs, *output_size)).astype(np.float32)
     arrays = x, weight, bias, dy, stride, padding
-    if implementation == "torch":
-        functions = torch_rung(*arrays)
-    else:
-        functions = ladder_rung(implementation, *arrays)
+    functions = pytorch(*arrays) if implementation == "torch" else ours(implementation, *arrays)
     benchmark.pedantic(functions[result], rounds=10, warmup_rounds=1)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from minirpn.kernels import threads
 
 from minirpn.cli.main import main
 from minirpn.data.synthetic import SyntheticConfig, generate
-from minirpn.kernels import threads
 from minirpn.training.checkpoint import load_checkpoint
 
 Fails = Callable[..., str]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import kernels
+from minirpn import accel
 from minirpn.data import AS_IS, Augmentation, AugmentConfig, Draw, Loader, training_order
 from minirpn.errors import InputError
 
@@ -195,9 +195,9 @@ def test_an_error_while_finishing_comes_at_its_place():
 
 def test_finishing_has_the_context_of_the_caller():
     def finish(_):
-        return np.geterr()["under"], kernels.ladders()["iou"].choose(np.zeros((1, 4))).name
+        return np.geterr()["under"], accel.operations()["iou"].choose(np.zeros((1, 4))).name
 
-    with np.errstate(under="raise"), kernels.use_rung("loops"):
+    with np.errstate(under="raise"), accel.use("loops"):
         loader = Loader(Numbers(), [Draw(1)] * 2, prepare, finish=finish)
     with loader:
         assert list(loader) == [("raise", "loops")] * 2

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import array_api_strict
 import pytest
 
+from minirpn import accel
 from minirpn.data import generate
 from minirpn.data.synthetic import SyntheticConfig
 from minirpn.data.transforms import ResizeConfig
 from minirpn.devices import CPU, Device, open_device
-from minirpn.kernels import use_rung
 from minirpn.rpn.anchors import AnchorConfig
 from minirpn.training.config import (
     DataConfig,
@@ -33,8 +33,8 @@ from minirpn.training.run_folder import create_run, open_run
 from minirpn.training.train import train
 
 FAKE = array_api_strict.Device("device1")
-# Who may make arrays of what lies on the host. Of `roi_grid` docs/explanation/devices.md tells.
-MAY_UPLOAD = {"minirpn.backend", "minirpn.kernels.roi_grid"}
+# Who may make arrays of what lies on the host. docs/explanation/devices.md tells of `roi_align`.
+MAY_UPLOAD = {"minirpn.backend", "minirpn.nn.roi_align"}
 
 
 def _refuse_what_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,10 +85,7 @@ def same_arithmetic(device):
     def context():
         if device.name != "fake":
             return nullcontext()
-        stack = ExitStack()
-        stack.enter_context(use_rung("xp"))
-        stack.enter_context(use_rung("im2col", "conv2d", "conv2d_dx", "conv2d_dweight"))
-        return stack
+        return accel.use("array")
 
     return context
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-LADDERS = Path(__file__).resolve().parents[1] / "ladders"
+CASES = Path(__file__).resolve().parents[1] / "ladders"
 PRECISIONS = {"float32": np.float32, "float64": np.float64, "tf32": np.float32}
 # Our own kernels give the bits of the loops, but for the gradient by boxes, a sum in another order.
 # What is left to an array library may round otherwise.
@@ -39,17 +39,18 @@ LAYER = {"shape": (1, 64, 75, 125), "outs": 96}
 
 def implementations(array: Any) -> Iterator[tuple[Any, list[Any]]]:
     """Give each operation, and those of its implementations that can take an array."""
-    from minirpn import kernels
+    from minirpn import accel
 
-    for ladder in kernels.ladders().values():
-        yield ladder, [rung for rung in ladder.rungs if rung.takes(array) and rung.present()]
+    available = accel.available(array)
+    for name, operation in accel.operations().items():
+        yield operation, [operation.by_name[each] for each in available[name]]
 
 
-def allowed(operation: str, rung: Any) -> float:
+def allowed(operation: str, implementation: Any) -> float:
     """Return how many epsilons an implementation may be away from the loops."""
-    if rung.rounding is not None:
-        return rung.rounding
-    if rung.name != "cuda":
+    if implementation.rounding is not None:
+        return implementation.rounding
+    if implementation.name != "cuda":
         return LIBRARY
     return ANOTHER_ORDER if operation == "roi_align_dx" else EXACT
 
@@ -59,6 +60,8 @@ def allowed(operation: str, rung: Any) -> float:
 
 def each_array(function: Callable[[np.ndarray], Any], value: Any) -> Any:
     """Return an argument with a function applied to it, or to the arrays in it, if it has any."""
+    if isinstance(value, dict):
+        return {name: each_array(function, part) for name, part in value.items()}
     if isinstance(value, tuple | list):
         return type(value)(each_array(function, part) for part in value)
     return function(value) if isinstance(value, np.ndarray) else value
@@ -124,7 +127,7 @@ def one_line(error: Exception) -> str:
 
 
 def each_case(draw_case: Callable[..., Any], count: int, look: Callable[..., None]) -> None:
-    """Call a function with arguments that a ladder's own cases draw, the same ones every time."""
+    """Call a function with arguments drawn as the tests draw them, the same ones every time."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 
@@ -148,46 +151,49 @@ def against_loops(report: Report, precision: str, count: int, prefix: str) -> No
     import cupy
 
     cases: dict[str, Any] = {}
-    for path in sorted(LADDERS.glob("cases_*.py")):
+    for path in sorted(CASES.glob("cases_*.py")):
         cases |= runpy.run_path(str(path))["CASES"]
     dtype = PRECISIONS[precision]
-    for ladder, rungs in implementations(cupy.zeros(1, dtype)):
-        if precision == "tf32" and not ladder.name.startswith("conv2d"):
+    for operation, found in implementations(cupy.zeros(1, dtype)):
+        if precision == "tf32" and not operation.name.startswith("conv2d"):
             continue  # there is no product in it
-        if ladder.name in DOUBLES_ALONE and dtype != np.float64:
+        if operation.name in DOUBLES_ALONE and dtype != np.float64:
             continue
-        compared = [Compared(ladder, rung) for rung in rungs if rung.name.startswith(prefix)]
+        compared = [Compared(operation, one) for one in found if one.name.startswith(prefix)]
 
-        def look(args: Any, kwargs: Any, ladder=ladder, compared=compared) -> None:
-            args = each_array(partial(as_dtype, dtype=dtype), tuple(args))
+        def look(args: Any, kwargs: Any, operation=operation, compared=compared) -> None:
+            args, kwargs = each_array(partial(as_dtype, dtype=dtype), (tuple(args), kwargs))
+            loops = operation.by_name["loops"].function
             with np.errstate(all="ignore"):
-                expected = on_host(ladder.rungs[0].function(*copy.deepcopy(args), **kwargs))
+                expected = on_host(loops(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
             for one in compared:
-                one.look(each_array(cupy.asarray, args), kwargs, expected)
+                one.look(*each_array(cupy.asarray, (args, kwargs)), expected)
 
         unable = None
         if compared:
             try:
-                each_case(cases[ladder.name], count, look)
+                each_case(cases[operation.name], count, look)
             except Exception as error:  # no cases for it, or its loops fail
                 unable = f"nothing to compare with: {one_line(error)}"
         for one in compared:
-            words = f"{ladder.name:<15} {one.rung.name:<14} {precision:<8} {one.cases:>3} cases"
-            report.line(f"{words} {one.worst:8.3g} eps", one.trouble or unable)
+            words = f"{operation.name:<15} {one.implementation.name:<14} {precision:<8}"
+            words += f" {one.cases:>3} cases {one.worst:8.3g} eps"
+            report.line(words, one.trouble or unable)
 
 
 class Compared:
     """An implementation, and how far from the loops it was at most."""
 
-    def __init__(self, ladder: Any, rung: Any) -> None:
-        self.rung, self.limit = rung, allowed(ladder.name, rung)
+    def __init__(self, operation: Any, implementation: Any) -> None:
+        self.implementation = implementation
+        self.limit = allowed(operation.name, implementation)
         self.cases, self.worst, self.trouble = 0, 0.0, None
 
     def look(self, args: Any, kwargs: Any, expected: Any) -> None:
         if self.trouble is None:
             self.cases += 1
             try:
-                apart = distance(on_host(self.rung.function(*args, **kwargs)), expected)
+                apart = distance(on_host(self.implementation.function(*args, **kwargs)), expected)
                 self.worst = max(self.worst, apart)
                 if not apart <= self.limit:
                     self.trouble = f"at most {self.limit:g} are allowed"
@@ -203,29 +209,30 @@ def at_size(report: Report, precision: str) -> None:
     shapes = {"x": (N, C, H, W), "weight": (outs, C, 3, 3), "bias": (outs,), "dy": (N, outs, H, W)}
     arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     x, weight, bias, dy = arrays.values()
-    one = (1, 1)
+    windows = (1, 1), (1, 1)
     arguments = {
-        "conv2d": (x, weight, bias, one, one),
-        "conv2d_dx": (dy, weight, (H, W), one, one),
-        "conv2d_dweight": (dy, x, (3, 3), one, one),
+        "conv2d": (x, weight, bias, *windows),
+        "conv2d_relu": (x, weight, bias, *windows),
+        "conv2d_dx": (dy, weight, (H, W), *windows),
+        "conv2d_dweight": (dy, x, (3, 3), *windows),
     }
-    for ladder, rungs in implementations(cupy.zeros(1, np.float32)):
-        if ladder.name not in arguments:
+    for operation, found in implementations(cupy.zeros(1, np.float32)):
+        if operation.name not in arguments:
             continue
-        args = arguments[ladder.name]
-        plain = ladder.by_name["im2col"].function
+        args = arguments[operation.name]
+        plain = operation.by_name["array"].function
         exact = on_host(plain(*each_array(partial(as_dtype, dtype=np.float64), args)))
         brought = each_array(cupy.asarray, args)
-        for rung in rungs:
-            words, trouble = f"{ladder.name:<15} {rung.name:<14} {precision:<8} at size", None
+        for one in found:
+            words, trouble = f"{operation.name:<15} {one.name:<14} {precision:<8} at size", None
             try:
-                found = on_host(rung.function(*brought)).astype(np.float64)
-                error = float(np.max(np.abs(found - exact)) / np.max(np.abs(exact)))
+                result = on_host(one.function(*brought)).astype(np.float64)
+                error = float(np.max(np.abs(result - exact)) / np.max(np.abs(exact)))
                 words += f" {error:8.1e}"
                 if precision == "tf32":
                     words += " rounds to 10 bits" if error > AT_SIZE["float32"] else " true float32"
                 limit = AT_SIZE[precision]
-                limit = max(limit, WINOGRAD) if "winograd" in rung.name else limit
+                limit = max(limit, WINOGRAD) if "winograd" in one.name else limit
                 if not error <= limit:
                     trouble = f"at most {limit:g} is allowed"
             except Exception as raised:

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import kernels
+from minirpn import accel
+from minirpn.accel.cuda.cudnn_plans import cudnn_present, find_cudnn
 from minirpn.devices import open_device
-from minirpn.kernels.cudnn_plans import cudnn_present, find_cudnn
+from minirpn.nn.conv import conv2d, conv2d_dweight, conv2d_dx
 
 pytestmark = pytest.mark.gpu
 CASES = runpy.run_path(str(Path(__file__).parents[1] / "ladders" / "cases_nn.py"))["CASES"]
-LADDERS = [ladder for ladder in kernels.ladders().values() if "cudnn" in ladder.by_name]
+OPERATIONS = [one for one in accel.operations().values() if "cudnn" in one.by_name]
 LARGE = {"shape": (1, 64, 75, 125), "outs": 96}
 
 
@@ -31,9 +32,9 @@ def tf32(request, cupy):
     open_device("cuda")
 
 
-def brought(cupy, args):
-    """Return arguments on the device, whatever dtype they have as float32."""
-    return [cupy.asarray(a, np.float32) if isinstance(a, np.ndarray) else a for a in args]
+def brought(library, args):
+    """Return arguments whose arrays are of CuPy or NumPy, whatever dtype they have as float32."""
+    return [library.asarray(a, np.float32) if isinstance(a, np.ndarray) else a for a in args]
 
 
 def large(rng):
@@ -43,24 +44,25 @@ def large(rng):
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
 
 
-def all_three(x, weight, bias, dy, rung):
-    with kernels.use_rung(rung):
+def all_three(x, weight, bias, dy, implementation):
+    with accel.use(implementation):
         return {
-            "conv2d": kernels.ladders()["conv2d"](x, weight, bias, (1, 1), (1, 1)),
-            "conv2d_dx": kernels.ladders()["conv2d_dx"](dy, weight, x.shape[2:], (1, 1), (1, 1)),
-            "conv2d_dweight": kernels.ladders()["conv2d_dweight"](dy, x, (3, 3), (1, 1), (1, 1)),
+            "conv2d": conv2d(x, weight, bias, (1, 1), (1, 1)),
+            "conv2d_dx": conv2d_dx(dy, weight, x.shape[2:], (1, 1), (1, 1)),
+            "conv2d_dweight": conv2d_dweight(dy, x, (3, 3), (1, 1), (1, 1)),
         }
 
 
-@pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 @given(data=st.data())
-def test_rung_equals_loops(ladder, cupy, tf32, data):
+def test_implementation_equals_loops(operation, cupy, tf32, data):
     # Whole numbers up to 4 have no more than 10 bits, so TF32 rounds none of them.
-    args, kwargs = CASES[ladder.name](data.draw)
-    args = [a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in args]
-    expected = ladder.by_name["loops"].function(*args, **kwargs)
-    actual = ladder.by_name["cudnn"].function(*brought(cupy, args), **kwargs).get()
-    error = ladder.by_name["cudnn"].rounding * np.finfo(np.float32).eps
+    args, kwargs = CASES[operation.name](data.draw)
+    options = dict(zip(kwargs, brought(cupy, kwargs.values()), strict=True))
+    actual = operation.by_name["cudnn"].function(*brought(cupy, args), **options).get()
+    args, options = brought(np, args), dict(zip(kwargs, brought(np, kwargs.values()), strict=True))
+    expected = operation.by_name["loops"].function(*args, **options)
+    error = operation.by_name["cudnn"].rounding * np.finfo(np.float32).eps
     atol = error * max(1, np.max(np.abs(expected), initial=0))
     np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, strict=True)
 
@@ -81,19 +83,20 @@ def test_the_same_bits_every_time(cupy, tf32, rng):
 
 
 @pytest.mark.parametrize(("channels", "name"), [(1, "cudnn"), (256, "cuda-winograd")])
-@pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
-def test_the_rung_is_the_one_chosen_for_float32(ladder, channels, name, cupy):
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+def test_the_implementation_is_the_one_chosen_for_float32(operation, channels, name, cupy):
     open_device("cuda")
     x = cupy.zeros((1, channels, 64, 64), np.float32)
     weight, windows = x[:, :, :3, :3], ((1, 1), (1, 1))
     weight = cupy.broadcast_to(weight, (channels, channels, 3, 3))
     arguments = {
         "conv2d": (x, weight, weight[:, 0, 0, 0], *windows),
+        "conv2d_relu": (x, weight, weight[:, 0, 0, 0], *windows),
         "conv2d_dx": (x, weight, (64, 64), *windows),
         "conv2d_dweight": (x, x, (3, 3), *windows),
-    }[ladder.name]
+    }[operation.name]
     # Its own gradient by the weight goes Winograd's way already.
-    wanted = "cudnn" if ladder.name == "conv2d_dweight" else name
-    assert ladder.choose(*arguments).name == wanted
+    wanted = "cudnn" if operation.name == "conv2d_dweight" else name
+    assert operation.choose(*arguments).name == wanted
     doubles = [a.astype(np.float64) if hasattr(a, "astype") else a for a in arguments]
-    assert ladder.choose(*doubles).name == ("cuda" if wanted == "cudnn" else name)
+    assert operation.choose(*doubles).name == ("cuda" if wanted == "cudnn" else name)

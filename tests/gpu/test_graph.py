@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from minirpn import backend
+from minirpn.accel.cuda import winograd
+from minirpn.accel.cuda.cudnn_plans import cudnn_present
 from minirpn.bench import work
 from minirpn.devices import open_device
-from minirpn.kernels.cuda import winograd
-from minirpn.kernels.cudnn_plans import cudnn_present
 from minirpn.training.config import TrainConfig
 from minirpn.training.step import sgd_update
 from minirpn.training.trainer import Trainer

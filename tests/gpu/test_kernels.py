@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import boxes, kernels
-from minirpn.kernels.cuda._load import on_device
-from minirpn.kernels.cuda.products import batched_product, product_by_cublas
-from minirpn.kernels.layout import laid
+from minirpn import accel, boxes
+from minirpn.accel.cuda._load import on_device
+from minirpn.accel.cuda.products import batched_product, product_by_cublas
+from minirpn.accel.layout import laid
 
 pytestmark = pytest.mark.gpu
 EQUAL = runpy.run_path(str(Path(__file__).parents[1] / "kernels" / "equal.py"))
@@ -23,10 +23,10 @@ def machine():
     return EQUAL["Machine"](cupy.asarray, on_device)
 
 
-@pytest.mark.parametrize("ladder", EQUAL["LADDERS"], ids=lambda ladder: ladder.name)
+@pytest.mark.parametrize("operation", EQUAL["OPERATIONS"], ids=lambda one: one.name)
 @given(data=st.data())
-def test_rung_equals_loops(ladder, machine, data):
-    EQUAL["any_arguments"](machine, ladder, data.draw)
+def test_implementation_equals_loops(operation, machine, data):
+    EQUAL["any_arguments"](machine, operation, data.draw)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -35,23 +35,24 @@ def test_at_size(check, dtype, machine, rng):
     check(machine, rng, dtype)
 
 
-@pytest.mark.parametrize("ladder", EQUAL["LADDERS"], ids=lambda ladder: ladder.name)
-def test_the_rung_is_the_one_chosen(ladder, machine):
+@pytest.mark.parametrize("operation", EQUAL["OPERATIONS"], ids=lambda one: one.name)
+def test_the_implementation_is_the_one_chosen(operation, machine):
     # Of float64: for float32 there may be cuDNN.
     array = machine.bring(np.zeros((1, 2, 4, 4)))
     weight, windows = array[:, :, :3, :3], ((1, 1), (0, 0))
     arguments = {
         "conv2d": (array, weight, array[0, 0, 0, :1], *windows),
+        "conv2d_relu": (array, weight, array[0, 0, 0, :1], *windows),
         "conv2d_dx": (array[:, :1, :2, :2], weight, (4, 4), *windows),
         "conv2d_dbias": (laid(array, True),),
         "candidates": (array, array, array, (4, 4), 1.0),
     }
-    assert "cuda" in kernels.available(array)[ladder.name]
-    chosen = ladder.choose(*arguments.get(ladder.name, (array, weight, (3, 3))))
+    assert "cuda" in accel.available(array)[operation.name]
+    chosen = operation.choose(*arguments.get(operation.name, (array, weight, (3, 3))))
     assert chosen.name == "cuda"
 
 
-def test_half_precision_runs_on_another_rung(machine):
+def test_half_precision_runs_on_another_implementation(machine):
     squares = machine.bring(np.array([[0, 0, 4, 4]], np.float16))
     assert boxes.iou(squares, squares).item() == 1
 
@@ -59,9 +60,9 @@ def test_half_precision_runs_on_another_rung(machine):
 def test_views_are_taken_as_they_are(machine, rng):
     every = machine.bring(rng.uniform(0, 50, (40, 8)))
     view = every[::-3, 1::2]
-    with kernels.use_rung("xp"):
+    with accel.use("array"):
         expected = boxes.iou(view, view).get()
-    with kernels.use_rung("cuda"):
+    with accel.use("cuda"):
         np.testing.assert_array_equal(boxes.iou(view, view).get(), expected)
 
 

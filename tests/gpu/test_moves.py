@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minirpn import backend
+from minirpn import accel, backend
 from minirpn.data import VOCDataset
-from minirpn.kernels import use_rung
 from minirpn.nn import dropout_forward
 from minirpn.training.build import build_pipeline
 from minirpn.training.trainer import Trainer
@@ -85,14 +84,14 @@ def step_of(config_of, device, shapes):
 
 
 @pytest.fixture
-def plain_rungs():
-    """The list is that of the `xp` rungs; kernels written for a GPU move other things."""
-    with use_rung("xp"), use_rung("im2col", "conv2d", "conv2d_dx", "conv2d_dweight"):
+def array_code():
+    """The list is that of the array code; kernels written for a GPU move other things."""
+    with accel.use("array"):
         yield
 
 
 @pytest.mark.parametrize("kind", STEPS)
-def test_a_step_moves_what_is_listed(step_of, plain_rungs, kind):
+def test_a_step_moves_what_is_listed(step_of, array_code, kind):
     take = step_of(kind)
     take()  # what goes once has gone
     for _ in range(2):
@@ -101,7 +100,7 @@ def test_a_step_moves_what_is_listed(step_of, plain_rungs, kind):
         assert_listed(moves, listed(kind))
 
 
-def test_fixed_numbers_go_once(step_of, plain_rungs, monkeypatch):
+def test_fixed_numbers_go_once(step_of, array_code, monkeypatch):
     monkeypatch.setattr(backend, "_CONSTANTS", {})
     take = step_of("approximate-joint")
     with backend.watched_moves() as first:
@@ -126,7 +125,7 @@ def test_dropout_sends_what_stays(device, rng):
     assert_listed(moves, [row])
 
 
-def test_a_validation_brings_numbers_of_an_image_together(device, config_of, shapes, plain_rungs):
+def test_a_validation_brings_numbers_of_an_image_together(device, config_of, shapes, array_code):
     from minirpn.training.evaluate import validate
 
     config = config_of("rpn-only", 6)

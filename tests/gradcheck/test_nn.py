@@ -1,37 +1,37 @@
-"""Every pair's backward agrees with differences of its forward, on every rung."""
+"""Every pair's backward agrees with differences of its forward, on every implementation."""
 
 from functools import partial
 
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["conv2d"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["conv2d"])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"),
     [((3, 3), 1, 1), ((1, 1), 1, 0), ((3, 2), (2, 3), (0, 1)), ((1, 1), 2, 1)],
 )
-def test_conv2d(rung, kernel, stride, padding, rng):
+def test_conv2d(implementation, kernel, stride, padding, rng):
     x, bias = rng.normal(size=(2, 3, 6, 7)), rng.normal(size=4)
     weight = rng.normal(size=(4, 3, *kernel))
     forward = partial(nn.conv2d_forward, stride=stride, padding=padding)
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         nn.check_gradients(forward, nn.conv2d_backward, (x, weight, bias), rng=rng)
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["max_pool2d"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["max_pool2d"])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "ceil_mode"),
     [(2, 2, 0, True), (3, 2, 1, True), ((3, 2), (1, 2), (1, 0), False)],
 )
-def test_max_pool2d(rung, kernel, stride, padding, ceil_mode, rng):
+def test_max_pool2d(implementation, kernel, stride, padding, ceil_mode, rng):
     # Whole numbers, shuffled: no two are closer than the step, so no maximum is near a tie.
     x = rng.permutation(2 * 3 * 5 * 7).reshape(2, 3, 5, 7).astype(float)
     options = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     forward = partial(nn.max_pool2d_forward, **options)
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         nn.check_gradients(forward, nn.max_pool2d_backward, x, rng=rng)
 
 
@@ -58,12 +58,12 @@ def test_concat(rng):
     nn.check_gradients(forward, nn.concat_backward, inputs, rng=rng)
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["softmax_cross_entropy"])
-def test_softmax_cross_entropy(rung, rng):
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["softmax_cross_entropy"])
+def test_softmax_cross_entropy(implementation, rng):
     targets, weights = rng.integers(0, 3, 9), rng.uniform(size=9)
     forward = partial(nn.softmax_cross_entropy_forward, targets=targets, weights=weights)
     logits = rng.normal(size=(9, 3))
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         nn.check_gradients(forward, nn.softmax_cross_entropy_backward, logits, rng=rng)
 
 
@@ -74,12 +74,12 @@ def test_sigmoid_cross_entropy(rng):
     nn.check_gradients(forward, nn.sigmoid_cross_entropy_backward, logits, rng=rng)
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["smooth_l1"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["smooth_l1"])
 @pytest.mark.parametrize("sigma", [1.0, 3.0])
-def test_smooth_l1(sigma, rung, rng):
+def test_smooth_l1(sigma, implementation, rng):
     # Its slope has no jump, so it needs no margin.
     forward = partial(nn.smooth_l1_forward, sigma=sigma)
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         nn.check_gradients(forward, nn.smooth_l1_backward, rng.normal(size=50), rng=rng)
 
 

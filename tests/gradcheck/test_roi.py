@@ -5,20 +5,20 @@ from functools import partial
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
-from minirpn.kernels.roi_grid import positions_of
+from minirpn import accel, nn
+from minirpn.nn.roi_align import positions_of
 
 SIZE = (5, 6)  # of the map; with a stride of 4, an image of 20 by 24 pixels
 STRIDE = 4.0
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_pool"])
-def test_roi_pool(rung, rng):
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["roi_pool"])
+def test_roi_pool(implementation, rng):
     # Whole numbers, shuffled: no two are closer than the step, so no maximum is near a tie.
     features = rng.permutation(2 * 5 * 6).reshape(2, *SIZE).astype(float)
     boxes = np.array([[1.0, 2, 15, 19], [3, 3, 8, 8], [-9, 4, 30, 9], [20, 10, 18, 6]])
     forward = partial(nn.roi_pool_forward, boxes=boxes, output_size=(3, 2), stride=STRIDE)
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         nn.check_gradients(forward, nn.roi_pool_backward, features, rng=rng)
 
 
@@ -49,10 +49,10 @@ def samples_along_both(boxes, samples, aligned, output_size):
     )
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_align"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["roi_align"])
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize(("samples", "output_size"), [(1, (1, 1)), (2, (3, 2)), (3, (2, 2))])
-def test_roi_align(rung, aligned, samples, output_size, rng):
+def test_roi_align(implementation, aligned, samples, output_size, rng):
     features = rng.normal(size=(3, *SIZE))
     boxes = boxes_away_from_kinks(rng, 12, samples, aligned, output_size)
     # They are of every kind: inverted, off the map, across its border, inside.
@@ -63,7 +63,7 @@ def test_roi_align(rung, aligned, samples, output_size, rng):
     assert np.any(columns.moves)
     options = {"output_size": output_size, "stride": STRIDE}
     forward = partial(nn.roi_align_forward, **options, samples=samples, aligned=aligned)
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         nn.check_gradients(forward, nn.roi_align_backward, (features, boxes), rng=rng)
 
 

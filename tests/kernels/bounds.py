@@ -12,20 +12,20 @@ SHIM, EQUAL = (
 )
 
 
-def run(machine, ladder):
-    """Run a ladder's cases, whose arrays have sizes of any kind."""
+def run(machine, operation):
+    """Run the cases of an operation, whose arrays have sizes of any kind."""
 
     @settings(max_examples=10, deadline=None, database=None, derandomize=True)
     @given(data=st.data())
     def check(data):
-        EQUAL["any_arguments"](machine, ladder, data.draw)
+        EQUAL["any_arguments"](machine, operation, data.draw)
 
     check()
-    print(ladder.name)
+    print(operation.name)
 
 
 if __name__ == "__main__":
     # Without guards: an array ends where its memory does.
     on_cpu = EQUAL["Machine"](lambda array: array, SHIM["OnCpu"](sys.argv[1], guard=0))
-    for ladder in EQUAL["LADDERS"]:
-        run(on_cpu, ladder)
+    for operation in EQUAL["OPERATIONS"]:
+        run(on_cpu, operation)

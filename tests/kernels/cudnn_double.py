@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minirpn.kernels.conv2d import conv2d_dweight_loops, conv2d_dx_loops, conv2d_loops
-from minirpn.kernels.cudnn_plans import planned
+from minirpn import loops
+from minirpn.accel.cuda.cudnn_plans import planned
 
 data_type = SimpleNamespace(FLOAT="float32")
 heur_mode = SimpleNamespace(A="A", FALLBACK="FALLBACK")
@@ -69,20 +69,20 @@ class pygraph:  # noqa: N801  (its name)
     def conv_fprop(self, *, image, weight, padding, stride, dilation):
         def y(out):
             zeros = np.zeros(weight.array.shape[0], np.float32)
-            out[...] = conv2d_loops(image.array, weight.array, zeros, stride, padding)
+            out[...] = loops.conv2d(image.array, weight.array, zeros, stride, padding)
 
         return self._computed_by(y, dilation)
 
     def conv_dgrad(self, *, loss, filter, padding, stride, dilation):
         def dx(out):
-            out[...] = conv2d_dx_loops(loss.array, filter.array, out.shape[2:], stride, padding)
+            out[...] = loops.conv2d_dx(loss.array, filter.array, out.shape[2:], stride, padding)
 
         return self._computed_by(dx, dilation)
 
     def conv_wgrad(self, *, image, loss, padding, stride, dilation):
         def dweight(out):
             kernel = out.shape[2:]
-            out[...] = conv2d_dweight_loops(loss.array, image.array, kernel, stride, padding)
+            out[...] = loops.conv2d_dweight(loss.array, image.array, kernel, stride, padding)
 
         return self._computed_by(dweight, dilation)
 

@@ -14,8 +14,8 @@ import math
 import sys
 from itertools import product
 
-from minirpn.kernels import cudnn_plans
-from minirpn.kernels.window import conv_output_size
+from minirpn.accel.cuda import cudnn_plans
+from minirpn.nn.window import conv_output_size
 
 DRIVER = """
 #define SAY(name) extern "C" int name() { return 100; }

@@ -16,7 +16,7 @@ from unittest import mock
 import array_api_compat.numpy
 import numpy as np
 
-from minirpn.kernels.cuda import _load
+from minirpn.accel.cuda import _load
 
 HERE = Path(__file__).parent
 FILES = sorted(path.stem for path in _load.FOLDER.glob("*.cu"))

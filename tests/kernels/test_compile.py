@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minirpn.kernels.cuda import _load
+from minirpn.accel.cuda import _load
 
 COMPILERS = runpy.run_path(str(Path(__file__).with_name("compilers.py")))
 # Turing, Ampere, Hopper, and Blackwell in servers and in desktops.

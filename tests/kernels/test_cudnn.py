@@ -15,20 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import kernels
-from minirpn.kernels import cudnn_plans
-from minirpn.kernels.conv2d_cudnn import (
+from minirpn import accel
+from minirpn.accel.cuda import cudnn_plans
+from minirpn.accel.cuda.cudnn import (
     conv2d_cudnn,
     conv2d_dweight_cudnn,
-    on_cuda_float32,
+    conv2d_relu_cudnn,
     suits,
 )
-from minirpn.kernels.layout import is_channels_last, laid
+from minirpn.accel.layout import is_channels_last, laid
 
 HERE = Path(__file__).parent
 CASES = runpy.run_path(str(HERE.parent / "ladders" / "cases_nn.py"))["CASES"]
 DOUBLE = runpy.run_path(str(HERE / "cudnn_double.py"))
-LADDERS = [ladder for ladder in kernels.ladders().values() if "cudnn" in ladder.by_name]
+OPERATIONS = [one for one in accel.operations().values() if "cudnn" in one.by_name]
 
 
 @pytest.fixture
@@ -52,34 +52,42 @@ def float32(argument):
     return argument if argument.dtype == np.float32 else argument.astype(np.float32, order="K")
 
 
-def test_all_three_convolutions_have_the_rung():
-    assert {ladder.name for ladder in LADDERS} == {"conv2d", "conv2d_dx", "conv2d_dweight"}
+def drawn(operation, data):
+    """Return arguments of an operation, in float32."""
+    args, kwargs = CASES[operation.name](data.draw)
+    return tuple(map(float32, args)), {name: float32(value) for name, value in kwargs.items()}
+
+
+def test_convolutions_have_the_implementation():
+    convolutions = {"conv2d", "conv2d_relu", "conv2d_dx", "conv2d_dweight"}
+    assert {operation.name for operation in OPERATIONS} == convolutions
 
 
 @pytest.mark.parametrize("tf32", [False, True])
-@pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 @given(data=st.data())
-def test_rung_equals_loops(ladder, tf32, machine, data):
-    args, kwargs = CASES[ladder.name](data.draw)
-    args = tuple(map(float32, args))
+def test_implementation_equals_loops(operation, tf32, machine, data):
+    args, kwargs = drawn(operation, data)
     untouched = copy.deepcopy(args)
-    expected = ladder.by_name["loops"].function(*copy.deepcopy(args), **kwargs)
+    expected = operation.by_name["loops"].function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
     options = {"engine": engine(tf32), "launch": machine.launch}
-    actual = ladder.by_name["cudnn"].function(*args, **kwargs, **options)
+    actual = operation.by_name["cudnn"].function(*args, **kwargs, **options)
     np.testing.assert_array_equal(actual, expected, strict=True)
-    for one, before in zip(args, untouched, strict=True):
+    inputs = args[:5]  # behind them conv2d_relu has where it writes
+    for one, before in zip(inputs, untouched[:5], strict=True):
         np.testing.assert_array_equal(one, before)
 
 
 @pytest.mark.parametrize("tf32", [False, True])
-def test_the_output_goes_where_it_is_wanted(tf32, forward, rng):
+def test_the_output_goes_where_it_is_wanted(tf32, machine, rng):
     x, weight = rng.integers(-4, 5, (1, 3, 6, 7)), rng.integers(-4, 5, (4, 3, 3, 3))
     x, weight, bias = x.astype(np.float32), weight.astype(np.float32), np.ones(4, np.float32)
-    args = x, weight, bias, (1, 1), (1, 1), True
+    args = x, weight, bias, (1, 1), (1, 1)
+    options = {"engine": engine(tf32), "launch": machine.launch}
     joined = np.full((1, 9, 6, 7), np.nan, np.float32)
     out = joined[:, 5:]
-    assert forward(*args, out, engine=engine(tf32)) is out
-    np.testing.assert_array_equal(out, forward(*args, engine=engine(tf32)))
+    assert conv2d_relu_cudnn(*args, out, **options) is out
+    np.testing.assert_array_equal(out, conv2d_relu_cudnn(*args, **options))
     assert np.isnan(joined[:, :5]).all()
 
 
@@ -133,19 +141,19 @@ class NoPlans:
         raise cudnn_plans.NoPlanError("none")
 
 
-@pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 @given(data=st.data())
-def test_without_a_plan_it_is_a_product_of_matrices(ladder, machine, data):
-    args, kwargs = CASES[ladder.name](data.draw)
-    args = tuple(map(float32, args))
-    expected = ladder.by_name["loops"].function(*copy.deepcopy(args), **kwargs)
+def test_without_a_plan_it_is_a_product_of_matrices(operation, machine, data):
+    args, kwargs = drawn(operation, data)
+    expected = operation.by_name["loops"].function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
     options = {"engine": NoPlans(), "launch": machine.launch}
-    actual = ladder.by_name["cudnn"].function(*args, **kwargs, **options)
+    actual = operation.by_name["cudnn"].function(*args, **kwargs, **options)
     np.testing.assert_array_equal(actual, expected, strict=True)
 
 
-def test_the_rung_is_for_what_is_on_a_gpu_and_not_empty():
-    assert not on_cuda_float32(np.zeros(1, np.float32))
+def test_the_implementation_is_for_what_is_on_a_gpu_and_not_empty():
+    (conv2d, *_) = (one for one in OPERATIONS if one.name == "conv2d")
+    assert not conv2d.by_name["cudnn"].supports(np.zeros(1, np.float32))
     x, weight = np.zeros((1, 2, 3, 3)), np.zeros((4, 2, 1, 1))
     assert suits(x, weight, np.zeros(4))
     assert not suits(x[:0], weight, np.zeros(4))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from minirpn.kernels.cudnn_plans import WORKSPACE_BYTES
+from minirpn.accel.cuda.cudnn_plans import WORKSPACE_BYTES
 
 PROGRAM = Path(__file__).with_name("plan_without_device.py")
 # The frontends after it ask for a device even if one is described.

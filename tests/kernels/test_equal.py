@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn.kernels.cuda import nms as cuda_nms
+from minirpn.accel.cuda import nms as cuda_nms
 
 EQUAL = runpy.run_path(str(Path(__file__).with_name("equal.py")))
 
 
-@pytest.mark.parametrize("ladder", EQUAL["LADDERS"], ids=lambda ladder: ladder.name)
+@pytest.mark.parametrize("operation", EQUAL["OPERATIONS"], ids=lambda one: one.name)
 @given(data=st.data())
-def test_rung_equals_loops(ladder, machine, data):
-    EQUAL["any_arguments"](machine, ladder, data.draw)
+def test_implementation_equals_loops(operation, machine, data):
+    EQUAL["any_arguments"](machine, operation, data.draw)
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minirpn.kernels.cuda import graph
-from minirpn.kernels.cuda.graph import Recorder
+from minirpn.accel.cuda import graph
+from minirpn.accel.cuda.graph import Recorder
 
 
 class Place(np.ndarray):

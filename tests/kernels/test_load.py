@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minirpn.accel.cuda import _load
 from minirpn.devices import Gpu
-from minirpn.kernels.cuda import _load
 
 
 @pytest.mark.parametrize("path", sorted(_load.FOLDER.glob("*.cu")), ids=lambda path: path.stem)
@@ -112,7 +112,7 @@ def test_a_kernel_runs_on_the_device_of_its_arrays_and_is_compiled_once(fake_cup
     ]
 
 
-def test_without_a_device_the_rung_is_not_there(monkeypatch):
+def test_without_a_device_the_implementation_is_not_there(monkeypatch):
     broken, working = Gpu("cuda:0", "a card", "no memory"), Gpu("cuda:1", "a card", None)
     for gpus, present in (([], False), ([broken], False), ([broken, working], True)):
         monkeypatch.setattr(_load, "find_gpus", lambda gpus=gpus: gpus)

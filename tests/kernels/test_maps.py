@@ -3,6 +3,7 @@
 On the CPU here, through the product's own launchers.
 """
 
+import copy
 import runpy
 from pathlib import Path
 
@@ -11,19 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import kernels
-from minirpn.kernels import layout
-from minirpn.kernels.cuda import winograd
-from minirpn.kernels.cuda.bias import add_bias_cuda, dbias_cuda
-from minirpn.kernels.cuda.relu import relu_cuda, relu_dx_cuda
+from minirpn import accel
+from minirpn.accel import layout
+from minirpn.accel.cuda import winograd
+from minirpn.accel.cuda.bias import add_bias_cuda, dbias_cuda
+from minirpn.accel.cuda.relu import relu_cuda, relu_dx_cuda
 
 CASES = runpy.run_path(str(Path(__file__).parents[1] / "ladders" / "cases_nn.py"))["CASES"]
-WINOGRAD = [ladder for ladder in kernels.ladders().values() if "cuda-winograd" in ladder.by_name]
+WINOGRAD = [one for one in accel.operations().values() if "cuda-winograd" in one.by_name]
 
 
-def run(machine, ladder, rung, *args, **kwargs):
+def run(machine, operation, implementation, *args, **kwargs):
     with machine.around():
-        return kernels.ladders()[ladder].by_name[rung].function(*args, **kwargs)
+        return accel.operations()[operation].by_name[implementation].function(*args, **kwargs)
 
 
 def assert_near(actual, expected, rounding=1000):
@@ -36,12 +37,12 @@ def last(array):
     return layout.laid(array, True)
 
 
-@pytest.mark.parametrize("ladder", WINOGRAD, ids=lambda ladder: ladder.name)
+@pytest.mark.parametrize("operation", WINOGRAD, ids=lambda one: one.name)
 @given(data=st.data())
-def test_winograd_equals_loops(ladder, machine, data):
-    args, kwargs = CASES[ladder.name](data.draw)
-    expected = ladder.by_name["loops"].function(*args, **kwargs)
-    actual = run(machine, ladder.name, "cuda-winograd", *args, **kwargs, launch=machine.launch)
+def test_winograd_equals_loops(operation, machine, data):
+    args, kwargs = CASES[operation.name](data.draw)
+    expected = operation.by_name["loops"].function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    actual = run(machine, operation.name, "cuda-winograd", *args, **kwargs, launch=machine.launch)
     assert_near(actual, expected)
 
 
@@ -51,12 +52,12 @@ def test_winograd_in_runs_of_tile_rows(planes_bytes, dtype, machine, rng, monkey
     monkeypatch.setattr(winograd, "PLANES_BYTES", planes_bytes)
     x, weight = rng.normal(size=(2, 5, 23, 18)), rng.normal(size=(7, 5, 3, 3))
     x, weight, bias = x.astype(dtype), weight.astype(dtype), rng.normal(size=7).astype(dtype)
-    arguments = x, weight, bias, (1, 1), (1, 0), True
-    y = run(machine, "conv2d", "loops", *arguments)
-    launch = machine.launch
-    assert_near(run(machine, "conv2d", "cuda-winograd", *arguments, launch=launch), y)
+    arguments, launch = (x, weight, bias, (1, 1), (1, 0)), machine.launch
+    for name in ("conv2d", "conv2d_relu"):
+        y = run(machine, name, "loops", *arguments)
+        assert_near(run(machine, name, "cuda-winograd", *arguments, launch=launch), y)
     joined = np.zeros((2, 9, *y.shape[2:]), dtype)
-    run(machine, "conv2d", "cuda-winograd", *arguments, joined[:, 1:8], launch=launch)
+    run(machine, "conv2d_relu", "cuda-winograd", *arguments, joined[:, 1:8], launch=launch)
     assert_near(joined[:, 1:8], y)
     assert (joined[:, [0, 8]] == 0).all()
     dy = rng.normal(size=y.shape).astype(dtype)
@@ -89,11 +90,11 @@ SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 64, 1, 9), (2, 5, 33, 40), (0, 3, 4, 5
 def test_bias_and_relu_in_either_layout(lay, shape, dtype, machine, rng):
     x, dy = (lay(rng.normal(size=shape).astype(dtype)) for _ in range(2))
     bias = rng.normal(size=shape[1]).astype(dtype)
-    for rectified in (False, True):
+    for relu in (False, True):
         y = layout.dense(x.copy("K"))
-        add_bias_cuda(y, bias, rectified, launch=machine.launch)
+        add_bias_cuda(y, bias, relu, launch=machine.launch)
         expected = x + bias[:, None, None]
-        np.testing.assert_array_equal(y, np.maximum(expected, 0) if rectified else expected)
+        np.testing.assert_array_equal(y, np.maximum(expected, 0) if relu else expected)
         assert layout.is_channels_last(y) == layout.is_channels_last(x)
     y = relu_cuda(x, launch=machine.launch)
     np.testing.assert_array_equal(y, np.maximum(x, 0), strict=True)

@@ -1,4 +1,4 @@
-"""Arguments for the ladders of boxes: ladder name -> function that draws (args, kwargs)."""
+"""Arguments for the operations of boxes: operation -> function that draws (args, kwargs)."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Arguments for the ladders of the losses: rows that tie, logits that overflow, targets anywhere.
+"""Arguments for the losses: rows that tie, logits that overflow, targets anywhere.
 
 Weights are sixteenths, a third of them zero, or all; a target outside of the classes has weight 0.
 """
@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
-from minirpn.kernels.losses import softmax_cross_entropy_loops
+from minirpn import loops
 from minirpn.testing import strategies
 
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -33,7 +33,7 @@ def softmax_cross_entropy(draw):
 
 def softmax_cross_entropy_dx(draw):
     (logits, targets, weights), _ = softmax_cross_entropy(draw)
-    probabilities = softmax_cross_entropy_loops(logits, targets, weights)[1]
+    probabilities = loops.softmax_cross_entropy(logits, targets, weights)[1]
     dloss = draw(st.sampled_from([1, 1.0, 0.1, -3.0]))
     if draw(st.booleans()):
         dloss = np.asarray(dloss, logits.dtype)

@@ -1,9 +1,9 @@
-"""Arguments for the ladders of LRN; alpha and beta are large enough for an error to show."""
+"""Arguments for the operations of LRN; alpha and beta are large enough for an error to show."""
 
 import numpy as np
 from hypothesis import strategies as st
 
-from minirpn.kernels.lrn import lrn_loops
+from minirpn import loops
 from minirpn.testing import strategies
 
 
@@ -18,7 +18,7 @@ def lrn(draw):
 def lrn_dx(draw):
     (x, *options), _ = lrn(draw)
     dy = np.random.default_rng(draw(st.integers(0, 9))).integers(-4, 5, x.shape).astype(x.dtype)
-    scale = lrn_loops(x, *options)[1]
+    scale = loops.lrn(x, *options)[1]
     return (draw(strategies.layouts(dy)), x, draw(strategies.layouts(scale)), *options), {}
 
 

@@ -1,15 +1,15 @@
-"""Arguments for the ladders of nn: ladder name -> function that draws (args, kwargs).
+"""Arguments for the operations of nn: operation -> function that draws (args, kwargs).
 
 Values are small whole numbers, whose products and sums float32 holds exactly: whatever the order
-of summation, a rung that errs errs visibly. They tie often, too.
+of summation, an implementation that errs errs visibly. They tie often, too.
 """
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
-from minirpn.kernels.max_pool2d import max_pool2d_loops
-from minirpn.kernels.window import conv_output_size, pool_output_size
+from minirpn import loops
+from minirpn.nn.window import conv_output_size, pool_output_size
 from minirpn.testing import strategies
 
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -22,7 +22,7 @@ def whole(draw, shape, dtype):
 
 
 def conv(draw):
-    """Draw x, weight, bias, dy and the shape, often one that the winograd rung is for."""
+    """Draw x, weight, bias, dy and the shape, often one that Winograd's way is for."""
     s, dtype = draw(strategies.conv_shapes()), draw(DTYPES)
     if draw(st.booleans()):
         padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
@@ -37,7 +37,21 @@ def conv(draw):
 
 def conv2d(draw):
     x, weight, bias, _, s = conv(draw)
-    return (x, weight, bias, s.stride, s.padding, draw(st.booleans())), {}
+    return (x, weight, bias, s.stride, s.padding), {}
+
+
+def conv2d_relu(draw):
+    args, _ = conv2d(draw)
+    x, weight, _, *windows = args
+    where = draw(st.sampled_from(["new", "positional", "keyword"]))
+    if where == "new":
+        return args, {}
+    # Some channels of a larger array, which nobody else may write to.
+    size = conv_output_size(x.shape[2:], weight.shape[2:], *windows)
+    before, after, outs = draw(st.integers(0, 2)), draw(st.integers(0, 2)), weight.shape[0]
+    joined = np.full((x.shape[0], before + outs + after, *size), np.nan, x.dtype)
+    out = joined[:, before : before + outs]
+    return ((*args, out), {}) if where == "positional" else (args, {"out": out})
 
 
 def conv2d_dx(draw):
@@ -64,7 +78,7 @@ def max_pool2d(draw):
 
 def max_pool2d_dx(draw):
     (x, *windows, output_size), _ = max_pool2d(draw)
-    _, winner = max_pool2d_loops(x, *windows, output_size)
+    _, winner = loops.max_pool2d(x, *windows, output_size)
     dy = whole(draw, winner.shape, x.dtype)
     return (dy, draw(strategies.layouts(winner)), *windows, x.shape[2:]), {}
 
@@ -80,6 +94,7 @@ def relu_dx(draw):
 
 CASES = {
     "conv2d": conv2d,
+    "conv2d_relu": conv2d_relu,
     "conv2d_dx": conv2d_dx,
     "conv2d_dweight": conv2d_dweight,
     "conv2d_dbias": conv2d_dbias,

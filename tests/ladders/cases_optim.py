@@ -1,4 +1,4 @@
-"""Arguments for the ladders of training: lists of arrays, of sizes and layouts of any kind."""
+"""Arguments for the operations of training: lists of arrays, of sizes and layouts of any kind."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Arguments for the ladders of the region operations: small whole numbers, boxes of any kind.
+"""Arguments for the operations on regions: small whole numbers, boxes of any kind.
 
 Boxes lie on the map, across its border and off it, and are empty or inverted now and then; whole
 corners and a stride of 2 or 4 put many of them between two cells, where rounding is in question.
@@ -7,7 +7,7 @@ corners and a stride of 2 or 4 put many of them between two cells, where roundin
 import numpy as np
 from hypothesis import strategies as st
 
-from minirpn.kernels.roi_pool import roi_pool_loops
+from minirpn import loops
 from minirpn.testing import strategies
 
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -43,7 +43,7 @@ def roi_pool(draw):
 
 def roi_pool_dx(draw):
     features, boxes, output_size, scale = regions(draw)
-    argmax = roi_pool_loops(features, boxes, output_size, scale)[1]
+    argmax = loops.roi_pool(features, boxes, output_size, scale)[1]
     dy = given_back(draw, features, boxes, output_size)
     return (dy, draw(strategies.layouts(argmax)), features.shape[1:]), {}
 

@@ -1,4 +1,4 @@
-"""The choice of rungs: fastest by default, wishes honoured, bad wishes said."""
+"""The choice of an implementation: the fastest by default, or the one asked for by name."""
 
 import subprocess
 import sys
@@ -9,10 +9,11 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from minirpn import kernels
-from minirpn.backend import is_numpy, namespace_of
-from minirpn.kernels._compiled import compiled
-from minirpn.kernels._ladder import _LADDERS, Ladder, Rung, each
+from minirpn import accel
+from minirpn._checks import is_numpy
+from minirpn.accel import Implementation, Operation, dispatch
+from minirpn.accel.numba.compiled import compiled
+from minirpn.backend import namespace_of
 
 
 def is_strict(array):
@@ -20,80 +21,82 @@ def is_strict(array):
 
 
 @pytest.fixture
-def ladder():
-    """A ladder of rungs that tell their names; the last is not installed."""
-    made = Ladder(
+def toy():
+    """An operation that tells the name of its implementation; the last is not installed."""
+    operation = Operation(
         "toy",
         (
-            Rung("slow", lambda x: "slow", takes=is_numpy),
-            Rung("fast", lambda x: "fast", suits=lambda x: x.size > 1),
-            Rung("elsewhere", lambda x: "elsewhere", takes=is_strict),
-            Rung("absent", lambda x: "absent", present=lambda: False),
+            Implementation("slow", lambda x: "slow", supports=is_numpy),
+            Implementation("fast", lambda x: "fast", is_preferred=lambda x: x.size > 1),
+            Implementation("elsewhere", lambda x: "elsewhere", supports=is_strict),
+            Implementation("absent", lambda x: "absent", is_available=lambda: False),
         ),
     )
-    yield made
-    del _LADDERS["toy"]
+    yield lambda x: operation.choose(x).function(x)
+    del dispatch.OPERATIONS["toy"]
 
 
-def test_the_fastest_rung_that_suits_runs(ladder):
-    assert ladder(np.zeros(2)) == "fast"
-    assert ladder(np.zeros(1)) == "slow"
+def test_the_fastest_implementation_that_pays_runs(toy):
+    assert toy(np.zeros(2)) == "fast"
+    assert toy(np.zeros(1)) == "slow"
 
 
-def test_a_wish_holds_inside_the_block_and_nests(ladder):
-    with kernels.use_rung("slow"):
-        assert ladder(np.zeros(2)) == "slow"
-        with kernels.use_rung("fast", "toy"):
-            assert ladder(np.zeros(1)) == "fast"
-        assert ladder(np.zeros(2)) == "slow"
-    assert ladder(np.zeros(2)) == "fast"
+def test_a_choice_holds_inside_the_block_and_nests(toy):
+    with accel.use("slow"):
+        assert toy(np.zeros(2)) == "slow"
+        with accel.use("fast", "toy"):
+            assert toy(np.zeros(1)) == "fast"
+        assert toy(np.zeros(2)) == "slow"
+    assert toy(np.zeros(2)) == "fast"
 
 
-def test_a_wish_ends_when_the_block_raises(ladder):
-    with pytest.raises(KeyError), kernels.use_rung("slow"):
+def test_a_choice_ends_when_the_block_raises(toy):
+    with pytest.raises(KeyError), accel.use("slow"):
         raise KeyError
-    assert ladder(np.zeros(2)) == "fast"
+    assert toy(np.zeros(2)) == "fast"
 
 
-def test_a_wish_is_not_seen_by_another_thread(ladder):
-    seen = []
-    with kernels.use_rung("slow"):
-        thread = threading.Thread(target=lambda: seen.append(ladder(np.zeros(2))))
+def test_a_choice_is_not_seen_by_another_thread(toy):
+    names = []
+    with accel.use("slow"):
+        thread = threading.Thread(target=lambda: names.append(toy(np.zeros(2))))
         thread.start()
         thread.join()
-    assert seen == ["fast"]
+    assert names == ["fast"]
 
 
-def test_impossible_wishes_are_refused(ladder):
-    with pytest.raises(ValueError, match="no rung 'warp'"), kernels.use_rung("warp"):
+def test_impossible_choices_are_refused(toy):
+    with pytest.raises(ValueError, match="no implementation 'warp'"), accel.use("warp"):
         pass
-    with pytest.raises(ValueError, match="no operation 'joust'"), kernels.use_rung("slow", "joust"):
+    with pytest.raises(ValueError, match="no operation 'joust'"), accel.use("slow", "joust"):
         pass
-    with kernels.use_rung("absent"), pytest.raises(RuntimeError, match="not installed"):
-        ladder(np.zeros(2))
+    with pytest.raises(ValueError, match="'fast' for toy, iou"), accel.use("fast", "toy", "iou"):
+        pass
+    with accel.use("absent"), pytest.raises(RuntimeError, match="not installed"):
+        toy(np.zeros(2))
     on_device = array_api_strict.zeros(2, device=array_api_strict.Device("device1"))
-    with kernels.use_rung("slow"), pytest.raises(TypeError, match="takes no array_api_strict"):
-        ladder(on_device)
+    with accel.use("slow"), pytest.raises(TypeError, match="does not support array_api_strict"):
+        toy(on_device)
 
 
-def test_a_rung_runs_on_the_kind_of_array_it_takes(ladder):
+def test_an_implementation_runs_on_the_arrays_it_supports(toy):
     on_device = array_api_strict.zeros(2, device=array_api_strict.Device("device1"))
-    assert ladder(on_device) == "elsewhere"
-    assert ladder(np.zeros(2)) == "fast"
-    with kernels.use_rung("elsewhere"), pytest.raises(TypeError, match=r"takes no numpy\.ndarray"):
-        ladder(np.zeros(2))
-    assert kernels.available()["toy"] == ("slow", "fast", "elsewhere")
-    assert kernels.available(np.zeros(2))["toy"] == ("slow", "fast")
-    assert kernels.available(on_device)["toy"] == ("fast", "elsewhere")
+    assert toy(on_device) == "elsewhere"
+    assert toy(np.zeros(2)) == "fast"
+    with accel.use("elsewhere"), pytest.raises(TypeError, match=r"not support numpy\.ndarray"):
+        toy(np.zeros(2))
+    assert accel.available()["toy"] == ("slow", "fast", "elsewhere")
+    assert accel.available(np.zeros(2))["toy"] == ("slow", "fast")
+    assert accel.available(on_device)["toy"] == ("fast", "elsewhere")
 
 
-def test_a_rung_for_a_list_asks_of_every_array_in_it():
-    takes = each(is_numpy)
+def test_every_array_of_a_list_has_to_be_supported(toy):
+    choose = dispatch.OPERATIONS["toy"].choose
     on_device = array_api_strict.zeros(2, device=array_api_strict.Device("device1"))
-    assert takes([np.zeros(2), np.zeros(3)])
-    assert not takes((np.zeros(2), on_device))
-    assert takes(np.zeros(2))  # as `available` asks
-    assert not takes(on_device)
+    with accel.use("slow"):
+        assert choose([np.zeros(2), np.zeros(3)]).name == "slow"
+        with pytest.raises(TypeError, match="does not support"):
+            choose((np.zeros(2), on_device))
 
 
 def double(x):
@@ -112,7 +115,7 @@ def test_compiled_code_calls_its_helpers():
 
 HELPER = "def offset(x):\n    return x + {}\n"
 CALLER = """
-from minirpn.kernels._compiled import compiled
+from minirpn.accel.numba.compiled import compiled
 from helper_file import offset
 
 def shifted(x):
@@ -138,10 +141,9 @@ WITHOUT_NUMBA = """
 import sys, warnings
 sys.modules["numba"] = None  # as if it were not installed
 import numpy as np
-from minirpn import kernels
-from minirpn.backend import is_numpy, namespace_of
+from minirpn import accel
 from minirpn.bench.work import minibatch_for, new_trainer, take_step
-assert kernels.available()["conv2d"] == ("loops", "im2col")
+assert accel.available()["conv2d"] == ("loops", "array")
 trainer = new_trainer("tiny")
 images = np.random.default_rng(0).normal(size=(1, 3, 240, 320)).astype(np.float32)
 with warnings.catch_warnings(record=True) as caught:
@@ -158,5 +160,5 @@ def test_without_numba_everything_works_after_one_warning():
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == [
-        "numba is not installed: slower rungs run instead, with the same results"
+        "numba is not installed: slower implementations run instead, with the same results"
     ]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["lrn"])
-def test_lrn_within_channel(rung, oracle, close):
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["lrn"])
+def test_lrn_within_channel(implementation, oracle, close):
     recorded = oracle("autograd")
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.lrn_forward(oracle("inputs")["nn_x"])
         dx = nn.lrn_backward(recorded["nn_lrn_within3_caffe_gy"], cache)
     close(y, recorded["nn_lrn_within3_caffe_y"])

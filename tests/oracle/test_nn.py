@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
 
 CONVOLUTIONS = {
     "conv3s1p1": ("nn_w", 1, 1),
@@ -17,12 +17,12 @@ POOLS = {
 }
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["conv2d"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["conv2d"])
 @pytest.mark.parametrize("case", CONVOLUTIONS)
-def test_conv2d(case, rung, oracle, close):
+def test_conv2d(case, implementation, oracle, close):
     inputs, recorded = oracle("inputs"), oracle("autograd")
     weight, stride, padding = CONVOLUTIONS[case]
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         arrays = inputs["nn_x"], inputs[weight], inputs["nn_b"]
         y, cache = nn.conv2d_forward(*arrays, stride=stride, padding=padding)
         grads = nn.conv2d_backward(recorded[f"nn_{case}_gy"], cache)
@@ -31,11 +31,11 @@ def test_conv2d(case, rung, oracle, close):
         close(grad, recorded[f"nn_{case}_{name}"])
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["max_pool2d"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["max_pool2d"])
 @pytest.mark.parametrize("case", POOLS)
-def test_max_pool2d(case, rung, oracle, close):
+def test_max_pool2d(case, implementation, oracle, close):
     recorded = oracle("autograd")
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.max_pool2d_forward(oracle("inputs")["nn_x"], **POOLS[case])
         dx = nn.max_pool2d_backward(recorded[f"nn_{case}_gy"], cache)
     close(y, recorded[f"nn_{case}_y"])

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
 
-POOL_RUNGS = kernels.available(np.zeros(1))["roi_pool"]
-ALIGN_RUNGS = kernels.available(np.zeros(1))["roi_align"]
+POOL_IMPLEMENTATIONS = accel.available(np.zeros(1))["roi_pool"]
+ALIGN_IMPLEMENTATIONS = accel.available(np.zeros(1))["roi_align"]
 
 
 def single(arrays, *names):
@@ -14,11 +14,11 @@ def single(arrays, *names):
     return (arrays[name].astype(np.float32) for name in names)
 
 
-@pytest.mark.parametrize("rung", POOL_RUNGS)
-def test_roi_pool_as_torchvision(rung, oracle, close):
+@pytest.mark.parametrize("implementation", POOL_IMPLEMENTATIONS)
+def test_roi_pool_as_torchvision(implementation, oracle, close):
     (features,), boxes = single(oracle("inputs"), "roi_feat", "roi_boxes")
     recorded = oracle("torchvision")
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.roi_pool_forward(features, boxes)
         dfeatures = nn.roi_pool_backward(recorded["roi_gy"], cache)
     np.testing.assert_array_equal(y, recorded["roi_pool"])
@@ -39,12 +39,12 @@ def test_roi_pool_as_chainercv(oracle, close):
     assert boxes[23, 2] / 16 == 2.5
 
 
-@pytest.mark.parametrize("rung", ALIGN_RUNGS)
+@pytest.mark.parametrize("implementation", ALIGN_IMPLEMENTATIONS)
 @pytest.mark.parametrize(("aligned", "name"), [(False, "roi_align"), (True, "roi_align_aligned")])
-def test_roi_align_as_torchvision(rung, aligned, name, oracle, close):
+def test_roi_align_as_torchvision(implementation, aligned, name, oracle, close):
     (features,), boxes = single(oracle("inputs"), "roi_feat", "roi_boxes")
     recorded = oracle("torchvision")
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.roi_align_forward(features, boxes, aligned=aligned)
         grads = nn.roi_align_backward(recorded["roi_gy"], cache, need_dboxes=False)
     # Positions of up to 63 cells have an error of 4e-6 in float32, and features differ by up to 4.

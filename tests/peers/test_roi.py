@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: peers)")
 functional = torch.nn.functional
@@ -20,9 +20,11 @@ def some_boxes(rng, count=40):
     return np.concatenate([low[:, ::-1], high[:, ::-1]], axis=1)  # (y, x) twice -> x1 y1 x2 y2
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_pool"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["roi_pool"])
 @pytest.mark.parametrize("output_size", [(7, 7), (2, 3)])
-def test_roi_pool_is_adaptive_pooling_of_the_cells_of_a_box(rung, output_size, rng, close):
+def test_roi_pool_is_adaptive_pooling_of_the_cells_of_a_box(
+    implementation, output_size, rng, close
+):
     features, boxes = rng.normal(size=(5, *SIZE)), some_boxes(rng)
     dy = rng.normal(size=(len(boxes), 5, *output_size))
     # Corners are positive, so halves are rounded up.
@@ -35,7 +37,7 @@ def test_roi_pool_is_adaptive_pooling_of_the_cells_of_a_box(rung, output_size, r
         ]
     )
     (dfeatures,) = torch.autograd.grad(expected, leaf, torch.tensor(dy))
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.roi_pool_forward(features, boxes, output_size=output_size)
         np.testing.assert_array_equal(y, expected.detach().numpy())
         close(nn.roi_pool_backward(dy, cache), dfeatures.numpy())
@@ -65,10 +67,10 @@ def torch_align(features, boxes, output_size, samples, aligned):
     return functional.avg_pool2d(values * ~far[:, None], samples)
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_align"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["roi_align"])
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize(("samples", "output_size"), [(2, (7, 7)), (1, (2, 3)), (3, (3, 2))])
-def test_roi_align_and_its_gradients(rung, aligned, samples, output_size, rng, close):
+def test_roi_align_and_its_gradients(implementation, aligned, samples, output_size, rng, close):
     features = rng.normal(size=(5, *SIZE))
     # Across the border and off the map, empty along an axis, and inverted, too. Their numbers are
     # odd: nothing lies on the middle of a cell, where the slope jumps.
@@ -80,7 +82,7 @@ def test_roi_align_and_its_gradients(rung, aligned, samples, output_size, rng, c
     expected = torch_align(*leaves, output_size, samples, aligned)
     grads = torch.autograd.grad(expected, leaves, torch.tensor(dy))
     options = {"output_size": output_size, "samples": samples, "aligned": aligned}
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.roi_align_forward(features, boxes, **options)
         dfeatures, dboxes = nn.roi_align_backward(dy, cache)
     # PyTorch's grid goes to -1 .. 1 and back, which costs a digit or two.

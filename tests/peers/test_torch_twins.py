@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minirpn import kernels
+from minirpn import accel
 from minirpn.backbones import CAFFE_BGR, build_backbone
 from minirpn.rpn import RPN, AnchorConfig
 from minirpn.rpn.head import RPNHead
@@ -95,7 +95,7 @@ def test_one_training_steps_gradients(pair, rng):
     )
     # Direct sums: Winograd's larger rounding in float32 turns a ReLU or the winner of a pooling
     # here and there, and each such turn moves a whole gradient by its share.
-    with kernels.use_rung("im2col"):
+    with accel.use("array"):
         result = loss_and_gradients(network, image, batch, config=objective.loss)
     assert result.counts["positives"] > 0
     assert result.counts["negatives"] > 0

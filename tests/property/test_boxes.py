@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import boxes, kernels
-from minirpn.kernels._ladder import numba_present
+from minirpn import accel, boxes
+from minirpn.accel.implementation import numba_available
 from minirpn.testing import exact, strategies
 
-RUNGS = pytest.mark.parametrize(
-    "rung",
+IMPLEMENTATIONS = pytest.mark.parametrize(
+    "implementation",
     [
         "loops",
-        "xp",
-        pytest.param("numba", marks=pytest.mark.skipif(not numba_present(), reason="no numba")),
+        "array",
+        pytest.param("numba", marks=pytest.mark.skipif(not numba_available(), reason="no numba")),
     ],
 )
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -27,11 +27,11 @@ def pixels(box):
     return {(row, column) for row in range(y1, y2) for column in range(x1, x2)}
 
 
-@RUNGS
+@IMPLEMENTATIONS
 @given(a=strategies.boxes(max_count=4, extent=12, whole=True), data=st.data())
-def test_iou_is_a_count_of_pixels(rung, a, data):
+def test_iou_is_a_count_of_pixels(implementation, a, data):
     b = data.draw(strategies.boxes(max_count=4, extent=12, whole=True))
-    with kernels.use_rung(rung, "iou"):
+    with accel.use(implementation, "iou"):
         overlaps = boxes.iou(a, b)
     assert overlaps.shape == (len(a), len(b))
     for n, m in np.ndindex(overlaps.shape):
@@ -120,10 +120,10 @@ def scored_boxes(draw, *, dtype=np.float64):
     return drawn, draw(strategies.scores(len(drawn), dtype=dtype))
 
 
-@RUNGS
+@IMPLEMENTATIONS
 @given(scored=scored_boxes(), threshold=THRESHOLDS, max_keep=st.none() | st.integers(0, 12))
-def test_nms_is_greedy_with_ties_to_the_lower_index(rung, scored, threshold, max_keep):
-    with kernels.use_rung(rung, "nms"):
+def test_nms_is_greedy_with_ties_to_the_lower_index(implementation, scored, threshold, max_keep):
+    with accel.use(implementation, "nms"):
         kept = boxes.nms(*scored, iou_threshold=threshold, max_keep=max_keep)
     assert kept.tolist() == exact.nms(*scored, threshold)[:max_keep]
 
@@ -138,13 +138,13 @@ def test_what_nms_keeps_it_keeps_again(scored, threshold):
     np.testing.assert_array_equal(again, np.arange(len(kept)))
 
 
-@RUNGS
+@IMPLEMENTATIONS
 @given(scored=scored_boxes(), data=st.data())
-def test_the_layout_in_memory_does_not_matter(rung, scored, data):
+def test_the_layout_in_memory_does_not_matter(implementation, scored, data):
     candidates, scores = scored
     laid_out = data.draw(strategies.layouts(candidates))
     scores_laid_out = data.draw(strategies.layouts(scores))
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         np.testing.assert_array_equal(
             boxes.iou(laid_out, laid_out), boxes.iou(candidates, candidates)
         )

@@ -1,23 +1,25 @@
-"""The library passes the checks that it offers to learners, on every rung."""
+"""The library passes the checks that it offers to learners, on every implementation."""
 
 import numpy as np
 import pytest
 
-from minirpn import boxes, evaluation, kernels, nn, rpn, testing
+from minirpn import accel, boxes, evaluation, nn, rpn, testing
 
 
-def rungs(*operations):
-    """Return the rungs for NumPy arrays that all these ladders have on this machine."""
-    available = kernels.available(np.zeros(1))
+def implementations(*operations):
+    """Return the implementations for NumPy arrays that all of these have here."""
+    available = accel.available(np.zeros(1))
     common = [
-        rung for rung in available[operations[0]] if all(rung in available[o] for o in operations)
+        implementation
+        for implementation in available[operations[0]]
+        if all(implementation in available[o] for o in operations)
     ]
-    return pytest.mark.parametrize("rung", common)
+    return pytest.mark.parametrize("implementation", common)
 
 
-@rungs("iou")
-def test_iou(rung):
-    with kernels.use_rung(rung, "iou"):
+@implementations("iou")
+def test_iou(implementation):
+    with accel.use(implementation, "iou"):
         assert testing.check_iou(boxes.iou)
 
 
@@ -25,15 +27,15 @@ def test_encode_and_decode():
     assert testing.check_encode_decode(boxes.encode, boxes.decode)
 
 
-@rungs("nms")
-def test_nms(rung):
-    with kernels.use_rung(rung, "nms"):
+@implementations("nms")
+def test_nms(implementation):
+    with accel.use(implementation, "nms"):
         assert testing.check_nms(boxes.nms)
 
 
-@rungs("assign")
-def test_labels(rung):
-    with kernels.use_rung(rung, "assign"):
+@implementations("assign")
+def test_labels(implementation):
+    with accel.use(implementation, "assign"):
         assert testing.check_label_anchors(rpn.label_anchors)
 
 
@@ -47,21 +49,21 @@ def test_smooth_l1():
     assert testing.check_smooth_l1(forward, slope)
 
 
-@rungs("conv2d", "conv2d_dx", "conv2d_dweight")
-def test_conv2d(rung):
-    with kernels.use_rung(rung, "conv2d", "conv2d_dx", "conv2d_dweight"):
+@implementations("conv2d", "conv2d_dx", "conv2d_dweight")
+def test_conv2d(implementation):
+    with accel.use(implementation, "conv2d", "conv2d_dx", "conv2d_dweight"):
         assert testing.check_conv2d(nn.conv2d_forward, nn.conv2d_backward)
 
 
-@rungs("max_pool2d", "max_pool2d_dx")
-def test_max_pool2d(rung):
-    with kernels.use_rung(rung, "max_pool2d", "max_pool2d_dx"):
+@implementations("max_pool2d", "max_pool2d_dx")
+def test_max_pool2d(implementation):
+    with accel.use(implementation, "max_pool2d", "max_pool2d_dx"):
         assert testing.check_max_pool2d(nn.max_pool2d_forward, nn.max_pool2d_backward)
 
 
-@rungs("roi_pool", "roi_pool_dx")
-def test_roi_pool(rung):
-    with kernels.use_rung(rung, "roi_pool", "roi_pool_dx"):
+@implementations("roi_pool", "roi_pool_dx")
+def test_roi_pool(implementation):
+    with accel.use(implementation, "roi_pool", "roi_pool_dx"):
         assert testing.check_roi_pool(nn.roi_pool_forward, nn.roi_pool_backward)
 
 

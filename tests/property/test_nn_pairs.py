@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
 from minirpn.testing import strategies
 
 RNGS = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -17,12 +17,12 @@ def dot(a, b):
     return float(np.sum(a * b))
 
 
-@pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["conv2d"])
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["conv2d"])
 @given(shape=strategies.conv_shapes(), rng=RNGS, three=st.booleans())
-def test_conv2d_backward_is_the_adjoint_of_forward(rung, shape, rng, three, close):
-    if three:  # what the winograd rung is for
+def test_conv2d_backward_is_the_adjoint_of_forward(implementation, shape, rng, three, close):
+    if three:  # what Winograd's way is for
         shape = shape._replace(kernel=(3, 3), stride=(1, 1), padding=(1, 1))
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         check_conv2d_pair(shape, rng, close)
 
 

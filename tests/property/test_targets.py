@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import boxes, kernels
-from minirpn.kernels._ladder import numba_present
+from minirpn import accel, boxes
+from minirpn.accel.implementation import numba_available
 from minirpn.rpn import (
     IGNORE,
     NEGATIVE,
@@ -19,12 +19,12 @@ from minirpn.rpn import (
 )
 from minirpn.testing import exact, strategies
 
-RUNGS = pytest.mark.parametrize(
-    "rung",
+IMPLEMENTATIONS = pytest.mark.parametrize(
+    "implementation",
     [
         "loops",
-        "xp",
-        pytest.param("numba", marks=pytest.mark.skipif(not numba_present(), reason="no numba")),
+        "array",
+        pytest.param("numba", marks=pytest.mark.skipif(not numba_available(), reason="no numba")),
     ],
 )
 CONFIGS = st.sampled_from(
@@ -32,10 +32,10 @@ CONFIGS = st.sampled_from(
 )
 
 
-@RUNGS
+@IMPLEMENTATIONS
 @given(scene=strategies.scenes(), config=CONFIGS)
-def test_labels_follow_the_book(rung, scene, config):
-    with kernels.use_rung(rung, "assign"):
+def test_labels_follow_the_book(implementation, scene, config):
+    with accel.use(implementation, "assign"):
         found = label_anchors(*scene, config)
     thresholds = {
         name: getattr(config, name) for name in ("positive_iou", "negative_iou", "inside_only")

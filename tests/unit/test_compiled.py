@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from minirpn.kernels import _compiled
-from minirpn.kernels._ladder import numba_present
+from minirpn.accel.implementation import numba_available
+from minirpn.accel.numba import compiled as _compiled
 
-pytestmark = pytest.mark.skipif(not numba_present(), reason="numba is not installed")
+pytestmark = pytest.mark.skipif(not numba_available(), reason="numba is not installed")
 SOURCE = "def twice(x):\n    return 2 * x\n"
 
 

@@ -236,7 +236,7 @@ def test_an_array_knows_its_device():
 )
 def test_info_has_a_line_for_each_gpu_and_for_cudnn(install, capsys, monkeypatch, cudnn, words):
     install(broken={0: NO_MEMORY})
-    monkeypatch.setattr("minirpn.kernels.cudnn_plans.find_cudnn", lambda: cudnn)
+    monkeypatch.setattr("minirpn.accel.cuda.cudnn_plans.find_cudnn", lambda: cudnn)
     assert main(["info"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cu")]
     assert lines == [

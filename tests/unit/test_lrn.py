@@ -5,16 +5,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
 
-RUNGS = kernels.available(np.zeros(1))["lrn"]
+IMPLEMENTATIONS = accel.available(np.zeros(1))["lrn"]
 OPTIONS = {"size": 3, "alpha": 2.0, "beta": 0.75}
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_by_hand(rung, close):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_by_hand(implementation, close):
     x = np.array([[[[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]]]])
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.lrn_forward(x, size=3, alpha=9.0, beta=0.5)
     # alpha / 9 is 1. Left column: 1 + 1 + 4; the others: 1 + 4 + 9 more or less what they miss.
     scale = np.array([[1 + 1 + 4, 1 + 1 + 4 + 9, 1 + 4 + 9], [1 + 1 + 4, 1 + 1 + 4 + 9, 1 + 4 + 9]])
@@ -27,15 +27,15 @@ def test_the_loops_are_the_definition(rng, close):
     around = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(around, (size, size), axis=(2, 3))
     expected = x / (1 + alpha * np.mean(windows**2, axis=(4, 5))) ** beta
-    with kernels.use_rung("loops"):
+    with accel.use("loops"):
         close(nn.lrn_forward(x, **OPTIONS)[0], expected)
 
 
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("size", [1, 3, 5])
-def test_gradient(rung, size, rng):
+def test_gradient(implementation, size, rng):
     forward = partial(nn.lrn_forward, size=size, alpha=2.0, beta=0.75)
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         nn.check_gradients(forward, nn.lrn_backward, rng.normal(size=(2, 3, 4, 5)), rng=rng)
 
 

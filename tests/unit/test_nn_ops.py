@@ -4,12 +4,13 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
-from minirpn.kernels import im2col
-from minirpn.kernels._ladder import numba_present
+from minirpn import accel, nn
+from minirpn.accel.fused import conv2d_relu_forward
+from minirpn.accel.implementation import numba_available
+from minirpn.nn import conv
 
-CONV_RUNGS = kernels.available(np.zeros(1))["conv2d"]
-POOL_RUNGS = kernels.available(np.zeros(1))["max_pool2d"]
+CONV_IMPLEMENTATIONS = accel.available(np.zeros(1))["conv2d"]
+POOL_IMPLEMENTATIONS = accel.available(np.zeros(1))["max_pool2d"]
 
 
 def test_caffes_vgg_makes_38_by_63_of_600_by_1000():
@@ -44,12 +45,12 @@ def test_pairs_are_vertical_then_horizontal():
     assert nn.pool_output_size((10, 20), (2, 4), (2, 4)) == (5, 5)
 
 
-@pytest.mark.parametrize("rung", CONV_RUNGS)
-def test_conv2d_by_hand(rung):
+@pytest.mark.parametrize("implementation", CONV_IMPLEMENTATIONS)
+def test_conv2d_by_hand(implementation):
     x = np.arange(9.0).reshape(1, 1, 3, 3)
     weight = np.array([[[[1.0, 10.0]]]])
     # A row (a, b, c) padded by one on both sides: 10a, a + 10b, b + 10c, c; plus the bias 0.5.
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.conv2d_forward(x, weight, np.array([0.5]), padding=(0, 1))
         dx, dweight, dbias = nn.conv2d_backward(np.ones_like(y), cache)
     np.testing.assert_array_equal(y[0, 0, 1], [30.5, 43.5, 54.5, 5.5])
@@ -60,30 +61,30 @@ def test_conv2d_by_hand(rung):
     np.testing.assert_array_equal(dbias, [12.0])
 
 
-@pytest.mark.parametrize("rung", CONV_RUNGS)
+@pytest.mark.parametrize("implementation", CONV_IMPLEMENTATIONS)
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_conv2d_writes_where_it_is_told(rung, kernel, rng):
+def test_conv2d_writes_where_it_is_told(implementation, kernel, rng):
     x, weight = rng.normal(size=(2, 2, 4, 5)), rng.normal(size=(3, 2, kernel, kernel))
-    arrays, windows = (x, weight, np.ones(3)), {"padding": kernel // 2, "rectified": True}
+    arrays, windows = (x, weight, np.ones(3)), {"padding": kernel // 2}
     joined = np.full((2, 5, 4, 5), 7.0)
-    with kernels.use_rung(rung):
-        y, _ = nn.conv2d_forward(*arrays, **windows, out=joined[:, 1:4])
-        expected, _ = nn.conv2d_forward(*arrays, **windows)
+    with accel.use(implementation):
+        y, _, _ = conv2d_relu_forward(*arrays, **windows, out=joined[:, 1:4])
+        expected, _, _ = conv2d_relu_forward(*arrays, **windows)
     assert np.shares_memory(y, joined)
     np.testing.assert_array_equal(joined[:, 1:4], expected)
     np.testing.assert_array_equal(joined[:, [0, 4]], np.full((2, 2, 4, 5), 7.0))
     with pytest.raises(ValueError, match=r"out: expected shape \(2, 3, 4, 5\)"):
-        nn.conv2d_forward(*arrays, **windows, out=joined)
+        conv2d_relu_forward(*arrays, **windows, out=joined)
     with pytest.raises(TypeError, match="out: expected the dtype of x"):
-        nn.conv2d_forward(*arrays, **windows, out=joined[:, :3].astype(np.float32))
+        conv2d_relu_forward(*arrays, **windows, out=joined[:, :3].astype(np.float32))
 
 
-@pytest.mark.skipif(not numba_present(), reason="numba is not installed")
+@pytest.mark.skipif(not numba_available(), reason="numba is not installed")
 def test_conv2d_says_when_it_cannot_write_there(rng):
     x, weight = rng.normal(size=(1, 2, 4, 4)), rng.normal(size=(3, 2, 3, 3))
     apart = np.zeros((1, 3, 4, 8))[..., ::2]
     with pytest.raises(ValueError, match="out: the pixels of an image must lie one after"):
-        nn.conv2d_forward(x, weight, np.zeros(3), padding=1, out=apart)
+        conv2d_relu_forward(x, weight, np.zeros(3), padding=1, out=apart)
 
 
 def test_conv2d_leaves_out_what_is_not_needed(rng):
@@ -112,9 +113,9 @@ def test_conv2d_refuses_what_does_not_fit():
         nn.max_pool2d_forward(x, kernel=2, stride=2, padding=2)
 
 
-@pytest.mark.parametrize("rung", POOL_RUNGS)
-def test_of_equal_pixels_the_first_wins(rung):
-    with kernels.use_rung(rung):
+@pytest.mark.parametrize("implementation", POOL_IMPLEMENTATIONS)
+def test_of_equal_pixels_the_first_wins(implementation):
+    with accel.use(implementation):
         y, cache = nn.max_pool2d_forward(np.full((1, 1, 3, 3), 2.0), kernel=2, stride=1)
         dx = nn.max_pool2d_backward(np.ones_like(y), cache)
     np.testing.assert_array_equal(y, np.full((1, 1, 2, 2), 2.0))
@@ -127,11 +128,11 @@ def test_pooling_told_that_no_gradient_is_needed_gives_none():
         nn.max_pool2d_backward(y, cache)
 
 
-@pytest.mark.parametrize("rung", POOL_RUNGS)
-def test_padding_never_wins_and_nan_is_not_hidden(rung):
+@pytest.mark.parametrize("implementation", POOL_IMPLEMENTATIONS)
+def test_padding_never_wins_and_nan_is_not_hidden(implementation):
     x = np.full((1, 1, 3, 3), -5.0)
     x[0, 0, 1, 1] = np.nan
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.max_pool2d_forward(x, kernel=2, stride=2, padding=1)
         dx = nn.max_pool2d_backward(np.ones_like(y), cache)
         alone, _ = nn.max_pool2d_forward(x, kernel=2, stride=2, padding=1, need_dx=False)
@@ -176,22 +177,22 @@ def test_smooth_l1_turns_linear_at_one_over_sigma_squared():
 def test_columns_stay_within_their_budget(monkeypatch, rng, kind, rows):
     """One row of columns takes 3 channels x 9 taps x 16 pixels x 4 bytes; 20 rows are made."""
     row_bytes = 3 * 9 * 16 * 4
-    monkeypatch.setattr(im2col, "COLUMN_BYTES", 2 * row_bytes + 3)
-    monkeypatch.setattr(im2col, "DEVICE_COLUMN_BYTES", 5 * row_bytes)
-    made, chunks = [], im2col._chunks
+    monkeypatch.setattr(conv, "COLUMN_BYTES", 2 * row_bytes + 3)
+    monkeypatch.setattr(conv, "DEVICE_COLUMN_BYTES", 5 * row_bytes)
+    made, runs = [], conv.runs_of_rows
 
     def spied(*args):
-        for rows in chunks(*args):
+        for rows in runs(*args):
             made.append(len(rows))
             yield rows
 
-    monkeypatch.setattr(im2col, "_chunks", spied)
+    monkeypatch.setattr(conv, "runs_of_rows", spied)
     x, weight = rng.normal(size=(1, 3, 20, 16)), rng.normal(size=(2, 3, 3, 3))
     arrays = [array.astype(np.float32) for array in (x, weight, np.zeros(2))]
     if kind == "device":
         place = array_api_strict.Device("device1")
         arrays = [array_api_strict.asarray(array, device=place) for array in arrays]
-    with kernels.use_rung("im2col", "conv2d", "conv2d_dweight"):
+    with accel.use("array", "conv2d", "conv2d_dweight"):
         y, cache = nn.conv2d_forward(*arrays, padding=1)
         nn.conv2d_backward(y, cache, need_dx=False)
     assert max(made) == rows

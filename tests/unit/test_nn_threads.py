@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from minirpn import kernels
-from minirpn.kernels import conv2d, threads
+from minirpn import accel
+from minirpn.accel import threads
+from minirpn.nn import conv
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def blas_threads():
     return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
 
 
-@pytest.mark.parametrize("rung", ["strips", "winograd"])
+@pytest.mark.parametrize("implementation", ["strips", "winograd"])
 @pytest.mark.parametrize(
     ("shape", "kernel", "stride", "padding"),
     [
@@ -34,18 +35,20 @@ def blas_threads():
         ((1, 160, 37, 62), (1, 1), (1, 1), (0, 0)),
     ],
 )
-def test_bits_do_not_depend_on_the_number_of_threads(rung, shape, kernel, stride, padding, rng):
+def test_bits_do_not_depend_on_the_number_of_threads(
+    implementation, shape, kernel, stride, padding, rng
+):
     pytest.importorskip("numba")
     x = rng.normal(size=shape).astype(np.float32)
     weight = rng.normal(size=(16, shape[1], *kernel)).astype(np.float32)
     bias = rng.normal(size=16).astype(np.float32)
 
-    @kernels.use_rung(rung)
+    @accel.use(implementation)
     def run(count):
         threads.set_threads(count)
-        y = conv2d.CONV2D(x, weight, bias, stride, padding)
-        dx = conv2d.CONV2D_DX(y, weight, shape[2:], stride, padding)
-        return y, dx, conv2d.CONV2D_DWEIGHT(y, x, kernel, stride, padding)
+        y = conv.conv2d(x, weight, bias, stride, padding)
+        dx = conv.conv2d_dx(y, weight, shape[2:], stride, padding)
+        return y, dx, conv.conv2d_dweight(y, x, kernel, stride, padding)
 
     for one, many in zip(run(1), run(3), strict=True):
         np.testing.assert_array_equal(one, many)
@@ -104,9 +107,9 @@ def test_what_the_caller_has_set_holds_in_every_thread():
 
     def work(_):
         both.wait()  # so that each thread has one of the two pieces
-        seen.append((np.geterr()["over"], kernels.ladders()["iou"].choose(np.zeros(1)).name))
+        seen.append((np.geterr()["over"], accel.operations()["iou"].choose(np.zeros(1)).name))
 
-    with np.errstate(over="ignore"), kernels.use_rung("loops"):
+    with np.errstate(over="ignore"), accel.use("loops"):
         threads.share(work, range(2))
     assert seen == 2 * [("ignore", "loops")]
 

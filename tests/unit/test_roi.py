@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
-from minirpn import kernels, nn
+from minirpn import accel, nn
 
-POOL_RUNGS = pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_pool"])
-ALIGN_RUNGS = pytest.mark.parametrize("rung", kernels.available(np.zeros(1))["roi_align"])
+POOL_IMPLEMENTATIONS = pytest.mark.parametrize(
+    "implementation", accel.available(np.zeros(1))["roi_pool"]
+)
+ALIGN_IMPLEMENTATIONS = pytest.mark.parametrize(
+    "implementation", accel.available(np.zeros(1))["roi_align"]
+)
 # One channel of 4 x 6 cells: ten times the row plus the column.
 NUMBERED = (10.0 * np.arange(4)[:, None] + np.arange(6))[None]
 
@@ -21,11 +25,11 @@ def align(features, *boxes, **options):
     return nn.roi_align_forward(features, np.array(boxes, features.dtype), **options)[0][:, 0]
 
 
-@POOL_RUNGS
-def test_roi_pool_by_hand(rung):
+@POOL_IMPLEMENTATIONS
+def test_roi_pool_by_hand(implementation):
     # Columns 16 / 16 = 1 to 80 / 16 = 5, five of them: [0, 2.5) and [2.5, 5) reach outward to
     # whole cells, 1 to 3 and 3 to 5. Rows 0 to 2, three: 0 to 1 and 1 to 2.
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = pool(NUMBERED, (16, 0, 80, 32), output_size=2)
         dfeatures = nn.roi_pool_backward(np.array([[[[1.0, 2], [3, 4]]]]), cache)
     np.testing.assert_array_equal(y, [[[13, 15], [23, 25]]])
@@ -37,11 +41,11 @@ def test_roi_pool_by_hand(rung):
     np.testing.assert_array_equal(dfeatures[0], expected)
 
 
-@POOL_RUNGS
-def test_halves_are_rounded_away_from_zero(rung):
+@POOL_IMPLEMENTATIONS
+def test_halves_are_rounded_away_from_zero(implementation):
     # Columns 8 / 16 = 0.5 -> 1, 24 / 16 = 1.5 -> 2, 40 / 16 = 2.5 -> 3; the greatest is the last.
     # -8 / 16 -> -1, so that of the two columns -1 and 0 the first bin of two is off the map.
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, _ = pool(NUMBERED, (0, 0, 8, 0), (0, 0, 24, 0), (0, 0, 40, 0), output_size=1)
         before, _ = pool(NUMBERED + 1, (-8, 0, 0, 0), output_size=(1, 2))
         # The float before 1/2 is rounded down, though in float32 adding 1/2 to it gives 1.
@@ -53,31 +57,31 @@ def test_halves_are_rounded_away_from_zero(rung):
     assert np.float32(almost / 16) + np.float32(0.5) == 1
 
 
-@POOL_RUNGS
-def test_bins_are_exact(rung):
+@POOL_IMPLEMENTATIONS
+def test_bins_are_exact(implementation):
     # Cells 0 to 56 of a row of 60, seven bins: the last one ends at 7 * 57 / 7 = 57, behind cell
     # 56. In float32 57 / 7 is a bit more than it should be, and 7 times it is rounded up to 58.
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, _ = pool(np.arange(60, dtype=np.float32)[None, None], (0, 0, 56, 0), stride=1.0)
     assert y[0, 0, -1] == 56
     assert np.ceil(np.float32(7) * (np.float32(57) / np.float32(7))) == 58
 
 
-@POOL_RUNGS
-def test_empty_and_inverted_boxes_are_one_cell(rung):
+@POOL_IMPLEMENTATIONS
+def test_empty_and_inverted_boxes_are_one_cell(implementation):
     # (32, 16) is the corner of cell 2 of row 1; the second ends before it begins.
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, _ = pool(NUMBERED, (32, 16, 32, 16), (32, 16, 0, 0), output_size=(2, 3))
     np.testing.assert_array_equal(y, np.full((2, 2, 3), 12))
 
 
-@POOL_RUNGS
-def test_bins_off_the_map_give_0_and_take_no_gradient(rung):
+@POOL_IMPLEMENTATIONS
+def test_bins_off_the_map_give_0_and_take_no_gradient(implementation):
     # Columns 4 to 7 in two bins, 4 to 5 and 6 to 7: the map has 0 to 5. The second box is far off,
     # farther than whole numbers of 32 bits reach, and the third spans everything.
     far = 1e30
     boxes = (64, 0, 112, 0), (far, far, 2 * far, far), (-far, -far, far, far)
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = pool(NUMBERED - 100, *boxes, output_size=(1, 2))
         dfeatures = nn.roi_pool_backward(np.ones((3, 1, 1, 2)), cache)
     # Between -2^30 and 2^30, the middle lies at cell 0: the first bin ends with it.
@@ -86,31 +90,31 @@ def test_bins_off_the_map_give_0_and_take_no_gradient(rung):
     assert np.sum(dfeatures) == 3
 
 
-@POOL_RUNGS
-def test_a_box_at_the_border_of_the_image_may_end_behind_the_map(rung):
+@POOL_IMPLEMENTATIONS
+def test_a_box_at_the_border_of_the_image_may_end_behind_the_map(implementation):
     # An image 1000 wide has 63 cells, 0 to 62. 992 / 16 = 62, and 1000 / 16 = 62.5 -> 63. Two cells
     # in seven bins: those before the fourth begin at floor(2 k / 7) = 0, the others at 1, off the
     # map. The first of 200 pixels has cells 50 to 63, two for each bin.
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, _ = pool(np.ones((1, 1, 63)), (992, 0, 1000, 0), (800, 0, 1000, 0))
     np.testing.assert_array_equal(y[0, 0], [1, 1, 1, 1, 0, 0, 0])
     np.testing.assert_array_equal(y[1, 0], np.ones(7))
 
 
-@POOL_RUNGS
-def test_of_equal_cells_the_first_wins(rung):
-    with kernels.use_rung(rung):
+@POOL_IMPLEMENTATIONS
+def test_of_equal_cells_the_first_wins(implementation):
+    with accel.use(implementation):
         y, cache = pool(np.full((1, 3, 3), -2.0), (16, 16, 32, 32), output_size=1)
         dfeatures = nn.roi_pool_backward(np.ones((1, 1, 1, 1)), cache)
     assert y.item() == -2
     np.testing.assert_array_equal(dfeatures[0], [[0, 0, 0], [0, 1, 0], [0, 0, 0]])
 
 
-@POOL_RUNGS
-def test_a_nan_is_not_hidden_by_pooling(rung):
+@POOL_IMPLEMENTATIONS
+def test_a_nan_is_not_hidden_by_pooling(implementation):
     features = NUMBERED.copy()
     features[0, 1, 1] = np.nan
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = pool(features, (0, 0, 80, 48), (0, np.nan, 16, 16), (32, 32, 48, 48))
         dfeatures = nn.roi_pool_backward(np.ones((3, 1, 7, 7)), cache)
     # Rows 0 to 3 in seven bins: bins 1 to 3 meet row 1. Columns 0 to 5: bins 1 and 2 meet column 1.
@@ -122,12 +126,12 @@ def test_a_nan_is_not_hidden_by_pooling(rung):
     assert np.sum(dfeatures) == 2 * 49  # all of the first and the third box, none of the second
 
 
-@ALIGN_RUNGS
-def test_roi_align_by_hand(rung):
+@ALIGN_IMPLEMENTATIONS
+def test_roi_align_by_hand(implementation):
     squares = np.tile(np.arange(6.0) ** 2, (1, 4, 1))
     # From x = 16 to 64 are cells 1 to 4, less the half: 0.5 to 3.5. One sample lies at 2: 4. Two
     # lie at 1.25 and 2.75: 1 + 0.25 (4 - 1) = 1.75 and 4 + 0.75 (9 - 4) = 7.75; their mean is 4.75.
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         for samples, expected in ((1, 4.0), (2, 4.75)):
             y = align(squares, (16, 0, 64, 32), output_size=1, samples=samples)
             np.testing.assert_allclose(y.item(), expected, rtol=1e-15)
@@ -137,10 +141,10 @@ def test_roi_align_by_hand(rung):
             np.testing.assert_allclose(y.item(), expected, rtol=1e-15)
 
 
-@ALIGN_RUNGS
-def test_roi_align_of_empty_and_inverted_boxes(rung):
+@ALIGN_IMPLEMENTATIONS
+def test_roi_align_of_empty_and_inverted_boxes(implementation):
     empty, inverted = (40, 40, 40, 40), (64, 48, 16, 16)
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         # Aligned, all samples lie at row and column 40 / 16 - 0.5 = 2; else from 2.5 to 3.5, where
         # the middles of two bins are 2.75 and 3.25; the map ends at row 3.
         y = align(NUMBERED, empty, output_size=2)
@@ -152,11 +156,11 @@ def test_roi_align_of_empty_and_inverted_boxes(rung):
         np.testing.assert_allclose(y[0], [[22.75, 21.25], [12.75, 11.25]], rtol=1e-14)
 
 
-@ALIGN_RUNGS
-def test_roi_align_beyond_the_border(rung):
+@ALIGN_IMPLEMENTATIONS
+def test_roi_align_beyond_the_border(implementation):
     # Samples at columns -1.5 -0.5 | 0.5 1.5, of rows at 0.5: the first counts 0, the second is as
     # at the border; the column is 0, so 5 each, and then 5.5 and 6.5.
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         boxes = np.array([[-24.0, 8, 40, 24]])
         y, cache = nn.roi_align_forward(NUMBERED, boxes, output_size=(1, 2))
         grads = nn.roi_align_backward(np.array([[[[1.0, 1]]]]), cache)
@@ -168,10 +172,10 @@ def test_roi_align_beyond_the_border(rung):
     np.testing.assert_allclose(grads.dboxes[0], np.array([1, 30, 3, 30]) / 64, rtol=1e-13)
 
 
-@ALIGN_RUNGS
-def test_a_nan_is_not_hidden_by_aligning(rung):
+@ALIGN_IMPLEMENTATIONS
+def test_a_nan_is_not_hidden_by_aligning(implementation):
     boxes = np.array([[16.0, 16, np.nan, 48], [16, 16, 48, 48]])
-    with kernels.use_rung(rung):
+    with accel.use(implementation):
         y, cache = nn.roi_align_forward(NUMBERED, boxes)
         grads = nn.roi_align_backward(np.ones_like(y), cache)
     assert np.isnan(y[0]).all()
@@ -183,8 +187,8 @@ def test_a_nan_is_not_hidden_by_aligning(rung):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_no_boxes_and_dtypes(dtype):
     features, none = np.ones((3, 4, 5), dtype), np.zeros((0, 4))
-    for rung in ("loops", "xp", "numba"):
-        with kernels.use_rung(rung):
+    for implementation in ("loops", "array", "numba"):
+        with accel.use(implementation):
             y, pooled = nn.roi_pool_forward(features, none)
             dfeatures = nn.roi_pool_backward(y, pooled)
             aligned, cache = nn.roi_align_forward(features, none, output_size=(2, 3))

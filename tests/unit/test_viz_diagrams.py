@@ -17,7 +17,7 @@ def test_lines_are_named_and_labelled():
 
 
 def test_bars_carry_their_numbers_the_first_on_top():
-    lengths = {"loops": 21546.0, "xp": 120.4, "numba": 1.5}
+    lengths = {"loops": 21546.0, "array": 120.4, "numba": 1.5}
     ax = viz.plot_bars(lengths, x_label="time (ms)", log=True)
     assert [bar.get_width() for bar in ax.patches] == list(lengths.values())
     assert {"21,546", "120", "1.5"} <= {text.get_text() for text in ax.texts}

@@ -1,0 +1,267 @@
+"""How cuDNN computes a convolution of given shapes: planned once, and kept for the next time.
+
+cuDNN (``pip install nvidia-cudnn-frontend nvidia-cudnn-cu12``, or ``cu13``) takes a graph of
+operations, here of a single one, and offers plans for it. The first of those it recommends is
+taken that gives the same result every time, needs no more memory than `WORKSPACE_BYTES`, and, if
+TF32 is not allowed, multiplies in true float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+import warnings
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from minirpn._typing import Array
+from minirpn.accel.cuda._load import computing_on, cuda_present
+from minirpn.backend import device_of
+from minirpn.devices import tf32_allowed
+from minirpn.nn.window import Pair
+
+Shape: TypeAlias = tuple[int, ...]
+
+# What a plan may need beside its inputs and output: six times what the largest here takes.
+WORKSPACE_BYTES = 2**30
+# A network has some 40 convolutions and their gradients, and VOC2007 alone 416 sizes of input.
+MOST_PLANS = 32_768
+INSTALL = "pip install nvidia-cudnn-frontend, and nvidia-cudnn-cu12 or -cu13"
+
+
+class Convolution(NamedTuple):
+    """What is planned: which of the arrays of a convolution is computed from the other two."""
+
+    result: str  # "y", "dx" or "dweight"; the shape of a gradient is that of its array
+    x: Shape  # (N,C,H,W)
+    weight: Shape  # (O,C,kh,kw)
+    y: Shape  # (N,O,Ho,Wo)
+    stride: Pair
+    padding: Pair
+    tf32: bool
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether channels are what changes fastest in the memory of all arrays.
+
+        That is how tensor cores, which TF32 is for, want them. The units for true float32 want
+        them as NumPy has them. Either way cuDNN would take the other, and turn it around in a
+        workspace of twice the size of an image's activations.
+        """
+        return self.tf32
+
+
+class NoPlanError(RuntimeError):
+    """cuDNN cannot compute a convolution, or not well enough; something else has to."""
+
+
+class Engine(Protocol):
+    """What computes convolutions: `OnDevice`, or a stand-in for it."""
+
+    @property
+    def tf32(self) -> bool:
+        """Whether factors may be rounded to 10 bits."""
+
+    def compute(self, convolution: Convolution, first: Array, second: Array, out: Array) -> None:
+        """Write the result into `out`.
+
+        The inputs are x, weight for y; dy, weight for dx; x, dy for dweight. All lie in memory as
+        the convolution says.
+
+        Raises
+        ------
+        NoPlanError
+            It cannot compute this one; `out` is as it was.
+        """
+
+
+class OnDevice:
+    """CuPy's arrays, and cuDNN on the device they lie on."""
+
+    @property
+    def tf32(self) -> bool:
+        """Whether the program allows it; see `minirpn.devices.open_device`."""
+        return tf32_allowed()
+
+    def compute(self, convolution: Convolution, first: Array, second: Array, out: Array) -> None:
+        """Write the result into `out`; see `Engine`."""
+        import cupy
+
+        device = device_of(out)
+        with computing_on(device):
+            plan = _plan(convolution, device.id)
+            if plan is None:
+                raise NoPlanError(f"cuDNN has no plan for {convolution}")
+            handle = _handle(device.id, threading.get_ident())
+            _cudnn().set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
+            workspace = cupy.empty(plan.workspace_bytes, dtype=cupy.uint8)
+            pointers = (array.data.ptr for array in (first, second, out))
+            uids = dict(zip(plan.uids, pointers, strict=True))
+            plan.graph.execute(uids, workspace.data.ptr, handle=handle)
+
+
+class Plan(NamedTuple):
+    """A graph that can be executed."""
+
+    graph: Any
+    uids: tuple[int, ...]  # of both inputs and the result
+    workspace_bytes: int
+
+
+# The smallest convolution of the kind a network is made of, to see whether cuDNN plans at all.
+TRIAL = Convolution("y", (1, 8, 8, 8), (8, 8, 3, 3), (1, 8, 8, 8), (1, 1), (1, 1), tf32=False)
+
+
+@cache
+def find_cudnn() -> tuple[str, str | None]:
+    """Return which cuDNN there is, and why it cannot be used; None if it can.
+
+    Where there is a GPU that works, it has planned a convolution for it: frontends differ in what
+    they need, and some find out as late as that.
+    """
+    about = ""
+    try:
+        cudnn = _cudnn()
+        about = f"{cudnn.backend_version_string()}, frontend {cudnn.__version__}"
+        if cuda_present():
+            planned(cudnn, TRIAL, handle=cudnn.create_handle())
+    except ModuleNotFoundError as error:
+        missing = error.name or "cudnn"
+        return about, f"{missing} is not installed ({INSTALL})"
+    except Exception as error:  # whatever it finds wrong with its libraries
+        return about, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return about, None
+
+
+@cache
+def cudnn_present() -> bool:
+    """Tell whether cuDNN and a CUDA device that works are here; `minirpn info` says why not.
+
+    Where it is installed and yet cannot plan, that is said once, as a warning.
+    """
+    if not cuda_present():
+        return False
+    about, trouble = find_cudnn()
+    if about and trouble is not None:
+        _warn(f"cuDNN {about} cannot be used: {trouble}")
+    return trouble is None
+
+
+def _warn(trouble: str) -> None:
+    warnings.warn(f"{trouble}; slower convolutions run instead", RuntimeWarning, stacklevel=3)
+
+
+def planned(cudnn: Any, convolution: Convolution, **options: Any) -> Plan:
+    """Return a plan.
+
+    Parameters
+    ----------
+    cudnn
+        The module, or a stand-in for it.
+    convolution
+        What for.
+    options
+        Of the graph: ``handle=`` of the device that plans and computes.
+
+    Raises
+    ------
+    NoPlanError
+        cuDNN has no plan that is good enough.
+    """
+    float32 = cudnn.data_type.FLOAT
+    graph = cudnn.pygraph(
+        io_data_type=float32,
+        intermediate_data_type=float32,
+        compute_data_type=float32,
+        **options,
+    )
+    *inputs, result = _with_operation(graph, float32, convolution)
+    try:
+        graph.validate()
+        graph.build_operation_graph()
+        graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+        graph.deselect_numeric_notes(_barred(cudnn.numerical_note, convolution.tf32))
+        graph.deselect_workspace_greater_than(WORKSPACE_BYTES)
+        graph.check_support()
+        graph.build_plans()
+    except cudnn.cudnnGraphNotSupportedError as error:
+        raise NoPlanError(f"cuDNN has no plan for {convolution}: {error}") from error
+    uids = tuple(tensor.get_uid() for tensor in (*inputs, result))
+    return Plan(graph, uids, graph.get_workspace_size())
+
+
+def _with_operation(graph: Any, float32: Any, convolution: Convolution) -> tuple[Any, ...]:
+    """Add the operation to a graph; return the tensors of both inputs and the result."""
+
+    def tensor(name: str, shape: Shape) -> Any:
+        strides = strides_of(shape, convolution.channels_last)
+        return graph.tensor(name=name, dim=list(shape), stride=strides, data_type=float32)
+
+    windows = {
+        "padding": list(convolution.padding),
+        "stride": list(convolution.stride),
+        "dilation": [1, 1],
+    }
+    match convolution.result:
+        case "y":
+            inputs = tensor("x", convolution.x), tensor("weight", convolution.weight)
+            shape = convolution.y
+            result = graph.conv_fprop(image=inputs[0], weight=inputs[1], **windows)
+        case "dx":
+            inputs = tensor("dy", convolution.y), tensor("weight", convolution.weight)
+            shape = convolution.x
+            result = graph.conv_dgrad(loss=inputs[0], filter=inputs[1], **windows)
+        case _:
+            inputs = tensor("x", convolution.x), tensor("dy", convolution.y)
+            shape = convolution.weight
+            result = graph.conv_wgrad(image=inputs[0], loss=inputs[1], **windows)
+    result.set_output(True).set_data_type(float32)
+    result.set_dim(list(shape)).set_stride(strides_of(shape, convolution.channels_last))
+    return *inputs, result
+
+
+def _barred(notes: Any, tf32: bool) -> list[Any]:
+    """Return what a plan must not say of its numbers."""
+    rounds = [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS, notes.REDUCED_PRECISION_REDUCTION]
+    return [notes.NONDETERMINISTIC, *([] if tf32 else rounds)]
+
+
+def strides_of(shape: Shape, channels_last: bool) -> list[int]:
+    """Return how far apart neighbours are along each axis of (N,C,H,W), in elements."""
+    _, C, H, W = shape
+    return [C * H * W, 1, W * C, C] if channels_last else [C * H * W, H * W, W, 1]
+
+
+@cache
+def _cudnn() -> Any:
+    """Return the module ``cudnn``."""
+    _load_cudart()
+    return importlib.import_module("cudnn")
+
+
+def _load_cudart() -> None:
+    """Load the CUDA runtime, which frontends from 1.24 on look for among what is loaded.
+
+    CuPy brings its own inside; `cuda.pathfinder`, which comes with CuPy, knows where pip put one.
+    """
+    # Without any, an older frontend has no need of it, and a newer one will say so.
+    with contextlib.suppress(Exception):
+        pathfinder = importlib.import_module("cuda.pathfinder")
+        pathfinder.load_nvidia_dynamic_lib("cudart")
+
+
+@lru_cache(MOST_PLANS)
+def _plan(convolution: Convolution, device: int) -> Plan | None:
+    """Return the plan for a convolution; None, after a warning, where cuDNN has none."""
+    try:
+        return planned(_cudnn(), convolution, handle=_handle(device, threading.get_ident()))
+    except Exception as error:  # what cuDNN lacks, it finds out in many ways
+        _warn(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+        return None
+
+
+@cache
+def _handle(device: int, thread: int) -> Any:
+    """Return a handle for the current device; no two threads may use one at a time."""
+    return _cudnn().create_handle()

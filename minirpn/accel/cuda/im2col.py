@@ -1,0 +1,126 @@
+"""Launches ``im2col.cu``, for convolutions as matrix products."""
+
+from __future__ import annotations
+
+import math
+
+from minirpn._typing import Array
+from minirpn.accel.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
+from minirpn.backend import device_of, namespace_of
+from minirpn.nn.conv import flat, products, runs_of_rows
+from minirpn.nn.window import Pair, conv_output_size
+
+
+def conv2d_cuda(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    stride: Pair,
+    padding: Pair,
+    relu: bool = False,
+    out: Array | None = None,
+    *,
+    launch: Launch = on_device,
+) -> Array:
+    """Return y (N,O,Ho,Wo): as `minirpn.nn.conv.conv2d`, with columns that a kernel writes."""
+    xp = namespace_of(x, weight, bias)
+    (N, outs), kernel = (x.shape[0], weight.shape[0]), weight.shape[2:]
+    Ho, Wo = conv_output_size(x.shape[2:], kernel, stride, padding)
+    kernels, x = xp.reshape(weight, (outs, -1)), contiguous(x)  # (O,C,kh,kw) -> (O, C kh kw)
+    y = out
+    if y is None:
+        y = xp.empty((N, outs, Ho, Wo), dtype=x.dtype, device=device_of(x))
+    for rows in runs_of_rows(x, x.shape[1], kernel, (Ho, Wo)):
+        product = products(kernels, _columns(launch, x, kernel, stride, padding, rows, Wo))
+        product += bias[:, None]
+        if relu:
+            product = xp.maximum(product, xp.zeros((), dtype=x.dtype, device=device_of(x)))
+        # (N, O, rows Wo) -> (N,O,rows,Wo)
+        y[:, :, rows.start : rows.stop, :] = xp.reshape(product, (N, outs, len(rows), Wo))
+    return y
+
+
+def conv2d_relu_cuda(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    stride: Pair,
+    padding: Pair,
+    out: Array | None = None,
+    *,
+    launch: Launch = on_device,
+) -> Array:
+    """Return ``max(y, 0)``, written into `out` if it is given; as `conv2d_cuda`."""
+    return conv2d_cuda(x, weight, bias, stride, padding, True, out, launch=launch)
+
+
+def conv2d_dx_cuda(
+    dy: Array,
+    weight: Array,
+    size: Pair,
+    stride: Pair,
+    padding: Pair,
+    *,
+    launch: Launch = on_device,
+) -> Array:
+    """Return dx (N,C,H,W): as `minirpn.nn.conv.conv2d_dx`; each pixel gathers from the columns."""
+    xp = namespace_of(dy, weight)
+    (N, outs, Ho, Wo), (C, *kernel), (H, W) = dy.shape, weight.shape[1:], size
+    kernels = xp.matrix_transpose(xp.reshape(weight, (outs, -1)))  # (O,C,kh,kw) -> (C kh kw, O)
+    dx = xp.zeros((N, C, H, W), dtype=dy.dtype, device=device_of(dy))
+    for rows in runs_of_rows(dy, C, kernel, (Ho, Wo)):
+        # (N,O,rows,Wo) -> (N, O, rows Wo) -> (N, C kh kw, rows Wo)
+        dcolumns = products(kernels, flat(dy[:, :, rows.start : rows.stop, :]))
+        # The rows of pixels that the windows of these output rows reach, on the image.
+        above = max(rows.start * stride[0] - padding[0], 0)
+        below = min((rows.stop - 1) * stride[0] - padding[0] + kernel[0], H)
+        height = max(below - above, 0)
+        for_each(
+            launch,
+            Kernel("im2col", "col2im", real_of(dy)),
+            (height * W, N * C),
+            *(contiguous(dcolumns), dx, N * C, H, W, above, height, rows.start, len(rows), Wo),
+            *(*kernel, *stride, *padding),
+        )
+    return dx
+
+
+def conv2d_dweight_cuda(
+    dy: Array,
+    x: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    *,
+    launch: Launch = on_device,
+) -> Array:
+    """Return dweight (O,C,kh,kw): as `minirpn.nn.conv.conv2d_dweight`, with a kernel's columns."""
+    xp, x = namespace_of(dy, x), contiguous(x)
+    (outs, Ho, Wo), C = dy.shape[1:], x.shape[1]
+    dkernels = xp.zeros((outs, C * math.prod(kernel)), dtype=x.dtype, device=device_of(x))
+    for rows in runs_of_rows(x, C, kernel, (Ho, Wo)):
+        columns = _columns(launch, x, kernel, stride, padding, rows, Wo)
+        drows = flat(dy[:, :, rows.start : rows.stop, :])
+        for n in range(drows.shape[0]):
+            # (O, rows Wo) @ (rows Wo, C kh kw) -> (O, C kh kw)
+            dkernels += xp.matmul(drows[n, :, :], xp.matrix_transpose(columns[n, :, :]))
+    return xp.reshape(dkernels, (outs, C, *kernel))
+
+
+def _columns(
+    launch: Launch, x: Array, kernel: Pair, stride: Pair, padding: Pair, rows: range, Wo: int
+) -> Array:
+    """Return the windows of some output rows of x (N,C,H,W) as columns, a thread for each output.
+
+    Nothing is padded: the kernel writes a 0 for what is off the image.
+    """
+    xp, (N, C, H, W) = namespace_of(x), x.shape
+    positions, taps = len(rows) * Wo, kernel[0] * kernel[1]
+    columns = xp.empty((N, C * taps, positions), dtype=x.dtype, device=device_of(x))
+    for_each(
+        launch,
+        Kernel("im2col", "im2col", real_of(x)),
+        (positions, N * C),
+        *(x, columns, N * C, H, W, rows.start, len(rows), Wo, *kernel, *stride, *padding),
+    )
+    return columns

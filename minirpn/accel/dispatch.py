@@ -1,0 +1,103 @@
+"""Run a faster implementation in the place of a function, where there is one that pays.
+
+`accelerated` is the decorator above the functions of `minirpn.boxes`, `minirpn.nn` and
+`minirpn.rpn` that have other implementations: plain loops, compiled loops, kernels for a GPU.
+What a reader sees in the body is the definition as array code, and runs for arrays of any library.
+`minirpn.accel.table` lists the others; tests hold all of them equal.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from minirpn._typing import Array
+from minirpn.accel.implementation import Implementation, numba_available, warn_of_missing_numba
+
+# (operation or "*") -> implementation, as `minirpn.accel.use` sets it. A ContextVar, so that the
+# choice of one thread is not that of another.
+CHOICES: ContextVar[dict[str, str] | None] = ContextVar("minirpn_implementations", default=None)
+OPERATIONS: dict[str, Operation] = {}
+
+
+class Operation:
+    """An operation and its implementations, the slowest first."""
+
+    def __init__(self, name: str, implementations: Sequence[Implementation]) -> None:
+        self.name = name
+        self.implementations = tuple(implementations)
+        self.by_name = {one.name: one for one in implementations}
+        OPERATIONS[name] = self
+
+    def choose(self, *args: Any, **kwargs: Any) -> Implementation:
+        """Return the implementation that runs for these arguments.
+
+        Raises
+        ------
+        TypeError
+            The implementation chosen by name does not support arrays of this kind.
+        RuntimeError
+            The implementation chosen by name needs a library or a device that is not here.
+        """
+        arrays = args[0] if isinstance(args[0], list | tuple) else args[:1]
+        choices = CHOICES.get()
+        chosen = choices and self.by_name.get(choices.get(self.name) or choices.get("*", ""))
+        if not chosen:
+            on_host = not arrays or type(arrays[0]) is np.ndarray
+            possible = self._for_numpy if on_host else self._possible(arrays)
+            return next(one for one in possible if one.pays(*args))
+        if not all(map(chosen.supports, arrays)):
+            kind = f"{type(arrays[0]).__module__}.{type(arrays[0]).__qualname__}"
+            raise TypeError(
+                f"implementation {chosen.name!r} of {self.name} does not support {kind}"
+            )
+        if not chosen.is_available():
+            raise RuntimeError(
+                f"{self.name}: implementation {chosen.name!r} needs what is not installed here"
+            )
+        return chosen
+
+    @cached_property
+    def _for_numpy(self) -> list[Implementation]:
+        return self._possible([np.zeros(0)])
+
+    def _possible(self, arrays: Sequence[Array]) -> list[Implementation]:
+        """Return the implementations that can run here on such arrays, the fastest first."""
+        supporting = [one for one in self.implementations if all(map(one.supports, arrays))]
+        if not numba_available() and any(one.is_available is numba_available for one in supporting):
+            warn_of_missing_numba()
+        return [one for one in reversed(supporting) if one.is_available()]
+
+
+def accelerated(
+    name: str, *, checks: Callable[..., tuple[Any, ...]] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator: the function is the implementation ``array`` of the operation `name`.
+
+    Parameters
+    ----------
+    name
+        The operation, as `minirpn.accel.use` calls it.
+    checks
+        Called with the arguments before any implementation: raises, or returns the arguments as
+        every implementation takes them.
+    """
+    from minirpn.accel.table import operation
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        of_name = operation(name, function)
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if checks is not None:
+                args, kwargs = checks(*args, **kwargs), {}
+            return of_name.choose(*args, **kwargs).function(*args, **kwargs)
+
+        return run
+
+    return decorate

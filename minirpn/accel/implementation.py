@@ -1,0 +1,96 @@
+"""One implementation of an operation: where it is, what it supports, whether it is here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from minirpn._typing import Array
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute an operation.
+
+    Parameters
+    ----------
+    name
+        What `minirpn.accel.use` calls it.
+    place
+        The function, or where it is: ``"module:function"``, imported on the first call.
+    supports
+        Whether it works on arrays of this kind; asked of the first argument, or of each array in
+        it if that is a list.
+    is_available
+        Whether the library or the device it needs is here.
+    is_preferred
+        Whether it pays for these arguments; not asked when it was chosen by name. A function, or
+        where it is.
+    rounding
+        How far a result may be from that of the loops, in machine epsilons times the largest
+        result, or 1; None where both round alike, but for the order of sums.
+    """
+
+    name: str
+    place: str | Callable[..., Any]
+    supports: Callable[[Array], bool] = lambda array: True
+    is_available: Callable[[], bool] = lambda: True
+    is_preferred: str | Callable[..., bool] | None = None
+    rounding: float | None = None
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The function itself."""
+        return _imported(self.place)
+
+    @cached_property
+    def pays(self) -> Callable[..., bool]:
+        """Whether it is preferred for some arguments."""
+        return _imported(self.is_preferred or (lambda *args: True))
+
+
+def _imported(place: str | Callable[..., Any]) -> Callable[..., Any]:
+    if callable(place):
+        return place
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@cache
+def numba_available() -> bool:
+    """Tell whether numba can be imported, without importing it."""
+    return importlib.util.find_spec("numba") is not None
+
+
+@cache
+def warn_of_missing_numba() -> None:
+    """Say once that numba is not installed, where it would be used."""
+    warnings.warn(
+        "numba is not installed: slower implementations run instead, with the same results",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+# The dtypes that kernels for a GPU are written for.
+_REALS = {np.dtype("float32"), np.dtype("float64")}
+
+
+def on_cuda(array: Array) -> bool:
+    """Tell whether the kernels for a GPU support this array: of CuPy, and float or double."""
+    if isinstance(array, np.ndarray):
+        return False
+    return array_api_compat.is_cupy_array(array) and array.dtype in _REALS
+
+
+def on_cuda_float32(array: Array) -> bool:
+    """Tell whether cuDNN supports this array; it has little for doubles."""
+    return on_cuda(array) and bool(array.dtype == np.float32)

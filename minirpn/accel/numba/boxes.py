@@ -1,0 +1,177 @@
+"""IoU, non-maximum suppression and assignment from compiled loops in vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minirpn._typing import Array
+from minirpn.accel.numba.compiled import compiled
+from minirpn.accel.threads import share
+
+# Pairs in one piece of work of `iou`. Fewer are not worth waking a second thread.
+PIECE = 2**20
+# Kept boxes that a candidate of `nms` is compared with before it is asked whether one covers it.
+KEPT_BLOCK = 64
+# Anchors that meet the ground truths together: their columns stay in the first-level cache.
+ANCHOR_BLOCK = 512
+ZERO = np.float32(0)  # of no dtype wider than another's
+
+
+def vector_iou(
+    x1: Array, y1: Array, x2: Array, y2: Array, area: Array, box: Array, box_area: Array
+) -> Array:
+    """Return the IoU of a box given by coordinates and area with `box` (4,).
+
+    The numbers are those of `pair_iou`, but there is no branch in it: in a loop over boxes whose
+    coordinates lie in arrays of their own it compiles to vectors.
+    """
+    width = min(x2, box[2]) - max(x1, box[0])
+    height = min(y2, box[3]) - max(y1, box[1])
+    shared = width * height
+    overlaps = (width > 0) & (height > 0) & (shared > 0)
+    # Divided in any case, and forgotten where nothing is shared.
+    overlap = shared / (area + box_area - shared)
+    return overlap if overlaps else ZERO
+
+
+def iou_rows(a: Array, columns: Array, overlaps: Array) -> None:
+    """Write the IoU of a (N, 4) and of boxes in `columns` x1, y1, x2, y2 and area (5, M)."""
+    x1, y1, x2, y2, areas = columns[0], columns[1], columns[2], columns[3], columns[4]
+    for n in range(len(a)):
+        box, row = a[n], overlaps[n]
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        for m in range(len(row)):
+            row[m] = vector_iou(x1[m], y1[m], x2[m], y2[m], areas[m], box, area)
+
+
+_iou_rows = compiled(iou_rows, vector_iou)
+
+
+def iou_numba(a: Array, b: Array) -> Array:
+    """Return the IoU of a (N, 4) and b (M, 4) from compiled loops in vectors: (N, M)."""
+    a, columns = np.ascontiguousarray(a), as_columns(b)
+    overlaps = np.empty((len(a), len(b)), a.dtype)
+    step = max(1, PIECE // max(1, len(b)))
+    if len(a) <= step:
+        _iou_rows(a, columns, overlaps)
+        return overlaps
+    starts = range(0, len(a), step)
+    share(lambda n: _iou_rows(a[n : n + step], columns, overlaps[n : n + step]), starts)
+    return overlaps
+
+
+def as_columns(boxes: Array) -> Array:
+    """Return x1, y1, x2, y2 and area of boxes (M, 4), each in a row of its own: (5, M)."""
+    columns = np.empty((5, len(boxes)), boxes.dtype)
+    columns[:4] = boxes.T
+    columns[4] = (columns[2] - columns[0]) * (columns[3] - columns[1])
+    return columns
+
+
+def nms_blocks(boxes: Array, iou_threshold: float, kept: Array, kept_columns: Array) -> int:
+    """Write which boxes stay into `kept` and return how many do; as `nms_loops`.
+
+    A candidate is compared with a block of kept boxes at once, in vectors: more comparisons, and
+    yet sooner done. The kept boxes lie in `kept_columns` x1, y1, x2, y2 and area (5, max_keep).
+    """
+    x1, y1, x2, y2 = kept_columns[0], kept_columns[1], kept_columns[2], kept_columns[3]
+    areas = kept_columns[4]
+    count = 0
+    for candidate in range(len(boxes)):
+        if count == len(kept):
+            break
+        box = boxes[candidate]
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        covering = 0
+        for start in range(0, count, KEPT_BLOCK):
+            for k in range(start, min(start + KEPT_BLOCK, count)):
+                overlap = vector_iou(x1[k], y1[k], x2[k], y2[k], areas[k], box, area)
+                covering += overlap > iou_threshold
+            if covering:
+                break
+        if not covering:
+            kept[count] = candidate
+            x1[count], y1[count], x2[count], y2[count] = box
+            areas[count] = area
+            count += 1
+    return count
+
+
+_nms_blocks = compiled(nms_blocks, vector_iou)
+
+
+def nms_numba(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
+    """Return which boxes stay, from compiled loops in vectors; see `nms_loops`."""
+    # NumPy compares an array with a Python float in the array's dtype; so must the machine code.
+    threshold = boxes.dtype.type(iou_threshold)
+    kept = np.empty(min(max_keep, len(boxes)), np.int64)
+    columns = np.empty((5, len(kept)), boxes.dtype)
+    count = _nms_blocks(np.ascontiguousarray(boxes), threshold, kept, columns)
+    return kept[:count]
+
+
+def assign_columns(
+    columns: Array,
+    gt_boxes: Array,
+    eligible: Array,
+    tie_tolerance: float,
+    max_iou: Array,
+    matched_gt: Array,
+    gt_max_iou: Array,
+    is_best: Array,
+) -> None:
+    """Write the fields of `Assignment` into the last four; as `assign_loops`.
+
+    A block of anchors meets one ground truth after the other, in vectors. The anchors lie in
+    `columns` x1, y1, x2, y2 and area (5, K). Memory grows with K + M, never with their product.
+    """
+    x1, y1, x2, y2, areas = columns[0], columns[1], columns[2], columns[3], columns[4]
+    max_iou[:] = 0
+    matched_gt[:] = 0 if len(gt_boxes) else -1
+    # The best of a ground truth is kept for each place in a block, since a maximum over all
+    # anchors is one chain of comparisons, which a vector does not shorten.
+    best = np.zeros((len(gt_boxes), ANCHOR_BLOCK))
+    for start in range(0, len(areas), ANCHOR_BLOCK):
+        count = min(ANCHOR_BLOCK, len(areas) - start)
+        own = slice(start, start + count)
+        ax1, ay1, ax2, ay2, aarea = x1[own], y1[own], x2[own], y2[own], areas[own]
+        top, match, open_to_all = max_iou[own], matched_gt[own], eligible[own]
+        for m in range(len(gt_boxes)):
+            box, best_of_gt = gt_boxes[m], best[m]
+            area = (box[2] - box[0]) * (box[3] - box[1])
+            for k in range(count):
+                overlap = vector_iou(ax1[k], ay1[k], ax2[k], ay2[k], aarea[k], box, area)
+                match[k] = m if overlap > top[k] else match[k]
+                top[k] = overlap if overlap > top[k] else top[k]
+                wins = open_to_all[k] & (overlap > best_of_gt[k])
+                best_of_gt[k] = overlap if wins else best_of_gt[k]
+    for m in range(len(gt_boxes)):
+        gt_max_iou[m] = best[m].max()
+
+    is_best[:] = False
+    for m in range(len(gt_boxes)):
+        box = gt_boxes[m]
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        enough = gt_max_iou[m] - tie_tolerance
+        for k in range(len(areas)):
+            overlap = vector_iou(x1[k], y1[k], x2[k], y2[k], areas[k], box, area)
+            is_best[k] |= eligible[k] & (overlap > 0) & (overlap >= enough)
+
+
+_assign_columns = compiled(assign_columns, vector_iou)
+
+
+def assign_numba(
+    anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float
+) -> tuple[Array, Array, Array, Array]:
+    """Return the fields of `Assignment` from compiled loops in vectors; see `assign_loops`."""
+    K, M = len(anchors), len(gt_boxes)
+    found = np.empty(K), np.empty(K, np.int64), np.empty(M), np.empty(K, np.bool_)
+    _assign_columns(
+        as_columns(anchors),
+        np.ascontiguousarray(gt_boxes),
+        np.ascontiguousarray(eligible),
+        float(tie_tolerance),
+        *found,
+    )
+    return found

@@ -1,0 +1,129 @@
+"""Max pooling and its gradient from compiled loops, with channels shared among threads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minirpn._typing import Array
+from minirpn.accel.numba.compiled import compiled
+from minirpn.accel.threads import share
+from minirpn.loops import spread
+from minirpn.nn.window import Pair, reached
+
+
+def pool_rows(x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair) -> None:
+    """Write the largest pixel of each window of `x` (C,H,W) into `y` (C,Ho,Wo).
+
+    First over the rows of a window, then over its columns: each pixel is compared less often, and
+    the first and larger part runs along rows, in vectors.
+    """
+    C, H, W = x.shape
+    _, Ho, Wo = y.shape
+    # One row of the image behind its padding, and whatever the last window reaches beyond.
+    row = np.empty(padding[1] + W + Wo * stride[1] + kernel[1], x.dtype)
+    for c in range(C):
+        for i in range(Ho):
+            top = i * stride[0] - padding[0]
+            row[:] = -np.inf
+            tallest = row[padding[1] : padding[1] + W]
+            for p in range(max(top, 0), min(top + kernel[0], H)):
+                pixels = x[c, p]
+                for k in range(W):
+                    tallest[k] = greater(pixels[k], tallest[k])
+            largest = y[c, i]
+            largest[:] = -np.inf
+            for q in range(kernel[1]):
+                if stride[1] == 2:  # apart, because a known step compiles to vectors
+                    for j in range(Wo):
+                        largest[j] = greater(row[q + 2 * j], largest[j])
+                else:
+                    for j in range(Wo):
+                        largest[j] = greater(row[q + stride[1] * j], largest[j])
+
+
+def greater(value: float, best: float) -> float:
+    """Return the greater of two numbers, or the NaN among them."""
+    return value if (value > best) | (value != value) else best
+
+
+def pool_taps(x: Array, y: Array, winner: Array, kernel: Pair, stride: Pair, padding: Pair) -> None:
+    """Write the largest pixel of each window, and which tap it was.
+
+    Tap by tap, each compared with all windows of an output row at once, in vectors.
+    """
+    C, H, W = x.shape
+    _, Ho, Wo = y.shape
+    for c in range(C):
+        for i in range(Ho):
+            y[c, i] = -np.inf
+            winner[c, i] = -1
+            for p in range(kernel[0]):
+                row = i * stride[0] - padding[0] + p
+                if row < 0 or row >= H:
+                    continue
+                for q in range(kernel[1]):
+                    offset = q - padding[1]
+                    low, high = reached(offset, stride[1], W, Wo)
+                    best, best_tap = y[c, i, low:high], winner[c, i, low:high]
+                    pixels = x[c, row, low * stride[1] + offset :]
+                    tap = np.int32(p * kernel[1] + q)
+                    if stride[1] == 2:  # apart, because a known step compiles to vectors
+                        for j in range(len(best)):
+                            value = pixels[2 * j]
+                            wins = (value > best[j]) | (value != value) | (best_tap[j] < 0)
+                            best[j] = value if wins else best[j]
+                            best_tap[j] = tap if wins else best_tap[j]
+                    else:
+                        for j in range(len(best)):
+                            value = pixels[j * stride[1]]
+                            wins = (value > best[j]) | (value != value) | (best_tap[j] < 0)
+                            best[j] = value if wins else best[j]
+                            best_tap[j] = tap if wins else best_tap[j]
+
+
+_pool_rows = compiled(pool_rows, greater)
+_pool_taps = compiled(pool_taps, reached)
+_spread = compiled(spread)
+
+
+def max_pool2d_numba(
+    x: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    output_size: Pair,
+    need_winner: bool = True,
+) -> tuple[Array, Array | None]:
+    """Return the same from compiled loops in vectors, with the channels shared among threads."""
+    x = np.ascontiguousarray(x)
+    y = np.empty((*x.shape[:2], *output_size), x.dtype)
+    winner = np.empty(y.shape, np.int32) if need_winner else None
+    windows = kernel, stride, padding
+
+    def pool(piece: tuple[int, slice]) -> None:
+        if winner is None:
+            _pool_rows(x[piece], y[piece], *windows)
+        else:
+            _pool_taps(x[piece], y[piece], winner[piece], *windows)
+
+    share(pool, _pieces(*x.shape[:2]))
+    return y, winner
+
+
+def max_pool2d_dx_numba(
+    dy: Array, winner: Array, kernel: Pair, stride: Pair, padding: Pair, size: Pair
+) -> Array:
+    """Return the same from the loops, compiled, with the channels shared among threads."""
+    dy, winner = np.ascontiguousarray(dy), np.ascontiguousarray(winner)
+    dx = np.empty((*dy.shape[:2], *size), dy.dtype)
+
+    def spread(piece: tuple[int, slice]) -> None:
+        _spread(dy[piece], winner[piece], dx[piece], kernel, stride, padding)
+
+    share(spread, _pieces(*dy.shape[:2]))
+    return dx
+
+
+def _pieces(N: int, C: int) -> list[tuple[int, slice]]:
+    """Return an image and some of its channels, for all of them."""
+    return [(n, slice(start, start + 8)) for n in range(N) for start in range(0, C, 8)]

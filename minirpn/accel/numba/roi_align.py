@@ -1,0 +1,171 @@
+"""RoI align from compiled loops: a few cells weighted and added, `LANES` channels at a time.
+
+Along each axis a bin is the mean of interpolated samples, and so a weighted sum of a few cells:
+often fewer than the samples, which share them. Rows times columns of weights give the cells of a
+bin, the same ones for all channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minirpn._typing import Array
+from minirpn.accel.numba.compiled import compiled
+from minirpn.accel.numba.lanes import blocks, cells_of, planes_of
+from minirpn.accel.threads import share
+from minirpn.nn.roi_align import Positions, positions_of, slopes_along, weights_along
+from minirpn.nn.roi_pool import of_nan
+from minirpn.nn.window import Pair
+
+
+def cells_in(weights: Array, found: Array) -> Array:
+    """Write the cells that have a weight in each bin (n,size), and return how many (n,)."""
+    counts = np.zeros(len(weights), np.int64)
+    for k in range(len(weights)):
+        for cell in range(weights.shape[1]):
+            if weights[k, cell] != 0:
+                found[k, counts[k]] = cell
+                counts[k] += 1
+    return counts
+
+
+def sample_block(cells: Array, rows: Array, columns: Array, y: Array, first: int) -> None:
+    """Write the weighted sum of cells for each bin, for the channels of one block.
+
+    `cells` (Hf Wf,K) is of `cells_of`, `rows` (R,h,Hf) and `columns` (R,w,Wf) are of
+    `weights_along`. Of `y` (R,C,h,w), the block has K channels from `first` on.
+    """
+    (R, _, h, w), K, Wf = y.shape, cells.shape[1], columns.shape[2]
+    total = np.empty(K, cells.dtype)
+    rows_in, columns_in = np.empty(rows.shape[1:], np.int64), np.empty(columns.shape[1:], np.int64)
+    for r in range(R):
+        many_rows, many_columns = cells_in(rows[r], rows_in), cells_in(columns[r], columns_in)
+        for i in range(h):
+            for j in range(w):
+                total[:] = 0
+                for p in rows_in[i, : many_rows[i]]:
+                    for q in columns_in[j, : many_columns[j]]:
+                        weight, cell = rows[r, i, p] * columns[r, j, q], p * Wf + q
+                        for k in range(K):
+                            total[k] += weight * cells[cell, k]
+                for k in range(K):
+                    y[r, first + k, i, j] = total[k]
+
+
+def spread_block(dy: Array, rows: Array, columns: Array, dcells: Array, first: int) -> None:
+    """Add to `dcells` (Hf Wf,K) what K channels of `dy` (R,C,h,w) hand to the cells of bins."""
+    (R, _, h, w), K, Wf = dy.shape, dcells.shape[1], columns.shape[2]
+    given = np.empty(K, dy.dtype)
+    rows_in, columns_in = np.empty(rows.shape[1:], np.int64), np.empty(columns.shape[1:], np.int64)
+    for r in range(R):
+        many_rows, many_columns = cells_in(rows[r], rows_in), cells_in(columns[r], columns_in)
+        for i in range(h):
+            for j in range(w):
+                for k in range(K):
+                    given[k] = dy[r, first + k, i, j]
+                for p in rows_in[i, : many_rows[i]]:
+                    for q in columns_in[j, : many_columns[j]]:
+                        weight, cell = rows[r, i, p] * columns[r, j, q], p * Wf + q
+                        for k in range(K):
+                            dcells[cell, k] += weight * given[k]
+
+
+def slopes_block(
+    dy: Array, cells: Array, rows: Array, columns: Array, dboxes: Array, first: int
+) -> None:
+    """Write the gradients by the boxes (R, 4), as far as the channels of one block go.
+
+    `rows` (R,4,h,Hf) and `columns` (R,4,w,Wf) hold weights, their slopes by the first and by the
+    last corner of the box, and a number other than 0 where one of those is.
+    """
+    (R, _, h, w), K, Wf = dy.shape, cells.shape[1], columns.shape[3]
+    given, total = np.empty(K, dy.dtype), np.empty((4, K), dy.dtype)
+    rows_in, columns_in = np.empty(rows.shape[2:], np.int64), np.empty(columns.shape[2:], np.int64)
+    for r in range(R):
+        many_rows = cells_in(rows[r, 3], rows_in)
+        many_columns = cells_in(columns[r, 3], columns_in)
+        total[:] = 0
+        for i in range(h):
+            for j in range(w):
+                for k in range(K):
+                    given[k] = dy[r, first + k, i, j]
+                for p in rows_in[i, : many_rows[i]]:
+                    for q in columns_in[j, : many_columns[j]]:
+                        row, column, cell = rows[r, :, i, p], columns[r, :, j, q], p * Wf + q
+                        by_x1, by_x2 = row[0] * column[1], row[0] * column[2]
+                        by_y1, by_y2 = row[1] * column[0], row[2] * column[0]
+                        for k in range(K):
+                            by_weight = given[k] * cells[cell, k]
+                            total[0, k] += by_x1 * by_weight
+                            total[1, k] += by_y1 * by_weight
+                            total[2, k] += by_x2 * by_weight
+                            total[3, k] += by_y2 * by_weight
+        for corner in range(4):
+            dboxes[r, corner] = total[corner].sum()
+
+
+def _with_slopes(weights: Array, places: Positions) -> Array:
+    """Return what `slopes_block` needs of one axis: (R,n,size) -> (R,4,n,size)."""
+    slopes = slopes_along(places, weights.shape[2])
+    used = (weights != 0) | (slopes[0] != 0) | (slopes[1] != 0)
+    return np.stack([weights, *slopes, used], axis=1)
+
+
+_sample_block = compiled(sample_block, cells_in)
+_spread_block = compiled(spread_block, cells_in)
+_slopes_block = compiled(slopes_block, cells_in)
+
+
+def roi_align_numba(
+    features: Array, boxes: Array, output_size: Pair, scale: float, samples: int, aligned: bool
+) -> Array:
+    """Return what `minirpn.loops.roi_align` does, with blocks of channels shared among threads."""
+    places = positions_of(boxes, output_size, samples, features.shape[1:], scale, aligned)
+    rows, columns = map(weights_along, places, features.shape[1:])
+    y = np.empty((len(boxes), len(features), *output_size), features.dtype)
+
+    def sample(block: slice) -> None:
+        _sample_block(cells_of(features[block]), rows, columns, y, block.start)
+
+    share(sample, blocks(len(features)))
+    y[of_nan(boxes)] = np.nan
+    return y
+
+
+def roi_align_dx_numba(
+    dy: Array,
+    features: Array,
+    boxes: Array,
+    scale: float,
+    samples: int,
+    aligned: bool,
+    need_dboxes: bool = True,
+) -> tuple[Array, Array | None]:
+    """Return what `roi_align_dx_loops` does, with blocks of channels shared among threads.
+
+    What they say of the boxes is added up in the order of the blocks, whoever is ready first.
+    """
+    dy, size = np.ascontiguousarray(dy), features.shape[1:]
+    places = positions_of(boxes, dy.shape[2:], samples, size, scale, aligned)
+    rows, columns = map(weights_along, places, features.shape[1:])
+    pieces = blocks(len(features))
+    dfeatures = np.empty(features.shape, features.dtype)
+
+    def spread(block: slice) -> None:
+        dcells = np.zeros((size[0] * size[1], block.stop - block.start), dy.dtype)
+        _spread_block(dy, rows, columns, dcells, block.start)
+        planes_of(dcells, dfeatures[block])
+
+    share(spread, pieces)
+    if not need_dboxes:
+        return dfeatures, None
+    of_rows, of_columns = map(_with_slopes, (rows, columns), places)
+    parts = np.empty((len(pieces), *boxes.shape), dy.dtype)
+
+    def slopes(piece: int) -> None:
+        block = pieces[piece]
+        cells = cells_of(features[block])
+        _slopes_block(dy, cells, of_rows, of_columns, parts[piece], block.start)
+
+    share(slopes, range(len(pieces)))
+    return dfeatures, parts.sum(axis=0)

@@ -1,0 +1,246 @@
+"""The transforms of Winograd's F(4x4, 3x3), which turn a 3x3 convolution into 36 matrix products.
+
+Four outputs in a row of a correlation with three weights need six pixels and, computed directly,
+twelve products. Six will do::
+
+    y = At [ (G w) * (Bt d) ]       d (6) pixels, w (3) weights, y (4) outputs, * elementwise
+
+The idea: d, w and y stand for polynomials, and a product of polynomials is known from its values
+at enough points; here 0, 1, -1, 2, -2 and infinity. In two dimensions each transform is applied
+along the columns and along the rows, and a tile of 4x4 outputs takes 36 products instead of 144.
+Summed over channels, each of the 36 is one of a matrix product.
+
+The formula is linear in d and in w, so the gradient needs no new matrices, only transposes::
+
+    dw = Gt [ (A dy) * (Bt d) ]
+
+Transformed tiles lie in 36 planes, one for each point, of channels times tiles: (36, at least
+C tiles), tiles in row-major order. Loops run along tiles or channels, so that they compile to
+vectors.
+
+References: Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, 2016, section 4.3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minirpn._typing import Array
+from minirpn.nn.window import Pair, reached
+
+# float32 holds them exactly, and a product with one has the dtype of the other factor.
+TWO, FOUR, FIVE, EIGHT = np.float32(2), np.float32(4), np.float32(5), np.float32(8)
+SIX, TWELVE, TWENTY_FOUR = np.float32(6), np.float32(12), np.float32(24)
+Six = tuple[Array, Array, Array, Array, Array, Array]
+
+# --- the five transforms in one dimension; terms that two points share are computed once ---
+
+
+def pixel_points(d0: Array, d1: Array, d2: Array, d3: Array, d4: Array, d5: Array) -> Six:
+    """Return ``Bt d``."""
+    even1, odd1 = d4 - FOUR * d2, d3 - FOUR * d1
+    even2, odd2 = d4 - d2, TWO * (d3 - d1)
+    zero, infinity = FOUR * d0 - FIVE * d2 + d4, FOUR * d1 - FIVE * d3 + d5
+    return zero, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, infinity
+
+
+def weight_points(w0: Array, w1: Array, w2: Array) -> Six:
+    """Return ``G w``."""
+    even1, odd1 = -(w0 + w2) / SIX, -w1 / SIX
+    even2, odd2 = w0 / TWENTY_FOUR + w2 / SIX, w1 / TWELVE
+    return w0 / FOUR, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, w2
+
+
+def points_weight(
+    u0: Array, u1: Array, u2: Array, u3: Array, u4: Array, u5: Array
+) -> tuple[Array, Array, Array]:
+    """Return ``Gt u``."""
+    even1, odd1, even2, odd2 = u1 + u2, u1 - u2, u3 + u4, u3 - u4
+    return (
+        u0 / FOUR - even1 / SIX + even2 / TWENTY_FOUR,
+        odd2 / TWELVE - odd1 / SIX,
+        (even2 - even1) / SIX + u5,
+    )
+
+
+def output_points(y0: Array, y1: Array, y2: Array, y3: Array) -> Six:
+    """Return ``A y``."""
+    even1, odd1 = y0 + y2, y1 + y3
+    even2, odd2 = y0 + FOUR * y2, TWO * y1 + EIGHT * y3
+    return y0, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, y3
+
+
+def points_output(
+    m0: Array, m1: Array, m2: Array, m3: Array, m4: Array, m5: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Return ``At m``."""
+    even1, odd1, even2, odd2 = m1 + m2, m1 - m2, m3 + m4, m3 - m4
+    return (
+        m0 + even1 + even2,
+        odd1 + TWO * odd2,
+        even1 + FOUR * even2,
+        odd1 + EIGHT * odd2 + m5,
+    )
+
+
+# --- in two dimensions, for many tiles ---
+
+
+def split(row: Array, lanes: Array, offset: int) -> None:
+    """Write pixel ``4 t + s + offset`` of `row` into ``lanes[s, t]``; zero outside the row."""
+    for s in range(4):
+        lane = lanes[s]
+        low, high = reached(s + offset, 4, len(row), len(lane))
+        lane[:low] = 0
+        lane[high:] = 0
+        inside, pixels = lane[low:high], row[4 * low + s + offset :]
+        for t in range(len(inside)):
+            inside[t] = pixels[4 * t]
+
+
+def transform_pixels(
+    image: Array, V: Array, some: Pair, tile_rows: Pair, columns: int, padding: Pair
+) -> None:
+    """Write ``Bt d B`` of the 6x6 tiles d of `image` (C,H,W) behind its padding into V.
+
+    Of `some` channels and `tile_rows`, both first and end; there are `columns` tiles in a row.
+    """
+    H = image.shape[1]
+    start, end = tile_rows
+    lanes = np.empty((6, 4, columns + 1), image.dtype)
+    rows = lanes.reshape(6, 4 * (columns + 1))
+    for c in range(some[0], some[1]):
+        for i in range(start, end):
+            for k in range(6):
+                y = 4 * i + k - padding[0]
+                if 0 <= y < H:
+                    split(image[c, y], lanes[k], -padding[1])
+                else:
+                    rows[k] = 0
+            d0, d1, d2, d3, d4, d5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
+            for x in range(len(d0)):
+                d0[x], d1[x], d2[x], d3[x], d4[x], d5[x] = pixel_points(
+                    d0[x], d1[x], d2[x], d3[x], d4[x], d5[x]
+                )
+            at = (c * (end - start) + i - start) * columns
+            own = slice(at, at + columns)
+            for k in range(6):
+                p0, p1, p2, p3 = lanes[k, 0], lanes[k, 1], lanes[k, 2], lanes[k, 3]
+                v0, v1, v2 = V[6 * k, own], V[6 * k + 1, own], V[6 * k + 2, own]
+                v3, v4, v5 = V[6 * k + 3, own], V[6 * k + 4, own], V[6 * k + 5, own]
+                for t in range(columns):
+                    v0[t], v1[t], v2[t], v3[t], v4[t], v5[t] = pixel_points(
+                        p0[t], p1[t], p2[t], p3[t], p0[t + 1], p1[t + 1]
+                    )
+
+
+def transform_products(
+    M: Array, y: Array, tile_rows: Pair, columns: int, bias: Array, relu: bool
+) -> None:
+    """Write ``At m A`` plus `bias` of the 6x6 tiles in M into the rows of `y` (O,Ho,Wo)."""
+    outs, Ho, Wo = y.shape
+    start, end = tile_rows
+    tall = np.empty((4, 6, columns), M.dtype)
+    row = np.empty(4 * columns, M.dtype)
+    for o in range(outs):
+        for i in range(start, end):
+            at = (o * (end - start) + i - start) * columns
+            own = slice(at, at + columns)
+            for k in range(6):
+                m0, m1, m2 = M[k, own], M[6 + k, own], M[12 + k, own]
+                m3, m4, m5 = M[18 + k, own], M[24 + k, own], M[30 + k, own]
+                y0, y1, y2, y3 = tall[0, k], tall[1, k], tall[2, k], tall[3, k]
+                for t in range(columns):
+                    y0[t], y1[t], y2[t], y3[t] = points_output(
+                        m0[t], m1[t], m2[t], m3[t], m4[t], m5[t]
+                    )
+            for a in range(min(4, Ho - 4 * i)):
+                m0, m1, m2 = tall[a, 0], tall[a, 1], tall[a, 2]
+                m3, m4, m5 = tall[a, 3], tall[a, 4], tall[a, 5]
+                for t in range(columns):
+                    row[4 * t], row[4 * t + 1], row[4 * t + 2], row[4 * t + 3] = points_output(
+                        m0[t], m1[t], m2[t], m3[t], m4[t], m5[t]
+                    )
+                target = y[o, 4 * i + a]
+                for j in range(Wo):
+                    value = row[j] + bias[o]
+                    target[j] = 0 if relu and value < 0 else value
+
+
+def transform_gradient(dy: Array, D: Array, some: Pair, tile_rows: Pair, columns: int) -> None:
+    """Write ``A g At`` of the 4x4 tiles g of `dy` (O,Ho,Wo) into D; see `transform_pixels`."""
+    Ho = dy.shape[1]
+    start, end = tile_rows
+    lanes = np.empty((6, 4, columns), dy.dtype)
+    rows = lanes.reshape(6, 4 * columns)
+    for o in range(some[0], some[1]):
+        for i in range(start, end):
+            for k in range(4):
+                if 4 * i + k < Ho:
+                    split(dy[o, 4 * i + k], lanes[k], 0)
+                else:
+                    rows[k] = 0
+            d0, d1, d2, d3, d4, d5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
+            for x in range(len(d0)):
+                d0[x], d1[x], d2[x], d3[x], d4[x], d5[x] = output_points(d0[x], d1[x], d2[x], d3[x])
+            at = (o * (end - start) + i - start) * columns
+            own = slice(at, at + columns)
+            for k in range(6):
+                p0, p1, p2, p3 = lanes[k, 0], lanes[k, 1], lanes[k, 2], lanes[k, 3]
+                v0, v1, v2 = D[6 * k, own], D[6 * k + 1, own], D[6 * k + 2, own]
+                v3, v4, v5 = D[6 * k + 3, own], D[6 * k + 4, own], D[6 * k + 5, own]
+                for t in range(columns):
+                    v0[t], v1[t], v2[t], v3[t], v4[t], v5[t] = output_points(
+                        p0[t], p1[t], p2[t], p3[t]
+                    )
+
+
+def transform_weight(weight: Array, U: Array, some: Pair, turned: bool) -> None:
+    """Write ``G w Gt`` of `weight` (O,C,3,3) into U, for `some` outputs, first and end.
+
+    `turned` turns each kernel by half a turn.
+    """
+    C = weight.shape[1]
+    taps = np.empty((3, 3, C), weight.dtype)
+    tall = np.empty((6, 3, C), weight.dtype)
+    for o in range(some[0], some[1]):
+        for p in range(3):
+            for q in range(3):
+                tap = taps[2 - p, 2 - q] if turned else taps[p, q]
+                for c in range(C):
+                    tap[c] = weight[o, c, p, q]
+        for q in range(3):
+            w0, w1, w2 = taps[0, q], taps[1, q], taps[2, q]
+            u0, u1, u2 = tall[0, q], tall[1, q], tall[2, q]
+            u3, u4, u5 = tall[3, q], tall[4, q], tall[5, q]
+            for c in range(C):
+                u0[c], u1[c], u2[c], u3[c], u4[c], u5[c] = weight_points(w0[c], w1[c], w2[c])
+        own = slice(o * C, (o + 1) * C)
+        for k in range(6):
+            w0, w1, w2 = tall[k, 0], tall[k, 1], tall[k, 2]
+            u0, u1, u2 = U[6 * k, own], U[6 * k + 1, own], U[6 * k + 2, own]
+            u3, u4, u5 = U[6 * k + 3, own], U[6 * k + 4, own], U[6 * k + 5, own]
+            for c in range(C):
+                u0[c], u1[c], u2[c], u3[c], u4[c], u5[c] = weight_points(w0[c], w1[c], w2[c])
+
+
+def transform_back(U: Array, dweight: Array, some: Pair) -> None:
+    """Write ``Gt u G`` of U into `dweight` (O,C,3,3), for `some` outputs, first and end."""
+    C = dweight.shape[1]
+    tall = np.empty((3, 6, C), dweight.dtype)
+    for o in range(some[0], some[1]):
+        own = slice(o * C, (o + 1) * C)
+        for k in range(6):
+            u0, u1, u2 = U[k, own], U[6 + k, own], U[12 + k, own]
+            u3, u4, u5 = U[18 + k, own], U[24 + k, own], U[30 + k, own]
+            w0, w1, w2 = tall[0, k], tall[1, k], tall[2, k]
+            for c in range(C):
+                w0[c], w1[c], w2[c] = points_weight(u0[c], u1[c], u2[c], u3[c], u4[c], u5[c])
+        for p in range(3):
+            u0, u1, u2 = tall[p, 0], tall[p, 1], tall[p, 2]
+            u3, u4, u5 = tall[p, 3], tall[p, 4], tall[p, 5]
+            taps = dweight[o, :, p]
+            for c in range(C):
+                taps[c, 0], taps[c, 1], taps[c, 2] = points_weight(
+                    u0[c], u1[c], u2[c], u3[c], u4[c], u5[c]
+                )
