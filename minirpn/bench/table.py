@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from minirpn.accel.threads import set_threads
 from minirpn.bench import work
 from minirpn.bench.measure import NotMeasuredError, alternate, busy_share, peak_bytes
 from minirpn.bench.peers import peer
 from minirpn.devices import CPU, Device
-from minirpn.kernels.threads import set_threads
 
 UNITS = {"s": (1e3, "ms"), "MB": (1e-6, "MB"), "share": (100, "%")}  # as printed
 UNIT_NAMES = {"s": "seconds", "MB": "bytes", "share": "share"}  # of the values, in JSON

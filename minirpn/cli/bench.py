@@ -56,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.bench.peers import missing_peers, peer_versions, use_tf32
     from minirpn.bench.table import use_threads
     from minirpn.devices import check_device_name, open_device
-    from minirpn.accel.threads import thread_count
 
     check_device_name(args.device, auto=False)  # the user must know what is measured
     device = open_device(args.device, tf32=args.tf32)

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _gpus() -> list[tuple[str, str]]:
     """Return name and description of each CUDA device and of cuDNN, or why it cannot be used."""
-    from minirpn.devices import NO_CUPY, find_gpus
     from minirpn.accel.cuda.cudnn_plans import find_cudnn
+    from minirpn.devices import NO_CUPY, find_gpus
 
     gpus = find_gpus()
     if not gpus:

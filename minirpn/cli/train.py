@@ -56,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
     """Train, show what came of it, and return the exit status."""
     from minirpn.accel.threads import set_threads
     from minirpn.data.findings import BadDataError
-    from minirpn.accel.threads import set_threads
     from minirpn.training.run_folder import remove_on_failure
     from minirpn.training.train import train
 

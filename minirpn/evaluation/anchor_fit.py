@@ -12,7 +12,7 @@ from minirpn._typing import ImageSize
 from minirpn.boxes import iou
 from minirpn.evaluation.recall import to_plain
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
-from minirpn.rpn.targets import NEGATIVE, POSITIVE, Assignment, LabelConfig, assign, label_anchors
+from minirpn.rpn.targets import NEGATIVE, POSITIVE, LabelConfig, assign, label_anchors
 
 _TABLE_THRESHOLDS = (0.5, 0.6, 0.7)  # the IoU from which on a share of the objects is given
 
@@ -176,7 +176,7 @@ def _fit_of(
     )
     gt_boxes = scene.gt_boxes.astype(np.float64)
     every = np.ones(len(anchors), dtype=bool)
-    everywhere = Assignment(*assign(anchors, gt_boxes, every, 0.0))
+    everywhere = assign(anchors, gt_boxes, every, 0.0)
     labelled = label_anchors(anchors, gt_boxes, scene.image_size, labels)
     positive = labelled.labels == POSITIVE
     enough = positive & (labelled.max_iou >= labels.positive_iou)

@@ -21,8 +21,19 @@ from minirpn.nn.gradcheck import (
     check_gradients,
     check_gradients_elementwise,
 )
-from minirpn.nn.init import he_normal, normal, zeros
-from minirpn.nn.layers import Conv2d, Layer, Linear, Window
+from minirpn.nn.layers import (
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Parameter,
+    ReLU,
+    Window,
+    he_normal,
+    normal,
+    zeros,
+)
 from minirpn.nn.linear import LinearCache, LinearGrads, linear_backward, linear_forward
 from minirpn.nn.losses import (
     SigmoidCrossEntropyCache,
@@ -37,8 +48,6 @@ from minirpn.nn.losses import (
 )
 from minirpn.nn.lrn import LRN, LRNCache, lrn_backward, lrn_forward
 from minirpn.nn.optim import SGD, clip_gradients
-from minirpn.nn.parameters import Parameter
-from minirpn.nn.plain import Flatten, MaxPool2d, ReLU
 from minirpn.nn.pooling import (
     MaxPool2dCache,
     max_pool2d_backward,

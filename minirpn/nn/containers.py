@@ -14,9 +14,7 @@ from minirpn.backend import device_of, namespace_of
 from minirpn.nn.activations import ReluCache, relu_backward
 from minirpn.nn.concat import ConcatCache, concat_backward
 from minirpn.nn.conv import Conv2dCache
-from minirpn.nn.layers import Conv2d, Grads, Layer, Window
-from minirpn.nn.parameters import Parameter
-from minirpn.nn.plain import ReLU
+from minirpn.nn.layers import Conv2d, Grads, Layer, Parameter, ReLU, Window
 from minirpn.nn.window import Pair
 
 

@@ -1,4 +1,4 @@
-"""Layers with a weight: a name, parameters, and the pair of functions that computes.
+"""Layers: parameters under a name, and the pair of functions that computes with them.
 
 A layer keeps no state of a call: what `backward` needs is in the cache that `forward` returns, so
 one layer can be in use many times at once.
@@ -8,21 +8,53 @@ one layer can be in use many times at once.
 
 from __future__ import annotations
 
+import math
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from minirpn._checks import check_shape
 from minirpn._typing import Array
 from minirpn.accel import fused
-from minirpn.nn import init
-from minirpn.nn.activations import ReluCache
+from minirpn.backend import namespace_of
+from minirpn.nn.activations import ReluCache, relu_backward, relu_forward
 from minirpn.nn.conv import Conv2dCache, conv2d_backward, conv2d_forward, conv_output_size
 from minirpn.nn.linear import LinearCache, linear_backward, linear_forward
-from minirpn.nn.parameters import Parameter
+from minirpn.nn.pooling import (
+    MaxPool2dCache,
+    max_pool2d_backward,
+    max_pool2d_forward,
+    pool_output_size,
+)
 from minirpn.nn.window import Pair, pair
 
 Grads = dict[str, Array]
+
+
+@dataclass(eq=False)
+class Parameter:
+    """A named array of a layer, and how it is to be trained.
+
+    Parameters
+    ----------
+    name
+        Unique in the network, such as ``"conv1.weight"``; gradients and checkpoints use it.
+    value
+        The array. The optimizer replaces it; nothing changes its elements.
+    lr_multiplier, decay_multiplier
+        Factors on the learning rate and on the weight decay (Caffe's ``lr_mult``, ``decay_mult``).
+    trainable
+        False freezes it: no gradient is computed for it, and no step changes it.
+    """
+
+    name: str
+    value: Array
+    _: KW_ONLY
+    lr_multiplier: float = 1.0
+    decay_multiplier: float = 1.0
+    trainable: bool = True
 
 
 class Window(NamedTuple):
@@ -88,15 +120,15 @@ class _Affine(Layer):
     ) -> None:
         super().__init__(name)
         if rng is None:
-            weight = init.zeros(weight_shape, dtype=dtype)
+            weight = zeros(weight_shape, dtype=dtype)
         elif std is None:
-            weight = init.he_normal(weight_shape, rng=rng, dtype=dtype)
+            weight = he_normal(weight_shape, rng=rng, dtype=dtype)
         else:
-            weight = init.normal(weight_shape, std=std, rng=rng, dtype=dtype)
+            weight = normal(weight_shape, std=std, rng=rng, dtype=dtype)
         self.weight = Parameter(f"{name}.weight", weight, trainable=trainable)
         self.bias = Parameter(
             f"{name}.bias",
-            init.zeros(weight_shape[:1], dtype=dtype),
+            zeros(weight_shape[:1], dtype=dtype),
             lr_multiplier=bias_lr_multiplier,
             decay_multiplier=bias_decay_multiplier,
             trainable=trainable,
@@ -225,3 +257,112 @@ class Linear(_Affine):
     ) -> tuple[Array | None, Grads]:
         grads = linear_backward(dy, cache, need_dx=need_dx, need_dweight=self.trainable)
         return grads.dx, self._named(grads.dweight, grads.dbias)
+
+
+# --- layers without parameters ---
+
+
+class ReLU(Layer):
+    """The rectifier."""
+
+    def forward(self, x: Array) -> tuple[Array, ReluCache]:
+        return relu_forward(x)
+
+    def backward(
+        self, dy: Array, cache: ReluCache, *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        return (relu_backward(dy, cache) if need_dx else None), {}
+
+
+class MaxPool2d(Layer):
+    """Max pooling; the options are those of `max_pool2d_forward`."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kernel: int | Pair,
+        stride: int | Pair,
+        padding: int | Pair = 0,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__(name)
+        self.kernel = pair(kernel, "kernel", least=1)
+        self.stride = pair(stride, "stride", least=1)
+        self.padding = pair(padding, "padding", least=0)
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x: Array, *, need_dx: bool = True) -> tuple[Array, MaxPool2dCache]:
+        return max_pool2d_forward(
+            x,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=self.padding,
+            ceil_mode=self.ceil_mode,
+            need_dx=need_dx,
+        )
+
+    def output(self, x: Array) -> Array:
+        return self.forward(x, need_dx=False)[0]
+
+    def backward(
+        self, dy: Array, cache: MaxPool2dCache, *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        return (max_pool2d_backward(dy, cache) if need_dx else None), {}
+
+    def output_size(self, size: Pair) -> Pair:
+        return pool_output_size(size, self.kernel, self.stride, self.padding, self.ceil_mode)
+
+    def windows(self) -> tuple[Window, ...]:
+        return (Window(self.kernel, self.stride, self.padding),)
+
+
+class Flatten(Layer):
+    """Each sample's maps laid out as one row: (R,C,h,w) -> (R,C h w), channel by channel."""
+
+    def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
+        check_shape(x, (None, None, None, None), "x")
+        R, C, h, w = x.shape
+        return namespace_of(x).reshape(x, (R, C * h * w)), x.shape
+
+    def backward(
+        self, dy: Array, cache: tuple[int, ...], *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        return (namespace_of(dy).reshape(dy, cache) if need_dx else None), {}
+
+
+# --- first values of parameters, drawn on the host ---
+
+
+def normal(
+    shape: tuple[int, ...],
+    *,
+    std: float,
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float32,
+) -> np.ndarray:
+    """Return draws from N(0, std^2).
+
+    The paper's section 3.1.3 ("Training RPNs") draws all new layers so, with a std of 0.01.
+    """
+    # Drawn in double precision whatever the dtype, so that both see the same numbers.
+    return rng.normal(0.0, std, shape).astype(dtype)
+
+
+def he_normal(
+    shape: tuple[int, ...], *, rng: np.random.Generator, dtype: DTypeLike = np.float32
+) -> np.ndarray:
+    """Return draws from N(0, 2 / fan_in), which keep the variance through layers with ReLU.
+
+    `shape` is that of a weight, outputs first: (O,C,kh,kw) or (O,I); fan_in is all but O.
+
+    Notes
+    -----
+    He, Zhang, Ren, Sun, *Delving Deep into Rectifiers*, 2015, eq. 10.
+    """
+    return normal(shape, std=math.sqrt(2.0 / math.prod(shape[1:])), rng=rng, dtype=dtype)
+
+
+def zeros(shape: tuple[int, ...], *, dtype: DTypeLike = np.float32) -> np.ndarray:
+    """Return zeros, the first value of every bias."""
+    return np.zeros(shape, dtype)

@@ -9,7 +9,7 @@ from minirpn._checks import check_shape
 from minirpn._typing import Array
 from minirpn.accel.dispatch import accelerated
 from minirpn.backend import namespace_of, numbers
-from minirpn.nn.parameters import Parameter
+from minirpn.nn.layers import Parameter
 
 RULES = ("caffe", "torch")
 

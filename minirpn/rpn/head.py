@@ -14,9 +14,7 @@ import numpy as np
 from minirpn._checks import check_shape
 from minirpn._typing import Array
 from minirpn.backend import namespace_of
-from minirpn.nn.layers import Conv2d
-from minirpn.nn.parameters import Parameter
-from minirpn.nn.plain import ReLU
+from minirpn.nn.layers import Conv2d, Parameter, ReLU
 
 Classifier = Literal["softmax", "logistic"]
 # What the cls layer says of one anchor: two softmax scores (background, object), or one logit.

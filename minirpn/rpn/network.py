@@ -10,7 +10,7 @@ import numpy as np
 from minirpn._typing import Array, ImageSize
 from minirpn.accel.cuda.graph import is_recording
 from minirpn.backend import device_of, host_dtype
-from minirpn.nn.parameters import Parameter
+from minirpn.nn.layers import Parameter
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.head import HeadCache, RPNHead
 from minirpn.rpn.proposals import ProposalConfig, Proposals, propose

@@ -175,16 +175,6 @@ class Assignment(NamedTuple):
     is_best: Array  # (K,) bool: eligible, and reaches the best IoU of a ground truth it touches
 
 
-def _in_float64(
-    anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float
-) -> tuple[Array, Array, Array, float]:
-    """Return the arguments of `assign` with boxes in float64."""
-    xp = namespace_of(anchors, gt_boxes, eligible)
-    anchors, gt_boxes = (xp.astype(boxes, xp.float64, copy=False) for boxes in (anchors, gt_boxes))
-    return anchors, gt_boxes, eligible, tie_tolerance
-
-
-@accelerated("assign", checks=_in_float64)
 def assign(anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float) -> Assignment:
     """Return for every anchor its best ground truth, and for every ground truth its best anchors.
 
@@ -212,9 +202,19 @@ def assign(anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: floa
     has no best anchor.
     """
     xp = namespace_of(anchors, gt_boxes, eligible)
+    anchors, gt_boxes = (xp.astype(boxes, xp.float64, copy=False) for boxes in (anchors, gt_boxes))
+    return Assignment(*best_overlaps(anchors, gt_boxes, eligible, tie_tolerance))
+
+
+@accelerated("assign")
+def best_overlaps(
+    anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float
+) -> tuple[Array, Array, Array, Array]:
+    """Return the fields of `Assignment` from the whole (K, M) matrix of overlaps."""
+    xp = namespace_of(anchors, gt_boxes, eligible)
     (K, _), (M, _), device = anchors.shape, gt_boxes.shape, device_of(anchors)
     if K == 0 or M == 0:  # a maximum over nothing is an error
-        return Assignment(
+        return (
             xp.zeros(K, dtype=xp.float64, device=device),
             xp.full(K, -1, dtype=xp.int64, device=device),
             xp.zeros(M, dtype=xp.float64, device=device),
@@ -224,7 +224,7 @@ def assign(anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: floa
     open_overlaps = xp.where(eligible[:, None], overlaps, xp.zeros_like(overlaps))
     gt_max_iou = xp.max(open_overlaps, axis=0)
     reaches = (open_overlaps > 0) & (open_overlaps >= gt_max_iou[None, :] - tie_tolerance)
-    return Assignment(
+    return (
         xp.max(overlaps, axis=1),
         xp.argmax(overlaps, axis=1),
         gt_max_iou,

@@ -15,11 +15,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from minirpn.accel.threads import set_threads, thread_count
 from minirpn.data.synthetic import generate
 from minirpn.errors import InputError
 from minirpn.evaluation import COUNTS
 from minirpn.files import folder_lock, one_line_errors, replace_file, write_json
-from minirpn.kernels.threads import set_threads, thread_count
 from minirpn.report import read_metrics
 from minirpn.studies.study import Findings, Measured, Outcome, Study, Variant
 from minirpn.training.build import build_pipeline, load_network, open_dataset

@@ -6,7 +6,7 @@ draws its mini-batch, both on the host, and sends them to the device: the step f
 A joint training draws anchors, regions and dropout in turn from one stream of random numbers. There
 only the labels are made ahead, and the step draws.
 
-Labelling must not change how many threads `minirpn.kernels.threads` allows: that number holds for
+Labelling must not change how many threads `minirpn.accel.threads` allows: that number holds for
 the whole process, and the last bits of a matrix product depend on it.
 """
 

@@ -28,8 +28,8 @@ from minirpn.backbones import stage_of
 from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
 from minirpn.files import write_npz
-from minirpn.kernels.square_sums import SQUARE_SUMS
 from minirpn.nn.layers import Grads, Layer
+from minirpn.nn.optim import square_sums
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, candidates, object_scores
 from minirpn.training.build import fill_parameters
@@ -123,7 +123,7 @@ def layer_of(parameter_name: str) -> str:
 def norms(arrays: Mapping[str, Array], group: Callable[[str], str] = stage_of) -> dict[str, float]:
     """Return the Euclidean norm of each group of arrays, given by parameter name."""
     squares: dict[str, float] = defaultdict(float)
-    of_each = backend.to_host(SQUARE_SUMS(list(arrays.values()))).tolist() if arrays else []
+    of_each = backend.to_host(square_sums(list(arrays.values()))).tolist() if arrays else []
     for name, square in zip(arrays, of_each, strict=True):
         squares[group(name)] += square
     return {name: square**0.5 for name, square in squares.items()}

@@ -13,7 +13,7 @@ from minirpn.backbones.preprocessing import Preprocessing
 from minirpn.backend import host_dtype
 from minirpn.devices import device_with
 from minirpn.errors import InputError
-from minirpn.nn.parameters import Parameter
+from minirpn.nn.layers import Parameter
 from minirpn.weights.files import FORMAT, METADATA, WeightsFile, read_weights
 from minirpn.weights.names import Match, backbone_shapes, match, recognise
 from minirpn.weights.presets import PRESETS, Known, known_preprocessing

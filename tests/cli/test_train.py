@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minirpn.kernels import threads
 
+from minirpn.accel import threads
 from minirpn.cli.main import main
 from minirpn.data.synthetic import SyntheticConfig, generate
 from minirpn.training.checkpoint import load_checkpoint

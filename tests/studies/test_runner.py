@@ -13,7 +13,6 @@ import pytest
 from minirpn.accel.threads import set_threads, thread_count
 from minirpn.errors import InputError
 from minirpn.files import folder_lock
-from minirpn.accel.threads import set_threads, thread_count
 from minirpn.studies import STUDIES, Variant, measure_run, run_study, runner
 from minirpn.studies.runner import JSON, PICTURE, TABLE
 from minirpn.training.build import load_network
