@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from docs.extensions import DOCS, heading, storeys, write
 
 FOLDER = DOCS / "reference" / "library"
-# Not for import, or with a page of its own (the command line).
-_WITHOUT_PAGE = {"_typing", "_checks", "__main__", "cli"}
+# Not for import, or on a page of its own (the command line) or of another unit (in accel).
+_WITHOUT_PAGE = {"_typing", "_checks", "__main__", "cli", "dispatch"}
 
 
 class Name(NamedTuple):

@@ -23,8 +23,7 @@ from minirpn.viz.style import BLUE, GREEN, VERMILLION, save
 # What a storey is for; the units in it come from the test that holds them there.
 _PURPOSES = (
     "arrays, devices",
-    "operations",
-    "layers",
+    "operations, layers",
     "the paper's network",
     "networks around it",
     "work with it",

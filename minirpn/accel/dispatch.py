@@ -12,13 +12,14 @@ import functools
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from minirpn._typing import Array
 from minirpn.accel.implementation import Implementation, numba_available, warn_of_missing_numba
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 # (operation or "*") -> implementation, as `minirpn.accel.use` sets it. A ContextVar, so that the
 # choice of one thread is not that of another.
 CHOICES: ContextVar[dict[str, str] | None] = ContextVar("minirpn_implementations", default=None)
@@ -76,7 +77,7 @@ class Operation:
 
 def accelerated(
     name: str, *, checks: Callable[..., tuple[Any, ...]] | None = None
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[Function], Function]:
     """Return a decorator: the function is the implementation ``array`` of the operation `name`.
 
     Parameters
@@ -89,7 +90,7 @@ def accelerated(
     """
     from minirpn.accel.table import operation
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Function) -> Function:
         of_name = operation(name, function)
 
         @functools.wraps(function)
@@ -98,6 +99,6 @@ def accelerated(
                 args, kwargs = checks(*args, **kwargs), {}
             return of_name.choose(*args, **kwargs).function(*args, **kwargs)
 
-        return run
+        return cast(Function, run)
 
     return decorate

@@ -33,7 +33,6 @@ class Sequential(Layer):
         names = [layer.name for layer in self.layers]
         if len(set(names)) < len(names):
             raise ValueError(f"layers: two of {name!r} have one name: {', '.join(names)}")
-        self._groups = _with_relus(self.layers)
 
     def parameters(self) -> list[Parameter]:
         return [parameter for layer in self.layers for parameter in layer.parameters()]
@@ -59,9 +58,9 @@ class Sequential(Layer):
         """
         first = 0 if need_dx else self._first_trainable()
         caches: list[Any] = []
-        # One after the other where each is looked at.
-        groups = self._groups if observe is None else [(layer,) for layer in self.layers]
-        for layers in groups:
+        # A convolution and its ReLU are computed together, unless each output is to be observed.
+        singles: list[tuple[Any, ...]] = [(layer,) for layer in self.layers]
+        for layers in _with_relus(self.layers) if observe is None else singles:
             kept = len(caches) >= first
             if len(layers) == 2:
                 x, *made = layers[0].forward_relu(x)

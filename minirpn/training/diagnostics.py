@@ -28,7 +28,7 @@ from minirpn.backbones import stage_of
 from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
 from minirpn.files import write_npz
-from minirpn.nn.layers import Grads, Layer
+from minirpn.nn.layers import Conv2d, Grads, Layer
 from minirpn.nn.optim import square_sums
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, candidates, object_scores
@@ -213,8 +213,8 @@ def first_anomaly(model: Any, compute: Callable[[], object]) -> str | None:
         return str(anomaly)
     finally:
         for layer in layers:
-            vars(layer).pop("forward", None)
-            vars(layer).pop("backward", None)
+            for name in ("forward", "forward_relu", "backward"):
+                vars(layer).pop(name, None)
     return None
 
 
@@ -232,16 +232,19 @@ def _attributes(part: Any) -> list[Any]:
 
 
 def _watch(layer: Layer) -> None:
-    """Check the arrays of a layer, until the new `forward` and `backward` are removed."""
-    forward, backward = layer.forward, layer.backward
+    """Check the arrays of a layer, until the new methods of the object are removed."""
+    backward = layer.backward
 
-    def watched_forward(x: Array, **options: Any) -> tuple[Array, Any]:
-        _check_array(x, f"the input of {layer.name}")
-        for parameter in layer.parameters():
-            _check_array(parameter.value, parameter.name)
-        y, cache = forward(x, **options)
-        _check_array(y, f"the output of {layer.name}")
-        return y, cache
+    def watched(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def watched_forward(x: Array, **options: Any) -> Any:
+            _check_array(x, f"the input of {layer.name}")
+            for parameter in layer.parameters():
+                _check_array(parameter.value, parameter.name)
+            y, *caches = forward(x, **options)
+            _check_array(y, f"the output of {layer.name}")
+            return y, *caches
+
+        return watched_forward
 
     def watched_backward(dy: Array, cache: Any, **options: Any) -> tuple[Array | None, Grads]:
         _check_array(dy, f"the gradient that reaches {layer.name}")
@@ -253,7 +256,9 @@ def _watch(layer: Layer) -> None:
         return dx, grads
 
     # On the object, so that they hide the methods of its class.
-    vars(layer).update(forward=watched_forward, backward=watched_backward)
+    vars(layer).update(forward=watched(layer.forward), backward=watched_backward)
+    if isinstance(layer, Conv2d):
+        vars(layer).update(forward_relu=watched(layer.forward_relu))
 
 
 def _check_array(array: Array, what: str) -> None:
