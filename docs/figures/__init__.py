@@ -40,7 +40,7 @@ def figures() -> dict[str, Figure]:
         "performance": Figure(
             performance.draw,
             tuple(f"explanation/performance/{name}" for name in performance.FILES),
-            "ladders, growth and roofline, measured here (1 min)",
+            "implementations, growth and roofline, measured here (1 min)",
         ),
     }
 

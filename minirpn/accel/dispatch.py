@@ -38,12 +38,8 @@ class Operation:
     def choose(self, *args: Any, **kwargs: Any) -> Implementation:
         """Return the implementation that runs for these arguments.
 
-        Raises
-        ------
-        TypeError
-            The implementation chosen by name does not support arrays of this kind.
-        RuntimeError
-            The implementation chosen by name needs a library or a device that is not here.
+        With the one chosen by name, raise ``TypeError`` if it does not support arrays of this kind,
+        and ``RuntimeError`` if it needs a library or a device that is not here.
         """
         arrays = args[0] if isinstance(args[0], list | tuple) else args[:1]
         choices = CHOICES.get()
@@ -54,13 +50,9 @@ class Operation:
             return next(one for one in possible if one.pays(*args))
         if not all(map(chosen.supports, arrays)):
             kind = f"{type(arrays[0]).__module__}.{type(arrays[0]).__qualname__}"
-            raise TypeError(
-                f"implementation {chosen.name!r} of {self.name} does not support {kind}"
-            )
+            raise TypeError(f"{self.name}: {chosen.name!r} does not support {kind}")
         if not chosen.is_available():
-            raise RuntimeError(
-                f"{self.name}: implementation {chosen.name!r} needs what is not installed here"
-            )
+            raise RuntimeError(f"{self.name}: {chosen.name!r} needs what is not installed here")
         return chosen
 
     @cached_property

@@ -1,8 +1,8 @@
 """How many threads compute, and work shared among them.
 
-Rungs that cut their work into pieces hand the pieces to `share`. Matrix products and numba's loops
-release the interpreter's lock, so plain Python threads do. While pieces run, the BLAS is held to
-one thread of its own: its threads and ours would fight for the same cores.
+Implementations that cut their work into pieces hand the pieces to `share`. Matrix products and
+numba's loops release the interpreter's lock, so plain Python threads do. While pieces run, the BLAS
+is held to one thread of its own: its threads and ours would fight for the same cores.
 """
 
 from __future__ import annotations

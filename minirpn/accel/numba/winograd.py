@@ -160,7 +160,7 @@ def _transformed(weight: Array, *, turned: bool = False) -> Array:
 
 
 def is_winograd(kernel: Pair, stride: Pair, padding: Pair) -> bool:
-    """Tell whether the rung is for such a convolution."""
+    """Tell whether Winograd's way is for such a convolution."""
     return (*kernel, *stride) == (3, 3, 1, 1) and max(padding) <= 2
 
 
