@@ -176,11 +176,11 @@ def _joints(
         (first, 0.1 + 2 * pitch + h, bottom + h / 2, ""),
         (third, bottom + h / 2, 0.1 + 3 * pitch + h, "rpn_loss_backward"),
     ):
-        centre = x + w / 2
+        center = x + w / 2
         if x == first:
-            ax.plot([centre, centre], [start, end], color=_GREY, lw=1)
-            _arrow(ax, (centre, end), (second, end))
+            ax.plot([center, center], [start, end], color=_GREY, lw=1)
+            _arrow(ax, (center, end), (second, end))
         else:
-            ax.plot([second + w, centre], [start, start], color=_GREY, lw=1)
-            _arrow(ax, (centre, start), (centre, end))
-            ax.text(centre + 0.1, (start + end) / 2, name, va="center", fontsize=9.5)
+            ax.plot([second + w, center], [start, start], color=_GREY, lw=1)
+            _arrow(ax, (center, start), (center, end))
+            ax.text(center + 0.1, (start + end) / 2, name, va="center", fontsize=9.5)

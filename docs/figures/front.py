@@ -68,9 +68,9 @@ def _draw_anchors(network: RPN, example: Example, image: np.ndarray, ax: Axes) -
     Hf, Wf = output.features.shape[2:]
     anchors = output.anchors.reshape(Hf, Wf, -1, 4)  # (K, 4) -> (Hf, Wf, A, 4)
     draw_boxes(anchors[_CELL], ax, image=image, colors=YELLOW, linewidth=1.8)
-    centres = (anchors[:, :, 0, :2] + anchors[:, :, 0, 2:]) / 2
-    ax.plot(*centres.reshape(-1, 2).T, ".", color="white", markersize=2)
-    ax.plot(*centres[_CELL], "o", color=VERMILLION)
+    centers = (anchors[:, :, 0, :2] + anchors[:, :, 0, 2:]) / 2
+    ax.plot(*centers.reshape(-1, 2).T, ".", color="white", markersize=2)
+    ax.plot(*centers[_CELL], "o", color=VERMILLION)
     ax.set_title(f"1  nine anchors at each of {Hf} x {Wf} cells", loc="left")
 
 

@@ -60,8 +60,8 @@ def roi_pool_forward(
     Girshick, *Fast R-CNN*, 2015, section 2.1; rounding and bins are those of the released code and
     of torchvision: halves away from zero, `stride` as a factor ``1 / stride``. An empty or inverted
     box is one cell wide, a bin without a cell (off the map) gives 0, and so do boxes far outside.
-    Ties: the first of equal cells in row-major order wins, and alone gets the gradient. A NaN is
-    not hidden, be it in a bin or in a box. Bins are found in whole numbers, hence exactly; in
+    Ties: the first of equal cells in row-major order wins, and alone gets the gradient. A NaN in
+    a bin or in a box shows in the output. Bins are found in whole numbers, hence exactly; in
     floating point, the last one of 57 cells over 7 bins reaches a cell too far.
 
     Examples

@@ -1,4 +1,4 @@
-"""The Region Proposal Network: anchors, what it should answer, its head, its loss, proposals."""
+"""The Region Proposal Network: anchors, training targets, head, loss, proposals."""
 
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.head import HeadOutput, RPNHead, anchor_map, anchor_rows

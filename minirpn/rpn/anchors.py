@@ -102,7 +102,7 @@ def base_anchors(config: AnchorConfig) -> np.ndarray:
     >>> base_anchors(AnchorConfig(scales=(8,), ratios=(0.5, 1))).tolist()
     [[-84.0, -40.0, 100.0, 56.0], [-56.0, -56.0, 72.0, 72.0]]
     """
-    centre = config.base_size / 2
+    center = config.base_size / 2
     rows = []
     for ratio in config.ratios:
         width, height = _unscaled_sides(config, ratio)
@@ -110,10 +110,10 @@ def base_anchors(config: AnchorConfig) -> np.ndarray:
             half_width, half_height = width * scale / 2, height * scale / 2
             rows.append(
                 (
-                    centre - half_width,
-                    centre - half_height,
-                    centre + half_width,
-                    centre + half_height,
+                    center - half_width,
+                    center - half_height,
+                    center + half_width,
+                    center + half_height,
                 )
             )
     return np.array(rows, dtype=np.float64)

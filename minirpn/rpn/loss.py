@@ -173,9 +173,9 @@ def rpn_loss_forward(
         objectness_loss, objectness_cache = sigmoid_cross_entropy_forward(
             objectness[:, 0], positive, sampled / n_cls
         )
-    charges, deltas_cache = smooth_l1_forward(deltas - targets, sigma=config.sigma)
+    losses, deltas_cache = smooth_l1_forward(deltas - targets, sigma=config.sigma)
     box_weights = positive[:, None] * (balance / n_reg)  # (K,) -> (K, 1)
-    box_loss = xp.sum(box_weights * charges)
+    box_loss = xp.sum(box_weights * losses)
     loss = RPNLoss(objectness_loss + box_loss, objectness_loss, box_loss)
     return loss, RPNLossCache(objectness_cache, deltas_cache, box_weights)
 

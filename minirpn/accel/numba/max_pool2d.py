@@ -94,7 +94,7 @@ def max_pool2d_numba(
     output_size: Pair,
     need_winner: bool = True,
 ) -> tuple[Array, Array | None]:
-    """Return the same from compiled loops in vectors, with the channels shared among threads."""
+    """Return y (N,C,Ho,Wo) and the winners or None, with the channels shared among threads."""
     x = np.ascontiguousarray(x)
     y = np.empty((*x.shape[:2], *output_size), x.dtype)
     winner = np.empty(y.shape, np.int32) if need_winner else None
@@ -113,7 +113,7 @@ def max_pool2d_numba(
 def max_pool2d_dx_numba(
     dy: Array, winner: Array, kernel: Pair, stride: Pair, padding: Pair, size: Pair
 ) -> Array:
-    """Return the same from the loops, compiled, with the channels shared among threads."""
+    """Return dx (N,C,H,W), with the channels shared among threads."""
     dy, winner = np.ascontiguousarray(dy), np.ascontiguousarray(winner)
     dx = np.empty((*dy.shape[:2], *size), dy.dtype)
 

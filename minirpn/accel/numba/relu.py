@@ -22,14 +22,14 @@ _rectify_dx = compiled(rectify_dx)
 
 
 def relu_numba(x: Array) -> Array:
-    """Return the same from the loops, compiled, in pieces shared among threads."""
+    """Return ``max(x, 0)``, in pieces shared among threads."""
     y = np.empty(x.shape, x.dtype)
     _in_pieces(_rectify, np.ascontiguousarray(x), y)
     return y
 
 
 def relu_dx_numba(dy: Array, y: Array) -> Array:
-    """Return the same from the loops, compiled, in pieces shared among threads.
+    """Return `dy` where `y` is positive, and zero elsewhere, in pieces shared among threads.
 
     `numpy.where` takes ten times as long: it chooses byte by byte, not in vectors.
     """

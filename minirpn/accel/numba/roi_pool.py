@@ -49,7 +49,7 @@ _hand_back = compiled(hand_back)
 def roi_pool_numba(
     features: Array, boxes: Array, output_size: Pair, scale: float
 ) -> tuple[Array, Array]:
-    """Return the same from compiled loops in vectors, with blocks of channels shared out."""
+    """Return y and the winners (R,C,h,w), with blocks of channels shared among threads."""
     C, Hf, Wf = features.shape
     rows, columns = bins(boxes, output_size, scale, (Hf, Wf))
     y = np.empty((len(boxes), C, *output_size), features.dtype)
@@ -65,7 +65,7 @@ def roi_pool_numba(
 
 
 def roi_pool_dx_numba(dy: Array, argmax: Array, size: Pair) -> Array:
-    """Return the same from the loops, compiled, with blocks of channels shared among threads."""
+    """Return dfeatures (C,Hf,Wf), with blocks of channels shared among threads."""
     dy, argmax = np.ascontiguousarray(dy), np.ascontiguousarray(argmax)
     dfeatures = np.empty((dy.shape[1], *size), dy.dtype)
 
