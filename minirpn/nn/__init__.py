@@ -5,8 +5,6 @@ Operations are pairs of functions, ``y, cache = op_forward(...)`` and
 """
 
 from minirpn.nn.activations import ReluCache, relu_backward, relu_forward
-from minirpn.nn.concat import ConcatCache, concat_backward, concat_forward
-from minirpn.nn.containers import Fire, FireCache, Sequential
 from minirpn.nn.conv import (
     Conv2dCache,
     Conv2dGrads,
@@ -15,6 +13,7 @@ from minirpn.nn.conv import (
     conv_output_size,
 )
 from minirpn.nn.dropout import DropoutCache, dropout_backward, dropout_forward
+from minirpn.nn.fire import ConcatCache, Fire, FireCache, concat_backward, concat_forward
 from minirpn.nn.gradcheck import (
     GradientError,
     KinkError,
@@ -29,6 +28,7 @@ from minirpn.nn.layers import (
     MaxPool2d,
     Parameter,
     ReLU,
+    Sequential,
     Window,
     he_normal,
     normal,

@@ -9,6 +9,7 @@ one layer can be in use many times at once.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
@@ -329,6 +330,113 @@ class Flatten(Layer):
         self, dy: Array, cache: tuple[int, ...], *, need_dx: bool = True
     ) -> tuple[Array | None, Grads]:
         return (namespace_of(dy).reshape(dy, cache) if need_dx else None), {}
+
+
+# --- layers one after the other ---
+
+
+class Sequential(Layer):
+    """Layers one after the other.
+
+    Raises
+    ------
+    ValueError
+        Two layers have one name.
+    """
+
+    def __init__(self, name: str, layers: Iterable[Layer]) -> None:
+        super().__init__(name)
+        self.layers = tuple(layers)
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"layers: two of {name!r} have one name: {', '.join(names)}")
+
+    def parameters(self) -> list[Parameter]:
+        return [parameter for layer in self.layers for parameter in layer.parameters()]
+
+    def forward(
+        self,
+        x: Array,
+        *,
+        need_dx: bool = True,
+        observe: Callable[[str, Array], None] | None = None,
+    ) -> tuple[Array, tuple[Any, ...]]:
+        """Return the last layer's output, and the layers' caches.
+
+        Parameters
+        ----------
+        x
+            What the first layer takes.
+        need_dx
+            False keeps no caches below the first layer with a trainable parameter, where
+            `backward` will stop: less memory, less time.
+        observe
+            Called with the name and the output of each layer, in order.
+        """
+        first = 0 if need_dx else self._first_trainable()
+        caches: list[Any] = []
+        # A convolution and its ReLU are computed together, unless each output is to be observed.
+        singles: list[tuple[Any, ...]] = [(layer,) for layer in self.layers]
+        for layers in _with_relus(self.layers) if observe is None else singles:
+            kept = len(caches) >= first
+            if len(layers) == 2:
+                x, *made = layers[0].forward_relu(x)
+            elif kept:
+                x, *made = layers[0].forward(x)
+            else:
+                x, made = layers[0].output(x), [None]
+            caches += made if kept else [None] * len(layers)
+            if observe is not None:
+                observe(layers[0].name, x)
+        return x, tuple(caches)
+
+    def backward(
+        self, dy: Array, cache: tuple[Any, ...], *, need_dx: bool = True
+    ) -> tuple[Array | None, Grads]:
+        """Return dx, and gradients by name of the trainable parameters.
+
+        Without `need_dx` it stops at the first layer that has a trainable parameter, and dx is
+        None.
+
+        Raises
+        ------
+        ValueError
+            `need_dx`, but `forward` was told that it would not be needed.
+        """
+        first = 0 if need_dx else self._first_trainable()
+        if any(kept is None for kept in cache[first:]):
+            raise ValueError("need_dx: forward was called with need_dx=False and kept no caches")
+        dx: Array | None = dy
+        grads: Grads = {}
+        for index in reversed(range(first, len(self.layers))):
+            layer_needs_dx = need_dx or index > first
+            dx, of_layer = self.layers[index].backward(dx, cache[index], need_dx=layer_needs_dx)
+            grads |= of_layer
+        return (dx if need_dx else None), grads
+
+    def output_size(self, size: Pair) -> Pair:
+        for layer in self.layers:
+            size = layer.output_size(size)
+        return size
+
+    def windows(self) -> tuple[Window, ...]:
+        return tuple(window for layer in self.layers for window in layer.windows())
+
+    def _first_trainable(self) -> int:
+        """Return the index of the first layer with a trainable parameter, or their count."""
+        found = (index for index, layer in enumerate(self.layers) if layer.trainable)
+        return next(found, len(self.layers))
+
+
+def _with_relus(layers: tuple[Layer, ...]) -> list[tuple[Any, ...]]:
+    """Return the layers one by one, but a convolution together with the ReLU behind it."""
+    groups: list[tuple[Any, ...]] = []
+    for layer in layers:
+        if isinstance(layer, ReLU) and groups and isinstance(groups[-1][-1], Conv2d):
+            groups[-1] = (*groups[-1], layer)
+        else:
+            groups.append((layer,))
+    return groups
 
 
 # --- first values of parameters, drawn on the host ---
