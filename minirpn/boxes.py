@@ -61,8 +61,7 @@ def iou(a: Array, b: Array) -> Array:
     Parameters
     ----------
     a, b
-        (N, 4) and (M, 4) floating point, finite (what comes of a NaN is left open),
-        pixels, half-open.
+        (N, 4) and (M, 4) floating point, pixels, half-open. What comes of a NaN is left open.
 
     Returns
     -------
@@ -72,8 +71,7 @@ def iou(a: Array, b: Array) -> Array:
     Notes
     -----
     A box without area, or with a negative side, has IoU 0 with every box, itself included: never
-    nan (as in ChainerCV and torchvision) nor 1 (as in py-faster-rcnn). In half-open coordinates
-    this formula is py-faster-rcnn's.
+    nan (as in ChainerCV and torchvision) nor 1 (as in py-faster-rcnn).
 
     Examples
     --------
@@ -283,8 +281,7 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
     -----
     Ties: of equal scores the lower index comes first. An IoU equal to the threshold (compared in
     the dtype of `boxes`) does not suppress, as in torchvision and py-faster-rcnn's Python version;
-    ChainerCV suppresses then. Empty boxes overlap nothing and so stay. On a device one number
-    travels to the host, to look for NaN, and one more on a GPU: how many stay.
+    ChainerCV suppresses then. Empty boxes stay. To look for NaN one number comes from a device.
 
     Examples
     --------

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minirpn import accel, nn
+from minirpn.accel.implementation import Implementation
 from minirpn.accel.threads import set_threads, thread_count
 from minirpn.bench import work
 from minirpn.bench.measure import alternate
@@ -59,6 +60,12 @@ def conv_arguments(C: int, O: int, H: int, W: int) -> tuple:  # noqa: E741
     return x, weight, np.zeros(O, np.float32), (1, 1), (1, 1)
 
 
+def seconds(one: Implementation, arguments: tuple[object, ...], rounds: int) -> float:
+    """Return what an implementation takes, where its parts (IoU in NMS) are of the same name."""
+    with accel.use(one.name):
+        return cpu(lambda: one.function(*arguments), rounds)
+
+
 def implementation_bars(folder: Path, quick: bool) -> dict[str, object]:
     """Draw what each implementation takes: a small and a large convolution, and NMS."""
     rounds = 1 if quick else 5
@@ -67,27 +74,21 @@ def implementation_bars(folder: Path, quick: bool) -> dict[str, object]:
     ordered = work.random_boxes(2_000)
     by_work = {
         "conv2d, 32 to 32 channels, 19x31": {
-            one.name: cpu(
-                lambda one=one: one.function(*small), 1 if one.name == "loops" else rounds
-            )
+            one.name: seconds(one, small, 1 if one.name == "loops" else rounds)
             for one in implementations("conv2d")
         },
         "conv2d, 256 to 256 channels, 75x125": {
-            one.name: cpu(lambda one=one: one.function(*large), rounds)
-            for one in implementations("conv2d")[1:]
+            one.name: seconds(one, large, rounds) for one in implementations("conv2d")[1:]
         },
         "nms, 2,000 boxes": {
-            one.name: cpu(
-                lambda one=one: one.function(ordered, 0.7, 2_000),
-                1 if one.name == "loops" else rounds,
-            )
+            one.name: seconds(one, (ordered, 0.7, 2_000), 1 if one.name == "loops" else rounds)
             for one in implementations("nms")
         },
     }
     bars = [
-        (f"{name}\n{what}" if name == next(iter(taken)) else name, seconds * 1e3, colour)
+        (f"{name}\n{what}" if name == next(iter(taken)) else name, taken_seconds * 1e3, colour)
         for colour, (what, taken) in zip((BLUE, GREEN, ORANGE), by_work.items(), strict=True)
-        for name, seconds in taken.items()
+        for name, taken_seconds in taken.items()
     ]
     labels, milliseconds, colours = zip(*bars, strict=True)
     ax = new_axes((7.2, 4.8))

@@ -60,7 +60,8 @@ def use(implementation: str, *names: str) -> Iterator[None]:
         Such as ``"loops"``, ``"array"`` or ``"numba"``.
     names
         The operations it is for, such as ``"iou"``. Without any: every operation that has an
-        implementation of this name; the others go on choosing for themselves.
+        implementation of this name. The others choose for themselves, also where they are a part of
+        a named one (as IoU of NMS); but ``"conv2d"`` stands for ``"conv2d_relu"``, too.
 
     Raises
     ------
@@ -80,6 +81,8 @@ def use(implementation: str, *names: str) -> Iterator[None]:
     for name in names:
         if name not in known:
             raise ValueError(f"no operation {name!r}; there are {', '.join(known)}")
+    if "conv2d" in names:
+        names = (*names, "conv2d_relu")
     wanted = names or tuple(known)
     having = [name for name in wanted if implementation in known[name].by_name]
     if not having or (names and len(having) < len(names)):

@@ -1,14 +1,14 @@
 """Run a faster implementation in the place of a function, where there is one that pays.
 
-`accelerated` is the decorator above the functions of `minirpn.boxes`, `minirpn.nn` and
-`minirpn.rpn` that have other implementations: plain loops, compiled loops, kernels for a GPU.
-What a reader sees in the body is the definition as array code, and runs for arrays of any library.
-`minirpn.accel.table` lists the others; tests hold all of them equal.
+`accelerated` is the decorator above functions that have other implementations: plain loops,
+compiled loops, kernels for a GPU. Their body is the definition as array code, for arrays of any
+library. `minirpn.accel.table` lists the others; tests hold all of them equal.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import cached_property
@@ -20,8 +20,7 @@ from minirpn._typing import Array
 from minirpn.accel.implementation import Implementation, numba_available, warn_of_missing_numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-# (operation or "*") -> implementation, as `minirpn.accel.use` sets it. A ContextVar, so that the
-# choice of one thread is not that of another.
+# (operation or "*") -> implementation, set by `minirpn.accel.use`; each thread has its own.
 CHOICES: ContextVar[dict[str, str] | None] = ContextVar("minirpn_implementations", default=None)
 OPERATIONS: dict[str, Operation] = {}
 
@@ -35,7 +34,7 @@ class Operation:
         self.by_name = {one.name: one for one in implementations}
         OPERATIONS[name] = self
 
-    def choose(self, *args: Any, **kwargs: Any) -> Implementation:
+    def choose(self, *args: Any) -> Implementation:
         """Return the implementation that runs for these arguments.
 
         With the one chosen by name, raise ``TypeError`` if it does not support arrays of this kind,
@@ -77,19 +76,25 @@ def accelerated(
     name
         The operation, as `minirpn.accel.use` calls it.
     checks
-        Called with the arguments before any implementation: raises, or returns the arguments as
-        every implementation takes them.
+        Called first: raises, or returns the arguments as every implementation takes them.
     """
     from minirpn.accel.table import operation
 
     def decorate(function: Function) -> Function:
         of_name = operation(name, function)
+        signature = inspect.signature(function)
+        if checks is not None:
+            checks.__qualname__ = function.__qualname__  # Python's own errors name the function
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
+            if kwargs:
+                bound = signature.bind(*args, **kwargs)
+                bound.apply_defaults()
+                args = bound.args
             if checks is not None:
-                args, kwargs = checks(*args, **kwargs), {}
-            return of_name.choose(*args, **kwargs).function(*args, **kwargs)
+                args = checks(*args)
+            return of_name.choose(*args).function(*args)
 
         return cast(Function, run)
 

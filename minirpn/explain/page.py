@@ -60,7 +60,7 @@ def write_page(step: OpenStep, path: Path) -> Path:
 
 
 def render(contents: dict[str, Any]) -> str:
-    """Return the page that shows what `minirpn.explain.contents.contents_of` gives."""
+    """Return the page that shows what `contents_of` gives."""
     return Template(_read("page.html")).substitute(
         name=escape(contents["image"]["name"]),
         version=escape(minirpn.__version__),

@@ -143,7 +143,9 @@ def train(
             InterruptRequest() as interrupt,
         ):
             if not resume:
-                draw_samples_if_due(trainer, folder, val_set or train_set, records)
+                draw_samples_if_due(
+                    trainer, folder, train_set if val_set is None else val_set, records
+                )
                 save_checkpoint(folder.last, trainer.checkpoint())
             interrupted = False
             while trainer.step < config.optimizer.steps and not interrupted:
@@ -220,7 +222,7 @@ def train_phase(
                 record_health(trainer, example, last, folder, records, bar)
             if val_set is not None and phase.rpn_usable and is_due(trainer, run.validate_every):
                 record_validation(trainer, val_set, folder, records, bar)
-            draw_samples_if_due(trainer, folder, val_set or train_set, records)
+            draw_samples_if_due(trainer, folder, train_set if val_set is None else val_set, records)
             if is_due(trainer, run.checkpoint_every):
                 save_checkpoint(folder.last, trainer.checkpoint())
     return False

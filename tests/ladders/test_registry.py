@@ -9,7 +9,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from minirpn import accel
+from minirpn import accel, boxes, nn
 from minirpn._checks import is_numpy
 from minirpn.accel import Implementation, Operation, dispatch
 from minirpn.accel.numba.compiled import compiled
@@ -141,7 +141,7 @@ WITHOUT_NUMBA = """
 import sys, warnings
 sys.modules["numba"] = None  # as if it were not installed
 import numpy as np
-from minirpn import accel
+from minirpn import accel, boxes, nn
 from minirpn.bench.work import minibatch_for, new_trainer, take_step
 assert accel.available()["conv2d"] == ("loops", "array")
 trainer = new_trainer("tiny")
@@ -162,3 +162,18 @@ def test_without_numba_everything_works_after_one_warning():
     assert ended.stdout.splitlines() == [
         "numba is not installed: slower implementations run instead, with the same results"
     ]
+
+
+def test_keywords_and_wrong_arguments_are_those_of_the_function():
+    a = np.array([[0.0, 0, 2, 2]])
+    assert boxes.iou(b=a, a=a).item() == nn.activations.relu(x=np.ones(1)).item() == 1
+    with pytest.raises(TypeError, match=r"iou\(\) missing 1 required positional argument: 'b'"):
+        boxes.iou(a)
+    assert nn.SGD([]).step({}, lr=0.1) is None
+
+
+def test_a_choice_for_convolution_holds_where_a_relu_is_computed_with_it():
+    x, weight, bias = np.zeros((1, 2, 4, 4)), np.zeros((3, 2, 3, 3)), np.zeros(3)
+    with accel.use("loops", "conv2d"):
+        chosen = accel.operations()["conv2d_relu"].choose(x, weight, bias, (1, 1), (0, 0))
+    assert chosen.name == "loops"

@@ -15,7 +15,7 @@ def assign_cuda(
     *,
     launch: Launch = on_device,
 ) -> tuple[Array, Array, Array, Array]:
-    """Return the fields of `Assignment`, a thread for each anchor; see `assign_loops`.
+    """Return the fields of `Assignment`, a thread for each anchor; see `minirpn.loops.assign`.
 
     Memory grows with K + M, never with their product: overlaps are computed twice, not kept.
     """
@@ -44,7 +44,7 @@ def label_cuda(
     *,
     launch: Launch = on_device,
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return what `label_loops` does, in two launches: who meets whom best, and what follows."""
+    """Return what `minirpn.loops.label` does, in two launches: overlaps, then labels."""
     xp, device = namespace_of(anchors, gt_boxes), device_of(anchors)
     # Overlaps are double, so that equal coordinates have equal ones in either dtype.
     anchors, gt_boxes = (

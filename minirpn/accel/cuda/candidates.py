@@ -16,7 +16,7 @@ def candidates_cuda(
     *,
     launch: Launch = on_device,
 ) -> tuple[Array, Array, Array]:
-    """Return what `candidates_loops` does, a thread for each anchor."""
+    """Return what `minirpn.loops.candidates` does, a thread for each anchor."""
     xp, device, K = namespace_of(anchors, objectness, deltas), device_of(anchors), anchors.shape[0]
     boxes = xp.empty((K, 4), dtype=anchors.dtype, device=device)
     scores = xp.empty(K, dtype=anchors.dtype, device=device)

@@ -23,7 +23,7 @@ MASK_WORDS = 8 * 2**20
 def nms_cuda(
     boxes: Array, iou_threshold: float, max_keep: int, *, launch: Launch = on_device
 ) -> Array:
-    """Return which boxes stay, run by run; see `nms_loops`.
+    """Return which boxes stay, run by run; see `minirpn.loops.nms`.
 
     The host waits once, at the end, for one number: how many have stayed.
     """

@@ -69,7 +69,7 @@ def as_columns(boxes: Array) -> Array:
 
 
 def nms_blocks(boxes: Array, iou_threshold: float, kept: Array, kept_columns: Array) -> int:
-    """Write which boxes stay into `kept` and return how many do; as `nms_loops`.
+    """Write which boxes stay into `kept` and return how many do; as `minirpn.loops.nms`.
 
     A candidate is compared with a block of kept boxes at once, in vectors: more comparisons, and
     yet sooner done. The kept boxes lie in `kept_columns` x1, y1, x2, y2 and area (5, max_keep).
@@ -101,7 +101,7 @@ _nms_blocks = compiled(nms_blocks, vector_iou)
 
 
 def nms_numba(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
-    """Return which boxes stay, from compiled loops in vectors; see `nms_loops`."""
+    """Return which boxes stay, from compiled loops in vectors; see `minirpn.loops.nms`."""
     # NumPy compares an array with a Python float in the array's dtype; so must the machine code.
     threshold = boxes.dtype.type(iou_threshold)
     kept = np.empty(min(max_keep, len(boxes)), np.int64)
@@ -120,7 +120,7 @@ def assign_columns(
     gt_max_iou: Array,
     is_best: Array,
 ) -> None:
-    """Write the fields of `Assignment` into the last four; as `assign_loops`.
+    """Write the fields of `Assignment` into the last four; as `minirpn.loops.assign`.
 
     A block of anchors meets one ground truth after the other, in vectors. The anchors lie in
     `columns` x1, y1, x2, y2 and area (5, K). Memory grows with K + M, never with their product.
@@ -164,7 +164,7 @@ _assign_columns = compiled(assign_columns, vector_iou)
 def assign_numba(
     anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Return the fields of `Assignment` from compiled loops in vectors; see `assign_loops`."""
+    """Return the fields of `Assignment` from compiled loops; see `minirpn.loops.assign`."""
     K, M = len(anchors), len(gt_boxes)
     found = np.empty(K), np.empty(K, np.int64), np.empty(M), np.empty(K, np.bool_)
     _assign_columns(

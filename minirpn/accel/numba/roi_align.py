@@ -141,7 +141,7 @@ def roi_align_dx_numba(
     aligned: bool,
     need_dboxes: bool = True,
 ) -> tuple[Array, Array | None]:
-    """Return what `roi_align_dx_loops` does, with blocks of channels shared among threads.
+    """Return what `minirpn.loops.roi_align_dx` does, with blocks of channels shared among threads.
 
     What they say of the boxes is added up in the order of the blocks, whoever is ready first.
     """
