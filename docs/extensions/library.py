@@ -50,7 +50,9 @@ def public_names(module: ModuleType) -> list[Name]:
     if names is None:
         names = [name for name in _defined(module) if not name.startswith("_")]
     found = [
-        Name(f"{module.__name__}.{name}", _home(module, name), vars(module)[name]) for name in names
+        # Without what is around a function, such as a cache.
+        Name(f"{module.__name__}.{name}", _home(module, name), inspect.unwrap(vars(module)[name]))
+        for name in names
     ]
     order = list(dict.fromkeys(_imported_modules(module)))
     return sorted(found, key=lambda name: order.index(name.home) if name.home in order else -1)
@@ -92,7 +94,7 @@ def _imported_modules(module: ModuleType) -> list[str]:
 
 def _home(module: ModuleType, name: str) -> str:
     """Return the module that defines `name`."""
-    value = vars(module)[name]
+    value = inspect.unwrap(vars(module)[name])
     if inspect.ismodule(value):
         return value.__name__
     if inspect.isfunction(value) or inspect.isclass(value):
