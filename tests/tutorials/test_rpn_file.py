@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -391,7 +392,9 @@ def test_pictures(file):
 
 def run(folder, *arguments):
     command = [sys.executable, "-W", "error", PATH, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # One thread: other tests run beside this one, and threads that wait for a core take longer.
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
