@@ -67,7 +67,7 @@ def _cudnn(function: str) -> Implementation:
     )
 
 
-def _convolution(name: str, weight_kernel: Callable[..., Any]) -> Row:
+def _convolution(name: str) -> Row:
     """Return the implementations of a convolution's output, or of its gradients by x or weight."""
     suits = {"conv2d_dx": "suits_dx", "conv2d_dweight": "suits_dweight"}.get(name, "suits")
     # Winograd's intermediate numbers are larger than the result, and so is its rounding.
@@ -79,8 +79,7 @@ def _convolution(name: str, weight_kernel: Callable[..., Any]) -> Row:
             is_preferred=f"minirpn.accel.numba.winograd:{suits}",
             rounding=1000,
         ),
-        # A 1x1 kernel has no columns to make: the pixels are the columns already.
-        _cuda(f"im2col:{name}_cuda", is_preferred=lambda *args: weight_kernel(*args) != (1, 1)),
+        _cuda(f"im2col:{name}_cuda", is_preferred=f"minirpn.accel.cuda.im2col:{suits}"),
         _cudnn(f"{name}_cudnn"),
     ]
     if name != "conv2d_dweight":
@@ -118,10 +117,10 @@ TABLE: dict[str, Row] = {
         ],
         8,
     ),
-    "conv2d": _convolution("conv2d", lambda x, weight, *rest: tuple(weight.shape[2:])),
-    "conv2d_relu": _convolution("conv2d_relu", lambda x, weight, *rest: tuple(weight.shape[2:])),
-    "conv2d_dx": _convolution("conv2d_dx", lambda dy, weight, *rest: tuple(weight.shape[2:])),
-    "conv2d_dweight": _convolution("conv2d_dweight", lambda dy, x, kernel, *rest: tuple(kernel)),
+    "conv2d": _convolution("conv2d"),
+    "conv2d_relu": _convolution("conv2d_relu"),
+    "conv2d_dx": _convolution("conv2d_dx"),
+    "conv2d_dweight": _convolution("conv2d_dweight"),
     "conv2d_dbias": (
         [_loops("conv2d_dbias")],
         # With channels last alone: otherwise CuPy's own sum is as good.

@@ -149,8 +149,7 @@ def conv2d_backward(
     x, weight, stride, padding = cache
     output_size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
     check_shape(dy, (x.shape[0], weight.shape[0], *output_size), "dy")
-    # On a GPU both gradients want it laid in memory as x is: so it is copied once at most.
-    dy_laid = dy if is_numpy(dy) else laid_as(dy, x)
+    dy_laid = laid_as(dy, x)  # both gradients read it; so it is copied once at most
     dx = conv2d_dx(dy_laid, weight, x.shape[2:], stride, padding) if need_dx else None
     if not need_dweight:
         return Conv2dGrads(dx, None, None)

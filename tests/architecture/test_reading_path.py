@@ -67,8 +67,8 @@ gt_boxes = np.array([[10.0, 20, 60, 80]], np.float32)
     result = loss_and_gradients(network, image, batch, config=objective.loss)
     sgd_update(optimizer, result, lr=0.001)
 """,
-        18,
-        3550,
+        19,
+        3600,
     ),
 }
 

@@ -124,3 +124,17 @@ def _columns(
         *(x, columns, N * C, H, W, rows.start, len(rows), Wo, *kernel, *stride, *padding),
     )
     return columns
+
+
+def suits(x: Array, weight: Array, *rest: object) -> bool:
+    """Tell whether there are columns to make: with a 1x1 kernel the pixels are the columns."""
+    return tuple(weight.shape[2:]) != (1, 1)
+
+
+# By x the arguments are dy and weight: the same question.
+suits_dx = suits
+
+
+def suits_dweight(dy: Array, x: Array, kernel: Pair, *rest: object) -> bool:
+    """Tell the same of the gradient by the weight."""
+    return tuple(kernel) != (1, 1)
