@@ -1,4 +1,4 @@
-"""What an array is, and checks of arguments: one clear line for each way one can be wrong."""
+"""The library and device of an array, and checks of arguments with one clear line each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from minirpn._typing import Array, ImageSize
 
-# What kinds of arrays the namespace is known of. To find it out takes longer than a small launch.
+# The namespace of each type of array met so far: finding it takes longer than a small kernel.
 _NAMESPACES: dict[type | None, Any] = {}
 
 
@@ -25,12 +25,12 @@ def namespace_of(*arrays: Array) -> Any:
 
 
 def is_numpy(array: Array) -> bool:
-    """Tell whether `array` lives in host memory as a NumPy array."""
+    """Return whether `array` is a NumPy array."""
     return isinstance(array, np.ndarray)
 
 
 def device_of(array: Array) -> Any:
-    """Return the device of `array`, in the words of its own library."""
+    """Return the device of `array`, as its own library names it."""
     if array_api_compat.is_cupy_array(array):
         return array.device
     return array_api_compat.device(array)
@@ -52,8 +52,8 @@ def check_box_list(boxes: Array, name: str = "boxes") -> None:
 
 def check_floating(array: Array, name: str) -> None:
     """Raise ``TypeError`` unless `array` is of a real floating-point dtype."""
-    kind = getattr(array.dtype, "kind", None)  # NumPy's dtypes have one, and CuPy's are those
-    # Other libraries spell theirs "float32" or "array_api_strict.float32".
+    kind = getattr(array.dtype, "kind", None)  # NumPy's dtypes have it, and CuPy uses NumPy's
+    # Other libraries print "float32" or "array_api_strict.float32".
     if kind != "f" if kind else "float" not in str(array.dtype):
         raise TypeError(f"{name}: expected a floating-point array, got {array.dtype}")
 

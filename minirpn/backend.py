@@ -1,8 +1,7 @@
 """The array library behind an array, and the only place where data changes device.
 
-Everything else in the package takes its namespace from its inputs (`namespace_of`) and so returns
-arrays of the type, and on the device, that it was given. Which devices there are, and how one is
-opened for a whole program: `minirpn.devices`.
+All other modules take the namespace from their inputs (`namespace_of`), so their results have the
+type and the device of the inputs. `minirpn.devices` lists the devices and opens one for a program.
 """
 
 from __future__ import annotations
@@ -35,29 +34,29 @@ __all__ = [
 
 
 class Move(NamedTuple):
-    """An array that went from one memory to the other."""
+    """One copy of an array between host and device."""
 
     way: str  # "to the host" or "to the device"
     shape: tuple[int, ...]
     dtype: str
 
 
-# Those who count moves; see `watched_moves`.
-_WATCHERS: list[list[Move]] = []
-# Fixed numbers that are on a device already; see `constant`.
+# Lists to which every move is added; see `watched_moves`.
+_MOVE_LISTS: list[list[Move]] = []
+# Constants that are on a device already; see `constant`.
 _CONSTANTS: dict[tuple[Any, ...], Array] = {}
 
 
 def host_dtype(array: Array) -> np.dtype[Any]:
-    """Return NumPy's name of the dtype of `array`."""
+    """Return the dtype of `array` as a NumPy dtype."""
     if isinstance(array.dtype, np.dtype):  # CuPy's are NumPy's
         return array.dtype
-    # Array libraries spell it "float32" or "array_api_strict.float32".
+    # Other libraries print "float32" or "array_api_strict.float32".
     return np.dtype(str(array.dtype).split(".")[-1])
 
 
 def to_host(array: Array) -> np.ndarray:
-    """Copy `array` to the host as a NumPy array; what is NumPy's already is returned as it is.
+    """Copy `array` to the host as a NumPy array; a NumPy array is returned as it is.
 
     Raises
     ------
@@ -67,7 +66,7 @@ def to_host(array: Array) -> np.ndarray:
     if _is_on_host(array):
         return array
     xp = namespace_of(array)  # raises TypeError for anything that is not an array
-    _tell("to the host", array)
+    _note_move("to the host", array)
     if array_api_compat.is_cupy_array(array):
         return array.get()
     cpu = xp.Device("CPU_DEVICE")  # array-api-strict, the stand-in for a GPU
@@ -79,29 +78,28 @@ def to_device(array: np.ndarray, like: Array) -> Array:
     if is_numpy(like):
         return array
     xp = namespace_of(like)
-    _tell("to the device", array)
+    _note_move("to the device", array)
     if array_api_compat.is_cupy_array(like):
         return xp.asarray(array, device=device_of(like))
-    # A copy, because a read-only host array has no place in some libraries.
+    # A copy, because some libraries do not accept a read-only array.
     return xp.asarray(np.array(array), device=device_of(like))
 
 
 def send(array: np.ndarray, like: Array) -> Array:
-    """Copy a host array as `to_device` does, beside what the device computes at the moment.
+    """Copy a host array as `to_device` does, while the device computes.
 
-    For threads that prepare what is needed later. It is there when this returns, whatever the
-    device still had to do.
+    For threads that prepare data for later steps. The copy is complete when this returns.
 
     Notes
     -----
-    With CuPy: from pinned memory, which the device reads by itself, on a stream of its own.
+    CuPy copies from pinned memory, which the device reads itself, on a separate stream.
     """
     (sent,) = send_together([array], like)
     return sent
 
 
 def send_together(arrays: Sequence[np.ndarray], like: Array) -> list[Array]:
-    """Copy host arrays as `send` does, and wait for all of them once."""
+    """Copy host arrays as `send` does, and wait once for all of them."""
     if not array_api_compat.is_cupy_array(like):
         return [to_device(array, like) for array in arrays]
     import cupy
@@ -109,16 +107,16 @@ def send_together(arrays: Sequence[np.ndarray], like: Array) -> list[Array]:
 
     pinned = []
     for array in arrays:
-        _tell("to the device", array)
+        _note_move("to the device", array)
         pinned.append(cupyx.empty_pinned(array.shape, array.dtype))
         pinned[-1][...] = array
     with device_of(like):
         sent = [cupy.empty(array.shape, array.dtype) for array in arrays]
-        # What was here before, and given back, may still be read by what has not run yet.
-        given_back = cupy.cuda.Event()
-        given_back.record(cupy.cuda.Stream.null)
+        # Memory that was freed may still be read by kernels that have not run yet: wait for them.
+        freed = cupy.cuda.Event()
+        freed.record(cupy.cuda.Stream.null)
         stream = cupy.cuda.Stream(non_blocking=True)
-        stream.wait_event(given_back)
+        stream.wait_event(freed)
         for there, here in zip(sent, pinned, strict=True):
             there.set(here, stream=stream)
         stream.synchronize()
@@ -126,14 +124,14 @@ def send_together(arrays: Sequence[np.ndarray], like: Array) -> list[Array]:
 
 
 def constant(array: np.ndarray, like: Array) -> Array:
-    """Return fixed numbers in library, device and dtype of `like`; they travel there once.
+    """Return constant numbers with the library, device and dtype of `like`; copied there once.
 
     Parameters
     ----------
     array
-        A few numbers on the host, the same in every call. The result is not to be modified.
+        A few numbers on the host. Do not modify the result: later calls return it again.
     like
-        Says where.
+        Any array of the library, device and dtype.
     """
     if is_numpy(like):
         return array.astype(like.dtype, copy=False)
@@ -144,7 +142,7 @@ def constant(array: np.ndarray, like: Array) -> Array:
 
 
 def numbers(arrays: Sequence[Array]) -> list[float]:
-    """Return the values of arrays of shape (), which come to the host together."""
+    """Return the values of arrays of shape (), copied to the host together."""
     if not arrays:
         return []
     if _is_on_host(arrays[0]):
@@ -153,39 +151,39 @@ def numbers(arrays: Sequence[Array]) -> list[float]:
 
 
 def wait_for(like: Array) -> None:
-    """Return when the device of `like` has done all that was asked of it; the host always has."""
+    """Wait until the device of `like` has finished its work; for the host, return at once."""
     if array_api_compat.is_cupy_array(like):
-        # A device has one context in a process, CuPy's and PyTorch's: all streams in it are waited
-        # for, whichever library has filled them.
+        # CuPy and PyTorch share one context per device and process: this waits for all streams
+        # of both.
         device_of(like).synchronize()
 
 
 @contextlib.contextmanager
 def watched_moves() -> Iterator[list[Move]]:
-    """Give a list that fills with the moves made inside the ``with`` block, by any thread.
+    """Yield a list of the moves made inside the ``with`` block, by any thread.
 
     Examples
     --------
     >>> with watched_moves() as moves:
-    ...     host = to_host(np.zeros(3))  # is there already
+    ...     host = to_host(np.zeros(3))  # is on the host already
     >>> moves
     []
     """
     moves: list[Move] = []
-    _WATCHERS.append(moves)
+    _MOVE_LISTS.append(moves)
     try:
         yield moves
     finally:
         # By identity: two lists of the same moves are equal.
-        _WATCHERS[:] = [other for other in _WATCHERS if other is not moves]
+        _MOVE_LISTS[:] = [other for other in _MOVE_LISTS if other is not moves]
 
 
 def _is_on_host(array: Array) -> bool:
-    # NumPy gives a scalar of its own, or a float, where others give an array of shape ().
+    # NumPy returns scalars or floats where other libraries return arrays of shape ().
     return isinstance(array, np.ndarray | np.generic | float)
 
 
-def _tell(way: str, array: Array) -> None:
-    """Let those who watch know of a move."""
-    for moves in _WATCHERS:
+def _note_move(way: str, array: Array) -> None:
+    """Add a move to every list of `watched_moves`."""
+    for moves in _MOVE_LISTS:
         moves.append(Move(way, tuple(array.shape), str(host_dtype(array))))

@@ -1,8 +1,8 @@
 """Boxes: areas, overlaps, regression targets (eq. 2) and non-maximum suppression.
 
 A box is ``(x1, y1, x2, y2)`` in floating-point pixels and half-open: its width is ``x2 - x1``, and
-two boxes that touch share nothing. An image covers ``(0, 0, width, height)``. Every function gives
-arrays of the library, the device and the dtype that it was given, and modifies none.
+two boxes that touch share nothing. An image covers ``(0, 0, width, height)``. Every function
+returns arrays of the library, the device and the dtype of its arguments, and modifies none.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def area(boxes: Array) -> Array:
 
 
 def _two_box_lists(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return two lists of boxes in one dtype, if they are such."""
+    """Return two lists of boxes in one dtype; raise where one is not a list of boxes."""
     xp = namespace_of(a, b)
     check_box_list(a, "a")
     check_box_list(b, "b")
@@ -61,7 +61,7 @@ def iou(a: Array, b: Array) -> Array:
     Parameters
     ----------
     a, b
-        (N, 4) and (M, 4) floating point, pixels, half-open. What comes of a NaN is left open.
+        (N, 4) and (M, 4) floating point, pixels, half-open. A NaN may give any result.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def iou(a: Array, b: Array) -> Array:
     shared = _product_of_sides(xp, lower_right - upper_left)
     area_a, area_b = (_product_of_sides(xp, box[:, 2:] - box[:, :2]) for box in (a, b))
     covered = area_a[:, None] + area_b[None, :] - shared
-    # Dividing by one where nothing is shared keeps two empty boxes from being 0/0.
+    # Divide by 1 where nothing is shared: two empty boxes would give 0/0.
     return shared / xp.where(shared > 0, covered, xp.ones_like(covered))
 
 
@@ -109,7 +109,7 @@ def clip(boxes: Array, image_size: ImageSize) -> Array:
     Returns
     -------
     Array
-        (..., 4). A box wholly outside becomes an empty box on the border.
+        (..., 4). A box entirely outside becomes an empty box on the border.
 
     Notes
     -----
@@ -119,7 +119,7 @@ def clip(boxes: Array, image_size: ImageSize) -> Array:
     check_boxes(boxes)
     check_image_size(image_size)
     height, width = image_size
-    # Not `xp.clip`: array-api-compat's sends both borders to a GPU, and waits for it four times.
+    # Not `xp.clip`: that of array-api-compat sends both borders to a GPU and waits four times.
     boxes = xp.where(boxes < 0, 0.0, boxes)
     x = xp.where(boxes[..., 0::2] > width, float(width), boxes[..., 0::2])
     y = xp.where(boxes[..., 1::2] > height, float(height), boxes[..., 1::2])
@@ -128,7 +128,7 @@ def clip(boxes: Array, image_size: ImageSize) -> Array:
 
 
 def is_inside(boxes: Array, image_size: ImageSize) -> Array:
-    """Tell which boxes lie wholly inside the image; touching its border is inside.
+    """Return which boxes lie inside the image; a box that touches the border is inside.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def is_inside(boxes: Array, image_size: ImageSize) -> Array:
 
 
 def flip(boxes: Array, width: float) -> Array:
-    """Return the boxes in the image mirrored left to right: x becomes width - x.
+    """Return the boxes of the image mirrored left to right: x becomes width - x.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def flip(boxes: Array, width: float) -> Array:
     Returns
     -------
     Array
-        (..., 4). Flipping twice gives the boxes back.
+        (..., 4). A second flip gives the boxes back.
     """
     xp = namespace_of(boxes)
     check_boxes(boxes)
@@ -172,11 +172,11 @@ def flip(boxes: Array, width: float) -> Array:
 
 
 def encode(anchors: Array, boxes: Array) -> Array:
-    """Return the deltas (tx, ty, tw, th) that lead from each anchor to its box.
+    """Return the deltas (tx, ty, tw, th) from each anchor to its box.
 
     tx = (x - xa) / wa    ty = (y - ya) / ha    tw = log(w / wa)    th = log(h / ha)    (eq. 2)
 
-    x, y are centers; w, h are sides; a marks the anchor.
+    x, y are the center of the box; w, h are its sides; a marks those of the anchor.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def encode(anchors: Array, boxes: Array) -> Array:
     Returns
     -------
     Array
-        (..., 4) deltas, without unit.
+        (..., 4) deltas, without a unit.
 
     Notes
     -----
@@ -209,7 +209,7 @@ def encode(anchors: Array, boxes: Array) -> Array:
 
 
 def decode(anchors: Array, deltas: Array, *, max_log_scale: float | None = None) -> Array:
-    """Return the boxes that the deltas (tx, ty, tw, th) lead to from the anchors.
+    """Return the boxes that the deltas (tx, ty, tw, th) make of the anchors.
 
     x = tx wa + xa    y = ty ha + ya    w = wa exp(tw)    h = ha exp(th)    (eq. 2, solved)
 
@@ -218,20 +218,20 @@ def decode(anchors: Array, deltas: Array, *, max_log_scale: float | None = None)
     anchors
         (..., 4) floating point, pixels, half-open.
     deltas
-        (..., 4) of a shape that broadcasts with that of `anchors`.
+        (..., 4); the shape broadcasts with that of `anchors`.
     max_log_scale
-        Largest tw and th that count, such as `LOG_SCALE_CLAMP`; None for no limit, as in the
+        A larger tw or th counts as this, such as `LOG_SCALE_CLAMP`; None for no limit, as in the
         paper and in py-faster-rcnn.
 
     Returns
     -------
     Array
-        (..., 4) boxes. Nothing is clipped to an image here.
+        (..., 4) boxes, not clipped to an image.
 
     Notes
     -----
     `encode` is the inverse. py-faster-rcnn's x2 and y2 are one pixel larger than its own
-    convention wants; in half-open coordinates they are these.
+    convention asks for; in half-open coordinates they are equal to these.
     """
     xp = namespace_of(anchors, deltas)
     check_boxes(anchors, "anchors")
@@ -252,9 +252,9 @@ def _centers_and_sides(boxes: Array) -> tuple[Array, Array]:
 
 
 def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | None = None) -> Array:
-    """Return the indices of the boxes that stay when better boxes suppress those they overlap.
+    """Return the indices of the boxes that no better box suppresses.
 
-    Greedy: the best box stays, boxes whose IoU with it is above the threshold go, and so on.
+    Greedy: keep the best box, drop those whose IoU with it is above the threshold, and repeat.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
     iou_threshold
         In [0, 1]; the paper's test setting is 0.7.
     max_keep
-        Stop when this many boxes have stayed; None for all.
+        Stop when this many boxes are kept; None for no limit.
 
     Returns
     -------
@@ -275,13 +275,13 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
     Raises
     ------
     ValueError
-        A score is NaN; a shape, `iou_threshold` or `max_keep` is impossible.
+        A score is NaN; a shape does not fit; `iou_threshold` or `max_keep` is out of range.
 
     Notes
     -----
     Ties: of equal scores the lower index comes first. An IoU equal to the threshold (compared in
     the dtype of `boxes`) does not suppress, as in torchvision and py-faster-rcnn's Python version;
-    ChainerCV suppresses then. Empty boxes stay. To look for NaN one number comes from a device.
+    ChainerCV suppresses then. Empty boxes are kept. A device sends one number, to check for NaN.
 
     Examples
     --------
@@ -299,7 +299,7 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
     if max_keep is not None and max_keep < 0:
         raise ValueError(f"max_keep: expected at least 0 or None, got {max_keep}")
     if to_host(xp.any(xp.isnan(scores))):
-        raise ValueError("scores: NaN has no place in an order")
+        raise ValueError("scores: NaN cannot be ordered")
     order = xp.argsort(scores, descending=True, stable=True)
     limit = boxes.shape[0] if max_keep is None else max_keep
     kept = suppress(xp.take(boxes, order, axis=0), iou_threshold, limit)
@@ -308,9 +308,9 @@ def nms(boxes: Array, scores: Array, *, iou_threshold: float, max_keep: int | No
 
 @accelerated("nms")
 def suppress(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
-    """Return which boxes (N, 4), best first, stay: int64 positions (R,), ascending.
+    """Return which boxes (N, 4), best first, are kept: int64 positions (R,), ascending.
 
-    The best of those left stays, and those it covers go; again and again.
+    Each round keeps the best of those left and suppresses those that overlap it.
     """
     xp = namespace_of(boxes)
     left = xp.arange(boxes.shape[0], dtype=xp.int64, device=device_of(boxes))

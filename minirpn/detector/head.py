@@ -1,7 +1,7 @@
 """The head of Fast R-CNN: from the pooled features of a region to its class and its box.
 
-Fully connected blocks, then two siblings: a logit for each of L + 1 classes and four deltas for
-each of them (Fast R-CNN, section 2.1).
+Fully connected blocks, then two sibling layers: a logit and four deltas for each of L + 1 classes
+(Fast R-CNN, section 2.1).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from minirpn.nn import (
 class DetectorOutput(NamedTuple):
     """The outputs of the head for R regions."""
 
-    logits: Array  # (R, L + 1) before the softmax, the background's first
-    deltas: Array  # (R, L + 1, 4) for every class, normalised
+    logits: Array  # (R, L + 1) before the softmax, background first
+    deltas: Array  # (R, L + 1, 4) for every class, normalized
 
 
 class DetectorHeadCache(NamedTuple):
@@ -43,21 +43,21 @@ class DetectorHeadCache(NamedTuple):
 
 
 class DetectorHead:
-    """Blocks of layers, each with dropout behind it, and two siblings.
+    """Blocks of layers, each with dropout after it, and two sibling layers.
 
     Parameters
     ----------
     blocks
-        Layers from pooled features (R, C, h, w) to rows (R, D), one after the other.
+        Layers from pooled features (R, C, h, w) to rows (R, D), in order.
     features
         D.
     classes
         L, without the background.
     dropout
-        Probability that a number behind a block is dropped in training; 0 for none.
+        Probability that a feature after a block is dropped in training; 0 for no dropout.
     rng
-        Draws the siblings' weights: N(0, 0.01) for the logits, N(0, 0.001) for the deltas (Fast
-        R-CNN, section 2.3).
+        Draws the weights of the siblings: N(0, 0.01) for the logits, N(0, 0.001) for the deltas
+        (Fast R-CNN, section 2.3).
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class DetectorHead:
         Parameters
         ----------
         pooled
-            Of `minirpn.nn.roi_pool_forward` or `minirpn.nn.roi_align_forward`.
+            From `minirpn.nn.roi_pool_forward` or `minirpn.nn.roi_align_forward`.
         rng
-            Draws what dropout drops, in training; None drops nothing.
+            For dropout in training; None for no dropout.
         """
         xp = namespace_of(pooled)
         x, caches = pooled, []
@@ -118,9 +118,9 @@ class DetectorHead:
         dlogits, ddeltas
             Gradients of the loss by the two outputs of `forward`, in their shapes.
         cache
-            The cache `forward` returned.
+            The cache that `forward` returned.
         need_dx
-            Whether something below the head is trained.
+            Whether the backbone, or the RPN by the boxes, is trained.
         """
         xp = namespace_of(dlogits, ddeltas)
         R = dlogits.shape[0]
@@ -148,7 +148,7 @@ def fully_connected_head(
 ) -> DetectorHead:
     """Return fc6 and fc7 of 4096 outputs, each with ReLU and dropout 0.5: VGG-16's and ZF's.
 
-    fc6 and fc7 begin at N(0, 0.005), as in Caffe, until ImageNet weights are loaded over them.
+    The weights are drawn from N(0, 0.005), as in Caffe; ImageNet weights may replace them.
     """
     inputs = channels * pool_size[0] * pool_size[1]
     fc6 = [
@@ -166,9 +166,9 @@ def light_head(
 ) -> DetectorHead:
     """Return a head that a CPU trains in tens of milliseconds a step.
 
-    A 1x1 convolution brings each region's channels down to 64 before the fully connected layer,
-    which then has 0.8 million weights instead of the 103 million of VGG-16's fc6. Its weights are
-    drawn as in He et al. 2015, because there are no pretrained ones to load.
+    A 1x1 convolution reduces each region to 64 channels. The fully connected layer then has 0.8
+    million weights; VGG-16's fc6 has 103 million. The weights are drawn as in He et al. 2015,
+    because no pretrained ones exist.
     """
     reduced, hidden = 64, 256
     inputs = reduced * pool_size[0] * pool_size[1]
@@ -182,7 +182,7 @@ def light_head(
     return DetectorHead((Sequential("light", layers),), hidden, classes, rng=rng)
 
 
-# For each backbone: what builds its head, and the (h, w) that regions are pooled to.
+# Backbone -> function that builds its head, and the (h, w) that regions are pooled to.
 HEADS: dict[str, tuple[Callable[..., DetectorHead], tuple[int, int]]] = {
     "squeezenet": (light_head, (7, 7)),
     "tiny": (light_head, (7, 7)),
@@ -199,13 +199,13 @@ def build_head(
     Parameters
     ----------
     backbone
-        Its name.
+        The name of the backbone.
     channels
         C of its features.
     classes
         L, without the background.
     rng
-        Draws the weights; None leaves them zero.
+        Draws the weights; None leaves them 0.
     """
     build, pool_size = HEADS[backbone]
     return build(channels, pool_size, classes, rng=rng), pool_size

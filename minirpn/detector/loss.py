@@ -2,8 +2,8 @@
 
 L = 1/N sum_i L_cls(p_i, u_i) + 1/N sum_i [u_i >= 1] L_loc(t_i^u, v_i)
 
-N regions; u_i the class of region i, 0 for background; t_i^u the deltas predicted for that class,
-v_i those to its object.
+N is the number of regions, u_i the class of region i (0 for background), t_i^u the deltas predicted
+for that class, and v_i those to its object.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DetectorLossCache(NamedTuple):
 
     classes: SoftmaxCrossEntropyCache
     deltas: SmoothL1Cache
-    own_class: Array  # (R, L + 1, 1): 1 where a region's own class is, if that is no background
+    own_class: Array  # (R, L + 1, 1): 1 at the class of a region, 0 elsewhere and for background
     box_weight: float
 
 
@@ -56,25 +56,25 @@ def detector_loss_forward(
     Parameters
     ----------
     logits
-        (R, L + 1) before the softmax, the background's first.
+        (R, L + 1) before the softmax, background first.
     deltas
-        (R, L + 1, 4) predicted for every class, normalised.
+        (R, L + 1, 4) predicted for every class, normalized.
     labels
         (R,) int64: class + 1, or BACKGROUND.
     targets
-        (R, 4) of `region_targets`; read where the label is a class.
+        (R, 4) from `region_targets`; read where the label is a class.
 
     Returns
     -------
     loss
-        Total, term of the classes, term of the boxes.
+        Total, class term, box term.
     cache
         For `detector_loss_backward`.
 
     Notes
     -----
-    Both terms are divided by the number of regions, as in the released code, where lambda is 1 and
-    smooth L1 has sigma 1. Without regions the loss is 0.
+    Both terms are divided by the number of regions, as in the released code; lambda is 1 and smooth
+    L1 has sigma 1. Without regions the loss is 0.
     """
     xp = namespace_of(logits, deltas, labels, targets)
     R, classes = logits.shape
@@ -101,9 +101,9 @@ def detector_loss_backward(dloss: Array | float, cache: DetectorLossCache) -> De
     Parameters
     ----------
     dloss
-        Gradient of whatever follows by the total loss; 1 when nothing does.
+        Gradient by the total loss; 1 if the loss is the last step.
     cache
-        Of `detector_loss_forward`.
+        From `detector_loss_forward`.
     """
     xp = namespace_of(cache.own_class)
     dlogits = softmax_cross_entropy_backward(dloss, cache.classes)

@@ -41,12 +41,12 @@ class FastRCNNGrads(NamedTuple):
 
 
 class FastRCNN:
-    """The detector's own part: regions of the features are pooled, and the head classifies each.
+    """The part of the detector behind the shared features: pooling of regions, and the head.
 
     Parameters
     ----------
     head
-        From pooled regions to their classes and boxes.
+        Computes logits and deltas of pooled regions.
     pool_size
         (h, w) of a pooled region.
     stride
@@ -81,7 +81,7 @@ class FastRCNN:
         regions
             (R, 4) half-open pixels of the resized image.
         rng
-            Draws what dropout drops, in training; None drops nothing.
+            For dropout in training; None for no dropout.
         """
         forward: Callable[..., Any] = roi_pool_forward
         if self.pooling == "align":
@@ -104,7 +104,7 @@ class FastRCNN:
         Raises
         ------
         ValueError
-            `need_dboxes`, but RoI max pooling has no gradient by its boxes.
+            `need_dboxes` with RoI max pooling, which has no gradient by the boxes.
         """
         need_dpooled = need_dfeatures or need_dboxes
         dpooled, grads = self.head.backward(dlogits, ddeltas, cache.head, need_dx=need_dpooled)
@@ -124,9 +124,9 @@ class FasterRCNN:
     Parameters
     ----------
     rpn
-        Has the backbone.
+        Contains the backbone.
     detector
-        Classifies the regions that the RPN proposes, on the same features.
+        Classifies the proposals of the RPN on the same features.
     """
 
     def __init__(self, rpn: RPN, detector: FastRCNN) -> None:
@@ -154,9 +154,9 @@ class FasterRCNN:
         scale
             Resized over original size.
         proposals
-            How the RPN proposes; None for the defaults.
+            Settings of the proposals; None for the defaults.
         config
-            Which detections are kept; None for the defaults.
+            Settings of the detections; None for the defaults.
         """
         image_size = (image.shape[1], image.shape[2])
         output, _ = self.rpn.forward(image[None, ...])

@@ -1,4 +1,4 @@
-"""From the detector's output to detections.
+"""From the output of the detector to detections.
 
 decode for every class -> clip -> score above 0.05 -> NMS class by class -> the 100 best
 """
@@ -22,23 +22,23 @@ class Detections(NamedTuple):
 
     boxes: Array  # (D, 4) half-open pixels
     scores: Array  # (D,) probability of the class
-    classes: Array  # (D,) int64, positions in the data set's classes; the background is none
+    classes: Array  # (D,) int64 positions in the classes of the data set, without background
 
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """Which of the detector's boxes become detections.
+    """Which boxes of the detector become detections.
 
     Parameters
     ----------
     score_threshold
-        A detection scores above this: 0.05 (py-faster-rcnn's demo and its COCO settings; its VOC
-        settings keep everything above 0).
+        The score of a detection is above this: 0.05 (py-faster-rcnn's demo and its COCO settings;
+        its VOC settings have 0).
     iou_threshold
-        Of two boxes of one class that overlap more, the lower-scored one goes: 0.3 (Fast R-CNN's
-        released code, ``TEST.NMS``).
+        Of two boxes of a class with a larger IoU, NMS drops the one with the lower score: 0.3 (Fast
+        R-CNN's released code, ``TEST.NMS``).
     max_detections
-        The best of an image, of all classes together: 100.
+        Largest number of detections in an image, of all classes together: 100.
     """
 
     score_threshold: float = 0.05
@@ -75,9 +75,9 @@ def postprocess(
     regions
         (R, 4) half-open pixels of the resized image.
     logits
-        (R, L + 1) before the softmax, the background's first.
+        (R, L + 1) before the softmax, background first.
     deltas
-        (R, L + 1, 4) normalised.
+        (R, L + 1, 4) normalized.
     image_size
         (height, width) of the resized image.
     config
@@ -95,9 +95,9 @@ def postprocess(
 
     Notes
     -----
-    One region may give detections of several classes. Of equal scores the lower class comes first,
-    and within a class the earlier region. On a device one number travels to the host, to look for
-    NaN, besides those of `minirpn.boxes.nms`.
+    One region may give detections of several classes. Ties: of equal scores the lower class comes
+    first, and within a class the earlier region. The check for NaN copies one number from a device,
+    in addition to those of `minirpn.boxes.nms`.
     """
     xp = namespace_of(regions, logits, deltas)
     check_box_list(regions, "regions")
@@ -106,8 +106,8 @@ def postprocess(
     check_shape(deltas, (R, classes, 4), "deltas")
     probabilities = class_probabilities(logits)
     if to_host(xp.any(xp.isnan(probabilities))):
-        raise ValueError("logits: a score is NaN, which has no place in an order")
-    # A wild t_w makes a side infinite, until the image's border cuts it.
+        raise ValueError("logits: a score is NaN and cannot be ordered")
+    # A huge t_w makes a side infinite until it is clipped.
     with np.errstate(over="ignore"):
         boxes = box_ops.clip(decode_regions(regions, deltas), image_size)  # (R, L + 1, 4)
     by_class = [

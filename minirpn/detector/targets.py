@@ -1,7 +1,7 @@
-"""The detector's targets: which proposals it learns from, their classes and deltas.
+"""Training targets of the detector: sampled regions, their classes and deltas.
 
-A proposal given to the detector is a region of interest, a region for short (Girshick, *Fast
-R-CNN*, 2015, section 2.3).
+A region (of interest) is a proposal that the detector classifies (Girshick, *Fast R-CNN*, 2015,
+section 2.3).
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from minirpn.backend import constant, namespace_of, to_device, to_host
 from minirpn.rpn.targets import IGNORE, draw
 
 BACKGROUND = 0
-"""The label of a region without an object; class l of the data set has the label l + 1."""
+"""Label of a region without an object; class l of the data set has the label l + 1."""
 
-# What a delta is divided by: (tx, ty, tw, th) then spread about as much as a standard normal.
+# Divisors of (tx, ty, tw, th), which give each a standard deviation of about 1.
 DELTA_STD = (0.1, 0.1, 0.2, 0.2)
 
 
 @dataclass(frozen=True)
 class RegionConfig:
-    """Which regions of an image the detector learns from.
+    """The regions of an image that the detector learns from.
 
     Parameters
     ----------
     batch_size
-        Regions sampled from an image: 128 (py-faster-rcnn; Fast R-CNN, section 2.3, takes 64 from
-        each of two).
+        Regions sampled from an image: 128 (py-faster-rcnn; Fast R-CNN, section 2.3, has 64 from
+        each of two images).
     positive_fraction
-        Largest share of objects among them: 25 % (Fast R-CNN, section 2.3).
+        Largest fraction of objects among them: 25 % (Fast R-CNN, section 2.3).
     positive_iou
-        From this IoU with a ground truth on, a region is an object: 0.5.
+        A region with at least this IoU with a ground truth is an object: 0.5.
     background_iou
-        Below `positive_iou` and from this IoU on, a region is background: 0.1 in training step
-        by step (Fast R-CNN, section 2.3), 0 in joint training (py-faster-rcnn); None takes the one
-        that goes with the training.
+        A region with at least this IoU, and below `positive_iou`, is background: 0.1 in 4-step
+        training (Fast R-CNN, section 2.3), 0 in joint training (py-faster-rcnn). None chooses by
+        the training scheme.
     add_gt_boxes
         Whether the ground truths themselves join the proposals, as in Fast R-CNN's released code.
     """
@@ -75,8 +75,8 @@ class RegionLabels(NamedTuple):
     """Labels of R regions against M ground truths."""
 
     labels: Array  # (R,) int64: class + 1, BACKGROUND, or IGNORE (neither)
-    matched_gt: Array  # (R,) int64: the ground truth overlapped most; -1 if there is none
-    max_iou: Array  # (R,) float64: the IoU with it; 0 if there is none
+    matched_gt: Array  # (R,) int64: the ground truth with the largest IoU; -1 if there is none
+    max_iou: Array  # (R,) float64: that IoU; 0 if there is none
 
 
 def label_regions(
@@ -92,16 +92,16 @@ def label_regions(
     regions
         (R, 4) floating point, pixels, half-open.
     gt_boxes
-        (M, 4) of the same kind; M may be 0.
+        (M, 4) likewise; M may be 0.
     gt_classes
         (M,) int64, positions in the data set's classes.
     config
-        The thresholds; a `background_iou` of None counts as 0.
+        The thresholds; a `background_iou` of None means 0.
 
     Notes
     -----
-    Where a region overlaps several ground truths equally, the first is its own. Overlaps are
-    float64 whatever the dtype of the boxes.
+    Ties: a region with equal IoU with several ground truths is matched to the first. Overlaps are
+    always float64.
     """
     xp = namespace_of(regions, gt_boxes, gt_classes)
     check_box_list(regions, "regions")
@@ -125,17 +125,17 @@ def label_regions(
 def sample_regions(
     labels: Array, *, rng: np.random.Generator, config: RegionConfig = RegionConfig()
 ) -> Array:
-    """Return the indices of the regions drawn into the mini-batch, those with objects first.
+    """Return the indices of the regions of a random mini-batch, those with objects first.
 
-    Up to 32 regions with objects are drawn; background fills up to 128. Where there is too little
-    of it, the mini-batch is smaller.
+    Up to 32 regions with objects are drawn, and background up to 128 in all. With too little
+    background the mini-batch is smaller.
 
     Parameters
     ----------
     labels
-        (R,) int64 of `label_regions`.
+        (R,) int64 from `label_regions`.
     rng
-        Source of the draw.
+        Draws the sample.
     config
         The counts.
 
@@ -146,7 +146,7 @@ def sample_regions(
 
     Notes
     -----
-    The draw is made on the host, whatever the device: labels travel there, indices back.
+    The draw is always on the host: labels are copied from a device, indices back.
     """
     return to_device(sample_on_host(to_host(labels), rng=rng, config=config), labels)
 
@@ -154,7 +154,7 @@ def sample_regions(
 def sample_on_host(
     labels: np.ndarray, *, rng: np.random.Generator, config: RegionConfig
 ) -> np.ndarray:
-    """Return the indices of `sample_regions`, from labels on the host to indices on the host."""
+    """Return the result of `sample_regions` on the host, for labels on the host."""
     positives = draw(np.flatnonzero(labels > BACKGROUND), config.max_positives, rng)
     background = np.flatnonzero(labels == BACKGROUND)
     background = draw(background, config.batch_size - len(positives), rng)
@@ -169,9 +169,9 @@ def region_targets(regions: Array, gt_boxes: Array, matched_gt: Array, labels: A
     regions
         (R, 4) floating point, pixels, half-open; those with objects have sides above 0.
     gt_boxes
-        (M, 4) of the same kind.
+        (M, 4) likewise.
     matched_gt, labels
-        (R,) of `label_regions`.
+        (R,) from `label_regions`.
 
     Returns
     -------
@@ -180,8 +180,8 @@ def region_targets(regions: Array, gt_boxes: Array, matched_gt: Array, labels: A
 
     Notes
     -----
-    Eq. 2 of the paper, normalised as in py-faster-rcnn: mean (0, 0, 0, 0), deviation (0.1, 0.1,
-    0.2, 0.2). `decode_regions` is the inverse.
+    Eq. 2 of the paper, normalized as in py-faster-rcnn: mean (0, 0, 0, 0), standard deviation
+    (0.1, 0.1, 0.2, 0.2). `decode_regions` is the inverse.
     """
     xp = namespace_of(regions, gt_boxes, matched_gt, labels)
     check_box_list(regions, "regions")
@@ -191,19 +191,19 @@ def region_targets(regions: Array, gt_boxes: Array, matched_gt: Array, labels: A
         return xp.zeros_like(regions)
     is_object = (labels > BACKGROUND)[:, None]
     square = constant(np.array([[0.0, 0.0, 1.0, 1.0]]), regions)
-    # From a box to itself eq. 2 gives exactly 0, and a unit square has sides to divide by.
+    # The deltas from a box to itself are exactly 0; a region may have no sides, a square has.
     starts = xp.where(is_object, regions, square)
     matched_boxes = xp.where(is_object, xp.take(gt_boxes, matched_gt, axis=0), square)
     return box_ops.encode(starts, matched_boxes) / delta_std(regions)
 
 
 def decode_regions(regions: Array, deltas: Array) -> Array:
-    """Return the boxes that normalised deltas (R, ..., 4) lead to from the regions (R, 4).
+    """Return the boxes that normalized deltas (R, ..., 4) make of the regions (R, 4).
 
     Returns
     -------
     Array
-        (R, ..., 4) half-open pixels. Nothing is clipped here.
+        (R, ..., 4) half-open pixels, not clipped to an image.
     """
     xp = namespace_of(regions, deltas)
     shape = (regions.shape[0], *(1 for _ in deltas.shape[1:-1]), 4)
@@ -211,5 +211,5 @@ def decode_regions(regions: Array, deltas: Array) -> Array:
 
 
 def delta_std(like: Array) -> Array:
-    """Return `DELTA_STD` (4,) in the array library, device and dtype of `like`."""
+    """Return `DELTA_STD` (4,) with the library, device and dtype of `like`."""
     return constant(np.array(DELTA_STD), like)

@@ -10,7 +10,7 @@ from minirpn.backend import device_of, namespace_of
 
 
 class ReluCache(NamedTuple):
-    """What `relu_backward` needs: the output, which the next layer keeps anyway."""
+    """What `relu_backward` needs: the output, which the next layer keeps as well."""
 
     y: Array
 
@@ -21,9 +21,9 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     Parameters
     ----------
     x
-        Any shape, floating point. A NaN stays one.
+        Any shape, floating point. NaN gives NaN.
     """
-    namespace_of(x)  # raises where it is no array
+    namespace_of(x)  # raises where it is not an array
     y = relu(x)
     return y, ReluCache(y)
 
@@ -37,7 +37,7 @@ def relu(x: Array) -> Array:
 
 def relu_backward(dy: Array, cache: ReluCache) -> Array:
     """Return dx: `dy` where x was positive, and zero elsewhere (at the kink x = 0 too)."""
-    namespace_of(dy)  # raises where it is no array
+    namespace_of(dy)  # raises where it is not an array
     return relu_dx(dy, cache.y)
 
 

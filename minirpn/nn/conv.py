@@ -31,7 +31,7 @@ __all__ = ["Conv2dCache", "Conv2dGrads", "conv2d_backward", "conv2d_forward", "c
 
 
 class Conv2dCache(NamedTuple):
-    """What `conv2d_backward` needs: the inputs, as they were."""
+    """What `conv2d_backward` needs: the inputs."""
 
     x: Array
     weight: Array
@@ -76,7 +76,7 @@ def conv2d_forward(
     y
         (N,O,Ho,Wo), see `conv_output_size`.
     cache
-        For `conv2d_backward`. It refers to the inputs, so they must not change until then.
+        For `conv2d_backward`. It refers to the inputs: do not change them before.
 
     Raises
     ------
@@ -96,8 +96,8 @@ def conv2d_forward(
 def check_conv2d(
     x: Array, weight: Array, bias: Array, stride: int | Pair, padding: int | Pair
 ) -> tuple[Pair, Pair]:
-    """Return stride and padding as pairs, if the arguments of a convolution fit each other."""
-    namespace_of(x, weight, bias)  # raises where they do not go together
+    """Return stride and padding as pairs; raise where the arguments do not fit each other."""
+    namespace_of(x, weight, bias)  # raises where their libraries differ
     check_shape(x, (None, None, None, None), "x")
     check_shape(weight, (None, x.shape[1], None, None), "weight")
     check_shape(bias, (weight.shape[0],), "bias")
@@ -106,13 +106,13 @@ def check_conv2d(
         if other.dtype != x.dtype:
             raise TypeError(f"{name}: expected the dtype of x, {x.dtype}, got {other.dtype}")
     stride, padding = pair(stride, "stride", least=1), pair(padding, "padding", least=0)
-    conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)  # raises where no window fits
+    conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)  # raises if it is empty
     return stride, padding
 
 
 @accelerated("conv2d")
 def conv2d(x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair) -> Array:
-    """Return y (N,O,Ho,Wo): the kernels as rows times the windows as columns."""
+    """Return y (N,O,Ho,Wo): one matrix product, kernels as rows times windows as columns."""
     xp = namespace_of(x, weight, bias)
     (N, outs), kernel = (x.shape[0], weight.shape[0]), weight.shape[2:]
     Ho, Wo = conv_output_size(x.shape[2:], kernel, stride, padding)
@@ -142,10 +142,10 @@ def conv2d_backward(
     cache
         From `conv2d_forward`, whichever implementation ran.
     need_dx, need_dweight
-        False leaves out ``dx``, or ``dweight`` and ``dbias`` (the layer below, or this one, is
-        frozen).
+        False leaves out ``dx`` (nothing below is trained), or ``dweight`` and ``dbias`` (this layer
+        is frozen).
     """
-    namespace_of(dy)  # raises where it is no array
+    namespace_of(dy)  # raises where it is not an array
     x, weight, stride, padding = cache
     output_size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
     check_shape(dy, (x.shape[0], weight.shape[0], *output_size), "dy")
@@ -159,7 +159,7 @@ def conv2d_backward(
 
 @accelerated("conv2d_dx")
 def conv2d_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """Return dx (N,C,H,W): the gradient of every column, put back where its pixels came from."""
+    """Return dx (N,C,H,W): the gradients of the columns, added where their pixels came from."""
     xp = namespace_of(dy, weight)
     (N, outs, Ho, Wo), (C, *kernel) = dy.shape, weight.shape[1:]
     (H, W), (top, left) = size, padding
@@ -178,7 +178,7 @@ def conv2d_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair)
 def conv2d_dweight(dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """Return dweight (O,C,kh,kw): output gradients as rows times the columns, transposed.
 
-    The columns are made again rather than kept: they are kh kw times larger than `x`.
+    The columns are computed again, not kept: they are kh kw times larger than `x`.
     """
     xp = namespace_of(dy, x)
     (outs, Ho, Wo), C = dy.shape[1:], x.shape[1]
@@ -202,11 +202,11 @@ def conv2d_dbias(dy: Array) -> Array:
 def _columns(image: Array, kernel: Pair, stride: Pair, rows: range, Wo: int) -> Array:
     """Return the windows of some output rows of the padded image as columns (N, C kh kw, rows Wo).
 
-    They are one view of the image for each tap of the kernel.
+    One view of the image for each tap of the kernel, stacked.
     """
     xp, (N, C) = namespace_of(image), image.shape[:2]
     views = [image[:, :, ys, xs] for ys, xs in taps(kernel, stride, rows, range(Wo))]
-    if len(views) == 1:  # a 1x1 kernel: the pixels are the columns
+    if len(views) == 1:  # with a 1x1 kernel the pixels are the columns
         return flat(views[0])
     # kh kw times (N,C,rows,Wo) -> (N,C, kh kw, rows,Wo) -> (N, C kh kw, rows Wo)
     return xp.reshape(xp.stack(views, axis=2), (N, C * len(views), len(rows) * Wo))
@@ -215,8 +215,8 @@ def _columns(image: Array, kernel: Pair, stride: Pair, rows: range, Wo: int) -> 
 def products(kernels: Array, columns: Array) -> Array:
     """Return kernels (O, C kh kw) times columns (N, C kh kw, P), image by image: (N, O, P).
 
-    One product for all would be one call, but of a kind that CuPy computes without TF32 even where
-    that is allowed, and from copies of what is transposed.
+    One batched product would be a single call, but CuPy computes it without TF32 even where TF32 is
+    allowed, and copies transposed matrices first.
     """
     xp = namespace_of(kernels, columns)
     if columns.shape[0] == 1:
@@ -226,11 +226,11 @@ def products(kernels: Array, columns: Array) -> Array:
     return xp.stack([xp.matmul(kernels, columns[n, :, :]) for n in range(columns.shape[0])])
 
 
-# Columns are made for as many output rows as fit here: large enough for the matrix product to run
-# at full speed, small beside the activations of a 600x1000 image.
+# Columns are made for as many output rows as fit into this: enough for a matrix product at full
+# speed, little beside the activations of a 600x1000 image.
 COLUMN_BYTES = 2**25
-# On a device a run of rows is a dozen launches, some 5 us each, during which a fast GPU multiplies
-# some 30 MiB of columns: twice that keeps it at work. Reckoned, not measured.
+# On a GPU one run of rows takes about a dozen launches of 5 us. In that time a fast GPU multiplies
+# about 30 MiB of columns, so twice that keeps it busy. Estimated, not measured.
 DEVICE_COLUMN_BYTES = 2**26
 
 

@@ -1,4 +1,4 @@
-"""Dropout: features forgotten at random in training, and the gradient of what is left."""
+"""Dropout, which sets features to 0 at random in training, and its gradient."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def dropout_forward(
 ) -> tuple[Array, DropoutCache]:
     """Return `x` with elements set to 0 at random and the others scaled up, and the cache.
 
-    ``y = x / (1 - p)`` with probability 1 - p, else 0: on average y is x, so that nothing has to
-    be done when the network is used.
+    ``y = x / (1 - p)`` with probability 1 - p, else 0. The mean of y is x, so a trained network
+    needs no dropout.
 
     Parameters
     ----------
     x
         Any shape, floating point.
     probability
-        p, that of an element to be dropped, in [0, 1). 0 returns `x` itself and draws nothing.
+        p in [0, 1): how likely each element is dropped. 0 returns `x` itself and draws nothing.
     rng
         Draws on the host, so that every array library drops the same elements.
 
@@ -48,8 +48,8 @@ def dropout_forward(
 
     Notes
     -----
-    Scaled in training as Caffe's Dropout layer does, not in use as in Srivastava et al., *Dropout*,
-    2014. Fast R-CNN's two hidden layers have p = 0.5.
+    The factor 1 / (1 - p) in training is Caffe's. Srivastava et al., *Dropout*, 2014, scale at test
+    time instead. Fast R-CNN's two hidden layers have p = 0.5.
     """
     xp = namespace_of(x)
     check_floating(x, "x")

@@ -1,4 +1,4 @@
-"""Channels side by side: joining maps, and the Fire module that joins its two expansions."""
+"""Concatenation of channels, and the Fire module, which concatenates two convolutions."""
 
 # ruff: noqa: D102 - a method that does what `Layer` says needs no docstring of its own
 
@@ -25,7 +25,7 @@ class ConcatCache(NamedTuple):
 
 
 def concat_forward(xs: Sequence[Array]) -> tuple[Array, ConcatCache]:
-    """Return the inputs joined along the channels, and the cache.
+    """Return the inputs concatenated along the channels, and the cache.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def concat_forward(xs: Sequence[Array]) -> tuple[Array, ConcatCache]:
 
 
 def concat_backward(dy: Array, cache: ConcatCache) -> tuple[Array, ...]:
-    """Return the channels of `dy` that came from each input, as views; undoes `concat_forward`."""
+    """Return the channels of `dy` that came from each input, as views."""
     namespace_of(dy)
     check_shape(dy, (None, sum(cache.channels), None, None), "dy")
     ends = [sum(cache.channels[: k + 1]) for k in range(len(cache.channels))]
@@ -67,8 +67,8 @@ class FireCache(NamedTuple):
 class Fire(Layer):
     """SqueezeNet's Fire module.
 
-    A 1x1 convolution squeezes the channels; a 1x1 and a 3x3 convolution, side by side, expand
-    them; their outputs are joined, the 1x1's first. ReLU after each.
+    A 1x1 convolution reduces the channels (squeeze). A 1x1 and a 3x3 convolution read its output
+    (expand); theirs are concatenated, that of the 1x1 first. A ReLU follows each convolution.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Fire(Layer):
         xp = namespace_of(x)
         squeezed, squeeze_cache, squeezed_cache = self.squeeze.forward_relu(x)
         (N, _, H, W), (left, right) = squeezed.shape, self._expanded_channels()
-        # The two write side by side: joining them later would be one more walk through memory.
+        # Both write into y: a concatenation afterwards would copy everything once more.
         y = xp.empty((N, left + right, H, W), dtype=x.dtype, device=device_of(x))
         _, cache1x1, _ = self.expand1x1.forward_relu(squeezed, out=y[:, :left, :, :])
         _, cache3x3, _ = self.expand3x3.forward_relu(squeezed, out=y[:, left:, :, :])
@@ -142,5 +142,5 @@ class Fire(Layer):
         return self.expand3x3.output_size(self.squeeze.output_size(size))
 
     def windows(self) -> tuple[Window, ...]:
-        """Return those of the widest branch, the 3x3's."""
+        """Return the windows of the widest path, through the 3x3 convolution."""
         return self.squeeze.windows() + self.expand3x3.windows()

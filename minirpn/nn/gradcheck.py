@@ -1,9 +1,9 @@
 """Check a hand-written backward against differences of the forward.
 
-`check_gradients` compares two scalars for each input, along a random direction: the slope that the
-backward claims, and the slope that the forward has. It is as severe as comparing element by
-element, and takes a few calls of the forward instead of two for every element.
-`check_gradients_elementwise` is the slow one, for reading.
+`check_gradients` compares two numbers for each input: the slope along a random direction by the
+backward, and by differences of the forward. It finds the errors that a comparison of every element
+finds, with a few calls of the forward instead of two for each element.
+`check_gradients_elementwise` is that comparison: slow, and easier to read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from minirpn._typing import Array
 
-# Central differences err by about STEP^2 (their curvature) and 1e-16 / STEP (rounding).
+# The error of central differences is about STEP^2 (curvature) plus 1e-16 / STEP (rounding).
 STEP = 1e-5
 RTOL = 1e-6
 
@@ -25,18 +25,18 @@ class GradientError(AssertionError):
 
 
 class KinkError(ValueError):
-    """The inputs lie at a kink, where there is no gradient to compare with."""
+    """The inputs are at a kink of the forward, where it has no gradient."""
 
 
 class Slopes(NamedTuple):
-    """What was compared for one input: the slope along a direction, claimed and found."""
+    """The slopes along one direction of one input: of the backward, and by differences."""
 
     input: str
     analytic: float
     numeric: float
 
 
-class _Found(NamedTuple):
+class _Difference(NamedTuple):
     """A slope by central differences, and how much its two sides differ."""
 
     slope: float
@@ -64,32 +64,32 @@ def check_gradients(
         ``y, cache = forward(*inputs)``.
     backward
         ``grads = backward(dy, cache)``: an array for one input, or a tuple with a gradient for
-        each; one that is None is passed over.
+        each; None is skipped.
     inputs
         A float64 NumPy array, or a sequence of them.
     rng
         Draws ``dy`` and the directions.
     names
-        What to call the inputs in a message; else the fields of the gradients' named tuple.
+        Names of the inputs in messages; by default the fields of the gradients' named tuple.
     step
         Length of the step along ``u``.
     rtol
-        Allowed difference, relative to the size of the gradient and of what rounding leaves.
+        Allowed difference, relative to the size of the gradient; rounding is allowed for as well.
 
     Returns
     -------
     slopes
-        For each input, the two numbers that were compared.
+        The two numbers that were compared, for each input.
 
     Raises
     ------
     GradientError
-        The two differ; the message says for which input, and both numbers.
+        The two differ; the message names the input and both numbers.
     KinkError
-        They differ because the forward has a kink within `step` (a ReLU at 0, a tie in a maximum):
-        the slopes ahead and behind differ as much. Move the inputs away from it.
+        The two differ because the forward has a kink within `step`, such as a ReLU at 0 or a tie in
+        a maximum: the slopes ahead and behind differ too. Move the inputs away from it.
     TypeError
-        An input is not float64: in float32, rounding hides what is to be seen.
+        An input is not float64: rounding in float32 would hide the errors.
 
     Examples
     --------
@@ -98,16 +98,16 @@ def check_gradients(
     >>> check_gradients(square, lambda dy, x: 2 * x * dy, np.ones(3), rng=rng)[0].input
     'input 0'
     """
-    loss, claimed = _projected(forward, backward, inputs, rng, names)
+    loss, gradients = _projected(forward, backward, inputs, rng, names)
     slopes = []
-    for index, (name, grad) in claimed.items():
+    for index, (name, grad) in gradients.items():
         direction = rng.normal(size=grad.shape)
         direction /= np.linalg.norm(direction)
         analytic = float(np.sum(grad * direction))
-        found = _slope(loss, index, direction, step)
-        allowed = rtol * (float(np.linalg.norm(grad)) + abs(found.slope)) + loss.rounding / step
-        _compare(name, analytic, found, allowed, "along a random direction")
-        slopes.append(Slopes(name, analytic, found.slope))
+        numeric = _slope(loss, index, direction, step)
+        allowed = rtol * (float(np.linalg.norm(grad)) + abs(numeric.slope)) + loss.rounding / step
+        _compare(name, analytic, numeric, allowed, "along a random direction")
+        slopes.append(Slopes(name, analytic, numeric.slope))
     return tuple(slopes)
 
 
@@ -123,32 +123,32 @@ def check_gradients_elementwise(
 ) -> tuple[Slopes, ...]:
     """Compare every element of every gradient with a difference of the forward.
 
-    As `check_gradients`, with the directions of single elements instead of a random one: two calls
-    of the forward for each, and a message that names the first element that is wrong.
+    As `check_gradients`, with one direction for each element. That takes two calls of the forward
+    for each element, and the message names the first wrong one.
     """
-    loss, claimed = _projected(forward, backward, inputs, rng, names)
+    loss, gradients = _projected(forward, backward, inputs, rng, names)
     slopes = []
-    for index, (name, grad) in claimed.items():
+    for index, (name, grad) in gradients.items():
         for element in np.ndindex(grad.shape):
             direction = np.zeros(grad.shape)
             direction[element] = 1.0
-            found = _slope(loss, index, direction, step)
+            numeric = _slope(loss, index, direction, step)
             analytic = float(grad[element])
-            allowed = rtol * (abs(analytic) + abs(found.slope)) + loss.rounding / step
+            allowed = rtol * (abs(analytic) + abs(numeric.slope)) + loss.rounding / step
             label = f"{name}[{', '.join(map(str, element))}]"
-            _compare(label, analytic, found, allowed, "at this element")
-            slopes.append(Slopes(label, analytic, found.slope))
+            _compare(label, analytic, numeric, allowed, "at this element")
+            slopes.append(Slopes(label, analytic, numeric.slope))
     return tuple(slopes)
 
 
 class _Loss:
-    """``sum(dy * forward(*inputs))`` as a function of one input's displacement."""
+    """``sum(dy * forward(*inputs))``, with one input displaced."""
 
     def __init__(self, forward: Callable[..., Any], inputs: list[Array], dy: Array) -> None:
         self.forward, self.inputs, self.dy = forward, inputs, dy
         y = forward(*inputs)[0]
         self.here = float(np.sum(dy * y))
-        # What float64 may lose in the sum, generously: the error of a difference of two losses.
+        # An upper limit for the rounding error of a difference of two losses in float64.
         self.rounding = 1e-14 * float(np.sum(np.abs(dy * y)))
 
     def displaced(self, index: int, by: Array) -> float:
@@ -164,7 +164,7 @@ def _projected(
     rng: np.random.Generator,
     names: Sequence[str] | None,
 ) -> tuple[_Loss, dict[int, tuple[str, Array]]]:
-    """Draw dy; return the loss, and by position the name and claimed gradient of each input."""
+    """Draw dy; return the loss, and by position the name and the gradient of each input."""
     given = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     for position, array in enumerate(given):
         if np.asarray(array).dtype != np.float64:
@@ -177,30 +177,30 @@ def _projected(
         raise GradientError(f"{len(of_inputs)} gradients came back for {len(given)} inputs")
     if names is None:
         names = getattr(grads, "_fields", [f"input {k}" for k in range(len(given))])
-    claimed = {}
+    gradients = {}
     for position, (name, x, grad) in enumerate(zip(names, given, of_inputs, strict=True)):
         if grad is None:
             continue
         if np.shape(grad) != np.shape(x):
             raise GradientError(f"{name}: shape {np.shape(grad)}, but the input's is {np.shape(x)}")
-        claimed[position] = (name, np.asarray(grad))
-    return _Loss(forward, given, dy), claimed
+        gradients[position] = (name, np.asarray(grad))
+    return _Loss(forward, given, dy), gradients
 
 
-def _slope(loss: _Loss, index: int, direction: Array, step: float) -> _Found:
+def _slope(loss: _Loss, index: int, direction: Array, step: float) -> _Difference:
     ahead = (loss.displaced(index, step * direction) - loss.here) / step
     behind = (loss.here - loss.displaced(index, -step * direction)) / step
-    return _Found((ahead + behind) / 2, abs(ahead - behind))
+    return _Difference((ahead + behind) / 2, abs(ahead - behind))
 
 
-def _compare(name: str, analytic: float, found: _Found, allowed: float, where: str) -> None:
-    error = abs(analytic - found.slope)
+def _compare(name: str, analytic: float, numeric: _Difference, allowed: float, where: str) -> None:
+    error = abs(analytic - numeric.slope)
     if error <= allowed:
         return
-    # A kink within the step shifts one side only, and so bends the difference by twice the error
-    # (once, if it lies at the point itself). A wrong gradient leaves both sides alike.
-    if found.bend >= error:
+    # A kink within the step changes one side only: the sides differ by twice the error, or once if
+    # the kink is at the point itself. With a wrong gradient both sides agree.
+    if numeric.bend >= error:
         raise KinkError(f"{name}: a kink of the forward lies within the step {where}")
     raise GradientError(
-        f"{name}: {where} the backward says {analytic:.10g}, differences say {found.slope:.10g}"
+        f"{name}: {where} the backward says {analytic:.10g}, differences say {numeric.slope:.10g}"
     )

@@ -1,7 +1,6 @@
-"""Layers: parameters under a name, and the pair of functions that computes with them.
+"""Layers: named parameters, and the pair of functions that computes with them.
 
-A layer keeps no state of a call: what `backward` needs is in the cache that `forward` returns, so
-one layer can be in use many times at once.
+A layer keeps no state between calls: what `backward` needs is in the cache that `forward` returns.
 """
 
 # ruff: noqa: D102 - a method that does what `Layer` says needs no docstring of its own
@@ -11,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -36,14 +35,14 @@ Grads = dict[str, Array]
 
 @dataclass(eq=False)
 class Parameter:
-    """A named array of a layer, and how it is to be trained.
+    """A named array of a layer, and how it is trained.
 
     Parameters
     ----------
     name
         Unique in the network, such as ``"conv1.weight"``; gradients and checkpoints use it.
     value
-        The array. The optimizer replaces it; nothing changes its elements.
+        The array. The optimizer replaces it and leaves the elements of the old one alone.
     lr_multiplier, decay_multiplier
         Factors on the learning rate and on the weight decay (Caffe's ``lr_mult``, ``decay_mult``).
     trainable
@@ -59,7 +58,7 @@ class Parameter:
 
 
 class Window(NamedTuple):
-    """How a layer slides over its input, each (vertical, horizontal); see `Layer.windows`."""
+    """Kernel, stride and padding of a sliding window, each (vertical, horizontal)."""
 
     kernel: Pair
     stride: Pair
@@ -67,7 +66,7 @@ class Window(NamedTuple):
 
 
 class Layer:
-    """What every layer offers: a base class. Its defaults are of a layer without parameters."""
+    """The base class of layers. Its defaults suit a layer without parameters."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -81,7 +80,7 @@ class Layer:
         raise NotImplementedError
 
     def output(self, x: Array) -> Array:
-        """Return the output alone, for when `backward` will not be called."""
+        """Return the output alone, where `backward` is not needed."""
         return self.forward(x)[0]
 
     def backward(
@@ -95,7 +94,7 @@ class Layer:
         return size
 
     def windows(self) -> tuple[Window, ...]:
-        """Return the windows that its output sees its input through, one after the other."""
+        """Return the windows between input and output, in order; see `cell_geometry`."""
         return ()
 
     @property
@@ -104,20 +103,33 @@ class Layer:
         return any(parameter.trainable for parameter in self.parameters())
 
 
+class ParameterOptions(TypedDict, total=False):
+    """Keywords of `Conv2d` and `Linear`: the first values and the training of their parameters."""
+
+    rng: np.random.Generator | None  # draws the weight; None (default) leaves it 0, to be loaded
+    # Standard deviation of the weight: 0.01 (default), as the paper's new layers (section 3.1.3);
+    # None for He's sqrt(2 / fan_in).
+    std: float | None
+    bias_lr_multiplier: float  # 1 (default); Caffe's models have 2
+    bias_decay_multiplier: float  # 1 (default); Caffe's models have 0 or 1
+    trainable: bool  # True (default); False freezes both parameters
+    dtype: DTypeLike  # float32 (default)
+
+
 class _Affine(Layer):
-    """A layer of a weight and a bias."""
+    """A layer with a weight and a bias."""
 
     def __init__(
         self,
         name: str,
         weight_shape: tuple[int, ...],
         *,
-        rng: np.random.Generator | None,
-        std: float | None,
-        bias_lr_multiplier: float,
-        bias_decay_multiplier: float,
-        trainable: bool,
-        dtype: DTypeLike,
+        rng: np.random.Generator | None = None,
+        std: float | None = 0.01,
+        bias_lr_multiplier: float = 1.0,
+        bias_decay_multiplier: float = 1.0,
+        trainable: bool = True,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__(name)
         if rng is None:
@@ -139,7 +151,7 @@ class _Affine(Layer):
         return [self.weight, self.bias]
 
     def _named(self, dweight: Array | None, dbias: Array | None) -> Grads:
-        """Return the gradients of the parameters that are trainable, by name."""
+        """Return the gradients of the trainable parameters by name."""
         both = ((self.weight, dweight), (self.bias, dbias))
         return {parameter.name: grad for parameter, grad in both if parameter.trainable}
 
@@ -155,17 +167,8 @@ class Conv2d(_Affine):
         C and O.
     kernel, stride, padding
         An int, or (vertical, horizontal).
-    rng
-        Draws the weight; None leaves it zero, to be loaded.
-    std
-        Of the weight's normal distribution: 0.01 as the paper's new layers (section 3.1.3); None
-        for He's ``sqrt(2 / fan_in)``.
-    bias_lr_multiplier, bias_decay_multiplier
-        See `Parameter`; Caffe's models have 2 and 0 (or 1) here.
-    trainable
-        False freezes both parameters.
-    dtype
-        Of both parameters.
+    options
+        See `ParameterOptions`.
     """
 
     def __init__(
@@ -177,38 +180,25 @@ class Conv2d(_Affine):
         kernel: int | Pair,
         stride: int | Pair = 1,
         padding: int | Pair = 0,
-        rng: np.random.Generator | None = None,
-        std: float | None = 0.01,
-        bias_lr_multiplier: float = 1.0,
-        bias_decay_multiplier: float = 1.0,
-        trainable: bool = True,
-        dtype: DTypeLike = np.float32,
+        **options: Unpack[ParameterOptions],
     ) -> None:
         self.kernel = pair(kernel, "kernel", least=1)
         self.stride = pair(stride, "stride", least=1)
         self.padding = pair(padding, "padding", least=0)
-        super().__init__(
-            name,
-            (out_channels, in_channels, *self.kernel),
-            rng=rng,
-            std=std,
-            bias_lr_multiplier=bias_lr_multiplier,
-            bias_decay_multiplier=bias_decay_multiplier,
-            trainable=trainable,
-            dtype=dtype,
-        )
+        super().__init__(name, (out_channels, in_channels, *self.kernel), **options)
 
     def forward(self, x: Array) -> tuple[Array, Conv2dCache]:
-        windows = {"stride": self.stride, "padding": self.padding}
-        return conv2d_forward(x, self.weight.value, self.bias.value, **windows)
+        weight, bias = self.weight.value, self.bias.value
+        return conv2d_forward(x, weight, bias, stride=self.stride, padding=self.padding)
 
     def forward_relu(
         self, x: Array, *, out: Array | None = None
     ) -> tuple[Array, Conv2dCache, ReluCache]:
         """Return ``max(y, 0)`` of the output y, and the caches of both; see `fused`."""
-        windows = {"stride": self.stride, "padding": self.padding}
         weight, bias = self.weight.value, self.bias.value
-        return fused.conv2d_relu_forward(x, weight, bias, out=out, **windows)
+        return fused.conv2d_relu_forward(
+            x, weight, bias, stride=self.stride, padding=self.padding, out=out
+        )
 
     def backward(
         self, dy: Array, cache: Conv2dCache, *, need_dx: bool = True
@@ -224,31 +214,12 @@ class Conv2d(_Affine):
 
 
 class Linear(_Affine):
-    """A fully connected layer on rows (R, in_features); the options are those of `Conv2d`."""
+    """A fully connected layer on rows (R, in_features); for options see `ParameterOptions`."""
 
     def __init__(
-        self,
-        name: str,
-        in_features: int,
-        out_features: int,
-        *,
-        rng: np.random.Generator | None = None,
-        std: float | None = 0.01,
-        bias_lr_multiplier: float = 1.0,
-        bias_decay_multiplier: float = 1.0,
-        trainable: bool = True,
-        dtype: DTypeLike = np.float32,
+        self, name: str, in_features: int, out_features: int, **options: Unpack[ParameterOptions]
     ) -> None:
-        super().__init__(
-            name,
-            (out_features, in_features),
-            rng=rng,
-            std=std,
-            bias_lr_multiplier=bias_lr_multiplier,
-            bias_decay_multiplier=bias_decay_multiplier,
-            trainable=trainable,
-            dtype=dtype,
-        )
+        super().__init__(name, (out_features, in_features), **options)
 
     def forward(self, x: Array) -> tuple[Array, LinearCache]:
         return linear_forward(x, self.weight.value, self.bias.value)
@@ -319,7 +290,7 @@ class MaxPool2d(Layer):
 
 
 class Flatten(Layer):
-    """Each sample's maps laid out as one row: (R,C,h,w) -> (R,C h w), channel by channel."""
+    """The maps of each sample as one row, channel by channel: (R,C,h,w) -> (R,C h w)."""
 
     def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
         check_shape(x, (None, None, None, None), "x")
@@ -332,16 +303,16 @@ class Flatten(Layer):
         return (namespace_of(dy).reshape(dy, cache) if need_dx else None), {}
 
 
-# --- layers one after the other ---
+# --- layers in a row ---
 
 
 class Sequential(Layer):
-    """Layers one after the other.
+    """Layers in a row: each takes the output of the one before.
 
     Raises
     ------
     ValueError
-        Two layers have one name.
+        Two layers have the same name.
     """
 
     def __init__(self, name: str, layers: Iterable[Layer]) -> None:
@@ -366,26 +337,25 @@ class Sequential(Layer):
         Parameters
         ----------
         x
-            What the first layer takes.
+            The input of the first layer.
         need_dx
-            False keeps no caches below the first layer with a trainable parameter, where
-            `backward` will stop: less memory, less time.
+            False keeps no caches of the layers before the first trainable one, where `backward`
+            stops. That saves memory and time.
         observe
             Called with the name and the output of each layer, in order.
         """
         first = 0 if need_dx else self._first_trainable()
         caches: list[Any] = []
-        # A convolution and its ReLU are computed together, unless each output is to be observed.
-        singles: list[tuple[Any, ...]] = [(layer,) for layer in self.layers]
-        for layers in _with_relus(self.layers) if observe is None else singles:
-            kept = len(caches) >= first
+        # A convolution and the ReLU after it run together, unless the output of each is observed.
+        for layers in _convs_with_relus(self.layers) if observe is None else zip(self.layers):
+            is_kept = len(caches) >= first
             if len(layers) == 2:
-                x, *made = layers[0].forward_relu(x)
-            elif kept:
-                x, *made = layers[0].forward(x)
+                x, *of_layers = layers[0].forward_relu(x)
+            elif is_kept:
+                x, *of_layers = layers[0].forward(x)
             else:
-                x, made = layers[0].output(x), [None]
-            caches += made if kept else [None] * len(layers)
+                x, of_layers = layers[0].output(x), [None]
+            caches += of_layers if is_kept else [None] * len(layers)
             if observe is not None:
                 observe(layers[0].name, x)
         return x, tuple(caches)
@@ -395,13 +365,12 @@ class Sequential(Layer):
     ) -> tuple[Array | None, Grads]:
         """Return dx, and gradients by name of the trainable parameters.
 
-        Without `need_dx` it stops at the first layer that has a trainable parameter, and dx is
-        None.
+        Without `need_dx` it stops at the first trainable layer, and dx is None.
 
         Raises
         ------
         ValueError
-            `need_dx`, but `forward` was told that it would not be needed.
+            `need_dx`, but `forward` was called with ``need_dx=False``.
         """
         first = 0 if need_dx else self._first_trainable()
         if any(kept is None for kept in cache[first:]):
@@ -423,13 +392,13 @@ class Sequential(Layer):
         return tuple(window for layer in self.layers for window in layer.windows())
 
     def _first_trainable(self) -> int:
-        """Return the index of the first layer with a trainable parameter, or their count."""
-        found = (index for index, layer in enumerate(self.layers) if layer.trainable)
-        return next(found, len(self.layers))
+        """Return the index of the first trainable layer, or the number of layers."""
+        trainable = (index for index, layer in enumerate(self.layers) if layer.trainable)
+        return next(trainable, len(self.layers))
 
 
-def _with_relus(layers: tuple[Layer, ...]) -> list[tuple[Any, ...]]:
-    """Return the layers one by one, but a convolution together with the ReLU behind it."""
+def _convs_with_relus(layers: tuple[Layer, ...]) -> list[tuple[Any, ...]]:
+    """Return groups of layers: a convolution and the ReLU after it, every other layer alone."""
     groups: list[tuple[Any, ...]] = []
     for layer in layers:
         if isinstance(layer, ReLU) and groups and isinstance(groups[-1][-1], Conv2d):
@@ -451,9 +420,9 @@ def normal(
 ) -> np.ndarray:
     """Return draws from N(0, std^2).
 
-    The paper's section 3.1.3 ("Training RPNs") draws all new layers so, with a std of 0.01.
+    The paper's section 3.1.3 ("Training RPNs") draws all new layers with a std of 0.01.
     """
-    # Drawn in double precision whatever the dtype, so that both see the same numbers.
+    # Always drawn in double precision, so that float32 and float64 start from the same numbers.
     return rng.normal(0.0, std, shape).astype(dtype)
 
 
@@ -462,7 +431,7 @@ def he_normal(
 ) -> np.ndarray:
     """Return draws from N(0, 2 / fan_in), which keep the variance through layers with ReLU.
 
-    `shape` is that of a weight, outputs first: (O,C,kh,kw) or (O,I); fan_in is all but O.
+    `shape` is that of a weight, (O,C,kh,kw) or (O,I); fan_in is the product of all sides but O.
 
     Notes
     -----

@@ -10,7 +10,7 @@ from minirpn.backend import namespace_of
 
 
 class LinearCache(NamedTuple):
-    """What `linear_backward` needs: the inputs, as they were."""
+    """What `linear_backward` needs: the inputs."""
 
     x: Array
     weight: Array

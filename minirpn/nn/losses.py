@@ -3,8 +3,8 @@
     L({p_i}, {t_i}) = 1/N_cls sum_i L_cls(p_i, p_i*) + lambda/N_reg sum_i p_i* L_reg(t_i, t_i*)
 
 `softmax_cross_entropy` (or `sigmoid_cross_entropy`) sums L_cls with a weight for each anchor, such
-as 1/N_cls where it is sampled and 0 elsewhere. `smooth_l1` is L_reg's robust function R of each
-difference t - t*; the caller masks, weights and sums.
+as 1/N_cls where it is sampled and 0 elsewhere. `smooth_l1` is the robust function R in L_reg, of
+each difference t - t*; the caller masks, weights and sums.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def softmax_cross_entropy_forward(
     Parameters
     ----------
     logits
-        (K, L), floating point, any size (the largest of a row is taken off first).
+        (K, L), floating point, of any magnitude.
     targets
-        (K,), integers in [0, L); where the weight is zero, anything (such as ``IGNORE``).
+        (K,), integers in [0, L); any value where the weight is 0, such as ``IGNORE``.
     weights
         (K,), of the dtype of `logits`.
 
@@ -55,7 +55,7 @@ def softmax_cross_entropy_forward(
     >>> bool(softmax_cross_entropy_forward(*one_row)[0] == np.log(2))
     True
     """
-    namespace_of(logits, targets, weights)  # raises where they do not go together
+    namespace_of(logits, targets, weights)  # raises where their libraries differ
     check_shape(logits, (None, None), "logits")
     check_shape(targets, (logits.shape[0],), "targets")
     check_shape(weights, (logits.shape[0],), "weights")
@@ -68,7 +68,8 @@ def softmax_cross_entropy_forward(
 def softmax_cross_entropy(logits: Array, targets: Array, weights: Array) -> tuple[Array, Array]:
     """Return the weighted sum of the rows' log losses (), and the softmax of each row (K,L).
 
-    The largest of a row is taken off before `exp`. A row whose target is no class costs nothing.
+    The largest logit of a row is subtracted before `exp`, so nothing overflows. The loss of a row
+    is 0 if its target is not a class.
     """
     xp = namespace_of(logits, targets, weights)
     shifted = logits - xp.max(logits, axis=1, keepdims=True)
@@ -97,7 +98,7 @@ def softmax_cross_entropy_dx(
 
 
 def _is_target(like: Array, targets: Array) -> Array:
-    """Return for each class of each row (K,L) whether it is the row's target."""
+    """Return for each row and class (K,L) whether the class is the target."""
     xp = namespace_of(like, targets)
     classes = xp.arange(like.shape[1], dtype=targets.dtype, device=device_of(like))
     return targets[:, None] == classes  # (K,1) == (L,) -> (K,L)
@@ -117,8 +118,8 @@ def sigmoid_cross_entropy_forward(
     """Return the weighted sum of logistic log losses, and the cache.
 
     ``sum_k weights[k] (max(z, 0) - z t + log(1 + exp(-|z|)))`` for ``z = logits[k]`` and
-    ``t = targets[k]``: the two-class log loss from one score, the "logistic regression" that the
-    paper's section 3.1 names as the alternative to two softmax scores.
+    ``t = targets[k]``: the two-class log loss of one score. The paper's section 3.1 names this
+    "logistic regression" as the alternative to two softmax scores.
 
     Parameters
     ----------
@@ -179,16 +180,16 @@ def smooth_l1_forward(x: Array, *, sigma: float = 1.0) -> tuple[Array, SmoothL1C
     x
         Differences t - t*, any shape, floating point.
     sigma
-        How early it turns linear. The paper's is 1; py-faster-rcnn's RPN uses 3.
+        It turns linear at ``1 / sigma^2``. The paper has 1; py-faster-rcnn's RPN has 3.
     """
-    namespace_of(x)  # raises where it is no array
+    namespace_of(x)  # raises where it is not an array
     check_floating(x, "x")
     return smooth_l1(x, sigma), SmoothL1Cache(x, sigma)
 
 
 @accelerated("smooth_l1")
 def smooth_l1(x: Array, sigma: float) -> Array:
-    """Return ``0.5 (sigma x)^2`` of each element below ``1 / sigma^2``, a line from there on."""
+    """Return the formula of `smooth_l1_forward` for each element."""
     xp = namespace_of(x)
     size = xp.abs(x)
     turn = 1.0 / sigma**2
@@ -202,10 +203,10 @@ def smooth_l1_backward(dy: Array, cache: SmoothL1Cache) -> Array:
 
 @accelerated("smooth_l1_dx")
 def smooth_l1_dx(dy: Array, x: Array, sigma: float) -> Array:
-    """Return `dy` times the slope at x, which is ``sigma^2 x``, but never beyond -1 and 1.
+    """Return `dy` times the slope at x: ``sigma^2 x``, limited to [-1, 1].
 
-    dy may have another shape that goes with that of x, such as (K,1) where x is (K,4).
+    The shape of dy broadcasts with that of x, such as (K,1) with (K,4).
     """
     xp = namespace_of(dy, x)
-    # Not `sign` beyond the turn: array-api-compat's asks a GPU whether there is a NaN, and waits.
+    # Not `sign`: that of array-api-compat waits for a GPU to tell whether there is a NaN.
     return dy * xp.minimum(xp.maximum(sigma**2 * x, -1.0), 1.0)

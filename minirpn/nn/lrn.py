@@ -7,7 +7,7 @@ the map are zero::
     y     = x scale^-beta
     dx    = dy scale^-beta - 2 alpha beta / size^2  x  S(dy x scale^(-beta - 1))
 
-S is its own adjoint, because pixel k is in the window of pixel i exactly if i is in that of k.
+S is its own adjoint: pixel k is in the window of pixel i exactly if i is in the window of k.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minirpn.nn.window import placed
 
 
 class LRNCache(NamedTuple):
-    """What `lrn_backward` needs: the input, and what each pixel was divided by, before beta."""
+    """What `lrn_backward` needs: the input, and the scale of each pixel."""
 
     x: Array
     scale: Array
@@ -35,7 +35,7 @@ class LRNCache(NamedTuple):
 def lrn_forward(
     x: Array, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75
 ) -> tuple[Array, LRNCache]:
-    """Return each pixel divided by a measure of its neighbourhood, and the cache.
+    """Return each pixel divided by a power of the mean square around it, and the cache.
 
     ``y = x (1 + alpha / size^2 sum of x^2 over the window)^-beta``, where the window is the
     ``size`` by ``size`` pixels around the pixel, of the same channel.
@@ -63,8 +63,8 @@ def lrn_forward(
 
     Notes
     -----
-    Caffe's LRN with ``norm_region: WITHIN_CHANNEL``: the mean counts the zeros around the map, so
-    pixels at the border are divided by less. (PyTorch's LocalResponseNorm works across channels.)
+    Caffe's LRN with ``norm_region: WITHIN_CHANNEL``. Zeros around the map count in the mean, so the
+    scale is smaller at the border. (PyTorch's LocalResponseNorm works across channels.)
 
     Examples
     --------
@@ -90,7 +90,7 @@ def lrn(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
 
 
 def lrn_backward(dy: Array, cache: LRNCache) -> Array:
-    """Return dx (N,C,H,W): through the pixel itself, and through the windows it is in.
+    """Return dx (N,C,H,W): by the pixel itself, and by the windows that contain it.
 
     ``dx = dy scale^-beta - 2 alpha beta / size^2  x  sum over the window of dy x scale^(-beta-1)``
     """
@@ -109,7 +109,7 @@ def lrn_dx(dy: Array, x: Array, scale: Array, size: int, alpha: float, beta: flo
 
 
 def window_sums(x: Array, size: int) -> Array:
-    """Return S(x): columns of each window first, then rows, 2 size additions instead of size^2."""
+    """Return S(x), first along columns, then along rows: 2 size additions, not size^2."""
     H, W = x.shape[2:]
     image = placed(x, (size // 2, size // 2), (H + size - 1, W + size - 1))
     of_columns = image[:, :, :H, :]
@@ -141,6 +141,6 @@ class LRN(Layer):
         return (lrn_backward(dy, cache) if need_dx else None), {}
 
     def windows(self) -> tuple[Window, ...]:
-        """Return the window it sees its input through, which keeps the size of the map."""
+        """Return its window, which keeps the size of the map."""
         reach = self.size // 2
         return (Window((self.size, self.size), (1, 1), (reach, reach)),)

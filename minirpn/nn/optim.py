@@ -15,18 +15,18 @@ RULES = ("caffe", "torch")
 
 
 def clip_gradients(grads: Mapping[str, Array], max_norm: float) -> dict[str, Array]:
-    """Return the gradients, all scaled alike if together they are longer than `max_norm`.
+    """Return the gradients, scaled by one factor if their common norm is above `max_norm`.
 
     Parameters
     ----------
     grads
         Gradients by parameter name.
     max_norm
-        Above 0: the greatest Euclidean norm of all of them as one vector.
+        Above 0: a limit for the Euclidean norm of all gradients as one vector.
 
     Notes
     -----
-    Caffe's ``clip_gradients``. On a device one number travels to the host.
+    Caffe's ``clip_gradients``. One number is copied from a device.
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm: expected a positive number, got {max_norm}")
@@ -46,11 +46,11 @@ def move(
     momentum: float,
     rule: str,
 ) -> Array:
-    """Return the new value of a parameter, and change its velocity, which is of the same shape.
+    """Return the new value of a parameter, and change its velocity in place.
 
     The formula of `SGD`, with the multipliers in `rate` and `decay`.
     """
-    # In place where the array is the optimizer's own: one temporary instead of five.
+    # In place where the array belongs to the optimizer: one temporary array instead of five.
     change = value * decay
     change += grad
     velocity *= momentum
@@ -73,9 +73,9 @@ def move_all(
     rule: str,
     in_place: bool = False,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Return the new values of all parameters, and the velocities, which are changed in place.
+    """Return the new values of all parameters, and the velocities, which change in place.
 
-    With `in_place` the new values are in the arrays of the old ones.
+    With `in_place` the new values overwrite the old ones.
     """
     moved = []
     for value, velocity, grad, rate, decay in zip(
@@ -90,9 +90,9 @@ def move_all(
 
 @accelerated("square_sums")
 def square_sums(arrays: Sequence[Array], together: bool = False) -> Array:
-    """Return the sum of squares of each of some arrays (n,), or of all `together` ().
+    """Return the sum of squares of each of n arrays (n,), or of all `together` ().
 
-    It is not finite if a number is not, and the other way round but for an overflow.
+    A sum is not finite if one of its numbers is not, or if it overflows.
     """
     xp = namespace_of(*arrays)
     flat = [xp.reshape(array, (-1,)) for array in arrays]
@@ -112,21 +112,20 @@ class SGD:
     Parameters
     ----------
     parameters
-        Those of the network; frozen ones are passed over.
+        The parameters of the network; frozen ones are skipped.
     momentum, weight_decay
         The paper's section 3.1.3: 0.9 and 0.0005.
     rule
-        ``"caffe"`` (the paper's) or ``"torch"``. They agree until the learning rate changes: Caffe
-        then goes on with steps taken at the old rate, torch with the old directions.
+        ``"caffe"`` (the paper's) or ``"torch"``. They are equal until the learning rate changes:
+        Caffe's velocity still holds steps at the old rate, torch's holds directions without a rate.
     in_place
-        Let a parameter keep its array, for who has recorded where it is; see
-        `minirpn.accel.cuda.graph`. Of itself a step replaces it: what an earlier forward pass
-        refers to remains as it was.
+        Whether a step overwrites the arrays of the parameters, which a CUDA graph needs. Otherwise
+        a step replaces them, and the caches of an earlier forward pass stay as they were.
 
     Attributes
     ----------
     velocity
-        v by parameter name, for checkpoints.
+        v by parameter name; checkpoints save it.
 
     Raises
     ------
@@ -170,8 +169,8 @@ class SGD:
         Raises
         ------
         ValueError
-            The gradient of a trainable parameter is missing, or of another shape. No parameter
-            has moved then.
+            The gradient of a trainable parameter is missing, or has another shape. Nothing is
+            changed then.
         """
         for parameter in self.parameters:
             if parameter.name not in grads:
@@ -191,16 +190,16 @@ class SGD:
             parameter.value = value
 
     def last_step(self, parameter: Parameter, *, lr: float) -> Array:
-        """Return what the last `step`, at this learning rate, has taken from a parameter.
+        """Return what the last `step` subtracted from a parameter, given its learning rate.
 
-        Its length beside that of the parameter tells whether the rate suits; see
+        Its norm over that of the parameter shows whether the rate is right; see
         `minirpn.training.diagnostics`.
         """
         velocity = self.velocity[parameter.name]
         return velocity if self.rule == "caffe" else velocity * (lr * parameter.lr_multiplier)
 
     def load_velocity(self, velocity: Mapping[str, Array]) -> None:
-        """Take the velocities of an earlier run, copied.
+        """Copy in the velocities of an earlier run.
 
         Raises
         ------
@@ -214,5 +213,5 @@ class SGD:
             check_shape(velocity[name], own.shape, f"velocity[{name!r}]")
         for name, own in self.velocity.items():
             xp = namespace_of(own, velocity[name])
-            # Into the array there is, and so in its order in memory, which is the value's.
+            # Into the existing array, which has the memory order of the value.
             own[...] = xp.astype(velocity[name], own.dtype, copy=False)

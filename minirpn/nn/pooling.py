@@ -14,9 +14,9 @@ __all__ = ["MaxPool2dCache", "max_pool2d_backward", "max_pool2d_forward", "pool_
 
 
 class MaxPool2dCache(NamedTuple):
-    """What `max_pool2d_backward` needs: which tap won each window, and where windows stand."""
+    """What `max_pool2d_backward` needs: the tap of each maximum, and the shape of the windows."""
 
-    winner: Array | None  # None when told that no gradient will be asked for
+    winner: Array | None  # (N,C,Ho,Wo) int32; None after need_dx=False
     kernel: Pair
     stride: Pair
     padding: Pair
@@ -39,11 +39,11 @@ def max_pool2d_forward(
     x
         (N,C,H,W), floating point.
     kernel, stride, padding
-        An int, or (vertical, horizontal). Padding never wins a window.
+        An int, or (vertical, horizontal). Padding is never the maximum.
     ceil_mode
-        Whether a last window, cut by the border, covers the pixels left over (Caffe's way).
+        Whether a last window, cut off at the border, covers the pixels left over, as in Caffe.
     need_dx
-        False leaves out which pixel won, for `max_pool2d_backward` will not be called: faster.
+        False is faster, but `max_pool2d_backward` cannot be called.
 
     Returns
     -------
@@ -54,8 +54,8 @@ def max_pool2d_forward(
 
     Notes
     -----
-    Ties: the first of equal pixels in row-major order wins, and alone gets the gradient. A NaN
-    in a window makes its output NaN, so that it is not hidden; its gradient may go anywhere there.
+    Ties: of equal pixels the first in row-major order wins and gets all of the gradient. A NaN in a
+    window makes its output NaN; the gradient then goes to any pixel of the window.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def max_pool2d_forward(
     >>> max_pool2d_forward(np.array([[[[1.0, 3.0], [2.0, 0.0]]]]), kernel=2, stride=2)[0].item()
     3.0
     """
-    namespace_of(x)  # raises where it is no array
+    namespace_of(x)  # raises where it is not an array
     check_shape(x, (None, None, None, None), "x")
     check_floating(x, "x")
     kernel, stride = pair(kernel, "kernel", least=1), pair(stride, "stride", least=1)
@@ -83,9 +83,9 @@ def max_pool2d(
     output_size: Pair,
     need_winner: bool = True,
 ) -> tuple[Array, Array | None]:
-    """Return the largest pixel of each window (N,C,Ho,Wo), and which tap it was, int32 or None.
+    """Return the largest pixel of each window (N,C,Ho,Wo), and its tap, int32 or None.
 
-    One view of the image for each tap; taps are numbered in row-major order.
+    One view of the image for each tap, stacked; taps are numbered in row-major order.
     """
     xp = namespace_of(x)
     size = _extent(x.shape[2:], kernel, stride, padding, output_size)
@@ -103,9 +103,9 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
     Raises
     ------
     ValueError
-        `max_pool2d_forward` was told that no gradient would be needed.
+        `max_pool2d_forward` was called with ``need_dx=False``.
     """
-    namespace_of(dy)  # raises where it is no array
+    namespace_of(dy)  # raises where it is not an array
     winner, kernel, stride, padding, size = cache
     if winner is None:
         raise ValueError("cache: max_pool2d_forward was called with need_dx=False")
@@ -130,7 +130,7 @@ def max_pool2d_dx(
 
 
 def _extent(size: Pair, kernel: Pair, stride: Pair, padding: Pair, output_size: Pair) -> Pair:
-    """Return the size of a plane that holds the image behind its padding, and every window."""
+    """Return the size of a plane that holds the padded image and every window."""
     height, width = (
         max(p + s, (count - 1) * step + k)
         for s, k, step, p, count in zip(size, kernel, stride, padding, output_size, strict=True)

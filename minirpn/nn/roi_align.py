@@ -13,7 +13,7 @@ from minirpn.nn.window import Pair
 
 
 class RoIAlignCache(NamedTuple):
-    """What `roi_align_backward` needs: the inputs, as they were, and how they were sampled."""
+    """What `roi_align_backward` needs: the inputs of the forward function."""
 
     features: Array
     boxes: Array
@@ -24,7 +24,7 @@ class RoIAlignCache(NamedTuple):
 
 
 class RoIAlignGrads(NamedTuple):
-    """Gradients by `features` and `boxes`; None for the latter if not asked for."""
+    """Gradients by `features` and `boxes`; the second is None if not asked for."""
 
     dfeatures: Array
     dboxes: Array | None
@@ -42,16 +42,16 @@ def roi_align_forward(
     """Return the mean of interpolated features in ``h`` by ``w`` bins of each box, and the cache.
 
     Sample k of ``w samples`` along x is at ``u = x1 / stride + t (x2 - x1) / stride - 1/2`` cells,
-    ``t = (k + 1/2) / (w samples)``, and rows alike. A sample's value is interpolated between the
-    2 x 2 cells around it, whose values are those of their middles; y is the mean of each bin's
-    ``samples`` by ``samples`` values. Nothing is rounded.
+    ``t = (k + 1/2) / (w samples)``; along y likewise. The value of a sample is interpolated between
+    the centers of the 2 x 2 cells around it. y is the mean over the ``samples`` by ``samples``
+    values of each bin. Nothing is rounded.
 
     Parameters
     ----------
     features
         (C,Hf,Wf), floating point: of one image.
     boxes
-        (R, 4) floating point, half-open pixels of the (resized) image; brought to the dtype of
+        (R, 4) floating point, half-open pixels of the resized image; cast to the dtype of
         `features`.
     output_size
         (h, w), or an int for both.
@@ -60,14 +60,14 @@ def roi_align_forward(
     samples
         How many rows, and columns, of samples a bin has, at least 1.
     aligned
-        False leaves out the half cell, and makes boxes at least one cell wide and high.
+        False omits the half cell, and makes boxes at least one cell wide and high.
 
     Returns
     -------
     y
         (R,C,h,w), of the dtype of `features`.
     cache
-        For `roi_align_backward`. It refers to the inputs, so they must not change until then.
+        For `roi_align_backward`. It refers to the inputs: do not change them before.
 
     Raises
     ------
@@ -79,9 +79,9 @@ def roi_align_forward(
     Notes
     -----
     He, Gkioxari, Dollar, Girshick, *Mask R-CNN*, 2017, section 3; the details are torchvision's,
-    with ``sampling_ratio=samples``. A sample up to one cell off the map is as at its border, one
-    farther off counts as 0. An inverted box is sampled backwards, an empty one at one place (along
-    that axis). A coordinate that is NaN makes all of its box's outputs NaN.
+    with ``sampling_ratio=samples``. A sample up to one cell off the map has the value at the
+    border; farther off its value is 0. An inverted box is sampled backwards, an empty one at one
+    position (along that axis). A box with a NaN has NaN outputs.
 
     Linear in `features`; `roi_align_backward` gives the adjoint map.
 
@@ -107,7 +107,7 @@ def roi_align(
 ) -> Array:
     """Return the means (R,C,h,w) by two matrix products, ``rows features columns^T`` for each box.
 
-    They multiply by weights of 0 as well, so a cell that is not finite spreads over its channel.
+    They multiply by weights of 0 too, so one cell that is not finite affects its whole channel.
     """
     xp = namespace_of(features, boxes)
     places = positions_of(boxes, output_size, samples, features.shape[1:], scale, aligned)
@@ -117,7 +117,7 @@ def roi_align(
 
 
 def _bins_of_columns(features: Array, columns: Array) -> Array:
-    """Return each row of the map cut into bins of columns: (R,C,Hf,w)."""
+    """Return the means over the columns of each bin, for each row of the map: (R,C,Hf,w)."""
     xp = namespace_of(features, columns)
     # (C,Hf,Wf) and (R,1,Wf,w) -> (R,C,Hf,w)
     return xp.matmul(features, xp.matrix_transpose(columns)[:, None, ...])
@@ -140,15 +140,16 @@ def roi_align_backward(
     Returns
     -------
     RoIAlignGrads
-        ``dfeatures`` (C,Hf,Wf): each output's gradient, spread over the cells it was interpolated
-        from with the same weights; ``dboxes`` (R, 4), by pixels, of the dtype of the features.
+        ``dfeatures`` (C,Hf,Wf): each output's gradient, spread with the same weights over the cells
+        it was interpolated from; ``dboxes`` (R, 4) by pixels, of the dtype of the features.
 
     Notes
     -----
     By the boxes: between cells q and q + 1, the value ``(q + 1 - u) f[q] + (u - q) f[q + 1]`` has
     the slope ``f[q + 1] - f[q]`` by u, and u has ``(1 - t) / stride`` by x1 and ``t / stride`` by
-    x2; chained, and summed over channels, bins and samples. At the border of the map or off it the
-    slope is 0; on a cell's middle, the one ahead counts. (torchvision has no gradient by boxes.)
+    x2. Their product is summed over channels, bins and samples. At and beyond the border of the map
+    the slope is 0; at the center of a cell it is that to the next cell. (torchvision has no
+    gradient by boxes.)
     """
     namespace_of(dy)
     features, boxes, output_size, stride, samples, aligned = cache
@@ -170,7 +171,7 @@ def roi_align_dx(
 ) -> tuple[Array, Array | None]:
     """Return dfeatures (C,Hf,Wf), ``sum over the boxes of rows^T dy columns``, and dboxes or None.
 
-    The boxes move the weights, hence ``drows = dy (features columns^T)^T``, and columns alike.
+    The weights depend on the boxes: ``drows = dy (features columns^T)^T``, and columns likewise.
     """
     xp = namespace_of(dy, features, boxes)
     (C, Hf, Wf), (R, _, h, w) = features.shape, dy.shape
@@ -199,19 +200,19 @@ def roi_align_dx(
 
 
 class Positions(NamedTuple):
-    """Where the samples of bins are along one axis, (R,n,samples); see `minirpn.loops.Sample`."""
+    """Positions of the samples along one axis, (R,n,samples); see `minirpn.loops.Sample`."""
 
-    at: Array  # on the map, in cells
-    on_map: Array  # or less than a cell off it; the others count as 0
+    at: Array  # in cells, moved onto the map
+    on_map: Array  # whether at most one cell off the map; the value of the others is 0
     moves: Array  # whether the value changes with the position
-    by_first: Array  # of the position, by the first corner of the box
-    by_last: Array
+    by_first: Array  # derivative of the position by the first corner of the box
+    by_last: Array  # and by the last
 
 
 def positions_of(
     boxes: Array, output_size: Pair, samples: int, size: Pair, scale: float, aligned: bool
 ) -> tuple[Positions, Positions]:
-    """Return where the samples of boxes (R, 4) are along the rows and along the columns."""
+    """Return the positions of the samples of boxes (R, 4) along the rows and the columns."""
     rows, columns = (
         positions_along(boxes[:, k], boxes[:, k + 2], n, samples, length, scale, aligned)
         for k, n, length in zip((1, 0), output_size, size, strict=True)
@@ -222,7 +223,7 @@ def positions_of(
 def positions_along(
     first: Array, last: Array, n: int, samples: int, size: int, scale: float, aligned: bool
 ) -> Positions:
-    """Return where the samples of `n` bins of boxes from `first` (R,) to `last` (R,) are."""
+    """Return the positions along one axis in `n` bins of boxes from `first` to `last`, (R,)."""
     xp = namespace_of(first, last)
     count = n * samples
     parts = [(k + 0.5) / count for k in range(count)]
@@ -236,7 +237,7 @@ def positions_along(
     by_first, by_last = xp.where(short, scale, scale * rest), xp.where(short, 0.0, scale * t)
     length = xp.where(short, 1.0, length)
     position = (first * scale)[:, None] - (0.5 if aligned else 0.0) + length * t
-    on_map = (position >= -1) & (position <= size)  # nor is a NaN anywhere
+    on_map = (position >= -1) & (position <= size)  # False for NaN
     moves = on_map & (position > 0) & (position < size - 1)
     at = xp.clip(xp.where(on_map, position, 0.0), 0.0, size - 1.0)
     shape = (first.shape[0], n, samples)
@@ -244,7 +245,7 @@ def positions_along(
 
 
 def weights_along(positions: Positions, size: int) -> Array:
-    """Return how much of each cell along one axis is in the mean of each bin: (R,n,size)."""
+    """Return the weight of each cell along one axis in the mean of each bin: (R,n,size)."""
     xp = namespace_of(positions.at)
     distance = xp.abs(_from_cells(positions, size))
     weights = xp.where(positions.on_map[..., None], xp.clip(1 - distance, 0.0, None), 0.0)
@@ -252,10 +253,10 @@ def weights_along(positions: Positions, size: int) -> Array:
 
 
 def slopes_along(positions: Positions, size: int) -> tuple[Array, Array]:
-    """Return the slopes of `weights_along`, by the first and by the last corner: (R,n,size)."""
+    """Return the slopes of `weights_along` by the first and the last corner: (R,n,size)."""
     xp = namespace_of(positions.at)
     offset = _from_cells(positions, size)
-    # The cell behind a sample gains what the one before it loses.
+    # As a sample moves on, the weight of the next cell grows and that of the last cell shrinks.
     gains, loses = (offset >= -1) & (offset < 0), (offset >= 0) & (offset < 1)
     slope = xp.astype(gains, offset.dtype) - xp.astype(loses, offset.dtype)
     slope = xp.where(positions.moves[..., None], slope, 0.0)
@@ -267,6 +268,6 @@ def slopes_along(positions: Positions, size: int) -> tuple[Array, Array]:
 
 
 def _from_cells(positions: Positions, size: int) -> Array:
-    """Return how far each sample is behind each cell: (R,n,samples,size)."""
+    """Return the signed distance from each cell to each sample: (R,n,samples,size)."""
     xp, at = namespace_of(positions.at), positions.at
     return at[..., None] - xp.arange(size, dtype=at.dtype, device=device_of(at))

@@ -10,12 +10,12 @@ from minirpn.accel.dispatch import accelerated
 from minirpn.backend import device_of, namespace_of, to_host
 from minirpn.nn.window import Pair, pair
 
-# Cells. What lies farther out counts as lying here, so that every corner has a whole number.
+# Cells. A corner farther out counts as this far, so that it fits into a whole number.
 FAR = 2.0**30
 
 
 class RoIPoolCache(NamedTuple):
-    """What `roi_pool_backward` needs: which cell won each bin, and the size of the map."""
+    """What `roi_pool_backward` needs: the cell of each maximum, and the size of the map."""
 
     argmax: Array  # (R,C,h,w) int32, row Wf + column; -1 where the bin had no cell
     size: Pair
@@ -26,16 +26,17 @@ def roi_pool_forward(
 ) -> tuple[Array, RoIPoolCache]:
     """Return the largest feature in each of ``h`` by ``w`` bins of each box, and the cache.
 
-    A box covers the cells from ``round(x1 / stride)`` to ``round(x2 / stride)``, the last included:
-    at least one. Bin j of w goes from ``floor(j length / w)`` up to ``ceil((j + 1) length / w)`` of
-    them, cut off at the borders of the map.
+    A box covers the cells from ``round(x1 / stride)`` to ``round(x2 / stride)``, the last included,
+    and at least one. Of these, bin j of w has those from ``floor(j length / w)`` up to
+    ``ceil((j + 1) length / w)``, cut off at the borders of the map.
 
     Parameters
     ----------
     features
         (C,Hf,Wf), floating point: of one image.
     boxes
-        (R, 4) floating point, half-open pixels of the (resized) image, of any precision.
+        (R, 4) floating point, half-open pixels of the resized image; the dtype may differ from
+        that of `features`.
     output_size
         (h, w), or an int for both.
     stride
@@ -58,11 +59,12 @@ def roi_pool_forward(
     Notes
     -----
     Girshick, *Fast R-CNN*, 2015, section 2.1; rounding and bins are those of the released code and
-    of torchvision: halves away from zero, `stride` as a factor ``1 / stride``. An empty or inverted
-    box is one cell wide, a bin without a cell (off the map) gives 0, and so do boxes far outside.
-    Ties: the first of equal cells in row-major order wins, and alone gets the gradient. A NaN in
-    a bin or in a box shows in the output. Bins are found in whole numbers, hence exactly; in
-    floating point, the last one of 57 cells over 7 bins reaches a cell too far.
+    of torchvision: halves are rounded away from zero, and `stride` is a factor ``1 / stride``. An
+    empty or inverted box is one cell wide. A bin without a cell, off the map, gives 0.
+
+    Ties: of equal cells the first in row-major order wins and gets all of the gradient. A NaN in a
+    bin or in a box makes the output NaN. Bins are computed in integers, so exactly: in floating
+    point, the last of 7 bins over 57 cells would reach one cell too far.
 
     Examples
     --------
@@ -81,8 +83,8 @@ def roi_pool_forward(
 def roi_pool(features: Array, boxes: Array, output_size: Pair, scale: float) -> tuple[Array, Array]:
     """Return the largest cell of each bin of each box (R,C,h,w), and which cell, int32.
 
-    All bins at once compare their first cells, then their second ones. Cells of the map (C,Hf,Wf)
-    are numbered in row-major order; a bin without a cell gives 0 and has the winner -1.
+    The loops go over the cells of a bin, for all bins at once. The cells of the map (C,Hf,Wf) are
+    numbered in row-major order; a bin without a cell has the value 0 and the winner -1.
     """
     xp = namespace_of(features, boxes)
     (C, Hf, Wf), (h, w) = features.shape, output_size
@@ -109,20 +111,20 @@ def roi_pool(features: Array, boxes: Array, output_size: Pair, scale: float) -> 
 
 
 def _most(bins: Array) -> int:
-    """Return the length of the longest of bins (R,n,2); 0 if there are none."""
+    """Return the length of the longest of the bins (R,n,2); 0 if there are none."""
     xp = namespace_of(bins)
     lengths = bins[..., 1] - bins[..., 0]
     return to_host(xp.max(lengths, keepdims=True)).item() if lengths.shape[0] else 0
 
 
 def of_nan(boxes: Array) -> Array:
-    """Tell which boxes (R, 4) have a coordinate that is not a number: (R,)."""
+    """Return which boxes (R, 4) have a NaN: (R,)."""
     xp = namespace_of(boxes)
     return xp.any(xp.isnan(boxes), axis=1)
 
 
 def bins(boxes: Array, output_size: Pair, scale: float, size: Pair) -> tuple[Array, Array]:
-    """Return first and behind-the-last row (R,h,2), and column (R,w,2), of the bins of each box.
+    """Return the rows (R,h,2) and the columns (R,w,2) of the bins of each box, as start and stop.
 
     They are those of `minirpn.loops.bin_cells`; a box with a NaN has no cells.
     """
@@ -153,8 +155,8 @@ def _bins_along(first: Array, last: Array, count: int, size: int) -> Array:
 def roi_pool_backward(dy: Array, cache: RoIPoolCache) -> Array:
     """Return dfeatures (C,Hf,Wf): each output's gradient goes to the cell that won its bin.
 
-    A cell that won several bins gets their sum. There is no gradient by the boxes: moving one
-    changes nothing, until a corner rounds to the next cell.
+    A cell that won several bins gets the sum. There is no gradient by the boxes: the output
+    does not change with a box until a corner rounds to the next cell.
     """
     namespace_of(dy)
     check_shape(dy, cache.argmax.shape, "dy")
@@ -163,30 +165,32 @@ def roi_pool_backward(dy: Array, cache: RoIPoolCache) -> Array:
 
 @accelerated("roi_pool_dx")
 def roi_pool_dx(dy: Array, argmax: Array, size: Pair) -> Array:
-    """Return dfeatures (C,Hf,Wf): what each cell won, summed.
+    """Return dfeatures (C,Hf,Wf): for each cell the sum over the bins that it won.
 
-    The outputs are sorted by winner: those of each cell then lie side by side.
+    The gradients are sorted by cell, so those of one cell are a slice, and a difference of running
+    sums is their sum.
     """
     xp = namespace_of(dy, argmax)
     C, (Hf, Wf) = dy.shape[1], size
     channel = xp.arange(C, dtype=xp.int64, device=device_of(dy))[:, None, None]
     winner = xp.astype(argmax, xp.int64)
-    # A cell's number among those of all channels; behind the last one for bins without a cell.
+    # The number of a cell among those of all channels; one past the last for bins without a cell.
     cell = xp.where(winner >= 0, channel * (Hf * Wf) + winner, C * Hf * Wf)
-    cell, given = xp.reshape(cell, (-1,)), xp.reshape(dy, (-1,))
+    cell, gradients = xp.reshape(cell, (-1,)), xp.reshape(dy, (-1,))
     order = xp.argsort(cell, stable=True)
-    # Sums up to each place; in double precision, because differences of them are taken.
-    sums = xp.cumulative_sum(xp.astype(xp.take(given, order), xp.float64), include_initial=True)
+    # In double precision, because of the differences.
+    by_cell = xp.astype(xp.take(gradients, order), xp.float64)
+    sums = xp.cumulative_sum(by_cell, include_initial=True)
     bounds = xp.arange(C * Hf * Wf + 1, dtype=xp.int64, device=device_of(dy))
-    places = xp.searchsorted(xp.take(cell, order), bounds)
-    total = xp.take(sums, places[1:]) - xp.take(sums, places[:-1])
+    starts = xp.searchsorted(xp.take(cell, order), bounds)
+    total = xp.take(sums, starts[1:]) - xp.take(sums, starts[:-1])
     return xp.reshape(xp.astype(total, dy.dtype), (C, Hf, Wf))
 
 
 def check_regions(
     features: Array, boxes: Array, output_size: int | Pair, stride: float
 ) -> tuple[float, Pair]:
-    """Return ``1 / stride`` and ``(h, w)`` if the arguments of a region operation are right.
+    """Return ``1 / stride`` and ``(h, w)`` of valid arguments of RoI pooling or RoI align.
 
     Raises
     ------

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 class StepSchedule:
     """One learning rate, then a fraction of it for the rest.
 
-    The paper's section 3.1.3: 0.001 for the first 60k mini-batches, 0.0001 for the next 20k, hence
-    the defaults: after three quarters, a tenth.
+    The paper's section 3.1.3: 0.001 for the first 60k mini-batches, 0.0001 for the next 20k. So the
+    default is a tenth after three quarters of the steps.
 
     Parameters
     ----------
     base_lr
         The first learning rate.
     steps
-        How many steps there are in all.
+        Number of steps of the training.
     drop_at
-        The part of `steps` before the drop, in [0, 1].
+        The fraction of `steps` before the drop, in [0, 1].
     drop_factor
-        What the learning rate is multiplied with there.
+        The learning rate is multiplied by it at the drop.
 
     Examples
     --------

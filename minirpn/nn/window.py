@@ -1,7 +1,7 @@
-"""Where a sliding window stands: sizes, padding, and the pixels each of its taps meets.
+"""Sliding windows: output sizes, padding, and the pixels that each tap of a window reads.
 
 Convolution and pooling share this arithmetic. Sizes, kernels, strides and paddings are pairs
-``(vertical, horizontal)`` here; `pair` makes one of a single int.
+``(vertical, horizontal)``; `pair` makes one from an int. A tap is one position in the window.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def pool_output_size(
     Notes
     -----
     Caffe's rules: it pools with ceil, and drops a window that would start in the padding behind
-    the image. (Caffe asks for the latter only where there is padding; without any, such a window
-    exists when the stride exceeds the kernel, and would be empty. It is dropped here as well.)
+    the image. (Caffe does the latter only with padding. Without padding such a window exists where
+    the stride exceeds the kernel, and it is empty: it is dropped here as well.)
 
     Examples
     --------
@@ -102,7 +102,7 @@ def pool_output_size(
 
 
 def placed(x: Array, offset: Pair, size: Pair, fill: float = 0.0) -> Array:
-    """Return `x` (N,C,H,W) set at `offset` into a plane of `size` that holds `fill` elsewhere."""
+    """Return a plane of `size` filled with `fill`, with `x` (N,C,H,W) copied in at `offset`."""
     N, C, H, W = x.shape
     (top, left), (height, width) = offset, size
     if size == (H, W) and offset == (0, 0):
@@ -120,17 +120,17 @@ def padded(x: Array, padding: Pair) -> Array:
 
 
 def taps(kernel: Pair, stride: Pair, rows: range, columns: range) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows and columns of the padded image that each tap of the kernel meets.
+    """Yield the rows and columns of the padded image that each tap of the kernel reads.
 
-    Taps come in row-major order. `rows` and `columns` are the output positions in question, so
-    that ``image[:, :, slices]`` has the shape (N, C, len(rows), len(columns)).
+    Taps come in row-major order. `rows` and `columns` are output positions: for each tap
+    ``image[:, :, ys, xs]`` has the shape (N, C, len(rows), len(columns)).
     """
     for p in range(kernel[0]):
         for q in range(kernel[1]):
-            yield _met(p, stride[0], rows), _met(q, stride[1], columns)
+            yield _read_by(p, stride[0], rows), _read_by(q, stride[1], columns)
 
 
-def _met(tap: int, stride: int, positions: range) -> slice:
+def _read_by(tap: int, stride: int, positions: range) -> slice:
     first, last = positions.start * stride + tap, (positions.stop - 1) * stride + tap
     return slice(first, last + 1, stride)
 
@@ -138,7 +138,7 @@ def _met(tap: int, stride: int, positions: range) -> slice:
 def reached(offset: int, stride: int, width: int, count: int) -> tuple[int, int]:
     """Return the range of j in [0, count) for which ``j stride + offset`` is in [0, width).
 
-    These are the outputs that one tap serves with pixels of the image. (For compiled loops, too.)
+    For these outputs a tap reads pixels of the image, not padding. Compiled loops use it as well.
     """
     low = min(max(0, -(offset // stride)), count)
     high = max(low, min(count, (width - 1 - offset) // stride + 1))

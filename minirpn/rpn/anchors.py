@@ -1,4 +1,4 @@
-"""Anchors: reference boxes of several scales and aspect ratios at every cell (section 3.1.1)."""
+"""Anchors: reference boxes of several scales and aspect ratios at each cell (section 3.1.1)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from minirpn._checks import check_box_list
 from minirpn._typing import Array
 from minirpn.backend import constant, device_of, namespace_of
 
-# No image has more pixels along a side; with larger numbers the arithmetic would overflow.
+# No image has a longer side, and larger numbers would overflow.
 _MOST = 1e6
 
 
 @dataclass(frozen=True)
 class AnchorConfig:
-    """Which anchors stand at a cell.
+    """The anchors of a cell.
 
     Parameters
     ----------
     base_size
-        Side in pixels of the square the scales multiply: the stride of VGG-16 and ZF, 16.
+        Side in pixels of the square at scale 1: the stride of VGG-16 and ZF, 16.
     ratios
         Heights over widths: 1:2, 1:1 and 2:1 (section 3.3).
     scales
         Multiples of `base_size`: 8, 16, 32 give the 128, 256, 512 pixels of section 3.3.
     rounding
-        ``"caffe"`` rounds the sides of the unscaled anchor to whole pixels as py-faster-rcnn does,
-        which keeps ties between anchors exact; None keeps each area exact instead.
+        ``"caffe"`` rounds the sides at scale 1 to whole pixels, as py-faster-rcnn does: then ties
+        between anchors are exact. None keeps each area exact instead.
     """
 
     base_size: float = 16
@@ -79,7 +79,7 @@ def base_anchors(config: AnchorConfig) -> np.ndarray:
     """Return the anchors of cell (0, 0), one ratio after the other, each at every scale.
 
     width = sqrt(base_size^2 / ratio), height = width ratio, both rounded (``"caffe"``), then both
-    times the scale; the centre is (base_size / 2, base_size / 2).
+    times the scale; the center is (base_size / 2, base_size / 2).
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def base_anchors(config: AnchorConfig) -> np.ndarray:
     Notes
     -----
     These are py-faster-rcnn's anchors, whose inclusive ``-84 -40 99 55`` is ``-84 -40 100 56``
-    here; the default ones are whole numbers. ``rounding=None`` gives ChainerCV's. torchvision and
-    detectron2 put the centre at 0; detectron2 puts all ratios of a scale together.
+    here; the default anchors are whole numbers. ``rounding=None`` gives ChainerCV's. torchvision
+    and detectron2 put the center at 0; detectron2 puts all ratios of a scale together.
 
     Examples
     --------
@@ -141,11 +141,11 @@ def grid_anchors(
     stride
         Image pixels per cell.
     offset
-        (dy, dx) pixels, for cells that look at the image from elsewhere than py-faster-rcnn
-        assumes: see the receptive fields of a backbone.
+        (dy, dx) pixels: for cells whose receptive field has another center than py-faster-rcnn
+        assumes; see `minirpn.backbones.Backbone.geometry`.
     like
-        An array whose library, device and dtype the anchors take, those of `base` being on the
-        host; None for those of `base`.
+        The anchors get the library, device and dtype of this array, and `base` is on the host.
+        With None, those of `base`.
 
     Returns
     -------
@@ -154,8 +154,8 @@ def grid_anchors(
 
     Notes
     -----
-    With a whole stride and whole base anchors all coordinates are whole, so exact in float32. The
-    base anchors travel to the device of `like` the first time that it sees them.
+    With whole strides and base anchors all coordinates are whole numbers, exact in float32. The
+    base anchors are copied to the device of `like` once.
     """
     xp = namespace_of(base if like is None else like)
     check_box_list(base, "base")

@@ -1,8 +1,8 @@
 """The RPN head: a small network that slides over the feature map (section 3.1).
 
-A 3x3 convolution looks at each position, a ReLU follows, and two sibling 1x1 convolutions say for
-each of the A anchors of the position whether it holds an object (`objectness`) and how to move it
-onto that object (`deltas`).
+A 3x3 convolution reads the features around each cell, a ReLU follows, and two sibling 1x1
+convolutions give for each of the A anchors of the cell whether it holds an object (`objectness`)
+and how to move it onto that object (`deltas`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from minirpn.backend import namespace_of
 from minirpn.nn.layers import Conv2d, Parameter, ReLU
 
 Classifier = Literal["softmax", "logistic"]
-# What the cls layer says of one anchor: two softmax scores (background, object), or one logit.
+# Numbers of the cls layer for an anchor: two logits (background, object), or one.
 SCORES_PER_ANCHOR = {"softmax": 2, "logistic": 1}
 
 
 class HeadOutput(NamedTuple):
-    """What the head says of every anchor, in the order (row, column, base anchor)."""
+    """The output of the head for every anchor, in the order (row, column, base anchor)."""
 
-    objectness: Array  # (N, K, 2) softmax scores (background, object), or (N, K, 1) logits
+    objectness: Array  # (N, K, 2) logits (background, object) of a softmax, or (N, K, 1) logits
     deltas: Array  # (N, K, 4)
 
 
@@ -39,14 +39,14 @@ class HeadCache(NamedTuple):
 
 
 def anchor_rows(y: Array, values: int) -> Array:
-    """Return a head output map as one row of `values` numbers an anchor.
+    """Return a map of the head as rows of `values` numbers, one row for each anchor.
 
     Parameters
     ----------
     y
         (N, A * values, Hf, Wf): channel ``a * values + v`` is value v of base anchor a.
     values
-        Numbers an anchor: 4 deltas, 2 softmax scores, or 1 logit.
+        Numbers for each anchor: 4 deltas, 2 logits, or 1.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def anchor_rows(y: Array, values: int) -> Array:
 
 
 def anchor_map(rows: Array, feature_size: tuple[int, int]) -> Array:
-    """Return rows of values an anchor as a map (N, A * values, Hf, Wf); undoes `anchor_rows`."""
+    """Return rows (N, K, values) as a map (N, A * values, Hf, Wf): the inverse of `anchor_rows`."""
     xp = namespace_of(rows)
     N, K, values = rows.shape
     Hf, Wf = feature_size
@@ -89,7 +89,7 @@ class RPNHead:
     anchors_per_cell
         A, nine in the paper.
     classifier
-        ``"softmax"`` (two scores an anchor, the paper's choice) or ``"logistic"`` (one; the paper's
+        ``"softmax"`` (two logits for each anchor, as the paper) or ``"logistic"`` (one; the paper's
         footnote 3).
     rng
         Draws the weights from N(0, `std`).
@@ -141,9 +141,9 @@ class RPNHead:
         dobjectness, ddeltas
             Gradients of the loss by the two outputs of `forward`, in their shapes.
         cache
-            The cache `forward` returned.
+            The cache that `forward` returned.
         need_dx
-            Whether anything below the head is trained.
+            Whether the backbone is trained.
         """
         check_shape(ddeltas, (*dobjectness.shape[:2], 4), "ddeltas")
         dhidden: Array
@@ -152,7 +152,7 @@ class RPNHead:
         dhidden, objectness_grads = self.objectness.backward(dy, cache.objectness)
         dy = anchor_map(ddeltas, cache.feature_size)
         dhidden_by_deltas, deltas_grads = self.deltas.backward(dy, cache.deltas)
-        dhidden += dhidden_by_deltas  # in place, and so as it lies in memory
+        dhidden += dhidden_by_deltas  # in place, which keeps the order in memory
         dhidden, _ = self.relu.backward(dhidden, cache.relu)
         dfeatures, conv_grads = self.conv.backward(dhidden, cache.conv, need_dx=need_dx)
         return dfeatures, conv_grads | objectness_grads | deltas_grads

@@ -27,18 +27,18 @@ from minirpn.rpn.targets import IGNORE, POSITIVE
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Which of the two published forms the loss takes.
+    """Which of the two published forms the loss has.
 
     Parameters
     ----------
     form
-        ``"paper"``: N_cls is the nominal mini-batch size, N_reg the number of anchor locations,
-        smooth L1 turns linear at 1 (section 3.1.2). ``"released"``: py-faster-rcnn's, where both
-        terms are divided by the number of anchors sampled, smooth L1 has sigma 3 and lambda is 1.
+        ``"paper"``: N_cls is the nominal mini-batch size, N_reg the number of anchor locations, and
+        smooth L1 turns linear at 1 (section 3.1.2). ``"released"``: that of py-faster-rcnn, where
+        both terms are divided by the number of sampled anchors, smooth L1 has sigma 3, lambda is 1.
     balance
-        lambda of the paper's form: 10. The released form has none.
+        lambda of the paper's form: 10. The released form ignores it.
     n_cls
-        N_cls of the paper's form: 256.
+        N_cls of the paper's form: 256. The released form ignores it.
     """
 
     form: Literal["paper", "released"] = "paper"
@@ -60,7 +60,7 @@ class LossConfig:
 
 
 class RPNLoss(NamedTuple):
-    """The loss of one image and its two terms, already weighted: ``total`` is their sum."""
+    """The loss of one image and its two weighted terms: ``total`` is their sum."""
 
     total: Array  # ()
     objectness: Array  # ()
@@ -68,7 +68,7 @@ class RPNLoss(NamedTuple):
 
 
 class Divisors(NamedTuple):
-    """What the two terms of eq. 1 are divided by, and lambda before the second."""
+    """The divisors of the two terms of eq. 1, and lambda before the second."""
 
     n_cls: int | Array
     n_reg: int | Array
@@ -98,8 +98,8 @@ def divisors(labels: Array, locations: int, config: LossConfig, *, dtype: Any = 
     labels, locations, config
         As of `rpn_loss_forward`.
     dtype
-        Of what the labels are divided into. The released form counts the anchors sampled, and on a
-        device the count stays there, of this dtype; None brings it to the host.
+        The released form counts the sampled anchors. On a device the count stays there, with this
+        dtype; None copies it to the host.
     """
     if config.form == "paper":
         return Divisors(config.n_cls, locations, config.balance)
@@ -126,11 +126,11 @@ def rpn_loss_forward(
     Parameters
     ----------
     objectness
-        (K, 2) scores (background, object) before the softmax, or (K, 1) logits.
+        (K, 2) logits (background, object) of a softmax, or (K, 1) logits.
     deltas
         (K, 4) predicted ``(tx, ty, tw, th)``.
     labels
-        (K,) int8 of the sampled mini-batch: POSITIVE, NEGATIVE, or IGNORE, which costs nothing.
+        (K,) int8 of the sampled mini-batch: POSITIVE, NEGATIVE, or IGNORE, which adds no loss.
     targets
         (K, 4) deltas to the matched ground truth; read where the label is POSITIVE.
     locations
@@ -152,8 +152,8 @@ def rpn_loss_forward(
 
     Notes
     -----
-    A mini-batch with nothing sampled costs 0. py-faster-rcnn, ChainerCV and others know the
-    released form alone; section 3.1.2 notes that with lambda 10 both terms weigh about the same.
+    The loss of a mini-batch without anchors is 0. py-faster-rcnn, ChainerCV and others have only
+    the released form. With lambda 10 both terms have about equal weight (section 3.1.2).
     """
     xp = namespace_of(objectness, deltas, labels, targets)
     config = config or LossConfig()
@@ -186,9 +186,9 @@ def rpn_loss_backward(dloss: Array | float, cache: RPNLossCache) -> RPNLossGrads
     Parameters
     ----------
     dloss
-        Gradient of whatever follows by the total loss; 1 when nothing does.
+        Gradient by the total loss; 1 if the loss is the last step.
     cache
-        Of `rpn_loss_forward`.
+        From `rpn_loss_forward`.
     """
     if isinstance(cache.objectness, SoftmaxCrossEntropyCache):
         dobjectness = softmax_cross_entropy_backward(dloss, cache.objectness)

@@ -1,4 +1,4 @@
-"""The network: a backbone's features, the head that slides over them, the anchors it refers to."""
+"""The Region Proposal Network: the features of a backbone, the head, and the anchors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEPT_ANCHORS = 32
 
 
 class FeatureExtractor(Protocol):
-    """What the RPN asks of a backbone (`minirpn.backbones.Backbone` is one)."""
+    """What the RPN needs of a backbone, such as `minirpn.backbones.Backbone`."""
 
     def parameters(self) -> list[Parameter]:
         """Return all parameters, frozen ones too."""
@@ -38,22 +38,22 @@ class FeatureExtractor(Protocol):
 
     @property
     def geometry(self) -> Any:
-        """Tell the stride and the centre of cell (0, 0)."""
+        """The stride and the center of cell (0, 0)."""
 
     @property
     def stages(self) -> Mapping[str, str]:
-        """Name the layer whose output is each stage's activation."""
+        """Stage -> name of the layer whose output is its activation."""
 
     @property
     def preprocessing(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Make network input (3, H, W) of an image (H, W, 3) uint8."""
+        """From an image (H, W, 3) uint8 to network input (3, H, W)."""
 
 
 class RPNOutput(NamedTuple):
-    """What the network says of N images of one size."""
+    """The output of the network for N images of one size."""
 
     features: Array  # (N, C, Hf, Wf)
-    objectness: Array  # (N, K, 2) softmax scores, or (N, K, 1) logits
+    objectness: Array  # (N, K, 2) logits of a softmax, or (N, K, 1) logits
     deltas: Array  # (N, K, 4)
     anchors: Array  # (K, 4) half-open pixels of the resized image; see `RPN.anchors`
 
@@ -83,15 +83,15 @@ class RPN:
     Parameters
     ----------
     backbone
-        Gives the features.
+        Computes the features.
     head
-        Slides over them.
+        Computes objectness and deltas of the anchors at each cell of the features.
     anchor_config
-        The base anchors; as many as the head has outputs for.
+        The base anchors, as many as the head has outputs for.
     anchor_centre
-        ``"cell"``: the anchors of cell (0, 0) are centred at ``base_size / 2``, as published.
-        ``"receptive-field"``: they are moved, by whole pixels, to the centre of what that cell
-        sees. For VGG-16 the two agree.
+        ``"cell"``: the anchors of cell (0, 0) have their center at ``base_size / 2``, as published.
+        ``"receptive-field"``: they move by whole pixels to the center of the receptive field of the
+        cell. For VGG-16 the two are equal.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class RPN:
         self.stride = backbone.geometry.stride
         shift = 0.0
         if anchor_centre == "receptive-field":
-            # Whole pixels keep whole-number anchors whole, and with them the ties exact.
+            # By whole pixels, so that anchors stay whole numbers and their ties exact.
             shift = float(round(backbone.geometry.center - anchor_config.base_size / 2))
         self.anchor_offset = (shift, shift)
         self._anchors: dict[tuple[Any, ...], Array] = {}
@@ -124,8 +124,8 @@ class RPN:
     def anchors(self, feature_size: ImageSize, *, like: Array) -> Array:
         """Return the anchors (K, 4) of a feature map, of library, device and dtype of `like`.
 
-        They are made once and kept: what comes back is the same array again, and not to be
-        modified. Those that a CUDA graph would make, each time anew, are not kept.
+        They are made once and kept: do not modify the array, for later calls return it again.
+        While a CUDA graph is recorded they are not kept, because its arrays are filled later.
         """
         base, stride, offset = self.base_anchors, self.stride, self.anchor_offset
         where = type(like), str(device_of(like)), host_dtype(like)
@@ -134,7 +134,7 @@ class RPN:
         if anchors is None and is_recording():
             return grid_anchors(base, feature_size, stride, offset=offset, like=like)
         if anchors is None:
-            # Threads may do this at the same time; then some anchors are made twice.
+            # Two threads may do this at once; then the anchors are made twice, with no harm.
             if len(self._anchors) >= _KEPT_ANCHORS:
                 self._anchors.clear()
             anchors = grid_anchors(base, feature_size, stride, offset=offset, like=like)
@@ -142,7 +142,7 @@ class RPN:
         return anchors
 
     def anchors_for(self, image_size: ImageSize, *, like: Array) -> Array:
-        """Return the anchors (K, 4) of an image of (height, width), as `forward` does."""
+        """Return the anchors (K, 4) of an image of (height, width)."""
         return self.anchors(self.backbone.feature_size(image_size), like=like)
 
     def forward(
@@ -183,16 +183,15 @@ class RPN:
         dobjectness, ddeltas
             Gradients by the outputs of `forward`, in their shapes.
         cache
-            What `forward` returned.
+            The cache that `forward` returned.
         dfeatures
-            Gradient by the features of whatever else looks at them, such as a detector that shares
-            them; None for nothing.
+            Gradient by the features from elsewhere, such as a detector that shares them; or None.
         """
         trained = self.trains_backbone
         by_head, grads = self.head.backward(dobjectness, ddeltas, cache.head, need_dx=trained)
         if trained:
-            whole = by_head if dfeatures is None else by_head + dfeatures
-            grads = self.backbone.backward(whole, cache.backbone) | grads
+            dfeatures = by_head if dfeatures is None else by_head + dfeatures
+            grads = self.backbone.backward(dfeatures, cache.backbone) | grads
         return grads
 
     def propose(

@@ -19,23 +19,23 @@ from minirpn.backend import namespace_of
 
 @dataclass(frozen=True)
 class ProposalConfig:
-    """How many proposals are made, and which are dropped.
+    """How many proposals there are, and which are dropped.
 
     Parameters
     ----------
     pre_nms
-        Best-scored boxes that enter NMS: 6000 at test, 12000 when a detector is trained on them
+        Number of best boxes that enter NMS: 6000 at test, 12000 in training of a detector
         (py-faster-rcnn, ``RPN_PRE_NMS_TOP_N``).
     iou_threshold
-        Of two boxes that overlap more, the lower-scored one goes: 0.7 (section 3.3).
+        Of two boxes with a larger IoU, NMS drops the one with the lower score: 0.7 (section 3.3).
     post_nms
-        Proposals kept after NMS: 300 at test, 2000 in training (section 3.3).
+        Number of proposals after NMS: 300 at test, 2000 in training (section 3.3).
     min_size
         Shortest side of a proposal in pixels of the original image: 16 (py-faster-rcnn,
         ``RPN_MIN_SIZE``).
     inside_only
-        Whether only anchors inside the image propose. The paper trains on those alone but proposes
-        from all (section 3.3), so anchors that cross the border propose untrained.
+        Whether only anchors inside the image give proposals. The paper trains on those, but takes
+        proposals from all (section 3.3), also from the untrained ones at the border.
     """
 
     pre_nms: int = 6000
@@ -61,11 +61,11 @@ class Proposals(NamedTuple):
 
 
 class TracedProposals(NamedTuple):
-    """Proposals, and which anchors they were decoded from."""
+    """Proposals, and the anchors they come from."""
 
     boxes: Array  # (R, 4) pixels of the resized image
     scores: Array  # (R,) probability of an object
-    anchors: Array  # (R,) int64, positions among the anchors, each there once at most
+    anchors: Array  # (R,) int64 positions among the anchors, each at most once
 
 
 def object_scores(objectness: Array) -> Array:
@@ -74,8 +74,8 @@ def object_scores(objectness: Array) -> Array:
     Parameters
     ----------
     objectness
-        (..., 2) softmax scores (background, object), or (..., 1) logits, before the softmax or the
-        logistic function.
+        (..., 2) logits (background, object) of a softmax, or (..., 1) logits of the logistic
+        function.
 
     Returns
     -------
@@ -83,12 +83,12 @@ def object_scores(objectness: Array) -> Array:
         (...) in [0, 1], of the dtype of `objectness`.
     """
     xp = namespace_of(objectness)
-    # softmax over two scores is the logistic function of their difference.
+    # The softmax of two logits is the logistic function of their difference.
     if objectness.shape[-1] == 2:
         logits = objectness[..., 1] - objectness[..., 0]
     else:
         logits = objectness[..., 0]
-    # exp of a negative number alone, so that nothing overflows.
+    # exp only of negative numbers: nothing overflows.
     small = xp.exp(-xp.abs(logits))
     return xp.where(logits >= 0, 1 / (1 + small), small / (1 + small))
 
@@ -97,13 +97,13 @@ def object_scores(objectness: Array) -> Array:
 def decode_candidates(
     anchors: Array, objectness: Array, deltas: Array, image_size: ImageSize, min_side: float
 ) -> tuple[Array, Array, Array]:
-    """Return what each anchor (K, 4) proposes: boxes (K, 4), scores (K,), which are large enough.
+    """Return the box (K, 4) and score (K,) of each anchor, and whether it is large enough (K,).
 
-    Where the logits of `objectness` are (K, 2) or (K, 1), and `min_side` is in pixels.
+    `objectness` is (K, 2) or (K, 1), `min_side` in pixels.
     """
     xp = namespace_of(anchors, objectness, deltas)
     scores = object_scores(objectness)
-    # Early in training a t_w can be wild: its side is infinite, until the image's border cuts it.
+    # Early in training a t_w can be huge: the side is then infinite until it is clipped.
     with np.errstate(over="ignore"):
         boxes = box_ops.clip(box_ops.decode(anchors, deltas), image_size)
     shortest = xp.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
@@ -119,9 +119,9 @@ def candidates(
     scale: float = 1.0,
     config: ProposalConfig | None = None,
 ) -> TracedProposals:
-    """Return what enters NMS: decoded, clipped, large enough, the `pre_nms` best.
+    """Return the boxes that enter NMS: decoded, clipped, large enough, the `pre_nms` best.
 
-    Parameters are those of `propose`.
+    The parameters are those of `propose`.
     """
     xp = namespace_of(anchors, objectness, deltas)
     config = config or ProposalConfig()
@@ -158,7 +158,7 @@ def propose(
     anchors
         (K, 4) half-open pixels of the resized image.
     objectness
-        (K, 2) softmax scores, or (K, 1) logits, of one image.
+        (K, 2) or (K, 1) logits of one image.
     deltas
         (K, 4) of one image.
     image_size
@@ -176,12 +176,13 @@ def propose(
     Raises
     ------
     ValueError
-        Shapes do not fit, or a score is not a number.
+        Shapes do not fit, or a score is NaN.
 
     Notes
     -----
-    Equal scores keep the order of the anchors. The order of the steps (clip, minimum size, best,
-    NMS) is py-faster-rcnn's and ChainerCV's; torchvision and detectron2 take the best first.
+    Ties: equal scores keep the order of the anchors. The order of the steps (clip, drop the small,
+    best, NMS) is that of py-faster-rcnn and ChainerCV; torchvision and detectron2 take the best
+    first.
     """
     found = trace_proposals(anchors, objectness, deltas, image_size, scale=scale, config=config)
     return Proposals(found.boxes, found.scores)
@@ -198,7 +199,7 @@ def trace_proposals(
 ) -> TracedProposals:
     """Return the proposals of one image as `propose` does, and the anchors they come from.
 
-    Parameters are those of `propose`.
+    The parameters are those of `propose`.
     """
     config = config or ProposalConfig()
     found = candidates(anchors, objectness, deltas, image_size, scale=scale, config=config)

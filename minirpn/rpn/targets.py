@@ -1,4 +1,4 @@
-"""Training targets of the RPN: labels, the sampled mini-batch, deltas to learn (3.1.2)."""
+"""Training targets of the RPN: labels, the sampled mini-batch, and target deltas (3.1.2)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from minirpn.backend import device_of, namespace_of, to_device, to_host
 from minirpn.boxes import encode, iou, is_inside
 
 POSITIVE = 1
-"""Label of an anchor that should say object."""
+"""Label of an anchor that should find an object."""
 NEGATIVE = 0
-"""Label of an anchor that should say background."""
+"""Label of an anchor that should find background."""
 IGNORE = -1
-"""Label of an anchor that is left out of the loss."""
+"""Label of an anchor that has no part in the loss."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class LabelConfig:
     negative_iou
         An anchor below this IoU with all ground truths is negative (section 3.1.2).
     tie_tolerance
-        How far below the best IoU of a ground truth an anchor still counts as its best. 0 suits
-        whole-number anchors, whose ties are exact.
+        An anchor counts as a best one of a ground truth if its IoU is at most this much below the
+        best. 0 is right for whole-number anchors, whose ties are exact.
     inside_only
         Anchors that cross the border of the image are ignored (section 3.3).
     """
@@ -65,7 +65,7 @@ class SamplingConfig:
     batch_size
         Anchors sampled (section 3.1.3: 256).
     positive_fraction
-        Largest share of positives among them (section 3.1.3: a ratio of up to 1:1).
+        Largest fraction of positives among them (section 3.1.3: a ratio of up to 1:1).
     """
 
     batch_size: int = 256
@@ -86,13 +86,13 @@ class SamplingConfig:
 
 
 class AnchorLabels(NamedTuple):
-    """Labels of K anchors against M ground truths, and how they came about."""
+    """Labels of K anchors against M ground truths, and the overlaps they come from."""
 
     labels: Array  # (K,) int8: POSITIVE, NEGATIVE or IGNORE
-    matched_gt: Array  # (K,) int64: the ground truth overlapped most; -1 if there is none
-    max_iou: Array  # (K,) float64: the IoU with it; 0 if there is none
-    by_best: Array  # (K,) bool: positive as a best anchor of a ground truth (maybe by IoU as well)
-    gt_max_iou: Array  # (M,) float64: a ground truth's best IoU with the anchors it may choose from
+    matched_gt: Array  # (K,) int64: the ground truth with the largest IoU; -1 if there is none
+    max_iou: Array  # (K,) float64: that IoU; 0 if there is none
+    by_best: Array  # (K,) bool: a best anchor of a ground truth, so positive by rule (i)
+    gt_max_iou: Array  # (M,) float64: a ground truth's best IoU with any eligible anchor
 
 
 def label_anchors(
@@ -101,18 +101,18 @@ def label_anchors(
     image_size: ImageSize,
     config: LabelConfig = LabelConfig(),
 ) -> AnchorLabels:
-    """Return for each anchor whether it should say object, background, or is left out.
+    """Return the label of each anchor: positive, negative or ignored (sections 3.1.2, 3.3).
 
     Positive: (i) a best anchor of a ground truth, or (ii) IoU >= 0.7 with any ground truth.
     Negative: not positive, and IoU < 0.3 with all. Ignored: the rest, and every anchor that
-    crosses the border of the image (sections 3.1.2, 3.3).
+    crosses the border of the image.
 
     Parameters
     ----------
     anchors
         (K, 4) floating point, pixels, half-open.
     gt_boxes
-        (M, 4) of the same kind; M may be 0, then every anchor inside is negative.
+        (M, 4) likewise. M may be 0: then every anchor inside is negative.
     image_size
         (height, width) of the resized image.
     config
@@ -121,18 +121,18 @@ def label_anchors(
     Returns
     -------
     AnchorLabels
-        ``labels, matched_gt`` and what they rest on. A positive anchor is so by rule (i) where
-        ``by_best`` holds, and by rule (ii) where ``max_iou >= config.positive_iou``.
+        A positive anchor is positive by rule (i) where ``by_best`` is true, and by rule (ii) where
+        ``max_iou >= config.positive_iou``.
 
     Notes
     -----
-    Ties: all anchors that reach the best IoU of a ground truth are positive; an anchor that
-    overlaps several ground truths equally is matched to the first. A best anchor of one ground
-    truth regresses to the ground truth *it* overlaps most, which may be another.
+    Ties: all anchors that reach the best IoU of a ground truth are positive; an anchor with equal
+    IoU with several ground truths is matched to the first. The target of a best anchor is the
+    ground truth that *it* overlaps most, which may be another one.
 
     A ground truth that no anchor inside touches makes no anchor positive; py-faster-rcnn makes
-    *every* anchor inside positive then. Overlaps are float64 whatever the dtype of the boxes: with
-    whole-number coordinates the labels depend neither on precision nor on the device.
+    *every* anchor inside positive then. Overlaps are always float64: with whole-number coordinates
+    the labels depend neither on the dtype nor on the device.
     """
     namespace_of(anchors, gt_boxes)
     check_box_list(anchors, "anchors")
@@ -159,7 +159,7 @@ def label(
     max_iou, matched_gt, gt_max_iou, is_best = assign(anchors, gt_boxes, eligible, tie_tolerance)
     positive = eligible & ((max_iou >= positive_iou) | is_best)
     negative = eligible & ~positive & (max_iou < negative_iou)
-    # Not by assignment to a mask: a GPU has to be asked how many there are, and waited for.
+    # Not `labels[negative] = ...`: that waits for a GPU to count them.
     labels = xp.full_like(matched_gt, IGNORE, dtype=xp.int8)
     labels = xp.where(negative, NEGATIVE, labels)
     labels = xp.where(positive, POSITIVE, labels)
@@ -167,7 +167,7 @@ def label(
 
 
 class Assignment(NamedTuple):
-    """The best partners of K anchors and M ground truths."""
+    """The best matches of K anchors and M ground truths."""
 
     max_iou: Array  # (K,) float64: the best IoU of an anchor with any ground truth
     matched_gt: Array  # (K,) int64: that ground truth, the first of equals; -1 if there is none
@@ -178,17 +178,17 @@ class Assignment(NamedTuple):
 def assign(anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float) -> Assignment:
     """Return for every anchor its best ground truth, and for every ground truth its best anchors.
 
-    The overlaps are float64 whatever the dtype of the boxes, so that equal coordinates give equal
-    overlaps, ties included, in float32 and float64.
+    The overlaps are always float64, so that equal coordinates in float32 and float64 give equal
+    overlaps and ties.
 
     Parameters
     ----------
     anchors, gt_boxes
         (K, 4) and (M, 4), floating point, pixels, half-open.
     eligible
-        (K,) bool: the anchors a ground truth may choose its best from.
+        (K,) bool: which anchors may be the best of a ground truth.
     tie_tolerance
-        An anchor counts as best when its IoU is at most this much below the best.
+        See `LabelConfig`.
 
     Returns
     -------
@@ -197,9 +197,9 @@ def assign(anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: floa
 
     Notes
     -----
-    Ties: an anchor that overlaps several ground truths equally is matched to the first; every
-    anchor that reaches the best IoU of a ground truth is best. A ground truth without any overlap
-    has no best anchor.
+    Ties: an anchor with equal IoU with several ground truths is matched to the first; every anchor
+    that reaches the best IoU of a ground truth is best. A ground truth without overlap has no best
+    anchor.
     """
     xp = namespace_of(anchors, gt_boxes, eligible)
     anchors, gt_boxes = (xp.astype(boxes, xp.float64, copy=False) for boxes in (anchors, gt_boxes))
@@ -213,7 +213,7 @@ def best_overlaps(
     """Return the fields of `Assignment` from the whole (K, M) matrix of overlaps."""
     xp = namespace_of(anchors, gt_boxes, eligible)
     (K, _), (M, _), device = anchors.shape, gt_boxes.shape, device_of(anchors)
-    if K == 0 or M == 0:  # a maximum over nothing is an error
+    if K == 0 or M == 0:  # there is no maximum of nothing
         return (
             xp.zeros(K, dtype=xp.float64, device=device),
             xp.full(K, -1, dtype=xp.int64, device=device),
@@ -238,17 +238,17 @@ def sample_minibatch(
     rng: np.random.Generator,
     config: SamplingConfig = SamplingConfig(),
 ) -> Array:
-    """Return the labels with all anchors set to IGNORE that are not drawn into the mini-batch.
+    """Return the labels of a random mini-batch; all other anchors get IGNORE.
 
-    Up to 128 positives are drawn; negatives fill up to 256 (section 3.1.3). Where there are fewer
-    negatives than that, the mini-batch is smaller.
+    Up to 128 positives are drawn, and negatives up to 256 in all (section 3.1.3). With too few
+    negatives the mini-batch is smaller.
 
     Parameters
     ----------
     labels
-        (K,) int8 of `label_anchors`.
+        (K,) int8 from `label_anchors`.
     rng
-        Source of the draw.
+        Draws the sample.
     config
         The counts.
 
@@ -259,7 +259,7 @@ def sample_minibatch(
 
     Notes
     -----
-    The draw is made on the host, whatever the device: the labels travel there and back.
+    The draw is always on the host: labels are copied from a device and back.
     """
     return to_device(sample_on_host(to_host(labels), rng=rng, config=config), labels)
 
@@ -267,7 +267,7 @@ def sample_minibatch(
 def sample_on_host(
     labels: np.ndarray, *, rng: np.random.Generator, config: SamplingConfig
 ) -> np.ndarray:
-    """Return what `sample_minibatch` does, of labels on the host and staying there."""
+    """Return the result of `sample_minibatch` for labels on the host."""
     drawn = np.full_like(labels, IGNORE)
     positives = draw(np.flatnonzero(labels == POSITIVE), config.max_positives, rng)
     negatives = np.flatnonzero(labels == NEGATIVE)
@@ -278,7 +278,7 @@ def sample_on_host(
 
 
 def draw(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `count` of the indices, or all when there are no more."""
+    """Return `count` random ones of the indices, or all if there are no more."""
     return rng.choice(indices, count, replace=False) if len(indices) > count else indices
 
 
@@ -290,9 +290,9 @@ def anchor_targets(anchors: Array, gt_boxes: Array, matched_gt: Array, labels: A
     anchors
         (K, 4) floating point, pixels, half-open; sides above 0.
     gt_boxes
-        (M, 4) of the same kind; those matched by a positive have sides above 0.
+        (M, 4) likewise; those matched by a positive have sides above 0.
     matched_gt, labels
-        (K,) of `label_anchors`; the labels may be sampled.
+        (K,) from `label_anchors`; the labels may be sampled.
 
     Returns
     -------
@@ -301,7 +301,7 @@ def anchor_targets(anchors: Array, gt_boxes: Array, matched_gt: Array, labels: A
 
     Notes
     -----
-    py-faster-rcnn fills in every anchor inside, and lets its weights hide those not positive.
+    py-faster-rcnn gives deltas to every anchor inside; its weights hide those not positive.
     """
     xp = namespace_of(anchors, gt_boxes, matched_gt, labels)
     check_box_list(anchors, "anchors")
@@ -311,6 +311,6 @@ def anchor_targets(anchors: Array, gt_boxes: Array, matched_gt: Array, labels: A
     if gt_boxes.shape[0] == 0:
         return xp.zeros_like(anchors)
     matched_boxes = xp.take(gt_boxes, matched_gt, axis=0)
-    # From an anchor to itself eq. 2 leads by exactly 0.
+    # The deltas from an anchor to itself are exactly 0.
     matched_boxes = xp.where((labels == POSITIVE)[:, None], matched_boxes, anchors)
     return encode(anchors, matched_boxes)

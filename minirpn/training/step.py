@@ -37,7 +37,7 @@ from minirpn.rpn.targets import (
 
 @dataclass(frozen=True)
 class Objective:
-    """What the RPN learns: how anchors are labelled and sampled, and the form of the loss."""
+    """What the RPN learns: the labels and the sample of anchors, and the form of the loss."""
 
     labels: LabelConfig = field(default_factory=LabelConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -45,14 +45,14 @@ class Objective:
 
 
 class Minibatch(NamedTuple):
-    """The sampled anchors of one image and what they should become."""
+    """The sampled anchors of one image and their targets."""
 
     labels: Array  # (K,) int8: POSITIVE, NEGATIVE, or IGNORE where not sampled
     targets: Array  # (K, 4) deltas, 0 where not positive
-    host_labels: np.ndarray  # (K,) a copy of the labels on the host
+    host_labels: np.ndarray  # (K,) the labels on the host
 
     def on(self, like: Array) -> Minibatch:
-        """Return a mini-batch made on the host on the device of `like`."""
+        """Return a copy on the device of `like` of a mini-batch on the host."""
         labels, targets = (backend.to_device(part, like) for part in (self.labels, self.targets))
         return self._replace(labels=labels, targets=targets)
 
@@ -89,19 +89,20 @@ def make_minibatch(
     objective
         Thresholds and counts.
     assigned
-        The result of `label_anchors`, if the anchors are labelled already.
+        The result of `label_anchors`, if it is known already.
 
     Notes
     -----
-    If anchors and ground truths are on the host, all of this runs there. `Minibatch.on` then
-    moves the result to a device.
+    With anchors and ground truths on the host all of this runs there. `Minibatch.on` then copies
+    the result to a device.
     """
     if assigned is None:
         assigned = label_anchors(anchors, gt_boxes, image_size, config=objective.labels)
-    drawn = sample_on_host(backend.to_host(assigned.labels), rng=rng, config=objective.sampling)
-    labels = backend.to_device(drawn, anchors)
+    host_labels = backend.to_host(assigned.labels)
+    host_labels = sample_on_host(host_labels, rng=rng, config=objective.sampling)
+    labels = backend.to_device(host_labels, anchors)
     targets = anchor_targets(anchors, gt_boxes, assigned.matched_gt, labels)
-    return Minibatch(labels, targets, drawn)
+    return Minibatch(labels, targets, host_labels)
 
 
 def forward_loss(
