@@ -63,7 +63,7 @@ def _panels(network: RPN, config: TrainConfig, run: RunFolder) -> Figure:
 
 
 def _draw_anchors(network: RPN, example: Example, image: np.ndarray, ax: Axes) -> None:
-    """Draw the nine anchors of one cell, and the centres of all cells."""
+    """Draw the nine anchors of one cell, and the centers of all cells."""
     output, _ = network.forward(example.image[None])
     Hf, Wf = output.features.shape[2:]
     anchors = output.anchors.reshape(Hf, Wf, -1, 4)  # (K, 4) -> (Hf, Wf, A, 4)
