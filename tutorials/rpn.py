@@ -1,4 +1,4 @@
-"""The Region Proposal Network in one file of NumPy, to be read from top to bottom.
+"""The Region Proposal Network in one file of NumPy. Read it from top to bottom.
 
 The network looks at an image and proposes boxes where objects may be, each with a score. It is the
 first half of Faster R-CNN (Ren et al. 2015, https://arxiv.org/abs/1506.01497), here "the paper".
@@ -7,8 +7,8 @@ first half of Faster R-CNN (Ren et al. 2015, https://arxiv.org/abs/1506.01497), 
     gt_boxes (ground truth) -> labels -> sample -> targets ------+-> loss -> gradients -> SGD
 
 `python tutorials/rpn.py` draws pictures of shapes, learns to find the shapes in about a minute, and
-says how many it finds in pictures it has never seen. Letters in shapes: N images, C channels, H W
-image, Hf Wf feature map, A anchors per cell, K = Hf * Wf * A anchors, M ground truths, R proposals.
+prints the share it finds in new pictures. Letters in shapes: N images, C channels, H W image, Hf Wf
+feature map, A anchors per cell, K = Hf * Wf * A anchors, M ground truths, R proposals.
 """
 
 import sys
@@ -62,7 +62,7 @@ def decode(anchors, deltas):
 
 def nms(boxes, scores, iou_threshold, max_keep):
     """Return the indices (R,) of the boxes (N, 4) that stay, highest of scores (N,) first."""
-    # The best box stays, those that overlap it too much go, and so on. Of equals the first is best.
+    # Keep the best box, drop those that overlap it too much, and repeat. Of equals, the first wins.
     left, kept = np.argsort(-scores, kind="stable"), []
     while len(left) > 0 and len(kept) < max_keep:
         best, others = left[0], left[1:]
@@ -106,7 +106,7 @@ def label_anchors(anchors, gt_boxes, image_size):
     is_best = ((allowed == best_of_gt) & (allowed > 0)).any(axis=1)  # all that tie: (K, M) -> (K,)
     labels = np.full(len(anchors), IGNORE, dtype=np.int8)
     labels[inside & (max_iou < 0.3)] = NEGATIVE
-    labels[inside & ((max_iou >= 0.7) | is_best)] = POSITIVE  # so each object has one, if it can
+    labels[inside & ((max_iou >= 0.7) | is_best)] = POSITIVE  # so each object gets one, if it can
     return labels, overlaps.argmax(axis=1)
 
 
@@ -127,7 +127,7 @@ def sample_minibatch(labels, rng, batch_size=256):
 def conv2d_forward(x, weight, bias, stride=1, padding=0):
     """Return y (N, O, Ho, Wo) of x (N, C, H, W), weight (O, C, k, k) and bias (O,); and a cache."""
     # Each output is the sum of a window of x times a kernel. Copy every window into a column
-    # ("im2col"): then a single matrix product does all the work.
+    # ("im2col"). Then one matrix product does all the work.
     (N, C, _, _), (outputs, _, k, _) = x.shape, weight.shape
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(2, 3))
@@ -146,7 +146,7 @@ def conv2d_backward(dy, cache):
     dweight = (dy @ columns.transpose(0, 2, 1)).sum(axis=0).reshape(weight.shape)
     dcolumns = (weight.reshape(outputs, C * k * k).T @ dy).reshape(N, C, k, k, Ho, Wo)
     dx = np.zeros(padded_shape, dtype=dy.dtype)
-    for i, j in np.ndindex(k, k):  # a pixel lies in many windows: its gradient is the sum of theirs
+    for i, j in np.ndindex(k, k):  # a pixel is in many windows: its gradients are added
         dx[:, :, i : i + stride * Ho : stride, j : j + stride * Wo : stride] += dcolumns[:, :, i, j]
     dx = dx[:, :, padding:-padding, padding:-padding] if padding else dx
     return dx, dweight, dy.sum(axis=(0, 2))
@@ -179,10 +179,10 @@ def max_pool2d_backward(dy, cache):
 
 # === 5. Network =============== Library: minirpn/backbones/tiny.py, rpn/head.py, rpn/network.py ===
 # Five 3x3 convolutions are the backbone. A sixth begins the head: it slides over their features.
-# Two 1x1 siblings on top of it say what each anchor holds, and how to move it.
+# Two 1x1 siblings after it say what each anchor holds, and how to move it.
 CHANNELS = {"conv1": 16, "conv2": 32, "conv3": 64, "conv4": 128, "conv5": 128, "rpn.conv": 128}
 SIBLINGS = {"rpn.objectness": 2 * A, "rpn.deltas": 4 * A}
-HALVED = ("conv1", "conv2", "conv3")  # behind them a pooling; conv1 has stride 2 as well
+HALVED = ("conv1", "conv2", "conv3")  # followed by pooling; conv1 also has stride 2
 
 
 def init_parameters(rng):
@@ -190,11 +190,11 @@ def init_parameters(rng):
     parameters, inputs = {}, 3
     for name, outputs in (CHANNELS | SIBLINGS).items():
         shape = (outputs, inputs, 3, 3) if name in CHANNELS else (outputs, inputs, 1, 1)
-        # 0.01 as in the paper. A backbone that learns from nothing needs more, or signals fade.
+        # 0.01 as in the paper. An untrained backbone needs more, or its activations become tiny.
         std = 0.01 if name.startswith("rpn.") else np.sqrt(2 / np.prod(shape[1:]))
         weight, bias = rng.normal(0, std, shape), np.zeros(outputs)
         parameters[name] = [weight.astype(np.float32), bias.astype(np.float32)]
-        inputs = CHANNELS.get(name, inputs)  # both siblings read what the last of CHANNELS gives
+        inputs = CHANNELS.get(name, inputs)  # both siblings read the output of rpn.conv
     return parameters
 
 
@@ -248,12 +248,12 @@ def rpn_loss_backward(cache):
     """Return the gradients of the loss: dobjectness (K, 2) and ddeltas (K, 4)."""
     log_p, right, sampled, difference, n_cls, box_weight = cache
     dobjectness = (np.exp(log_p) - right) * sampled[:, None] / n_cls
-    return dobjectness, np.clip(difference, -1, 1) * box_weight  # smooth L1 gets no steeper than 1
+    return dobjectness, np.clip(difference, -1, 1) * box_weight  # smooth L1 has slopes of at most 1
 
 
 # === 7. SGD as Caffe does it (section 3.1.3) ===================== Library: minirpn/nn/optim.py ===
 def sgd_step(parameters, velocity, grads, lr, momentum=0.9, weight_decay=0.0005):
-    """Put in the place of every [weight, bias] one that is moved against its gradient."""
+    """Replace every [weight, bias] by one that is moved against its gradient."""
     for name, values in parameters.items():
         for i, rate in enumerate((lr, 2 * lr)):  # the authors' biases learn at twice the rate
             change = rate * (grads[name][i] + weight_decay * values[i])
@@ -283,13 +283,13 @@ def draw_picture(rng):
         x1, y1 = rng.integers(W - width), rng.integers(H - height)
         box = np.array([[x1, y1, x1 + width, y1 + height]], dtype=np.float32)
         if iou(box, gt_boxes).any():
-            continue  # it would hide a part of another shape
+            continue  # it would hide part of another shape
         gt_boxes = np.concatenate([gt_boxes, box])
         # The box reaches from -1 to 1. x and y (height, width) are the centers of its pixels.
         x, y = np.meshgrid(*((2 * np.arange(size) + 1) / size - 1 for size in (width, height)))
         rectangle, ellipse, triangle = abs(x) < 1, x**2 + y**2 < 1, 2 * abs(x) < 1 + y
         shape = (rectangle, ellipse, triangle, abs(x * y) < 0.1)[rng.integers(4)]  # or a star
-        # Every channel is darker or lighter than the ground can be.
+        # Every channel is darker or lighter than the background can be.
         image[:, y1 : y1 + height, x1 : x1 + width][:, shape] = rng.choice([-1.5, 1.5], (3, 1))
     return (image + rng.normal(0, 0.2, image.shape)).astype(np.float32), gt_boxes
 
@@ -304,7 +304,7 @@ def train(anchors, steps, rng):
         image, gt_boxes = draw_picture(rng)
         labels, matched_gt = label_anchors(anchors, gt_boxes, IMAGE_SIZE)
         labels = sample_minibatch(labels, rng)
-        targets = encode(anchors, gt_boxes[matched_gt])  # the loss reads those of positives
+        targets = encode(anchors, gt_boxes[matched_gt])  # the loss uses those of positives
         objectness, deltas, cache = network_forward(parameters, image)
         loss, loss_cache = rpn_loss_forward(objectness, deltas, labels, targets)
         grads = network_backward(*rpn_loss_backward(loss_cache), cache)
@@ -330,7 +330,7 @@ def save_picture(path, image, gt_boxes, proposals):
 
 
 def main(steps=2000, seed=0):
-    """Train; tell the share of shapes in new pictures that are found; draw what is found in one."""
+    """Train, print the share of shapes that are found in new pictures, and draw one picture."""
     rng, found = np.random.default_rng(seed), []
     anchors = grid_anchors(base_anchors(), np.array(IMAGE_SIZE) // STRIDE).astype(np.float32)
     parameters = train(anchors, steps, rng)
