@@ -1,4 +1,4 @@
-"""What Sphinx runs before it reads: pages made from the code, so that they cannot drift from it."""
+"""Extensions of Sphinx that make pages from the code, so that the pages always agree with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DOCS = ROOT / "docs"
 
 
 def storeys() -> list[list[str]]:
-    """Return the units of minirpn storey by storey, as the architecture test holds them."""
+    """Return the units of minirpn storey by storey, from the architecture test."""
     source = (ROOT / "tests/architecture/test_layers.py").read_text()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "STOREYS":
@@ -19,7 +19,7 @@ def storeys() -> list[list[str]]:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a page, unless it stands there already: Sphinx reads again what is newer."""
+    """Write a page if its text has changed: Sphinx reads a newer file again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)

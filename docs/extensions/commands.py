@@ -22,7 +22,7 @@ def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
 
 
 def groups(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[argparse.Action]]]:
-    """Yield title and arguments of each group that has some, those of ``--help`` left out."""
+    """Yield title and arguments of each group that has arguments, without ``--help``."""
     for group in parser._action_groups:
         shown = [
             action
@@ -79,7 +79,7 @@ def command(name: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _wrapped(usage: str, width: int) -> str:
-    """Break a usage line between its arguments, which stand in brackets or alone."""
+    """Break a usage line between its arguments, which may be in brackets."""
     words: list[str] = []
     for word in usage.split(" "):
         if words and words[-1].count("[") > words[-1].count("]"):
@@ -99,9 +99,9 @@ def page() -> str:
     parser = build_parser()
     lines = [heading("Commands", "=")]
     lines.append(
-        "``minirpn COMMAND --help`` says the same. The exit status is 0 if all went well, 2 for an "
-        "error that you can mend (one line on stderr names file, object and reason), 130 after "
-        "Ctrl-C; only ``minirpn check`` also knows 1, for data that would stop a training.\n"
+        "``minirpn COMMAND --help`` prints the same. The exit status is 0 for success, 2 for an "
+        "error that you can correct (one line on stderr names file, object and reason), 130 after "
+        "Ctrl-C. ``minirpn check`` also returns 1, for data that would stop a training.\n"
     )
     lines.append(".. list-table::\n   :widths: 25 75\n")
     described = {

@@ -36,7 +36,7 @@ class Name(NamedTuple):
 
 
 def units() -> list[list[str]]:
-    """Return the units that have a page, storey by storey; empty storeys are left out."""
+    """Return the units that have a page, storey by storey, without empty storeys."""
     shown = [[unit for unit in units if unit not in _WITHOUT_PAGE] for units in storeys()]
     return [units for units in shown if units]
 
@@ -194,7 +194,7 @@ def table_of_units() -> str:
 
 
 def write_pages(folder: Path = FOLDER) -> None:
-    """Write the table and a page for each unit, and take away pages of units that have gone."""
+    """Write the table and a page for each unit, and delete pages without a unit."""
     pages = {f"{unit}.rst": unit_page(unit) for level in units() for unit in level}
     pages["units.inc"] = table_of_units()
     for stale in set(folder.glob("*.*")) - {folder / name for name in pages}:
@@ -204,7 +204,7 @@ def write_pages(folder: Path = FOLDER) -> None:
 
 
 def _fields(app: Any, what: str, address: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Append the fields of a named tuple, with what the code says beside each."""
+    """Append the fields of a named tuple, each with its comment in the code."""
     if not (what == "class" and issubclass(value, tuple) and hasattr(value, "_fields")):
         return
     source = inspect.getsource(value).splitlines()
@@ -217,7 +217,7 @@ def _fields(app: Any, what: str, address: str, value: Any, options: Any, lines: 
 
 
 def _skip_fields(app: Any, what: str, name: str, value: Any, skip: bool, options: Any) -> bool:
-    """Leave out "Alias for field number 0": `_fields` says more."""
+    """Leave out "Alias for field number 0": `_fields` describes the fields."""
     return skip or (getattr(value, "__doc__", None) or "").startswith("Alias for field number")
 
 

@@ -1,4 +1,4 @@
-"""The reference of ``config.toml``, from the dataclasses that a training takes."""
+"""The reference of ``config.toml``, from the dataclasses of the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENTRY = re.compile(r"^(\w+(?:, \w+)*)\n((?: {4}.*\n?|\n)+)", re.MULTILINE)
 
 
 def meanings(section: type) -> dict[str, str]:
-    """Return what the docstring of a section says of each of its fields."""
+    """Return what the docstring of a section says about each field."""
     _, _, parameters = inspect.cleandoc(section.__doc__ or "").partition("Parameters\n----------\n")
     found = {}
     for names, text in _ENTRY.findall(parameters):
@@ -27,17 +27,17 @@ def meanings(section: type) -> dict[str, str]:
 
 
 def page() -> str:
-    """Return a table a section: key, default, default for generated shapes, flag, meaning."""
+    """Return a table for each section: key, default, defaults of the recipes, flag, meaning."""
     recipes = {name: flat(to_table(config)) for name, config in RECIPES.items()}
     paper = recipes.pop("paper")
     flags = {flag.key: flag.name for group in FLAGS.values() for flag in group}
     lines = [heading("Settings", "=")]
     lines.append(
-        "A run's settings are those of a recipe, then of ``--config FILE``, then the flags; all "
-        "are written to ``config.toml`` in the run's folder. TOML has no null, so no value is "
-        '``"none"``. Given here is ``--recipe paper``; where ``small``, which ``minirpn train '
-        "--voc`` starts from, or ``shapes``, without ``--voc``, have another value, it stands in "
-        "brackets.\n"
+        "A run's settings come from a recipe, then from ``--config FILE``, then from the flags. "
+        "All are written to ``config.toml`` in the run's folder. TOML has no null: the value "
+        '``"none"`` stands for it. The values below are those of ``--recipe paper``. Other values '
+        "in the recipes ``small`` (the default with ``--voc``) and ``shapes`` (the default "
+        "without) are in brackets.\n"
     )
     for field in dataclasses.fields(TrainConfig):
         section = type(getattr(TrainConfig(), field.name))

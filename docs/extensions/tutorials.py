@@ -1,7 +1,7 @@
 """The tutorials as pages: each solved and executed, once for each state of notebook and library.
 
-An executed notebook is kept with a checksum of all it rests on, so that the documentation and the
-test of the solutions share one execution (`executed`).
+An executed notebook is kept with a checksum of everything it depends on, so that the documentation
+and the test of the solutions share one execution (`executed`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def has_tag(cell: Any, name: str) -> bool:
 
 
 def solved(notebook: Any) -> Any:
-    """Return a copy with each solution, folded, in the place of its stub, which is shown above."""
+    """Return a copy in which each solution, folded, replaces its stub; the stub is shown above."""
     result = copy.deepcopy(notebook)
     cells: list[Any] = []
     for cell in result.cells:
@@ -57,7 +57,7 @@ def solved(notebook: Any) -> Any:
 
 
 def executed(path: Path, kept: Path = FOLDER) -> Any:
-    """Return a solved notebook with its outputs; run it only if nothing kept will do.
+    """Return a solved notebook with its outputs; run it only if no kept execution is valid.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def executed(path: Path, kept: Path = FOLDER) -> Any:
 
 
 def _kept(path: Path, kept: Path) -> Any | None:
-    """Return what is kept of an execution, unless something it rests on has changed."""
+    """Return the kept execution, unless something it depends on has changed."""
     target = kept / path.name
     if not target.exists():
         return None
@@ -97,7 +97,7 @@ def _checksum(path: Path) -> str:
 
 
 def _freeze_widgets(notebook: Any) -> None:
-    """Put what a widget shows at first in its place: a page has no kernel behind its sliders."""
+    """Replace each widget by what it shows first: a page has no kernel for its sliders."""
     models = notebook.metadata.pop("widgets", {}).get(_WIDGETS, {}).get("state", {})
     for cell in notebook.cells:
         outputs = []
@@ -109,7 +109,7 @@ def _freeze_widgets(notebook: Any) -> None:
 
 
 def _shown_by(model_id: str, models: Any) -> list[Any]:
-    """Return the outputs inside of a widget and of its children."""
+    """Return the outputs inside a widget and its children."""
     state = models.get(model_id.removeprefix("IPY_MODEL_"), {}).get("state", {})
     shown = [nbformat.from_dict(output) for output in state.get("outputs", [])]
     for child in state.get("children", []):
@@ -118,7 +118,7 @@ def _shown_by(model_id: str, models: Any) -> list[Any]:
 
 
 def write_pages(*, execute: bool) -> None:
-    """Write every tutorial, executed or not, and take away those that have gone."""
+    """Write every tutorial, executed or not, and delete pages without a notebook."""
     notebooks = sources()
     for stale in set(FOLDER.glob("*.ipynb")) - {FOLDER / path.name for path in notebooks}:
         stale.unlink()

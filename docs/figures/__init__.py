@@ -1,7 +1,7 @@
 """Every figure of the documentation, by one command: ``python -m docs.figures``.
 
-Drawn figures come out the same to the byte, on the same versions; measured ones (``performance``)
-are those of the machine they are measured on.
+Drawn figures are the same to the byte with the same versions; measured figures (``performance``)
+depend on the machine.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from docs.extensions import DOCS
 
-# matplotlib writes this as the date of an SVG, and makes names inside of it from the salt.
+# matplotlib writes this as the date of an SVG, and makes names inside it from the salt.
 os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
 _STYLE = {"svg.hashsalt": "minirpn"}
 
 
 class Figure(NamedTuple):
-    """A figure, or some that are drawn together."""
+    """A figure, or several that are drawn together."""
 
     draw: Callable[[Path, bool], None]  # into a folder; true: quickly, for a test
     files: tuple[str, ...]  # relative to that folder, which is docs/

@@ -10,7 +10,7 @@ from docs.figures import draw, figures
 
 
 def main() -> None:
-    """Draw what the command line asks for."""
+    """Draw the figures named on the command line."""
     known = figures()
     parser = argparse.ArgumentParser(
         prog="python -m docs.figures",

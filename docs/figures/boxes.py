@@ -32,7 +32,7 @@ def draw_coordinates(folder: Path, quick: bool) -> None:
                 inside = x1 <= column < x2 and y1 <= row < y2
                 ax.add_patch(Rectangle((column, row), 1, 1, fc=SKY if inside else "white",
                                        ec="0.7", lw=0.8))  # fmt: skip
-        # Numbers stand at edges here, and in the middle of pixels there.
+        # Numbers are at edges in the first panel, and in the middle of pixels in the others.
         first = 1 if corners == voc else 0
         shift = 0 if corners == (x1, y1, x2, y2) else 0.5
         count = 1 if shift == 0 else 0

@@ -20,7 +20,7 @@ from minirpn.training.run_folder import create_run
 from minirpn.training.step import make_minibatch
 from minirpn.viz.style import BLUE, GREEN, VERMILLION, save
 
-# What a storey is for; the units in it come from the test that holds them there.
+# The purpose of each storey; its units come from the architecture test.
 _PURPOSES = (
     "arrays, devices",
     "operations, layers",
@@ -34,7 +34,7 @@ _GREY = "0.3"
 
 
 def _canvas(width: float, height: float) -> Axes:
-    """Return axes without frame whose unit is an inch, y growing downward."""
+    """Return axes without a frame; the unit is an inch, and y grows downward."""
     ax = Figure(figsize=(width, height)).add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(height, 0))
     ax.set_axis_off()
@@ -59,7 +59,7 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> No
 
 
 def draw_layers(folder: Path, quick: bool) -> None:
-    """Draw a band for each storey, the highest on top, with the units that live there."""
+    """Draw a band for each storey, the highest on top, with its units."""
     levels = storeys()
     row, pitch, left, width = 0.5, 0.58, 1.95, 0.95
     edge = left + max(len(units) for units in levels) * (width + 0.07)
@@ -78,7 +78,7 @@ def draw_layers(folder: Path, quick: bool) -> None:
 
 
 def measured_step() -> dict[str, str]:
-    """Return what flows through one training step of ``minirpn train``: names and shapes."""
+    """Return names and shapes of the arrays in one training step of ``minirpn train``."""
     config = default_config(voc=False)
     config = replace(config, synthetic=replace(config.synthetic, images=10))
     rng = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def _counts(labels: np.ndarray) -> str:
 
 
 def draw_step(folder: Path, quick: bool) -> None:
-    """Draw the way down from image to loss, what is asked beside it, and the way back up."""
+    """Draw the forward from image to loss, the labels beside it, and the backward."""
     texts = measured_step()
     w, h, pitch, columns = 2.4, 0.52, 0.95, (0.1, 3.2, 6.3)
     ax = _canvas(columns[-1] + w + 0.1, 3 * pitch + h + 1.15)
@@ -157,13 +157,13 @@ def draw_step(folder: Path, quick: bool) -> None:
 def _joints(
     ax: Axes, texts: dict[str, str], columns: tuple[float, ...], w: float, h: float, pitch: float
 ) -> None:
-    """Draw what joins the columns: the anchors' grid, the objects, and the loss."""
+    """Draw what connects the columns: the anchors' grid, the objects, and the loss."""
     first, second, third = columns
     y = 0.1 + pitch + h / 2
     _arrow(ax, (first + w, y), (second, y))
     ax.text((first + w + second) / 2, y - 0.1, "grid_", ha="center", fontsize=9.5)
     ax.text((first + w + second) / 2, y + 0.2, "anchors", ha="center", fontsize=9.5)
-    # The objects pass by the anchors, to where both are compared.
+    # The objects go past the anchors, to where both are compared.
     ax.plot([second + w, second + w + 0.2, second + w + 0.2], [0.1 + h / 2] * 2 + [0.1 + 2 * pitch
             + h / 2], color=_GREY, lw=1)  # fmt: skip
     _arrow(ax, (second + w + 0.2, 0.1 + 2 * pitch + h / 2), (second + w, 0.1 + 2 * pitch + h / 2))

@@ -1,4 +1,4 @@
-"""The picture of the front page: what the network starts from, learns from, and comes to."""
+"""The picture of the front page: anchors, labels, and proposals after training."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from minirpn.training.train import train
 from minirpn.viz import draw_boxes, save
 from minirpn.viz.style import BLACK, VERMILLION, YELLOW
 
-_PICTURE = 41  # of the test split: four objects that stand apart on a calm ground
+_PICTURE = 41  # of the test split: four separate objects on a plain background
 _CELL = (7, 10)  # row and column of the cell whose anchors are drawn
 _PROPOSALS = 12
-_COLOURS = 160  # enough to the eye, and a third of the bytes
+_COLOURS = 160  # looks the same, with a third of the bytes
 
 
 def draw(folder: Path, quick: bool) -> None:
@@ -77,7 +77,7 @@ def _draw_anchors(network: RPN, example: Example, image: np.ndarray, ax: Axes) -
 def _draw_labels(
     network: RPN, config: TrainConfig, example: Example, image: np.ndarray, ax: Axes
 ) -> None:
-    """Draw what the network is to answer: the positive anchors."""
+    """Draw what the network should answer: the positive anchors."""
     anchors = network.forward(example.image[None])[0].anchors
     found = label_anchors(anchors, example.gt_boxes, example.image_size, config.labels)
     positive = found.labels == POSITIVE

@@ -1,6 +1,6 @@
 """Measure and draw the figures of performance.md.
 
-All on one thread, so that what else the machine does disturbs little.
+Everything runs on one thread, so that other programs disturb the times little.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def conv_arguments(C: int, O: int, H: int, W: int) -> tuple:  # noqa: E741
 
 
 def seconds(one: Implementation, arguments: tuple[object, ...], rounds: int) -> float:
-    """Return what an implementation takes, where its parts (IoU in NMS) are of the same name."""
+    """Return the time of an implementation, with its parts (IoU in NMS) by the same one."""
     with accel.use(one.name):
         return cpu(lambda: one.function(*arguments), rounds)
 
 
 def implementation_bars(folder: Path, quick: bool) -> dict[str, object]:
-    """Draw what each implementation takes: a small and a large convolution, and NMS."""
+    """Draw the time of each implementation: a small and a large convolution, and NMS."""
     rounds = 1 if quick else 5
     small = conv_arguments(32, 32, 19, 31)
     large = conv_arguments(256, 256, 75, 125)
@@ -153,7 +153,7 @@ def growth(folder: Path, quick: bool) -> dict[str, object]:
 
 
 def roofline(folder: Path, quick: bool) -> dict[str, object]:
-    """Draw where convolutions of VGG-16 and SqueezeNet land beside the machine's two limits."""
+    """Draw the speed of convolutions of VGG-16 and SqueezeNet beside the machine's two limits."""
     rounds = 1 if quick else 5
     square = np.ones((1024, 1024), np.float32)
     out = np.empty_like(square)
