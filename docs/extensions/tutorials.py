@@ -87,9 +87,10 @@ def _kept(path: Path, kept: Path) -> Any | None:
 
 
 def _checksum(path: Path) -> str:
-    """Return a checksum of a notebook, the library, this file and the versions of what they use."""
+    """Return a checksum of a notebook, its imports, this file and the versions of what they use."""
     total = hashlib.sha256(path.read_bytes())
-    for source in [*sorted((ROOT / "minirpn").rglob("*.py")), Path(__file__)]:
+    code = [*sorted((ROOT / "minirpn").rglob("*.py")), ROOT / "tutorials/drawings.py"]
+    for source in [*code, Path(__file__)]:
         total.update(str(source.relative_to(ROOT)).encode() + source.read_bytes())
     versions = [sys.version, *(f"{name} {metadata.version(name)}" for name in _PACKAGES)]
     total.update("\n".join(versions).encode())

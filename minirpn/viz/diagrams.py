@@ -1,22 +1,20 @@
-"""Diagrams for lessons: curves, bars, numbers in cells, rooflines, graphs of a computation."""
+"""Diagrams: curves, bars, numbers in cells, rooflines."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
-from matplotlib.patches import FancyBboxPatch
 
 from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.viz.images import draw_image
-from minirpn.viz.style import BLACK, BLUE, CYCLE, DIVERGING, GREY, new_axes, style_axes
+from minirpn.viz.style import BLACK, BLUE, CYCLE, DIVERGING, new_axes, style_axes
 
-Place = tuple[float, float]  # x, y
 _MOST_NUMBERS = 400
 _CELL = 0.45  # inches
 
@@ -261,102 +259,3 @@ def _note(
     """Write a text beside a place, `shift` in printer's points."""
     style = {"fontsize": "small"} | style
     ax.annotate(text, place, shift, textcoords="offset points", **style)
-
-
-def draw_graph(
-    inputs: Mapping[str, Sequence[str]], ax: Axes | None = None, *, title: str = ""
-) -> Axes:
-    """Return axes with a computation from left to right, an arrow from each input to what it makes.
-
-    Parameters
-    ----------
-    inputs
-        Name -> the names it is made from; an entry comes after those of its inputs. Entries without
-        inputs are grey, the others blue.
-    ax
-        Where to draw; None makes a new figure.
-    title
-        A line above.
-
-    Raises
-    ------
-    ValueError
-        An input has no entry before the one made from it.
-    """
-    columns: dict[str, int] = {}
-    for name, made_from in inputs.items():
-        missing = [source for source in made_from if source not in columns]
-        if missing:
-            raise ValueError(f"inputs: {missing[0]!r} has no entry before {name!r}")
-        columns[name] = max((columns[source] + 1 for source in made_from), default=0)
-    _pull_sources_right(inputs, columns)
-    by_column = [
-        _in_rows([name for name in inputs if columns[name] == column], inputs)
-        for column in range(max(columns.values(), default=0) + 1)
-    ]
-    tallest = max(map(len, by_column))
-    ax = new_axes((1.0 + 1.25 * len(by_column), 0.8 + 0.55 * tallest)) if ax is None else ax
-    # A column is centered: the first and the last of n names are n - 1 apart.
-    places = {
-        name: (float(column), row - (len(names) - 1) / 2)
-        for column, names in enumerate(by_column)
-        for row, name in enumerate(names)
-    }
-    flow = Flow(ax)
-    for name, made_from in inputs.items():
-        flow.box(places[name], name, face="white", edge=BLUE if made_from else GREY)
-    for name, made_from in inputs.items():
-        for source in made_from:
-            flow.arrow(places[source], places[name])
-    ax.set(xlim=(-0.5, len(by_column) - 0.5), ylim=(tallest / 2, -tallest / 2))
-    ax.set_axis_off()
-    if title:
-        ax.set_title(title, fontsize="medium")
-    return ax
-
-
-def _pull_sources_right(inputs: Mapping[str, Sequence[str]], columns: dict[str, int]) -> None:
-    """Move what has no inputs, such as weights, to the column before its first use."""
-    for name, made_from in inputs.items():
-        users = [columns[user] for user, sources in inputs.items() if name in sources]
-        if not made_from and users:
-            columns[name] = min(users) - 1
-
-
-def _in_rows(names: Sequence[str], inputs: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the names of a column from top to bottom: what is computed in the middle."""
-    sources = [name for name in names if not inputs[name]]
-    half = (len(sources) + 1) // 2
-    return sources[:half] + [name for name in names if inputs[name]] + sources[half:]
-
-
-class Flow:
-    """Words in frames on axes, and arrows between them."""
-
-    def __init__(self, ax: Axes) -> None:
-        self.ax = ax
-        self.frames: dict[Place, FancyBboxPatch] = {}
-
-    def box(self, place: Place, text: str, *, face: str, edge: str) -> None:
-        """Draw a word in a frame around a place (x, y)."""
-        frame = {"boxstyle": "round,pad=0.35", "facecolor": face, "edgecolor": edge}
-        color = BLACK if face == "white" else "white"
-        label = self.ax.text(
-            *place, text, ha="center", va="center", fontsize="small", color=color, bbox=frame
-        )
-        patch = label.get_bbox_patch()
-        assert patch is not None
-        self.frames[place] = patch
-
-    def arrow(self, source: Place, target: Place, *, color: str = "0.4", bow: float = 0.0) -> None:
-        """Draw an arrow between the frames at two places; `bow` bends it."""
-        style = {
-            "arrowstyle": "->",
-            "color": color,
-            "shrinkA": 1,
-            "shrinkB": 1,
-            "patchA": self.frames[source],
-            "patchB": self.frames[target],
-            "connectionstyle": f"arc3,rad={bow}",
-        }
-        self.ax.annotate("", target, source, arrowprops=style, zorder=4)

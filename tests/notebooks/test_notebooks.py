@@ -3,6 +3,7 @@
 import ast
 import copy
 import importlib
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -136,6 +137,7 @@ def test_only_exported_names_of_minirpn_are_used(path):
 
 def execute(notebook, folder):
     """Run all cells; the first error ends the test with its traceback."""
+    shutil.copy(TUTORIALS / "drawings.py", folder)
     client = NotebookClient(
         notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
     )

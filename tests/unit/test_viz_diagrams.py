@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 
 from minirpn import viz
-from minirpn.viz.style import BLUE, GREY, VERMILLION
+from minirpn.viz.style import BLUE, VERMILLION
 
 
 def test_lines_are_named_and_labelled():
@@ -91,50 +90,3 @@ def test_each_piece_of_work_is_a_named_point_of_its_colour():
     assert {name: named[name] for name in points} == points
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     assert "GFLOP/s" in ax.get_ylabel()
-
-
-GRAPH = {
-    "x": [],
-    "weight": [],
-    "conv": ["x", "weight"],
-    "left": ["conv"],
-    "other weight": [],
-    "right": ["conv", "other weight"],
-    "sum": ["left", "right"],
-}
-
-
-def labels_of(ax):
-    return {text.get_text(): text for text in ax.texts if text.get_text()}
-
-
-def test_a_graph_goes_from_left_to_right():
-    labels = labels_of(viz.draw_graph(GRAPH, title="a fork"))
-    assert set(labels) == set(GRAPH)
-    for name, made_from in GRAPH.items():
-        for source in made_from:
-            assert labels[source].get_position()[0] < labels[name].get_position()[0]
-    assert len({label.get_position() for label in labels.values()}) == len(GRAPH)
-
-
-def test_a_graph_has_an_arrow_from_each_input_to_what_it_makes():
-    ax = viz.draw_graph(GRAPH)
-    name_at = {label.get_position(): name for name, label in labels_of(ax).items()}
-    arrows = [(name_at[a.xyann], name_at[a.xy]) for a in ax.texts if not a.get_text()]
-    assert sorted(arrows) == sorted((source, name) for name in GRAPH for source in GRAPH[name])
-
-
-def test_what_is_made_from_nothing_stands_before_its_first_use_and_is_grey():
-    labels = labels_of(viz.draw_graph(GRAPH))
-    column = {name: label.get_position()[0] for name, label in labels.items()}
-    assert column["other weight"] == column["right"] - 1
-    frames = {
-        name: to_hex(label.get_bbox_patch().get_edgecolor()) for name, label in labels.items()
-    }
-    assert frames["other weight"] == to_hex(GREY)
-    assert frames["right"] == to_hex(BLUE)
-
-
-def test_an_input_without_an_entry_of_its_own_is_refused():
-    with pytest.raises(ValueError, match="'weight' has no entry before 'conv'"):
-        viz.draw_graph({"x": [], "conv": ["x", "weight"], "weight": []})

@@ -1,0 +1,477 @@
+"""What single chapters draw: moving pictures, windows that slide, graphs, phases of a training.
+
+As in `minirpn.viz`, a function returns what it has drawn and shows nothing. All arrays are NumPy's.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.animation import FuncAnimation
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from minirpn import boxes as box_ops
+from minirpn.nn.window import conv_output_size, pair
+from minirpn.viz import draw_boxes, draw_image, draw_numbers, draw_proposals, plot_objectness
+from minirpn.viz.images import pixel_axes
+from minirpn.viz.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, legend_below, new_axes
+
+# === Moving pictures ==============================================================================
+# matplotlib loads the symbols of its buttons from a web page; these are in every font.
+SYMBOLS = {
+    "minus": "−",
+    "fast-backward": "«",
+    "step-backward": "‹",
+    "play fa-flip-horizontal": "◂",
+    "pause": "||",
+    "play": "▸",
+    "step-forward": "›",
+    "fast-forward": "»",
+    "plus": "+",
+}
+
+
+@dataclass(frozen=True)
+class Animation:
+    """Pictures one after the other, with buttons. The HTML loads nothing from the web."""
+
+    html: str = field(repr=False)
+
+    def _repr_html_(self):
+        return self.html
+
+
+def recorded(pictures, *, mode, picture_format):
+    """Return matplotlib's `FuncAnimation` as an `Animation`.
+
+    The mode is "loop" or "once". The format "png" is sharp; "jpeg" needs a third of the bytes for
+    a photograph.
+    """
+    style = {
+        "animation.frame_format": picture_format,
+        "savefig.dpi": "figure",
+        "savefig.facecolor": "white",
+    }
+    with matplotlib.rc_context(style):
+        html = pictures.to_jshtml(default_mode=mode)
+    html = re.sub(r"<link [^>]*>", "", html)
+    html = re.sub(r'<i class="fa fa-([a-z -]+)"></i>', lambda icon: SYMBOLS[icon.group(1)], html)
+    # Show the first picture before, and without, the script. In JupyterLab an image that is empty
+    # at first stays without size when the script fills it.
+    first = re.findall(r'frames\[0\] = "([^"]*)"', html)[0].replace("\\\n", "")  # on one line
+    return Animation(re.sub(r'(<img id="\w+")>', rf'\1 alt="animation" src="{first}">', html))
+
+
+def played(figure, draw, count, *, interval):
+    """Return an animation of draw(0), draw(1) ... on the cleared figure; milliseconds for each."""
+    if count < 1:
+        raise ValueError("expected at least one picture to play")
+
+    def draw_again(index):
+        figure.clear()
+        draw(index)
+
+    pictures = FuncAnimation(figure, draw_again, frames=count, interval=interval)
+    return recorded(pictures, mode="once", picture_format="jpeg")
+
+
+# === Chapter 08: proposals while a network learns =================================================
+class Moment(NamedTuple):
+    """The output of a network for an image, at one time of its training."""
+
+    name: str  # such as "step 40, loss 0.031"
+    objectness: np.ndarray  # (Hf, Wf) probabilities, or (Hf, Wf, A)
+    proposals: np.ndarray  # (R, 4) half-open pixels of the image, the best first
+    scores: np.ndarray  # (R,)
+
+
+def animate_boxes(image, moments, gt_boxes=None, *, stride=16, top=10):
+    """Return an animation of the objectness map and the `top` best proposals, by moments.
+
+    The image is (H, W, 3) uint8, the ground truths (M, 4); those that are found are solid.
+    """
+    figure = Figure(figsize=(9.6, 3.9), dpi=80, layout="constrained")
+    ground = pale(image)
+
+    def draw(index):
+        moment = moments[index]
+        left, right = figure.subplots(1, 2)
+        plot_objectness(moment.objectness, ground, left, stride=stride)
+        draw_proposals(image, moment.proposals, moment.scores, gt_boxes, right, top=top)
+        figure.suptitle(moment.name, fontsize="medium")
+
+    return played(figure, draw, len(moments), interval=500)
+
+
+def pale(image):
+    """Return the image in light grey, so that only a map over it has colours."""
+    grey = (128 + image.mean(axis=2) / 2).astype(np.uint8)
+    return np.stack([grey] * 3, axis=2)  # (H, W) -> (H, W, 3)
+
+
+# === Chapter 09: suppression round by round =======================================================
+class Round(NamedTuple):
+    """One round of greedy suppression: indices of boxes, ascending, in the order of drawing."""
+
+    gone: np.ndarray  # removed in earlier rounds
+    waiting: np.ndarray  # left for later rounds
+    stayed: np.ndarray  # stayed in earlier rounds
+    struck: np.ndarray  # removed in this round
+    best: np.ndarray  # the one that removes them: it had the highest score of those left
+
+
+# What the legend calls each group, its colour, style and width of line.
+GROUPS = (
+    ("gone", GREY, ":", 1.2),
+    ("waiting", ORANGE, "-", 1.2),
+    ("stayed", BLUE, "-", 2.0),
+    ("struck out now", VERMILLION, "--", 2.0),
+    ("best of those left", BLACK, "-", 3.0),
+)
+
+
+def suppression_rounds(boxes, scores, iou_threshold):
+    """Return a round in which all boxes (N, 4) wait, then one for each box that stays.
+
+    The `best` of the rounds are, in order, what `minirpn.boxes.nms` returns.
+    """
+    if len(scores) != len(boxes):
+        raise ValueError(f"{len(boxes)} boxes, but {len(scores)} scores")
+    overlaps = box_ops.iou(boxes, boxes)
+    waiting, none = np.argsort(-scores, kind="stable"), np.zeros(0, dtype=np.int64)
+    rounds = [Round(none, np.sort(waiting), none, none, none)]
+    while len(waiting):
+        last, best, others = rounds[-1], waiting[:1], waiting[1:]
+        covered = overlaps[best[0], others] > iou_threshold
+        struck, waiting = others[covered], others[~covered]
+        gone, stayed = np.append(last.gone, last.struck), np.append(last.stayed, last.best)
+        rounds.append(Round(*map(np.sort, (gone, waiting, stayed, struck, best))))
+    return rounds
+
+
+def animate_nms(boxes, scores, *, iou_threshold, image=None, names=None):
+    """Return an animation of greedy suppression: all boxes, then a picture for each that stays.
+
+    Boxes are (N, 4), at least one, scores (N,), in any order. Names are written at the boxes.
+    """
+    rounds = suppression_rounds(boxes, scores, iou_threshold)
+    figure = Figure(figsize=(6.0, 5.6), dpi=80)
+
+    def draw(index):
+        # The same place in all pictures: with a layout for each one they would jump.
+        figure.subplots_adjust(left=0.12, right=0.97, top=0.94, bottom=0.27)
+        ax = prepare(figure.add_subplot(), boxes, image)
+        draw_round(boxes, scores, rounds[index], ax, names)
+
+    return played(figure, draw, len(rounds), interval=1200)
+
+
+def prepare(ax, boxes, image):
+    """Return axes with the image, or empty ones with room for the boxes."""
+    if image is not None:
+        return draw_image(image, ax)
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    room = 0.05 * (high - low).max()
+    return pixel_axes(ax, low - room, high + room)
+
+
+def draw_round(boxes, scores, now, ax, names=None):
+    """Return axes with one round of suppression."""
+    for chosen, (group, color, linestyle, linewidth) in zip(now, GROUPS, strict=True):
+        draw_boxes(
+            boxes[chosen],
+            ax,
+            names=None if names is None else [names[k] for k in chosen],
+            scores=scores[chosen] if chosen is now.best else None,
+            colors=color,
+            linestyle=linestyle,
+            linewidth=linewidth,
+            label=f"{group} ({len(chosen)})",
+        )
+    title = f"{len(boxes)} boxes, none looked at yet"
+    for score in scores[now.best]:
+        title = f"round {len(now.stayed) + 1}: {score:.2f} stays, {len(now.struck)} struck out"
+    ax.set_title(title, fontsize="medium")
+    legend_below(ax)
+    return ax
+
+
+# === Chapters 06 and 07: a window that slides over an image =======================================
+# An image is (H, W), an output (Ho, Wo) has one number for each window. A kernel is an int,
+# (height, width), or weights (kh, kw); stride and padding are an int or (vertical, horizontal).
+CELL = 0.42  # inches
+MOST_FRAMES = 40
+
+
+def draw_window(image, output, at, *, kernel, stride=1, padding=0):
+    """Return the axes of an image with one window framed, and of the outputs so far.
+
+    `at` is the (row, column) of the framed output. Those after it, row by row, are left empty.
+    """
+    panels = Panels(image, output, kernel, stride, padding)
+    panels.move(at)
+    return panels.left, panels.right
+
+
+def draw_columns(image, at, *, kernel, stride=1, padding=0):
+    """Return the axes of an image with the window of output `at` framed, and of all as columns."""
+    image, windows = matrix(image, "image"), Windows.of(kernel, stride, padding)
+    Ho, Wo = conv_output_size(image.shape, *windows)
+    check_place(at, (Ho, Wo))
+    (top, left), (down, right) = windows.padding, windows.stride
+    padded = np.pad(image, ((top, top), (left, left)))
+    cells = np.lib.stride_tricks.sliding_window_view(padded, windows.kernel)[::down, ::right]
+    columns = cells.reshape(Ho * Wo, -1).T  # (Ho,Wo,kh,kw) -> (Ho Wo, kh kw) -> (kh kw, Ho Wo)
+    _, (beside, table) = side_by_side(image, windows.extent(image.shape, (Ho, Wo)), [columns])
+    table.set(xlabel="window (row by row)", ylabel="place in the window (row by row)")
+    table.set_title("columns", fontsize="medium")
+    add_frame(beside, windows.kernel).set_xy(windows.corner(*at))
+    add_frame(table, (len(columns), 1)).set_xy((at[0] * Wo + at[1], 0))
+    return beside, table
+
+
+def animate_window(image, output, *, kernel, stride=1, padding=0, interval=600):
+    """Return an animation of `draw_window`, one picture for each output, row by row."""
+    panels = Panels(image, output, kernel, stride, padding)
+    if panels.output.size > MOST_FRAMES:
+        raise ValueError(
+            f"output: expected at most {MOST_FRAMES} numbers, got {panels.output.size}"
+        )
+    panels.figure.set_dpi(72)
+    panels.figure.draw_without_rendering()  # finds the layout, the same for all pictures
+    panels.figure.set_layout_engine("none")
+    frames = FuncAnimation(
+        panels.figure,
+        panels.move,
+        frames=list(np.ndindex(panels.output.shape)),
+        interval=interval,
+        cache_frame_data=False,
+    )
+    return recorded(frames, mode="loop", picture_format="png")
+
+
+class Windows(NamedTuple):
+    """Where windows stand on an image, as pairs (vertical, horizontal)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    @classmethod
+    def of(cls, kernel, stride, padding):
+        """Return windows from ints or pairs, checked."""
+        return cls(
+            pair(kernel, "kernel", least=1),
+            pair(stride, "stride", least=1),
+            pair(padding, "padding", least=0),
+        )
+
+    def corner(self, row, column):
+        """Return (x, y) of the upper left corner of an output's window."""
+        return column * self.stride[1] - self.padding[1], row * self.stride[0] - self.padding[0]
+
+    def extent(self, size, output_size):
+        """Return the box around an image, its padding and all windows."""
+        (H, W), (top, left) = size, self.padding
+        x, y = self.corner(output_size[0] - 1, output_size[1] - 1)
+        return -left, -top, max(W + left, x + self.kernel[1]), max(H + top, y + self.kernel[0])
+
+
+class Panels:
+    """An image, its kernel and its outputs side by side, and two frames that move over them."""
+
+    def __init__(self, image, output, kernel, stride, padding):
+        image = matrix(image, "image")
+        self.output = matrix(output, "output")
+        weights = [] if isinstance(kernel, int | tuple) else [matrix(kernel, "kernel")]
+        self.windows = Windows.of(weights[0].shape if weights else kernel, stride, padding)
+        extent = self.windows.extent(image.shape, self.output.shape)
+        self.figure, axes = side_by_side(image, extent, [*weights, self.output])
+        self.left, *middle, self.right = axes
+        for ax in middle:
+            ax.set_title("kernel", fontsize="medium")
+        self.right.set_title("output", fontsize="medium")
+        self.window = add_frame(self.left, self.windows.kernel)
+        self.cell = add_frame(self.right, (1, 1))
+
+    def move(self, at):
+        """Frame the output `at` and its window, and hide later outputs."""
+        check_place(at, self.output.shape)
+        (row, column), (Ho, Wo) = at, self.output.shape
+        later = np.arange(Ho * Wo).reshape(Ho, Wo) > row * Wo + column
+        self.right.images[0].set_data(np.ma.masked_where(later, self.output))
+        for text in self.right.texts:
+            x, y = text.get_position()
+            text.set_visible(not later[int(y), int(x)])
+        self.window.set_xy(self.windows.corner(row, column))
+        self.cell.set_xy((column, row))
+
+
+def check_place(at, size):
+    if not (0 <= at[0] < size[0] and 0 <= at[1] < size[1]):
+        raise ValueError(f"at: expected a place in {size}, got {at}")
+
+
+def matrix(values, name):
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 2:
+        raise ValueError(f"{name}: expected a matrix, got the shape {numbers.shape}")
+    return numbers
+
+
+def side_by_side(image, extent, tables):
+    """Return a new figure and its axes: the image on the grey of its padding, and tables."""
+    x1, y1, x2, y2 = extent
+    widths = [x2 - x1, *(table.shape[1] for table in tables)]
+    height = max(y2 - y1, *(len(table) for table in tables))
+    size = (CELL * sum(widths) + 0.8 * len(widths), CELL * height + 0.9)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = list(figure.subplots(1, len(widths), width_ratios=widths))
+    draw_numbers(image, axes[0], title="image")
+    axes[0].set(xlim=(x1, x2), ylim=(y2, y1), facecolor="0.85")
+    for table, ax in zip(tables, axes[1:], strict=True):
+        draw_numbers(table, ax)
+    return figure, axes
+
+
+def add_frame(ax, size):
+    """Return a black frame around `size` (rows, columns) of cells, not yet in its place."""
+    frame = Rectangle(
+        (0, 0), size[1], size[0], fill=False, color=BLACK, linewidth=3.5, clip_on=False, zorder=3
+    )
+    ax.add_patch(frame)
+    return frame
+
+
+# === Chapters 11 and 14: words in frames, and arrows between them =================================
+class Flow:
+    """Words in frames at places (x, y) of axes, and arrows from one to another."""
+
+    def __init__(self, ax):
+        self.ax = ax
+        self.frames = {}  # by place
+
+    def box(self, place, text, *, face, edge):
+        """Draw a word in a frame around a place."""
+        frame = {"boxstyle": "round,pad=0.35", "facecolor": face, "edgecolor": edge}
+        color = BLACK if face == "white" else "white"
+        label = self.ax.text(
+            *place, text, ha="center", va="center", fontsize="small", color=color, bbox=frame
+        )
+        self.frames[place] = label.get_bbox_patch()
+
+    def arrow(self, source, target, *, color="0.4", bow=0.0):
+        """Draw an arrow between the frames at two places; `bow` bends it."""
+        style = {
+            "arrowstyle": "->",
+            "color": color,
+            "shrinkA": 1,
+            "shrinkB": 1,
+            "patchA": self.frames[source],
+            "patchB": self.frames[target],
+            "connectionstyle": f"arc3,rad={bow}",
+        }
+        self.ax.annotate("", target, source, arrowprops=style, zorder=4)
+
+
+def draw_graph(inputs, ax=None, *, title=""):
+    """Return axes with a computation from left to right, an arrow from each input to what it makes.
+
+    `inputs` is a dictionary: name -> the names it is made from. An entry comes after those of its
+    inputs. Entries without inputs are grey, the others blue.
+    """
+    columns = {}
+    for name, sources in inputs.items():
+        missing = [source for source in sources if source not in columns]
+        if missing:
+            raise ValueError(f"inputs: {missing[0]!r} has no entry before {name!r}")
+        columns[name] = max((columns[source] + 1 for source in sources), default=0)
+    # What has no inputs, such as weights, moves to the column before its first use.
+    for name, sources in inputs.items():
+        users = [columns[user] for user in inputs if name in inputs[user]]
+        if not sources and users:
+            columns[name] = min(users) - 1
+    by_column = [
+        in_rows([name for name in inputs if columns[name] == column], inputs)
+        for column in range(max(columns.values(), default=0) + 1)
+    ]
+    tallest = max(map(len, by_column))
+    ax = new_axes((1.0 + 1.25 * len(by_column), 0.8 + 0.55 * tallest)) if ax is None else ax
+    # A column is centered: the first and the last of n names are n - 1 apart.
+    places = {
+        name: (column, row - (len(names) - 1) / 2)
+        for column, names in enumerate(by_column)
+        for row, name in enumerate(names)
+    }
+    flow = Flow(ax)
+    for name, sources in inputs.items():
+        flow.box(places[name], name, face="white", edge=BLUE if sources else GREY)
+    for name, sources in inputs.items():
+        for source in sources:
+            flow.arrow(places[source], places[name])
+    ax.set(xlim=(-0.5, len(by_column) - 0.5), ylim=(tallest / 2, -tallest / 2))
+    ax.set_axis_off()
+    ax.set_title(title, fontsize="medium")
+    return ax
+
+
+def in_rows(names, inputs):
+    """Return the names of a column from top to bottom: what is computed in the middle."""
+    sources = [name for name in names if not inputs[name]]
+    half = (len(sources) + 1) // 2
+    return sources[:half] + [name for name in names if inputs[name]] + sources[half:]
+
+
+PARTS = {"backbone": "backbone", "rpn": "RPN", "detector": "detector"}  # part -> its name
+
+
+def draw_phases(phases, ax=None, *, title=""):
+    """Return axes with a training from left to right: a column a phase, a row a part.
+
+    The phases are those of `minirpn.training.phases.phases_of`. A part that learns in a phase is
+    blue, one that is only used is white, one that is not used has no box. Grey arrows show where
+    the parameters of a part come from, orange arrows which RPN makes the proposals of a phase.
+    """
+    # A phase computes with the parts that learn, on the features of the backbone.
+    used = [phase.trainable_parts | {"backbone"} for phase in phases]
+    parts = [part for part in PARTS if any(part in some for some in used)]
+    ax = new_axes((1.4 + 1.5 * len(phases), 1.3 + 0.75 * len(parts))) if ax is None else ax
+    flow = Flow(ax)
+    for row, part in enumerate(parts):
+        start = last = (0, row)
+        flow.box(start, PARTS[part], face="white", edge=GREY)
+        for column, phase in enumerate(phases, start=1):
+            if part in used[column - 1]:
+                here, learns = (column, row), part in phase.trainable_parts
+                face, word = (BLUE, "learns") if learns else ("white", "fixed")
+                flow.box(here, word, face=face, edge=BLUE)
+                reset = phase.reset_backbone and part == "backbone" and last != start
+                flow.arrow(start if reset else last, here, bow=-0.3 if reset else 0.0)
+                last = here
+    for column, phase in enumerate(phases, start=1):
+        # Above the first row and the arrow that bends over it.
+        heading = f"{phase.name}\n{phase.steps:,} steps"
+        ax.text(column, -1.1, heading, ha="center", va="center", fontsize="small")
+        if phase.needs_proposals:
+            draw_source_of_proposals(flow, column, parts)
+    ax.set(xlim=(-0.5, len(phases) + 0.5), ylim=(len(parts) - 0.5, -1.5))
+    ax.set_axis_off()
+    ax.set_title(title, fontsize="medium")
+    return ax
+
+
+def draw_source_of_proposals(flow, column, parts):
+    """Draw where the proposals of a phase come from: the RPN of the one before, or a file."""
+    rpn, detector = parts.index("rpn"), parts.index("detector")
+    source = (column - 1, rpn)
+    if column == 1:
+        source = (0.4, (rpn + detector) / 2)
+        flow.box(source, "proposals of a file", face="white", edge=GREY)
+    else:
+        # Below the arrow from the upper left.
+        at = (column - 0.56, detector - 0.36)
+        flow.ax.text(*at, "proposals", color=VERMILLION, ha="right", fontsize="small")
+    flow.arrow(source, (column, detector), color=VERMILLION)
