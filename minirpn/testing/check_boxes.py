@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, wraps
+from dataclasses import replace
+from functools import partial
 from operator import ge, gt
 from typing import Any
 
@@ -21,6 +22,7 @@ from minirpn.testing.examine import (
     draw_boxes_of,
     examine,
     plain,
+    spoiled,
 )
 
 
@@ -72,18 +74,14 @@ IOU_MISTAKES: Mistakes = {
 }
 
 
-def _box(*corners: float) -> np.ndarray:
-    return np.array(corners, dtype=np.float64)
-
-
 def _rows(*rows: tuple[float, float, float, float]) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
 _PAIR_PROBES = (
-    {"a": _box(0, 0, 4, 4), "b": _box(2, 1, 6, 5)},
-    {"a": _box(0, 0, 2, 3), "b": _box(5, 7, 6, 9)},
-    {"a": _box(0, 0, 8, 2), "b": _box(1, 0, 3, 2)},
+    {"a": np.array([0.0, 0, 4, 4]), "b": np.array([2.0, 1, 6, 5])},
+    {"a": np.array([0.0, 0, 2, 3]), "b": np.array([5.0, 7, 6, 9])},
+    {"a": np.array([0.0, 0, 8, 2]), "b": np.array([1.0, 0, 3, 2])},
 )
 
 
@@ -119,40 +117,35 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
     >>> bool(check_iou(boxes.iou))
     True
     """
-    if not pairwise:
-        lists = tuple({name: box[None] for name, box in probe.items()} for probe in _PAIR_PROBES)
-        several = {"a": _rows((0, 0, 4, 4), (2, 1, 6, 5)), "b": _rows((0, 0, 4, 2))}
-        exercise = Exercise(
-            answer=exact.iou,
-            drawn=(_pairs_of_lists(1), _pairs_of_lists(0)),
-            probes=(*lists, several),
-            last=({"a": _rows(), "b": _rows((0, 0, 1, 1))},),
-            mistakes=IOU_MISTAKES,
-            draw=draw_boxes_of,
-        )
-        return examine(f, exercise)
-
-    def only_pair(lists: Question) -> Question:
-        return {name: value[0] for name, value in lists.items()}
-
+    probes = tuple({name: box[None] for name, box in pair.items()} for pair in _PAIR_PROBES)
+    several = {"a": _rows((0, 0, 4, 4), (2, 1, 6, 5)), "b": _rows((0, 0, 4, 2))}
     exercise = Exercise(
-        answer=_of_pair(exact.iou),
-        drawn=(_pairs_of_lists(1).map(only_pair), _pairs_of_lists(0).map(only_pair)),
-        probes=_PAIR_PROBES,
-        mistakes={hint: _of_pair(wrong) for hint, wrong in IOU_MISTAKES.items()},
+        answer=exact.iou,
+        drawn=(_pairs_of_lists(1), _pairs_of_lists(0)),
+        probes=(*probes, several),
+        last=({"a": _rows(), "b": _rows((0, 0, 1, 1))},),
+        mistakes=IOU_MISTAKES,
         draw=draw_boxes_of,
     )
+    if pairwise:
+        exercise = replace(
+            exercise,
+            answer=_of_pair(exact.iou),
+            drawn=tuple(lists.map(_first_pair) for lists in exercise.drawn),
+            probes=_PAIR_PROBES,
+            last=(),
+            mistakes={hint: _of_pair(wrong) for hint, wrong in IOU_MISTAKES.items()},
+        )
     return examine(f, exercise)
+
+
+def _first_pair(lists: Question) -> Question:
+    return {name: boxes[0] for name, boxes in lists.items()}
 
 
 def _of_pair(of_lists: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function of two boxes that a function of two lists is."""
-
-    @wraps(of_lists)
-    def of_pair(a: np.ndarray, b: np.ndarray) -> Any:
-        return of_lists(a[None], b[None])[0, 0]
-
-    return of_pair
+    return lambda a, b: of_lists(a[None], b[None])[0, 0]
 
 
 def _centers_and_sides(boxes: np.ndarray, one: float = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -161,29 +154,19 @@ def _centers_and_sides(boxes: np.ndarray, one: float = 0) -> tuple[np.ndarray, n
 
 
 def _encode(anchors: np.ndarray, boxes: np.ndarray, *, one: float = 0) -> np.ndarray:
-    """Return eq. 2 as it should be, with ``one=0``."""
+    """Return eq. 2; `one` is added to the sides."""
     (ca, sa), (c, s) = _centers_and_sides(anchors, one), _centers_and_sides(boxes, one)
     return np.concatenate([(c - ca) / sa, np.log(s / sa)], axis=1)
 
 
-def _encode_with(anchors: np.ndarray, boxes: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Return eq. 2 with other shifts (N, 2) in the place of ``(tx, ty)``."""
-    return np.concatenate([shifts, _encode(anchors, boxes)[:, 2:]], axis=1)
+def _encode_with(shifts: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Return eq. 2 with other ``(tx, ty)``, computed from centers and sides: ca, sa, c, s."""
 
+    def encode(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        shift = shifts(*_centers_and_sides(anchors), *_centers_and_sides(boxes))
+        return np.concatenate([shift, _encode(anchors, boxes)[:, 2:]], axis=1)
 
-def _encode_corners(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    shifts = (boxes[:, :2] - anchors[:, :2]) / _centers_and_sides(anchors)[1]
-    return _encode_with(anchors, boxes, shifts)
-
-
-def _encode_in_pixels(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    shifts = _centers_and_sides(boxes)[0] - _centers_and_sides(anchors)[0]
-    return _encode_with(anchors, boxes, shifts)
-
-
-def _encode_by_box(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    shifts = _encode_in_pixels(anchors, boxes)[:, :2] / _centers_and_sides(boxes)[1]
-    return _encode_with(anchors, boxes, shifts)
+    return encode
 
 
 def _encode_no_log(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -193,19 +176,25 @@ def _encode_no_log(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 ENCODE_MISTAKES: Mistakes = {
     "Did you add 1 to the sides? Our boxes are half-open.": partial(_encode, one=1),
-    "Did you take the corner for the centre?": _encode_corners,
-    "Did you divide by the sides of the box, not of the anchor?": _encode_by_box,
-    "Did you forget to divide the shift by the anchor's sides?": _encode_in_pixels,
-    "Did you forget the logarithm of the sides?": _encode_no_log,
-    "Is a logarithm upside down? It is log(w / wa).": lambda anchors, boxes: (
-        _encode(anchors, boxes) * [1, 1, -1, -1]
+    "Did you take the corner for the center?": _encode_with(
+        lambda ca, sa, c, s: ((c - s / 2) - (ca - sa / 2)) / sa
     ),
-    "Did you swap width and height?": lambda anchors, boxes: _encode(anchors, boxes)[
-        :, [0, 1, 3, 2]
-    ],
-    "The order is (tx, ty, tw, th).": lambda anchors, boxes: _encode(anchors, boxes)[
-        :, [0, 2, 1, 3]
-    ],
+    "Did you divide by the sides of the box, not of the anchor?": _encode_with(
+        lambda ca, sa, c, s: (c - ca) / s
+    ),
+    "Did you forget to divide the shift by the anchor's sides?": _encode_with(
+        lambda ca, sa, c, s: c - ca
+    ),
+    "Did you forget the logarithm of the sides?": _encode_no_log,
+    "Is a logarithm upside down? It is log(w / wa).": (
+        lambda anchors, boxes: _encode(anchors, boxes) * [1, 1, -1, -1]
+    ),
+    "Did you swap width and height?": (
+        lambda anchors, boxes: _encode(anchors, boxes)[:, [0, 1, 3, 2]]
+    ),
+    "The order is (tx, ty, tw, th).": (
+        lambda anchors, boxes: _encode(anchors, boxes)[:, [0, 2, 1, 3]]
+    ),
 }
 
 
@@ -217,7 +206,7 @@ def _decode(
     after: float = 0.5,
     grow: Callable[[np.ndarray], np.ndarray] = np.exp,
 ) -> np.ndarray:
-    """Return eq. 2 solved for the box, as it should be unless an option spoils it."""
+    """Return eq. 2 solved for the box; each option spoils one part."""
     anchor_centers, anchor_sides = _centers_and_sides(anchors)
     centers = deltas[:, :2] * anchor_sides + anchor_centers
     sides = anchor_sides * grow(deltas[:, 2:])
@@ -233,8 +222,8 @@ DECODE_MISTAKES: Mistakes = {
     "Did you take 1 off x2 and y2? Our boxes are half-open.": lambda anchors, deltas: (
         _decode(anchors, deltas) - [0, 0, 1, 1]
     ),
-    "Did you take the centre for the corner?": partial(_decode, before=0, after=1),
-    "Go half a side to each side of the centre, not a whole one.": partial(
+    "Did you take the center for the corner?": partial(_decode, before=0, after=1),
+    "Go half a side to each side of the center, not a whole one.": partial(
         _decode, before=1, after=1
     ),
     "Did you forget the exponential of tw and th?": partial(_decode, grow=lambda logs: logs),
@@ -242,23 +231,32 @@ DECODE_MISTAKES: Mistakes = {
     "Did you swap width and height?": lambda anchors, deltas: _decode(
         anchors, deltas[:, [0, 1, 3, 2]]
     ),
-    "Did you forget to add the anchor's centre?": lambda anchors, deltas: (
+    "Did you forget to add the anchor's center?": lambda anchors, deltas: (
         _decode(anchors, deltas) - np.tile(_centers_and_sides(anchors)[0], 2)
     ),
 }
 
 
 @st.composite
-def _anchors_and_boxes(draw: DrawFn) -> Question:
+def _anchors_and(draw: DrawFn, other: str) -> Question:
+    """Draw anchors, and as many ``"boxes"`` or ``"deltas"``."""
     count = draw(st.integers(1, 3))
-    drawn = strategies.boxes(min_count=count, max_count=count, extent=32, min_side=1, whole=True)
-    return {"anchors": draw(drawn), "boxes": draw(drawn)}
+    boxes = strategies.boxes(min_count=count, max_count=count, extent=32, min_side=1, whole=True)
+    others = boxes if other == "boxes" else strategies.deltas(count)
+    return {"anchors": draw(boxes), other: draw(others)}
 
 
-@st.composite
-def _anchors_and_deltas(draw: DrawFn) -> Question:
-    anchors = draw(strategies.boxes(min_count=1, max_count=3, extent=32, min_side=1, whole=True))
-    return {"anchors": anchors, "deltas": draw(strategies.deltas(len(anchors)))}
+def _exercise_of_eq2(
+    answer: Callable[..., Any], mistakes: Mistakes, other: str, probe: np.ndarray
+) -> Exercise:
+    return Exercise(
+        answer=answer,
+        drawn=(_anchors_and(other),),
+        probes=({"anchors": _rows((0, 0, 8, 4), (1, 2, 3, 10)), other: probe},),
+        last=({"anchors": _rows(), other: _rows()},),
+        mistakes=mistakes,
+        draw=draw_boxes_of,
+    )
 
 
 def check_encode(f: Callable[..., Any]) -> Verdict:
@@ -266,19 +264,8 @@ def check_encode(f: Callable[..., Any]) -> Verdict:
 
     See `minirpn.boxes.encode`, and `check_iou` for what is raised.
     """
-    probe = {
-        "anchors": _rows((0, 0, 8, 4), (1, 2, 3, 10)),
-        "boxes": _rows((2, 1, 6, 7), (0, 0, 5, 4)),
-    }
-    exercise = Exercise(
-        answer=_encode,
-        drawn=(_anchors_and_boxes(),),
-        probes=(probe,),
-        last=({"anchors": _rows(), "boxes": _rows()},),
-        mistakes=ENCODE_MISTAKES,
-        draw=draw_boxes_of,
-    )
-    return examine(f, exercise)
+    probe = _rows((2, 1, 6, 7), (0, 0, 5, 4))
+    return examine(f, _exercise_of_eq2(_encode, ENCODE_MISTAKES, "boxes", probe))
 
 
 def check_decode(f: Callable[..., Any]) -> Verdict:
@@ -286,19 +273,8 @@ def check_decode(f: Callable[..., Any]) -> Verdict:
 
     See `minirpn.boxes.decode`, and `check_iou` for what is raised.
     """
-    probe = {
-        "anchors": _rows((0, 0, 8, 4), (1, 2, 3, 10)),
-        "deltas": _rows((0.25, -0.5, 1, 0.5), (0, 1, -1, 0)),
-    }
-    exercise = Exercise(
-        answer=_decode,
-        drawn=(_anchors_and_deltas(),),
-        probes=(probe,),
-        last=({"anchors": _rows(), "deltas": _rows()},),
-        mistakes=DECODE_MISTAKES,
-        draw=draw_boxes_of,
-    )
-    return examine(f, exercise)
+    probe = _rows((0.25, -0.5, 1, 0.5), (0, 1, -1, 0))
+    return examine(f, _exercise_of_eq2(_decode, DECODE_MISTAKES, "deltas", probe))
 
 
 def check_encode_decode(f: Callable[..., Any], g: Callable[..., Any]) -> Verdict:
@@ -306,9 +282,7 @@ def check_encode_decode(f: Callable[..., Any], g: Callable[..., Any]) -> Verdict
 
     Both equal to the formula, they are each other's inverse.
     """
-    there, back = check_encode(f), check_decode(g)
-    both = f"{there.function} and {back.function}"
-    return Verdict(both, there.questions + back.questions if there and back else 0)
+    return check_encode(f) & check_decode(g)
 
 
 def _by_score(scores: np.ndarray) -> list[int]:
@@ -340,34 +314,34 @@ def _lower_index_last(scores: np.ndarray) -> list[int]:
     return sorted(range(len(scores)), key=lambda index: (-scores[index], -index))
 
 
-def _places_in_order(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> list[int]:
+def _places_in_order(boxes: np.ndarray, scores: np.ndarray, **threshold: float) -> list[int]:
     order = _by_score(scores)
-    return [order.index(kept) for kept in exact.nms(boxes, scores, iou_threshold)]
+    return [order.index(kept) for kept in exact.nms(boxes, scores, **threshold)]
 
 
-def _suppressed(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> list[int]:
-    kept = exact.nms(boxes, scores, iou_threshold)
+def _suppressed(boxes: np.ndarray, scores: np.ndarray, **threshold: float) -> list[int]:
+    kept = exact.nms(boxes, scores, **threshold)
     return [index for index in _by_score(scores) if index not in kept]
 
 
 NMS_MISTAKES: Mistakes = {
-    "An IoU equal to the threshold does not suppress: > it is, not >=.": partial(
-        _greedy, suppresses=ge
+    "Did you begin with the lowest score?": (
+        lambda boxes, scores, **threshold: exact.nms(boxes, -scores, **threshold)
     ),
-    "Did you begin with the lowest score?": lambda boxes, scores, iou_threshold: exact.nms(
-        boxes, -scores, iou_threshold
-    ),
-    "Of equal scores the lower index comes first.": partial(_greedy, order=_lower_index_last),
-    "Give the indices by score, the highest first.": lambda boxes, scores, iou_threshold: sorted(
-        exact.nms(boxes, scores, iou_threshold)
-    ),
-    "A box that is gone suppresses nothing any more.": partial(_greedy, gone_too=True),
-    "Compare with every box that stayed, not with the last one only.": partial(
-        _greedy, last_only=True
+    "Give the indices by score, the highest first.": (
+        lambda boxes, scores, **threshold: sorted(exact.nms(boxes, scores, **threshold))
     ),
     "These are places in the sorted list: give places in the input.": _places_in_order,
     "Did you keep what should go?": _suppressed,
-}
+} | spoiled(
+    _greedy,
+    {
+        "An IoU equal to the threshold does not suppress: > it is, not >=.": {"suppresses": ge},
+        "Of equal scores the lower index comes first.": {"order": _lower_index_last},
+        "A box that is gone suppresses nothing any more.": {"gone_too": True},
+        "Compare with every box that stayed, not with the last one only.": {"last_only": True},
+    },
+)
 
 
 @st.composite

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -17,49 +16,47 @@ from minirpn.testing.examine import (
     Mistakes,
     Question,
     Verdict,
+    answers_of,
     examine,
-    names_of,
+    examine_pair,
+    spoiled,
 )
 
 LAYERS = ("rpn.conv", "rpn.objectness", "rpn.deltas")
 
 
-def _anchor_rows(y: np.ndarray, values: int) -> np.ndarray:
+def _anchor_rows(
+    y: np.ndarray, values: int, *, order: str = "row column anchor value", by_value: bool = False
+) -> np.ndarray:
+    """Return one row an anchor; the options spoil the order of rows and of channels."""
     N, channels, Hf, Wf = y.shape
-    A = channels // values
+    axes = ["value", "anchor"] if by_value else ["anchor", "value"]
+    sizes = {"value": values, "anchor": channels // values}
     # (N, A * v, Hf, Wf) -> (N, A, v, Hf, Wf) -> (N, Hf, Wf, A, v) -> (N, K, v)
-    return y.reshape(N, A, values, Hf, Wf).transpose(0, 3, 4, 1, 2).reshape(N, -1, values)
-
-
-def _rows_by_anchor(y: np.ndarray, values: int) -> np.ndarray:
-    N, channels, Hf, Wf = y.shape
-    split = y.reshape(N, channels // values, values, Hf, Wf)
-    return split.transpose(0, 1, 3, 4, 2).reshape(N, -1, values)
-
-
-def _rows_by_value(y: np.ndarray, values: int) -> np.ndarray:
-    N, channels, Hf, Wf = y.shape
-    split = y.reshape(N, values, channels // values, Hf, Wf)
-    return split.transpose(0, 3, 4, 2, 1).reshape(N, -1, values)
+    split = y.reshape(N, *(sizes[axis] for axis in axes), Hf, Wf)
+    places = ["image", *axes, "row", "column"]
+    return split.transpose(0, *map(places.index, order.split())).reshape(N, -1, values)
 
 
 ROWS_MISTAKES: Mistakes = {
-    "Reshaping moves no number: bring the channels to the end first.": lambda y, values: y.reshape(
-        len(y), -1, values
+    "Reshaping moves no number: bring the channels to the end first.": (
+        lambda y, values: y.reshape(len(y), -1, values)
     ),
-    "The anchors of a cell come one after the other: the order is (row, column, anchor).": (
-        _rows_by_anchor
+    "Keep the axis of the images: (N, K, values).": (
+        lambda y, values: _anchor_rows(y, values).reshape(-1, values)
     ),
-    "Go row by row, not column by column.": lambda y, values: _anchor_rows(
-        y.transpose(0, 1, 3, 2), values
-    ),
-    "Channel a * values + v is value v of anchor a: the values of an anchor are neighbours.": (
-        _rows_by_value
-    ),
-    "Keep the axis of the images: (N, K, values).": lambda y, values: _anchor_rows(
-        y, values
-    ).reshape(-1, values),
-}
+} | spoiled(
+    _anchor_rows,
+    {
+        "The anchors of a cell come one after the other: the order is (row, column, anchor).": {
+            "order": "anchor row column value"
+        },
+        "Go row by row, not column by column.": {"order": "column row anchor value"},
+        "Channel a * values + v is value v of anchor a: the values of an anchor are neighbours.": {
+            "by_value": True
+        },
+    },
+)
 
 
 def _head(
@@ -111,25 +108,28 @@ def _head(
 
 
 NO_RELU = "Where is the ReLU?"
-HEAD_MISTAKES: Mistakes = {
-    NO_RELU: partial(_head, relu=False),
-    "Where are the biases?": partial(_head, bias=False),
-    "The 3x3 convolution needs a padding of 1, or cells are lost.": partial(_head, padding=0),
-    "Objectness comes first, then the deltas.": partial(_head, swapped=True),
-    "The hidden map feeds both siblings: where is the gradient through the deltas?": partial(
-        _head, from_deltas=0
-    ),
-    "The hidden map feeds both siblings: where is the gradient through the objectness?": partial(
-        _head, from_objectness=0
-    ),
-    "The gradients through both siblings are added, not averaged.": partial(
-        _head, from_objectness=0.5, from_deltas=0.5
-    ),
-    "Where is the gradient of the ReLU?": partial(_head, relu_back=False),
-}
+HEAD_MISTAKES = spoiled(
+    _head,
+    {
+        NO_RELU: {"relu": False},
+        "Where are the biases?": {"bias": False},
+        "The 3x3 convolution needs a padding of 1, or cells are lost.": {"padding": 0},
+        "Objectness comes first, then the deltas.": {"swapped": True},
+        "The hidden map feeds both siblings: where is the gradient through the deltas?": {
+            "from_deltas": 0
+        },
+        "The hidden map feeds both siblings: where is the gradient through the objectness?": {
+            "from_objectness": 0
+        },
+        "The gradients through both siblings are added, not averaged.": {
+            "from_objectness": 0.5,
+            "from_deltas": 0.5,
+        },
+        "Where is the gradient of the ReLU?": {"relu_back": False},
+    },
+)
 
 
-_OUTPUTS = ("objectness", "deltas")
 _SMALL = st.integers(1, 2)
 
 
@@ -233,44 +233,16 @@ def check_rpn_head(
     """
 
     def both(features: Any, weights: Any, dobjectness: Any, ddeltas: Any) -> Any:
-        outputs, cache = _parts(forward(features, weights), backward)
-        if outputs is ...:
-            return ...
-        answers = dict(zip(_OUTPUTS, outputs, strict=True))
-        if backward is None or np.shape(answers["objectness"]) != dobjectness.shape:
-            return answers
-        grads = backward(dobjectness, ddeltas, cache)
-        if grads is ...:
-            return ...
-        return answers | {name: grads[name] for name in ("features", *weights)}
+        dy = {"objectness": dobjectness, "deltas": ddeltas}
+        return answers_of(forward(features, weights), backward, dy, ("features", *weights))
 
-    outputs_only = {hint: _only_outputs(wrong) for hint, wrong in HEAD_MISTAKES.items()}
     exercise = Exercise(
-        answer=_head if backward else _only_outputs(_head),
+        answer=_head,
         drawn=(_heads(),),
         probes=(
             _head_question(2, 2, 3, 1, (3, 2)),
             _head_question(1, 1, 2, 2, (2, 3), seed=1),
         ),
-        mistakes=HEAD_MISTAKES if backward else outputs_only,
+        mistakes=HEAD_MISTAKES,
     )
-    return examine(both, exercise, names_of(forward, backward))
-
-
-def _parts(result: Any, backward: Callable[..., Any] | None) -> tuple[Any, Any]:
-    """Return both outputs and the cache of a forward's result, which may have none."""
-    if result is ... or (backward is None and not isinstance(result[0], tuple)):
-        return result, None
-    outputs, cache = result
-    return outputs, cache
-
-
-def _only_outputs(whole: Callable[..., Answers]) -> Callable[..., Answers]:
-    """Return the forward alone of what answers for both."""
-
-    @wraps(whole)
-    def forward(*question: Any, **named: Any) -> Answers:
-        answers = whole(*question, **named)
-        return {name: answers[name] for name in _OUTPUTS}
-
-    return forward
+    return examine_pair(forward, backward, both, exercise, ("objectness", "deltas"))

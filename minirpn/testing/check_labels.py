@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -16,12 +15,12 @@ from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import exact, strategies
 from minirpn.testing.examine import (
     Exercise,
-    Mistakes,
     Question,
     Verdict,
     draw_boxes_of,
     examine,
     plain,
+    spoiled,
 )
 
 Compare = Callable[[np.ndarray, float], np.ndarray]
@@ -41,7 +40,7 @@ def _labels(
     best_inside: bool = True,
     negatives_last: bool = False,
 ) -> np.ndarray:
-    """Return the labels by the book; each option spoils one of its rules."""
+    """Return the labels of section 3.1.2; each option spoils one of its rules."""
     overlaps = exact.iou(anchors, gt_boxes)
     inside = is_inside(anchors, image_size) if inside_only else np.ones(len(anchors), dtype=bool)
     highest = overlaps.max(axis=1, initial=0)
@@ -61,24 +60,27 @@ def _labels(
     return labels
 
 
-MISTAKES: Mistakes = {
-    "An IoU of exactly 0.7 is positive: >= it is, not >.": partial(_labels, is_positive=gt),
-    "An IoU of exactly 0.3 is not negative: < it is, not <=.": partial(_labels, is_negative=le),
-    "Where is rule (i)? The best anchor of a ground truth is positive, whatever its IoU.": partial(
-        _labels, best=False
-    ),
-    "Several anchors can tie for the best of a ground truth: all of them are positive.": partial(
-        _labels, all_ties=False
-    ),
-    "A ground truth that no anchor touches has no best anchor: 0 == 0 is no tie.": partial(
-        _labels, touching=False
-    ),
-    "Anchors that cross the border of the image are ignored.": partial(_labels, inside_only=False),
-    "Take the best anchor from those inside the image.": partial(_labels, best_inside=False),
-    "A best anchor stays positive where its IoU is below 0.3: set the positives last.": partial(
-        _labels, negatives_last=True
-    ),
-}
+MISTAKES = spoiled(
+    _labels,
+    {
+        "An IoU of exactly 0.7 is positive: >= it is, not >.": {"is_positive": gt},
+        "An IoU of exactly 0.3 is not negative: < it is, not <=.": {"is_negative": le},
+        "Where is rule (i)? The best anchor of a ground truth is positive, whatever its IoU.": {
+            "best": False
+        },
+        "Several anchors can tie for the best of a ground truth: all of them are positive.": {
+            "all_ties": False
+        },
+        "A ground truth that no anchor touches has no best anchor: 0 == 0 is no tie.": {
+            "touching": False
+        },
+        "Anchors that cross the border of the image are ignored.": {"inside_only": False},
+        "Take the best anchor from those inside the image.": {"best_inside": False},
+        "A best anchor stays positive where its IoU is below 0.3: set the positives last.": {
+            "negatives_last": True
+        },
+    },
+)
 
 
 _WORDS = {POSITIVE: "positive", NEGATIVE: "negative", IGNORE: "ignored"}

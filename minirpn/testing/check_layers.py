@@ -1,6 +1,8 @@
-"""Checks of convolution and pooling, and the mistakes they know.
+"""Checks of convolution, max pooling and RoI pooling, and the mistakes they know.
 
 Here a forward and its backward are one function, which returns ``y`` and the gradients by name.
+Its options spoil one part each. Inputs are small whole numbers, so that pixels tie and sums are
+exact.
 """
 
 from __future__ import annotations
@@ -20,21 +22,32 @@ from minirpn.testing.examine import (
     Mistakes,
     Question,
     Verdict,
-    examine,
-    forward_mistakes,
-    names_of,
-    only_y,
-    y_and_cache,
+    answers_of,
+    examine_pair,
+    spoiled,
 )
 
-Place = tuple[tuple[int, int], tuple[slice, slice]]
+Pair = tuple[int, int]
+Span = tuple[int, int]
+"""First cell, and the one behind the last."""
+
+_ONE_OR_TWO = st.integers(1, 2)
+_ONE_TO_THREE = st.integers(1, 3)
+_SEEDS = st.integers(0, 2**16)
 
 
-def _places(size: tuple[int, int], kernel: tuple[int, int], stride: int) -> Iterator[Place]:
+def _places(size: Pair, kernel: Pair, stride: int) -> Iterator[tuple[Pair, tuple[slice, slice]]]:
     """Yield each output's place and the window of the padded image behind it."""
     for i, j in np.ndindex(size):
         top, left = i * stride, j * stride
         yield (i, j), (slice(top, top + kernel[0]), slice(left, left + kernel[1]))
+
+
+def _numbers(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(-3, 4, shape).astype(np.float64)
+
+
+# --- convolution ---------------------------------------------------------------------------------
 
 
 def _conv2d(
@@ -48,7 +61,7 @@ def _conv2d(
     mode: str = "constant",
     overwrites: bool = False,
 ) -> Answers:
-    """Return y and the gradients as they should be (by default), window by window."""
+    """Return y and the gradients, window by window."""
     kernel = (weight.shape[2], weight.shape[3])
     size = conv_output_size((x.shape[2], x.shape[3]), kernel, stride, padding)
     around = ((0, 0), (0, 0), (padding, padding), (padding, padding))
@@ -70,14 +83,10 @@ def _turned(weight: np.ndarray) -> np.ndarray:
     return weight[:, :, ::-1, ::-1]
 
 
-def _conv_turned(x: Any, weight: Any, *rest: Any) -> Answers:
-    right = _conv2d(x, _turned(weight), *rest)
-    return right | {"dweight": _turned(right["dweight"])}
-
-
-def _conv_transposed(x: Any, weight: Any, *rest: Any) -> Answers:
-    right = _conv2d(x, weight.swapaxes(2, 3), *rest)
-    return right | {"dweight": right["dweight"].swapaxes(2, 3)}
+def _conv_of(change: Callable[[Any], Any], x: Any, weight: Any, *rest: Any) -> Answers:
+    """Return a convolution with a changed kernel; the change is its own inverse."""
+    wrong = _conv2d(x, change(weight), *rest)
+    return wrong | {"dweight": change(wrong["dweight"])}
 
 
 def _dx_turned(x: Any, weight: Any, *rest: Any) -> Answers:
@@ -100,12 +109,14 @@ def _dbias_averaged(x: Any, weight: Any, bias: Any, dy: Any, *rest: Any) -> Answ
 
 NO_BIAS = "Where is the bias?"
 CONV2D_MISTAKES: Mistakes = {
-    "Did you turn the kernel round? A layer correlates: y[i] takes x[i + p] weight[p].": (
-        _conv_turned
+    "Did you turn the kernel round? A layer correlates: y[i] takes x[i + p] weight[p].": partial(
+        _conv_of, _turned
     ),
     NO_BIAS: lambda x, weight, bias, *rest: _conv2d(x, weight, 0 * bias, *rest),
     "Outside of the image x is 0.": partial(_conv2d, mode="edge"),
-    "Did you swap rows and columns of the kernel?": _conv_transposed,
+    "Did you swap rows and columns of the kernel?": partial(
+        _conv_of, lambda weight: weight.swapaxes(2, 3)
+    ),
     "Is the kernel the wrong way round in dx? What x[i + p] gave to y[i], dy[i] gives back.": (
         _dx_turned
     ),
@@ -116,24 +127,8 @@ CONV2D_MISTAKES: Mistakes = {
 }
 
 
-_SMALL = st.integers(1, 2)
-
-
-def _numbers(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Return small whole numbers, so that pixels tie and sums are exact."""
-    return rng.integers(-3, 4, shape).astype(np.float64)
-
-
 def _conv_question(
-    N: int,
-    C: int,
-    outs: int,
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    *,
-    stride: int,
-    padding: int,
-    seed: int = 0,
+    N: int, C: int, outs: int, size: Pair, kernel: Pair, *, stride: int, padding: int, seed: int = 0
 ) -> Question:
     rng = np.random.default_rng(seed)
     return {
@@ -148,19 +143,12 @@ def _conv_question(
 
 @st.composite
 def _convolutions(draw: DrawFn) -> Question:
-    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    kernel = draw(st.tuples(_ONE_TO_THREE, _ONE_TO_THREE))
     padding = draw(st.integers(0, 1))
-    size = tuple(draw(st.integers(max(1, side - 2 * padding), 4)) for side in kernel)
-    return _conv_question(
-        draw(_SMALL),
-        draw(_SMALL),
-        draw(_SMALL),
-        (size[0], size[1]),
-        kernel,
-        stride=draw(_SMALL),
-        padding=padding,
-        seed=draw(st.integers(0, 2**16)),
-    )
+    H, W = (draw(st.integers(max(1, side - 2 * padding), 4)) for side in kernel)
+    N, C, outs, stride = (draw(_ONE_OR_TWO) for _ in range(4))
+    seed = draw(_SEEDS)
+    return _conv_question(N, C, outs, (H, W), kernel, stride=stride, padding=padding, seed=seed)
 
 
 def check_conv2d(
@@ -187,26 +175,40 @@ def check_conv2d(
     """
 
     def both(x: Any, weight: Any, bias: Any, dy: Any, stride: int, padding: int) -> Any:
-        y, cache = y_and_cache(forward(x, weight, bias, stride=stride, padding=padding), backward)
-        if y is ... or backward is None or np.shape(y) != dy.shape:
-            return y if y is ... else {"y": y}
-        grads = backward(dy, cache)
-        return (
-            grads
-            if grads is ...
-            else dict(zip(("y", "dx", "dweight", "dbias"), (y, *grads), strict=True))
-        )
+        result = forward(x, weight, bias, stride=stride, padding=padding)
+        return answers_of(result, backward, {"y": dy}, ("dx", "dweight", "dbias"))
 
     exercise = Exercise(
-        answer=_conv2d if backward else only_y(_conv2d),
+        answer=_conv2d,
         drawn=(_convolutions(),),
         probes=(
             _conv_question(2, 2, 1, (4, 4), (3, 3), stride=1, padding=1),
             _conv_question(2, 1, 2, (5, 4), (2, 2), stride=2, padding=1),
         ),
-        mistakes=CONV2D_MISTAKES if backward else forward_mistakes(CONV2D_MISTAKES),
+        mistakes=CONV2D_MISTAKES,
     )
-    return examine(both, exercise, names_of(forward, backward))
+    return examine_pair(forward, backward, both, exercise)
+
+
+# --- the largest of each window ------------------------------------------------------------------
+
+
+def _hand_back(
+    dx: np.ndarray,
+    window: tuple[Any, ...],
+    pixels: np.ndarray,
+    dy: float,
+    *,
+    to_ties: str = "first",
+    overwrites: bool = False,
+) -> None:
+    """Add `dy` to the place of the largest pixel of a window."""
+    wins = pixels == pixels.max()
+    if to_ties != "all":
+        order = wins.ravel().cumsum().reshape(wins.shape)
+        wins &= order == (1 if to_ties == "first" else wins.sum())
+    before = np.where(wins, 0, dx[window]) if overwrites else dx[window]
+    dx[window] = before + dy * wins
 
 
 def _max_pool2d(
@@ -218,10 +220,9 @@ def _max_pool2d(
     ceil_mode: bool,
     *,
     outside: float = -np.inf,
-    to_ties: str = "first",
-    overwrites: bool = False,
+    **gradient: Any,
 ) -> Answers:
-    """Return y and dx as they should be (by default), window by window."""
+    """Return y and dx, window by window; `gradient` are options of `_hand_back`."""
     size = pool_output_size((x.shape[2], x.shape[3]), kernel, stride, padding, ceil_mode)
     # Behind the image there is room for a window that the image cuts.
     around = ((0, 0), (0, 0), (padding, padding + stride), (padding, padding + stride))
@@ -230,27 +231,12 @@ def _max_pool2d(
     if y.shape != dy.shape:
         return {"y": y, "dx": np.zeros(0)}
     for n, c in np.ndindex(x.shape[:2]):
-        for (i, j), window in _places(size, (kernel, kernel), stride):
-            pixels = image[n, c, *window]
-            y[n, c, i, j] = pixels.max()
-            wins = pixels == pixels.max()
-            if to_ties != "all":
-                order = wins.ravel().cumsum().reshape(wins.shape)
-                wins &= order == (1 if to_ties == "first" else wins.sum())
-            given = dy[n, c, i, j] * wins
-            dimage[n, c, *window] = (
-                np.where(wins, given, dimage[n, c, *window])
-                if overwrites
-                else (dimage[n, c, *window] + given)
-            )
+        for (i, j), place in _places(size, (kernel, kernel), stride):
+            window = (n, c, *place)
+            y[n, c, i, j] = image[window].max()
+            _hand_back(dimage, window, image[window], dy[n, c, i, j], **gradient)
     inside = (slice(padding, padding + x.shape[2]), slice(padding, padding + x.shape[3]))
     return {"y": y, "dx": dimage[:, :, *inside]}
-
-
-def _pool_floor(
-    x: Any, dy: Any, kernel: int, stride: int, padding: int, ceil_mode: bool
-) -> Answers:
-    return _max_pool2d(x, dy, kernel, stride, padding, ceil_mode=False)
 
 
 def _pool_smallest(x: Any, dy: Any, *rest: Any) -> Answers:
@@ -258,10 +244,8 @@ def _pool_smallest(x: Any, dy: Any, *rest: Any) -> Answers:
     return {"y": -right["y"], "dx": right["dx"]}
 
 
-def _pool_spread(
-    x: Any, dy: Any, kernel: int, stride: int, padding: int, ceil_mode: bool
-) -> Answers:
-    right = _max_pool2d(x, dy, kernel, stride, padding, ceil_mode)
+def _pool_spread(x: Any, dy: Any, kernel: int, stride: int, padding: int, *rest: Any) -> Answers:
+    right = _max_pool2d(x, dy, kernel, stride, padding, *rest)
     C = x.shape[1]
     kernels = np.zeros((C, C, kernel, kernel))
     kernels[range(C), range(C)] = 1 / kernel**2
@@ -271,59 +255,52 @@ def _pool_spread(
 
 
 MAX_POOL2D_MISTAKES: Mistakes = {
-    "With ceil_mode a last window covers the pixels left over: round up.": _pool_floor,
-    "Padding must never win: pad with minus infinity, not with 0.": partial(_max_pool2d, outside=0),
+    "With ceil_mode a last window covers the pixels left over: round up.": (
+        lambda *question: _max_pool2d(*question[:-1], ceil_mode=False)
+    ),
     "This is the smallest pixel of each window.": _pool_smallest,
-    "Where pixels tie, only the first one (row by row) gets the gradient.": partial(
-        _max_pool2d, to_ties="all"
-    ),
-    "Where pixels tie, the first one (row by row) gets the gradient, not the last.": partial(
-        _max_pool2d, to_ties="last"
-    ),
-    "A pixel may win several windows: add up what they give back.": partial(
-        _max_pool2d, overwrites=True
-    ),
     "The whole gradient goes to the pixel that won, none to the others.": _pool_spread,
-}
+} | spoiled(
+    _max_pool2d,
+    {
+        "Padding must never win: pad with minus infinity, not with 0.": {"outside": 0},
+        "Where pixels tie, only the first one (row by row) gets the gradient.": {"to_ties": "all"},
+        "Where pixels tie, the first one (row by row) gets the gradient, not the last.": {
+            "to_ties": "last"
+        },
+        "A pixel may win several windows: add up what they give back.": {"overwrites": True},
+    },
+)
 
 
 def _pool_question(
-    N: int,
-    C: int,
-    size: tuple[int, int],
-    *,
-    kernel: int,
-    stride: int,
-    padding: int,
-    ceil_mode: bool,
-    seed: int = 0,
+    N: int, C: int, size: Pair, *, kernel: int, stride: int, padding: int, ceil: bool, seed: int = 0
 ) -> Question:
     rng = np.random.default_rng(seed)
-    out = pool_output_size(size, kernel, stride, padding, ceil_mode)
     return {
         "x": _numbers(rng, N, C, *size),
-        "dy": _numbers(rng, N, C, *out),
+        "dy": _numbers(rng, N, C, *pool_output_size(size, kernel, stride, padding, ceil)),
         "kernel": kernel,
         "stride": stride,
         "padding": padding,
-        "ceil_mode": ceil_mode,
+        "ceil_mode": ceil,
     }
 
 
 @st.composite
 def _poolings(draw: DrawFn) -> Question:
-    kernel = draw(st.integers(1, 3))
+    kernel = draw(_ONE_TO_THREE)
     padding = draw(st.integers(0, kernel // 2))
     side = st.integers(max(1, kernel - 2 * padding), 5)
     return _pool_question(
-        draw(_SMALL),
-        draw(_SMALL),
+        draw(_ONE_OR_TWO),
+        draw(_ONE_OR_TWO),
         (draw(side), draw(side)),
         kernel=kernel,
         stride=draw(st.integers(1, kernel)),
         padding=padding,
-        ceil_mode=draw(st.booleans()),
-        seed=draw(st.integers(0, 2**16)),
+        ceil=draw(st.booleans()),
+        seed=draw(_SEEDS),
     )
 
 
@@ -351,20 +328,232 @@ def check_max_pool2d(
     """
 
     def both(x: Any, dy: Any, kernel: int, stride: int, padding: int, ceil_mode: bool) -> Any:
-        windows = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
-        y, cache = y_and_cache(forward(x, **windows), backward)
-        if y is ... or backward is None or np.shape(y) != dy.shape:
-            return y if y is ... else {"y": y}
-        dx = backward(dy, cache)
-        return dx if dx is ... else {"y": y, "dx": dx}
+        result = forward(x, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
+        return answers_of(result, backward, {"y": dy}, ("dx",))
 
     exercise = Exercise(
-        answer=_max_pool2d if backward else only_y(_max_pool2d),
+        answer=_max_pool2d,
         drawn=(_poolings(),),
         probes=(
-            _pool_question(2, 2, (5, 5), kernel=3, stride=1, padding=1, ceil_mode=True),
-            _pool_question(1, 2, (5, 4), kernel=2, stride=2, padding=0, ceil_mode=True),
+            _pool_question(2, 2, (5, 5), kernel=3, stride=1, padding=1, ceil=True),
+            _pool_question(1, 2, (5, 4), kernel=2, stride=2, padding=0, ceil=True),
         ),
-        mistakes=MAX_POOL2D_MISTAKES if backward else forward_mistakes(MAX_POOL2D_MISTAKES),
+        mistakes=MAX_POOL2D_MISTAKES,
     )
-    return examine(both, exercise, names_of(forward, backward))
+    return examine_pair(forward, backward, both, exercise)
+
+
+# --- the largest of each bin of a region ---------------------------------------------------------
+
+
+def _away_from_zero(position: np.ndarray) -> np.ndarray:
+    """Return whole numbers, halves away from zero; positions are whole or half numbers."""
+    return np.trunc(position + np.copysign(0.5, position))
+
+
+def _bin(first: int, last: int, k: int, count: int, size: int) -> Span:
+    """Return the cells of bin `k`, which may reach off the map of `size`."""
+    length = max(last - first + 1, 1)
+    return first + k * length // count, first - (-(k + 1) * length // count)
+
+
+def _cut(span: Span) -> slice:
+    """Return the cells that are on the map."""
+    return slice(max(span[0], 0), max(span[1], 0))
+
+
+def _roi_pool(
+    features: np.ndarray,
+    boxes: np.ndarray,
+    dy: np.ndarray,
+    output_size: Pair,
+    stride: float,
+    *,
+    rounded: Callable[[np.ndarray], np.ndarray] = _away_from_zero,
+    bin_of: Callable[[int, int, int, int, int], Span] = _bin,
+    cut: Callable[[Span], slice] = _cut,
+    largest: Callable[[np.ndarray], Any] = np.max,
+    empty: float = 0.0,
+    **gradient: Any,
+) -> Answers:
+    """Return y and dfeatures, bin by bin; `gradient` are options of `_hand_back`."""
+    (C, Hf, Wf), (h, w) = features.shape, output_size
+    y, dfeatures = np.full((len(boxes), C, h, w), empty), np.zeros(features.shape)
+    cells = rounded(boxes / stride).astype(int)
+    for r, c, i, j in np.ndindex(y.shape):
+        x1, y1, x2, y2 = cells[r]
+        rows, columns = bin_of(y1, y2, i, h, Hf), bin_of(x1, x2, j, w, Wf)
+        window = (c, cut(rows), cut(columns))
+        if features[window].size:
+            y[r, c, i, j] = largest(features[window])
+            _hand_back(dfeatures, window, features[window], dy[r, c, i, j], **gradient)
+    return {"y": y, "dfeatures": dfeatures}
+
+
+def _rounded_outward(position: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.floor(position[:, :2]), np.ceil(position[:, 2:])], axis=1)
+
+
+def _without_end(first: int, last: int, *rest: int) -> Span:
+    return _bin(first, last - 1, *rest)
+
+
+def _apart(first: int, last: int, k: int, count: int, size: int) -> Span:
+    length = max(last - first + 1, 1)
+    return first + k * length // count, first + (k + 1) * length // count
+
+
+def _of_whole_cells(first: int, last: int, k: int, count: int, size: int) -> Span:
+    width = max((last - first + 1) // count, 1)
+    return first + k * width, first + (k + 1) * width
+
+
+def _of_cut_box(first: int, last: int, k: int, count: int, size: int) -> Span:
+    limits = np.clip([first, max(last, first)], 0, size - 1)
+    return _bin(int(limits[0]), int(limits[1]), k, count, size)
+
+
+def _none_if_inverted(first: int, last: int, *rest: int) -> Span:
+    return (0, 0) if last < first else _bin(first, last, *rest)
+
+
+ROI_POOL_MISTAKES: Mistakes = {
+    "Did you swap x and y? A box is (x1, y1, x2, y2): its columns are from x1 to x2.": (
+        lambda features, boxes, *rest: _roi_pool(features, boxes[:, [1, 0, 3, 2]], *rest)
+    ),
+    "Boxes are in pixels of the image: divide them by the stride.": (
+        lambda *question: _roi_pool(*question[:-1], 1.0)
+    ),
+    "Did you multiply by the stride? A cell is many pixels: divide by it.": (
+        lambda *question: _roi_pool(*question[:-1], 1 / question[-1])
+    ),
+} | spoiled(
+    _roi_pool,
+    {
+        "Python and NumPy round halves to even numbers; here they are rounded away from zero.": {
+            "rounded": np.round
+        },
+        "Halves are rounded away from zero, so -0.5 to -1.": {
+            "rounded": lambda position: np.floor(position + 0.5)
+        },
+        "Did you round corners down? They go to the nearest cell, halves away from zero.": {
+            "rounded": np.floor
+        },
+        "Did you round x2, y2 up? All corners go to the nearest cell, halves away from zero.": {
+            "rounded": _rounded_outward
+        },
+        "The cell that x2, y2 round to is in the box, too: it is end - start + 1 cells wide.": {
+            "bin_of": _without_end
+        },
+        "This is the mean of each bin; it should be the largest.": {"largest": np.mean},
+        "A bin off the map has no cell: it gives 0, not minus infinity.": {"empty": -np.inf},
+        "Bins overlap: they start at floor(k length / count), and end before ceil((k + 1) ...).": {
+            "bin_of": _apart
+        },
+        "Are your bins length // count cells wide? Divide exactly, then round each bin's ends.": {
+            "bin_of": _of_whole_cells
+        },
+        "Did you cut the box off at the border? Make the bins of the whole box, then cut each.": {
+            "bin_of": _of_cut_box
+        },
+        "Left of or above the map a bin's start is negative: NumPy then counts from the far end.": {
+            "cut": lambda span: slice(*span)
+        },
+        "A box is at least one cell wide and high, even where x2 < x1: max(end - start + 1, 1).": {
+            "bin_of": _none_if_inverted
+        },
+        "Where cells tie, only the first one (row by row) gets the gradient.": {"to_ties": "all"},
+        "Where cells tie, the first one (row by row) gets the gradient, not the last.": {
+            "to_ties": "last"
+        },
+        "A cell may win several bins, of one box or of many: add up what they give back.": {
+            "overwrites": True
+        },
+    },
+)
+
+
+def _region_question(
+    size: Pair,
+    half_cells: list[tuple[int, int, int, int]],
+    output_size: Pair,
+    *,
+    stride: float,
+    channels: int,
+    seed: int,
+) -> Question:
+    """Return a question about boxes whose corners are given in half cells."""
+    rng = np.random.default_rng(seed)
+    return {
+        # Without 0, so that a bin that has nothing is told from one that has.
+        "features": rng.choice([-3.0, -2, -1, 1, 2, 3], (channels, *size)),
+        "boxes": np.array(half_cells, dtype=np.float64).reshape(-1, 4) * (stride / 2),
+        "dy": _numbers(rng, len(half_cells), channels, *output_size),
+        "output_size": output_size,
+        "stride": stride,
+    }
+
+
+@st.composite
+def _regions(draw: DrawFn, *, on_map: bool) -> Question:
+    """Draw a map and boxes, ordinary ones inside of it or of any kind."""
+    size = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    outside = 0 if on_map else 3
+    # The last cell is the farthest that an ordinary corner is rounded to.
+    y, x = (st.integers(-outside, 2 * (side - 1) + outside) for side in size)
+    corners = [draw(st.tuples(x, y, x, y)) for _ in range(draw(st.integers(0, 2)))]
+    if on_map:
+        corners = [
+            (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)) for x1, y1, x2, y2 in corners
+        ]
+    return _region_question(
+        size,
+        corners,
+        draw(st.tuples(_ONE_TO_THREE, _ONE_TO_THREE)),
+        stride=draw(st.sampled_from([4.0, 16.0])),
+        channels=draw(_ONE_OR_TWO),
+        seed=draw(_SEEDS),
+    )
+
+
+def check_roi_pool(
+    forward: Callable[..., Any], backward: Callable[..., Any] | None = None
+) -> Verdict:
+    """Check RoI max pooling: ``forward(features, boxes, output_size=, stride=)`` and its backward.
+
+    Parameters
+    ----------
+    forward
+        Takes features (C, Hf, Wf), boxes (R, 4) in half-open pixels, (h, w) and a number of pixels;
+        returns ``(y, cache)``, y of shape (R, C, h, w). Without `backward` it may return y alone.
+    backward
+        ``backward(dy, cache)`` returns dfeatures; None checks none.
+
+    Raises
+    ------
+    CheckError
+        An answer is wrong; the message has the smallest example found, and perhaps why.
+
+    Notes
+    -----
+    See `minirpn.nn.roi_pool_forward`: corners are rounded half away from zero, the cell of x2, y2
+    included, and the first of equal cells, row by row, wins. Boxes on the map come first, then
+    those across its border, off it, empty and inverted.
+    """
+
+    def both(features: Any, boxes: Any, dy: Any, output_size: Any, stride: Any) -> Any:
+        result = forward(features, boxes, output_size=output_size, stride=stride)
+        return answers_of(result, backward, {"y": dy}, ("dfeatures",))
+
+    on_map = [(0, 1, 8, 6), (1, 2, 5, 3), (2, 0, 7, 6), (2, 0, 7, 6)]
+    odd = [(-3, -1, 3, 5), (1, 3, 11, 9), (4, 4, 0, 1), (2, 2, 2, 2)]
+    exercise = Exercise(
+        answer=_roi_pool,
+        drawn=(_regions(on_map=True), _regions(on_map=False)),
+        probes=(
+            _region_question((4, 5), on_map, (2, 3), stride=4.0, channels=2, seed=0),
+            _region_question((4, 3), odd, (3, 2), stride=16.0, channels=1, seed=1),
+        ),
+        mistakes=ROI_POOL_MISTAKES,
+    )
+    return examine_pair(forward, backward, both, exercise)

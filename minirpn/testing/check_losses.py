@@ -13,61 +13,75 @@ from hypothesis.strategies import DrawFn
 
 from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import strategies
-from minirpn.testing.examine import Exercise, Mistakes, Question, Verdict, examine
+from minirpn.testing.examine import (
+    Exercise,
+    Mistakes,
+    Question,
+    Verdict,
+    by_name,
+    examine,
+    spoiled,
+)
 
 
-def _smooth_l1(x: np.ndarray, sigma: float) -> np.ndarray:
-    turn = 1 / sigma**2
-    return np.where(np.abs(x) < turn, 0.5 * (sigma * x) ** 2, np.abs(x) - 0.5 * turn)
+def _smooth_l1(
+    x: np.ndarray,
+    sigma: float,
+    *,
+    size: Callable[[np.ndarray], np.ndarray] = np.abs,
+    turn: Callable[[float], float] = lambda sigma: 1 / sigma**2,
+    parabola: Callable[[np.ndarray, float], np.ndarray] = lambda x, sigma: 0.5 * (sigma * x) ** 2,
+    below: Callable[[float], float] = lambda sigma: 0.5 / sigma**2,
+) -> np.ndarray:
+    """Return the parabola, from `turn` on the line |x| - `below`; each option spoils one part."""
+    return np.where(size(x) < turn(sigma), parabola(x, sigma), size(x) - below(sigma))
 
 
-def _slope(x: np.ndarray, sigma: float) -> np.ndarray:
-    return np.where(np.abs(x) < 1 / sigma**2, sigma**2 * x, np.sign(x))
+def _slope(
+    x: np.ndarray,
+    sigma: float,
+    *,
+    parabola: Callable[[np.ndarray, float], np.ndarray] = lambda x, sigma: sigma**2 * x,
+    line: Callable[[np.ndarray], Any] = np.sign,
+) -> np.ndarray:
+    return np.where(np.abs(x) < 1 / sigma**2, parabola(x, sigma), line(x))
 
 
 SMOOTH_L1_MISTAKES: Mistakes = {
-    "Where is the 0.5 of the parabola?": lambda x, sigma: np.where(
-        np.abs(x) < 1 / sigma**2, (sigma * x) ** 2, np.abs(x) - 0.5 / sigma**2
-    ),
-    "The two branches must meet: |x| - 0.5 / sigma^2 outside.": lambda x, sigma: np.where(
-        np.abs(x) < 1 / sigma**2, 0.5 * (sigma * x) ** 2, np.abs(x)
-    ),
-    "The two branches must meet for every sigma: the step depends on it.": lambda x, sigma: (
-        np.where(np.abs(x) < 1 / sigma**2, 0.5 * (sigma * x) ** 2, np.abs(x) - 0.5)
-    ),
-    "Did you forget that x may be negative?": lambda x, sigma: np.where(
-        x < 1 / sigma**2, 0.5 * (sigma * x) ** 2, x - 0.5 / sigma**2
-    ),
-    "It turns linear at 1 / sigma^2, not at 1.": lambda x, sigma: np.where(
-        np.abs(x) < 1, 0.5 * (sigma * x) ** 2, np.abs(x) - 0.5 / sigma**2
-    ),
-    "It turns linear at 1 / sigma^2, not at 1 / sigma.": lambda x, sigma: np.where(
-        np.abs(x) < 1 / sigma, 0.5 * (sigma * x) ** 2, np.abs(x) - 0.5 / sigma**2
-    ),
     "Where is sigma?": lambda x, sigma: _smooth_l1(x, 1),
-    "Sigma is squared in the parabola, too.": lambda x, sigma: np.where(
-        np.abs(x) < 1 / sigma**2, 0.5 * sigma * x**2, np.abs(x) - 0.5 / sigma**2
+    "Return one value for each element: whoever calls it takes the sum.": (
+        lambda x, sigma: np.sum(_smooth_l1(x, sigma))
     ),
-    "Return one value for each element: whoever calls it takes the sum.": lambda x, sigma: np.sum(
-        _smooth_l1(x, sigma)
-    ),
-}
+} | spoiled(
+    _smooth_l1,
+    {
+        "Where is the 0.5 of the parabola?": {"parabola": lambda x, sigma: (sigma * x) ** 2},
+        "Sigma is squared in the parabola, too.": {"parabola": lambda x, sigma: 0.5 * sigma * x**2},
+        "The two branches must meet: |x| - 0.5 / sigma^2 outside.": {"below": lambda sigma: 0},
+        "The two branches must meet for every sigma: the step depends on it.": {
+            "below": lambda sigma: 0.5
+        },
+        "Did you forget that x may be negative?": {"size": lambda x: x},
+        "It turns linear at 1 / sigma^2, not at 1.": {"turn": lambda sigma: 1},
+        "It turns linear at 1 / sigma^2, not at 1 / sigma.": {"turn": lambda sigma: 1 / sigma},
+    },
+)
 SLOPE_MISTAKES: Mistakes = {
-    "Left of the parabola the slope is -1.": lambda x, sigma: np.where(
-        np.abs(x) < 1 / sigma**2, sigma**2 * x, 1
-    ),
-    "The derivative of 0.5 x^2 is x: the 0.5 is gone.": lambda x, sigma: np.where(
-        np.abs(x) < 1 / sigma**2, 0.5 * sigma**2 * x, np.sign(x)
-    ),
     "Where is sigma?": lambda x, sigma: _slope(x, 1),
-    "The parabola's slope has sigma squared.": lambda x, sigma: np.where(
-        np.abs(x) < 1 / sigma**2, sigma * x, np.sign(x)
-    ),
     "This is the value; its slope is asked for.": _smooth_l1,
-    "The slope is -1 or 1 outside of the parabola: no outlier pulls harder.": lambda x, sigma: (
-        sigma**2 * x
+    "The slope is -1 or 1 outside of the parabola: no outlier pulls harder.": (
+        lambda x, sigma: sigma**2 * x
     ),
-}
+} | spoiled(
+    _slope,
+    {
+        "Left of the parabola the slope is -1.": {"line": np.ones_like},
+        "The derivative of 0.5 x^2 is x: the 0.5 is gone.": {
+            "parabola": lambda x, sigma: 0.5 * sigma**2 * x
+        },
+        "The parabola's slope has sigma squared.": {"parabola": lambda x, sigma: sigma * x},
+    },
+)
 
 
 @st.composite
@@ -106,11 +120,7 @@ def check_smooth_l1(f: Callable[..., Any], df: Callable[..., Any] | None = None)
     True
     """
     values = examine(f, _exercise(_smooth_l1, SMOOTH_L1_MISTAKES))
-    if df is None:
-        return values
-    slopes = examine(df, _exercise(_slope, SLOPE_MISTAKES))
-    both = f"{values.function} and {slopes.function}"
-    return Verdict(both, values.questions + slopes.questions if values and slopes else 0)
+    return values if df is None else values & examine(df, _exercise(_slope, SLOPE_MISTAKES))
 
 
 def _exercise(answer: Callable[..., Any], mistakes: Mistakes) -> Exercise:
@@ -127,10 +137,11 @@ def _exercise(answer: Callable[..., Any], mistakes: Mistakes) -> Exercise:
 
 N_CLS, BALANCE = 256, 10  # section 3.1.2
 
-AnchorWeights = tuple[np.ndarray, np.ndarray]
+Weights = tuple[np.ndarray, np.ndarray]
+Spoil = Callable[[np.ndarray, np.ndarray, np.ndarray, int], Weights]
 
 
-def _anchor_weights(labels: np.ndarray, locations: int) -> AnchorWeights:
+def _weights(labels: np.ndarray, locations: int) -> Weights:
     """Return what each anchor's two losses are multiplied by: (K,) and (K, 1)."""
     sampled, positive = labels != IGNORE, labels == POSITIVE
     return sampled / N_CLS, (positive * BALANCE / locations)[:, None]
@@ -148,10 +159,10 @@ def _rpn_loss(
     targets: np.ndarray,
     locations: int,
     *,
-    spoil: Callable[[AnchorWeights, np.ndarray, int], AnchorWeights] = lambda w, labels, n: w,
+    spoil: Spoil = lambda cls, box, labels, n: (cls, box),
 ) -> np.ndarray:
     """Return eq. 1; `spoil` changes the weights of the anchors."""
-    of_objectness, of_box = spoil(_anchor_weights(labels, locations), labels, locations)
+    of_objectness, of_box = spoil(*_weights(labels, locations), labels, locations)
     is_object = (labels == POSITIVE).astype(int)
     chosen = np.take_along_axis(_log_probabilities(objectness), is_object[:, None], axis=1)[:, 0]
     losses = _smooth_l1(deltas - targets, 1)
@@ -168,7 +179,7 @@ def _rpn_loss_slopes(
     spoil: Callable[[Any, Any, int], tuple[Any, Any]] = lambda do, dd, n: (do, dd),
 ) -> dict[str, np.ndarray]:
     """Return the gradients of eq. 1; `spoil` changes them."""
-    of_objectness, of_box = _anchor_weights(labels, locations)
+    of_objectness, of_box = _weights(labels, locations)
     is_target = (labels == POSITIVE)[:, None] == np.array([False, True])
     dobjectness = of_objectness[:, None] * (np.exp(_log_probabilities(objectness)) - is_target)
     ddeltas = of_box * _slope(deltas - targets, 1)
@@ -180,50 +191,45 @@ def _count(mask: np.ndarray) -> int:
     return max(int(mask.sum()), 1)
 
 
-# w: both weights of each anchor; n: the number of locations
+# cls, box: the weights of an anchor's two losses; n: the number of locations
+_SPOILED: dict[str, Spoil] = {
+    "Where is 1 / N_cls?": lambda cls, box, labels, n: (cls * N_CLS, box),
+    "N_cls is 256 even where fewer are sampled.": lambda cls, box, labels, n: (
+        cls * N_CLS / _count(labels != IGNORE),
+        box,
+    ),
+    "Where is 1 / N_reg?": lambda cls, box, labels, n: (cls, box * n),
+    "N_reg is the number of locations, not of positives.": lambda cls, box, labels, n: (
+        cls,
+        box * n / _count(labels == POSITIVE),
+    ),
+    "Where is lambda?": lambda cls, box, labels, n: (cls, box / BALANCE),
+    "Only positives have a box to regress to.": lambda cls, box, labels, n: (
+        cls,
+        (labels != IGNORE)[:, None] * BALANCE / n,
+    ),
+    "An ignored anchor costs nothing.": lambda cls, box, labels, n: (0 * cls + 1 / N_CLS, box),
+    "The four deltas of an anchor are summed, not averaged.": (
+        lambda cls, box, labels, n: (cls, box / 4)
+    ),
+}
 RPN_LOSS_MISTAKES: Mistakes = {
-    hint: partial(_rpn_loss, spoil=spoil)
-    for hint, spoil in {
-        "Where is 1 / N_cls?": lambda w, labels, n: (w[0] * N_CLS, w[1]),
-        "N_cls is 256 even where fewer are sampled.": lambda w, labels, n: (
-            w[0] * N_CLS / _count(labels != IGNORE),
-            w[1],
-        ),
-        "Where is 1 / N_reg?": lambda w, labels, n: (w[0], w[1] * n),
-        "N_reg is the number of locations, not of positives.": lambda w, labels, n: (
-            w[0],
-            w[1] * n / _count(labels == POSITIVE),
-        ),
-        "Where is lambda?": lambda w, labels, n: (w[0], w[1] / BALANCE),
-        "Only positives have a box to regress to.": lambda w, labels, n: (
-            w[0],
-            (labels != IGNORE)[:, None] * BALANCE / n,
-        ),
-        "An ignored anchor costs nothing.": lambda w, labels, n: (
-            np.full(len(labels), 1 / N_CLS),
-            w[1],
-        ),
-        "The four deltas of an anchor are summed, not averaged.": lambda w, labels, n: (
-            w[0],
-            w[1] / 4,
-        ),
-    }.items()
-} | {
     "Column 0 is background, column 1 is object.": lambda objectness, *rest: _rpn_loss(
         objectness[:, ::-1], *rest
     ),
+} | spoiled(_rpn_loss, {hint: {"spoil": spoil} for hint, spoil in _SPOILED.items()})
+# do, dd: the gradients by objectness and deltas
+_SPOILED_SLOPES: dict[str, Callable[[Any, Any, int], tuple[Any, Any]]] = {
+    "Where is 1 / N_cls?": lambda do, dd, n: (do * N_CLS, dd),
+    "Where is 1 / N_reg?": lambda do, dd, n: (do, dd * n),
+    "Where is lambda?": lambda do, dd, n: (do, dd / BALANCE),
+    "Is a sign the wrong way round?": lambda do, dd, n: (-do, -dd),
+    "Is the sign of the boxes' gradient wrong?": lambda do, dd, n: (do, -dd),
+    "Column 0 is background, column 1 is object.": lambda do, dd, n: (do[:, ::-1], dd),
 }
-RPN_LOSS_SLOPES_MISTAKES: Mistakes = {
-    hint: partial(_rpn_loss_slopes, spoil=spoil)
-    for hint, spoil in {
-        "Where is 1 / N_cls?": lambda do, dd, n: (do * N_CLS, dd),
-        "Where is 1 / N_reg?": lambda do, dd, n: (do, dd * n),
-        "Where is lambda?": lambda do, dd, n: (do, dd / BALANCE),
-        "Is a sign the wrong way round?": lambda do, dd, n: (-do, -dd),
-        "Is the sign of the boxes' gradient wrong?": lambda do, dd, n: (do, -dd),
-        "Column 0 is background, column 1 is object.": lambda do, dd, n: (do[:, ::-1], dd),
-    }.items()
-}
+RPN_LOSS_SLOPES_MISTAKES = spoiled(
+    _rpn_loss_slopes, {hint: {"spoil": spoil} for hint, spoil in _SPOILED_SLOPES.items()}
+)
 
 
 @st.composite
@@ -267,16 +273,8 @@ def check_rpn_loss(f: Callable[..., Any], df: Callable[..., Any] | None = None) 
     if df is None:
         return loss
     exercise = _rpn_exercise(_rpn_loss_slopes, RPN_LOSS_SLOPES_MISTAKES)
-    slopes = examine(df, replace(exercise, read=_named_slopes))
-    both = f"{loss.function} and {slopes.function}"
-    return Verdict(both, loss.questions + slopes.questions if loss and slopes else 0)
-
-
-def _named_slopes(result: Any) -> Any:
-    if isinstance(result, dict):
-        return result
-    dobjectness, ddeltas = result
-    return {"dobjectness": dobjectness, "ddeltas": ddeltas}
+    read = partial(by_name, names=("dobjectness", "ddeltas"))
+    return loss & examine(df, replace(exercise, read=read))
 
 
 def _rpn_exercise(answer: Callable[..., Any], mistakes: Mistakes) -> Exercise:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from minirpn.testing import strategies
-from minirpn.testing.examine import Answers, Exercise, Mistakes, Question, Verdict, examine
+from minirpn.testing.examine import Answers, Exercise, Mistakes, Question, Verdict, by_name, examine
 
 
 def _caffe(
@@ -135,13 +136,6 @@ def check_sgd_step(f: Callable[..., Any], *, rule: str = "caffe") -> Verdict:
         drawn=(_steps(),),
         probes=probes,
         mistakes=MISTAKES[rule],
-        read=_named,
+        read=partial(by_name, names=("value", "velocity")),
     )
     return examine(f, exercise)
-
-
-def _named(result: Any) -> Any:
-    if isinstance(result, dict):
-        return result
-    value, velocity = result
-    return {"value": value, "velocity": velocity}

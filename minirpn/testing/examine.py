@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import wraps
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,11 @@ class Verdict:
 
     def __bool__(self) -> bool:
         return self.questions > 0
+
+    def __and__(self, other: Verdict) -> Verdict:
+        """Return the verdict on both functions, open if one of them is."""
+        questions = self.questions + other.questions if self and other else 0
+        return Verdict(f"{self.function} and {other.function}", questions)
 
     def __repr__(self) -> str:
         if self:
@@ -253,11 +258,8 @@ def check_equal(
     ✓ <lambda>: right in 2 of 2 questions
     """
     names = list(inspect.signature(reference).parameters)
-    questions: tuple[Question, ...] = tuple(
-        dict(zip(names, arguments, strict=False)) for arguments in calls
-    )
-    by_place = Exercise(answer=reference, drawn=(), probes=questions)
-    return examine(f, by_place)
+    questions = tuple(dict(zip(names, arguments, strict=False)) for arguments in calls)
+    return examine(f, Exercise(answer=reference, drawn=(), probes=questions))
 
 
 def reveal(guess: Any, truth: Any, unit: str = "") -> str:
@@ -270,33 +272,68 @@ def reveal(guess: Any, truth: Any, unit: str = "") -> str:
     return f"You guessed {plain(guess)}; it is {answer}."
 
 
-def y_and_cache(result: Any, backward: Callable[..., Any] | None) -> tuple[Any, Any]:
-    """Return y and the cache of a forward's result, which is y alone where no backward follows."""
-    if result is ... or (backward is None and not isinstance(result, tuple)):
-        return result, None
-    y, cache = result
-    return y, cache
+def spoiled(right: Callable[..., Any], options: Mapping[str, dict[str, Any]]) -> Mistakes:
+    """Return the mistakes that a right implementation makes with other options, by hint."""
+    return {hint: partial(right, **changed) for hint, changed in options.items()}
 
 
-def only_y(pair: Callable[..., Answers]) -> Callable[..., Answers]:
-    """Return the forward alone of what answers for both."""
-
-    @wraps(pair)
-    def forward(*question: Any, **named: Any) -> Answers:
-        return {"y": pair(*question, **named)["y"]}
-
-    return forward
+def by_name(result: Any, names: Sequence[str]) -> Answers:
+    """Return the parts of a dictionary, of a tuple, or the one array that `result` is, by name."""
+    if isinstance(result, dict):
+        return {name: result[name] for name in names}
+    parts = result if isinstance(result, tuple) else (result,)
+    return dict(zip(names, parts, strict=True))
 
 
-def forward_mistakes(mistakes: Mistakes) -> Mistakes:
-    """Return the mistakes of pairs as those of their forwards."""
-    return {hint: only_y(pair) for hint, pair in mistakes.items()}
+def answers_of(
+    result: Any, backward: Callable[..., Any] | None, dy: Answers, gradients: Sequence[str]
+) -> Any:
+    """Return the outputs of a forward and what its backward makes of them, ``...`` if it is open.
+
+    Parameters
+    ----------
+    result
+        What the forward has returned: the outputs and a cache, or the outputs alone where no
+        backward follows.
+    backward
+        Called with the gradients by the outputs and the cache; None for no gradients.
+    dy
+        The gradient by each output. Outputs of other shapes get no gradients.
+    gradients
+        The names of what the backward returns.
+    """
+    if result is ...:
+        return ...
+    first = result[0] if len(dy) > 1 else result
+    without_cache = backward is None and not isinstance(first, tuple)
+    outputs, cache = (result, None) if without_cache else result
+    if outputs is ...:
+        return ...
+    answers = by_name(outputs, list(dy))
+    shapes_fit = all(np.shape(answers[name]) == dy[name].shape for name in dy)
+    if backward is None or not shapes_fit:
+        return answers
+    grads = backward(*dy.values(), cache)
+    return ... if grads is ... else answers | by_name(grads, gradients)
 
 
-def names_of(forward: Callable[..., Any], backward: Callable[..., Any] | None) -> str:
-    """Return what to call the two in a message."""
+def examine_pair(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any] | None,
+    both: Callable[..., Any],
+    exercise: Exercise,
+    outputs: Sequence[str] = ("y",),
+) -> Verdict:
+    """Ask `both`, which calls the two, and compare the outputs alone where there is no backward."""
+
+    def outputs_of(whole: Callable[..., Answers]) -> Callable[..., Answers]:
+        return lambda *question, **named: by_name(whole(*question, **named), outputs)
+
     names = [getattr(function, "__name__", "yours") for function in (forward, backward) if function]
-    return " and ".join(names)
+    if backward is None:
+        mistakes = {hint: outputs_of(wrong) for hint, wrong in exercise.mistakes.items()}
+        exercise = replace(exercise, answer=outputs_of(exercise.answer), mistakes=mistakes)
+    return examine(both, exercise, " and ".join(names))
 
 
 _MOST_ROWS = 8

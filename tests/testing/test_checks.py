@@ -17,7 +17,6 @@ from minirpn.testing import (
     check_losses,
     check_optim,
     check_precision,
-    check_regions,
     examine,
 )
 
@@ -163,7 +162,7 @@ MISTAKES = {
     + slopes_after(check_losses._smooth_l1, check_losses.SLOPE_MISTAKES),
     "conv2d": cases_of(check_layers.CONV2D_MISTAKES, conv_pair),
     "max_pool2d": cases_of(check_layers.MAX_POOL2D_MISTAKES, pool_pair),
-    "roi_pool": cases_of(check_regions.MISTAKES, roi_pair),
+    "roi_pool": cases_of(check_layers.ROI_POOL_MISTAKES, roi_pair),
     "rpn_loss": cases_of(check_losses.RPN_LOSS_MISTAKES)
     + slopes_after(check_losses._rpn_loss, check_losses.RPN_LOSS_SLOPES_MISTAKES),
     "anchor_rows": cases_of(check_head.ROWS_MISTAKES),
