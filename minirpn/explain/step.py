@@ -1,7 +1,7 @@
 """One training step on one image, with every quantity that a training does not keep.
 
-Each anchor gets the rule behind its label, its terms of eq. 1 and their gradients; each candidate
-proposal gets the reason why NMS kept or dropped it. `open_step` computes all of it.
+`open_step` finds the rule behind the label of each anchor, its terms of eq. 1 and their gradients,
+and the reason why NMS kept or dropped each candidate proposal.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Learning(NamedTuple):
 
     gt_boxes: np.ndarray  # (M, 4) those trained on, pixels of the resized image
     assigned: AnchorLabels  # before sampling
-    rules: np.ndarray  # (K,) int8 `Rule`: how each label came about
-    best_of: np.ndarray  # (K,) int16: the object an anchor is a best anchor of; -1 for none
+    rules: np.ndarray  # (K,) int8 `Rule`: the reason for each label
+    best_of: np.ndarray  # (K,) int16: the object that an anchor is a best anchor of; -1 for none
     labels: np.ndarray  # (K,) int8: after sampling
     targets: np.ndarray  # (K, 4) t*, also of positives that were not sampled
     loss: RPNLoss
@@ -59,7 +59,7 @@ class Learning(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class OpenStep:
-    """A training step, opened up before the parameters change.
+    """All quantities of a training step before the parameters change.
 
     Parameters
     ----------
@@ -92,10 +92,10 @@ class OpenStep:
 
 
 def open_step(network: RPN, config: TrainConfig, picture: Picture) -> OpenStep:
-    """Return one training step on a picture, opened up.
+    """Return all quantities of one training step on a picture.
 
     The mini-batch is drawn with the seed of the run. A training has drawn other random numbers
-    before most of its steps, so this is a step it could have made, not one it made.
+    before most of its steps. So this is a step that it could have made, not one that it made.
 
     Parameters
     ----------
@@ -250,10 +250,32 @@ def rules_of(assigned: AnchorLabels, inside: np.ndarray, config: LabelConfig) ->
 class Terms(NamedTuple):
     """The pieces of eq. 1 for K anchors, and what the sums over them are divided by."""
 
-    class_losses: np.ndarray  # (K,) L_cls
-    box_losses: np.ndarray  # (K, 4) L_reg, one for each coordinate
+    class_losses: np.ndarray  # (K,) L_cls; 0 for an anchor that was not sampled
+    box_losses: np.ndarray  # (K, 4) p* L_reg, one for each coordinate; 0 unless positive
     contributions: np.ndarray  # (K, 2) to the objectness term and to the box term
     divisors: Divisors
+
+
+def terms_of(
+    objectness: np.ndarray,
+    deltas: np.ndarray,
+    labels: np.ndarray,
+    targets: np.ndarray,
+    *,
+    locations: int,
+    config: LossConfig,
+) -> Terms:
+    """Return all pieces of eq. 1; the parameters are those of `minirpn.rpn.rpn_loss_forward`.
+
+    The columns of the contributions sum to the two terms of eq. 1, all of them to the loss.
+    """
+    divided = divisors(labels, locations, config)
+    of_classes = class_losses(objectness, labels)
+    smooth, _ = smooth_l1_forward(deltas - targets, sigma=config.sigma)
+    of_boxes = np.where((labels == POSITIVE)[:, None], smooth, np.zeros_like(smooth))
+    to_box_term = of_boxes.sum(axis=1) * (divided.balance / divided.n_reg)  # (K, 4) -> (K,)
+    contributions = np.stack([of_classes / divided.n_cls, to_box_term], axis=1)
+    return Terms(of_classes, of_boxes, contributions, divided)
 
 
 def class_losses(objectness: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -284,51 +306,6 @@ def class_losses(objectness: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(labels == IGNORE, np.zeros_like(losses), losses)
 
 
-def box_losses(
-    deltas: np.ndarray, targets: np.ndarray, labels: np.ndarray, *, sigma: float
-) -> np.ndarray:
-    """Return p* L_reg of each coordinate: smooth L1 of t - t* where positive, 0 elsewhere.
-
-    Parameters
-    ----------
-    deltas, targets
-        (K, 4) each: t and t*.
-    labels
-        (K,) int8 of the sampled mini-batch.
-    sigma
-        Of smooth L1, see `minirpn.nn.losses.smooth_l1_forward`.
-    """
-    losses, _ = smooth_l1_forward(deltas - targets, sigma=sigma)
-    return np.where((labels == POSITIVE)[:, None], losses, np.zeros_like(losses))
-
-
-def contributions(
-    class_losses: np.ndarray, box_losses: np.ndarray, divided: Divisors
-) -> np.ndarray:
-    """Return what each anchor adds to the objectness term and to the box term, (K, 2).
-
-    The columns sum to the two terms of eq. 1, all of it to the loss.
-    """
-    of_boxes = box_losses.sum(axis=1) * (divided.balance / divided.n_reg)  # (K, 4) -> (K,)
-    return np.stack([class_losses / divided.n_cls, of_boxes], axis=1)
-
-
-def terms_of(
-    objectness: np.ndarray,
-    deltas: np.ndarray,
-    labels: np.ndarray,
-    targets: np.ndarray,
-    *,
-    locations: int,
-    config: LossConfig,
-) -> Terms:
-    """Return all pieces of eq. 1; the parameters are those of `minirpn.rpn.rpn_loss_forward`."""
-    divided = divisors(labels, locations, config)
-    of_classes = class_losses(objectness, labels)
-    of_boxes = box_losses(deltas, targets, labels, sigma=config.sigma)
-    return Terms(of_classes, of_boxes, contributions(of_classes, of_boxes, divided), divided)
-
-
 # --- proposals before and after NMS --------------------------------------------------------------
 
 KEPT = -1
@@ -341,9 +318,8 @@ class Ranking(NamedTuple):
     """The R candidates that entered NMS, highest score first, and what became of each."""
 
     anchors: np.ndarray  # (R,) int32: the anchor that predicts it
-    fates: (
-        np.ndarray
-    )  # (R,) int32: KEPT, NOT_REACHED, or the position of the kept one that removed it
+    # (R,) int32: KEPT, NOT_REACHED, or the position of the kept one that removed it
+    fates: np.ndarray
 
 
 def rank_proposals(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
+from minirpn.files import one_line_errors
 
 Content = TypeVar("Content")
 
@@ -31,7 +32,7 @@ class Picture(NamedTuple):
     def data_uri(self) -> str:
         """Return the picture itself as an address, so that the page needs no other file.
 
-        A large one, which shows a photograph, becomes a JPEG of at most `_WIDTH`: a quarter of the
+        A large one shows a photograph. It becomes a JPEG of at most `_WIDTH`, a quarter of the
         size, so that a page of thirty pictures stays below 3 MB.
         """
         kind, content = "png", self.path.read_bytes()
@@ -42,7 +43,7 @@ class Picture(NamedTuple):
 
 @dataclass
 class Contents:
-    """The pieces of a run; empty ones are explained in `notices`.
+    """What a run folder holds; `notices` explain what is empty.
 
     Parameters
     ----------
@@ -152,9 +153,8 @@ def _recall(path: Path) -> tuple[RecallResult | None, str]:
 def _precision(path: Path) -> tuple[APResult | None, str]:
     plain = _json_object(path)
     result = APResult.from_dict(plain)
-    result.mean_by(
-        "area"
-    )  # raises here, and not later on the page, if numbers contradict each other
+    # This raises here, and not later on the page, if numbers contradict each other.
+    result.mean_by("area")
     return result, _measured_on(plain)
 
 
@@ -190,10 +190,8 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
         The file cannot be read, or a line before the last is not a JSON object.
     """
     path = Path(path)
-    try:
+    with one_line_errors(path, "read the metrics"):
         lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the metrics: {error.strerror}") from None
     records = []
     for number, line in enumerate(lines, start=1):
         record = _parse(line)

@@ -1,4 +1,4 @@
-"""The page about a run: its diagrams are drawn, then each section is made by one function."""
+"""The page about a run: first its diagrams, then each section, made by one function."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from matplotlib.axes import Axes
-
 import minirpn
 from minirpn import viz
 from minirpn.errors import InputError
-from minirpn.evaluation import AVERAGES, RecallResult
+from minirpn.evaluation import AVERAGES
+from minirpn.files import one_line_errors
 from minirpn.report.contents import Contents, Picture, read_contents
 from minirpn.report.html import (
     HTML,
@@ -38,6 +37,13 @@ DIAGRAMS = {
     "average precision.",
     "stages.png": "Share of zeros after each stage, and length of the gradient of its parameters.",
     "norms.png": "Length of the parameters of each stage, and of their change in one step.",
+}
+# Keys of a diagnosis and the names of their columns.
+_HEALTH = {
+    "zero_share": "zero activations",
+    "gradient_norm": "length of gradient",
+    "weight_norm": "length of weights",
+    "update_ratio": "change",
 }
 _WARNINGS_SHOWN = 12
 _STRIPS, _IN_A_STRIP = 3, 9  # of sample pictures
@@ -67,39 +73,38 @@ def write_report(run: Path | str) -> Path:
         raise InputError(f"{run}: no such run folder")
     path = run / "report.html"
     contents = read_contents(run)
-    try:
+    with one_line_errors(path, "write the report"):
         _draw_diagrams(contents)
         # To another file first: the run may still go on, and write its own report at its end.
         aside = path.with_name(".report.html.tmp")
         aside.write_text(render(contents), encoding="utf-8")
         aside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot write the report: {error.strerror}") from None
     return path
 
 
 def _draw_diagrams(contents: Contents) -> None:
     """Draw the diagrams that there are numbers for; if one cannot be drawn, add a notice."""
     records, recall, precision = contents.records, contents.recall, contents.precision
-    diagrams: dict[str, Callable[[], Axes]] = {}
-    if contents.of_kind("train"):
-        diagrams["training.png"] = lambda: viz.plot_training(records)
-    if contents.of_kind("validate"):
-        diagrams["validation.png"] = lambda: viz.plot_validation_recall(records)
-    if contents.of_kind("diagnose"):
-        diagrams["stages.png"] = lambda: viz.plot_stages(records)[0]
-    if any("weight_norm" in record for record in contents.of_kind("diagnose")):
-        diagrams["norms.png"] = lambda: viz.plot_norms(records)[0]
-    if recall is not None:
-        diagrams["recall.png"] = lambda: viz.plot_recall(recall)
-    if precision is not None:
-        diagrams["precision_recall.png"] = lambda: viz.plot_precision_recall(precision)
-    for name, draw in diagrams.items():
+    diagnoses = contents.of_kind("diagnose")
+    has_norms = any("weight_norm" in record for record in diagnoses)
+    # Name of the file -> what it needs, and how it is drawn.
+    diagrams: dict[str, tuple[object, Callable[..., Any], object]] = {
+        "training.png": (contents.of_kind("train"), viz.plot_training, records),
+        "validation.png": (contents.of_kind("validate"), viz.plot_validation_recall, records),
+        "stages.png": (diagnoses, viz.plot_stages, records),
+        "norms.png": (has_norms, viz.plot_norms, records),
+        "recall.png": (recall, viz.plot_recall, recall),
+        "precision_recall.png": (precision, viz.plot_precision_recall, precision),
+    }
+    for name, (needed, draw, numbers) in diagrams.items():
+        if not needed:
+            continue
         try:
-            axes = draw()
+            drawn = draw(numbers)
         except (ValueError, TypeError, AttributeError) as error:
             contents.notices.append(f"{name} could not be drawn: {error}.")
         else:
+            axes = drawn[0] if isinstance(drawn, tuple) else drawn
             viz.save(axes, contents.run / "plots" / name)
 
 
@@ -109,10 +114,11 @@ def render(contents: Contents) -> str:
     drawn = {picture.path.name: picture for picture in pictures}
     others = [picture for picture in pictures if picture.path.name not in DIAGRAMS]
     name = contents.run.resolve().name
+    notices = [element("li", notice) for notice in contents.notices]
     body = join(
         [
             element("header", element("h1", name), element("p", _summary(contents))),
-            _notices(contents),
+            notices and element("ul", *notices, class_="notices"),
             _headline(contents),
             section("Recall of the proposals", _recall(contents), _figures(drawn, "recall.png")),
             section(
@@ -159,19 +165,11 @@ def _summary(contents: Contents) -> str:
     return f"{done} in {duration(seconds)}." if seconds else f"{done}."
 
 
-def _notices(contents: Contents) -> HTML:
-    if not contents.notices:
-        return HTML("")
-    items = join(element("li", notice) for notice in contents.notices)
-    return element("ul", items, class_="notices")
-
-
 def _headline(contents: Contents) -> HTML:
     """Return the most important numbers."""
-    cards = [(share(value), name) for name, value in _headline_numbers(contents)]
-    return element(
-        "div", *(element("p", element("strong", v), n) for v, n in cards), class_="cards"
-    )
+    numbers = _headline_numbers(contents)
+    cards = (element("p", element("strong", share(value)), name) for name, value in numbers)
+    return element("div", *cards, class_="cards")
 
 
 def _headline_numbers(contents: Contents) -> Iterable[tuple[str, float | None]]:
@@ -206,17 +204,14 @@ def _recall(contents: Contents) -> HTML:
         [f"{count:,}", *(share(values[row]) for values in columns.values())]
         for row, count in enumerate(result.counts)
     )
-    return join([table(["proposals", *columns], rows), element("p", _objects(result, contents))])
-
-
-def _objects(result: RecallResult, contents: Contents) -> str:
     sizes = ", ".join(f"{count:,} {size}" for size, count in result.gt_count_by_size.items())
     where = f" on {contents.measured_on}" if contents.measured_on else ""
-    return (
+    words = (
         f"Share of the {result.gt_count:,} objects ({sizes}) found{where}, matched "
         f"{result.matching}. AR, the average recall, is the mean over IoU "
         f"{result.iou_thresholds[0]:g} to {result.iou_thresholds[-1]:g}."
     )
+    return join([table(["proposals", *columns], rows), element("p", words)])
 
 
 def _precision(contents: Contents) -> HTML:
@@ -313,29 +308,25 @@ def health(contents: Contents) -> HTML:
     if not diagnoses:
         return HTML("")
     last = diagnoses[-1]
-    zeros, norms = last.get("zero_share") or {}, last.get("gradient_norm") or {}
-    weights, ratios = last.get("weight_norm") or {}, last.get("update_ratio") or {}
+    zeros, *lengths = (last.get(key) or {} for key in _HEALTH)
+    stages = dict.fromkeys([*zeros, *lengths[0], *lengths[1]])
     rows = (
-        [
-            stage,
-            percent(zeros.get(stage)),
-            *(scientific(numbers.get(stage)) for numbers in (norms, weights, ratios)),
-        ]
-        for stage in dict.fromkeys([*zeros, *norms, *weights])
+        [stage, percent(zeros.get(stage)), *(scientific(of.get(stage)) for of in lengths)]
+        for stage in stages
     )
-    head = ["stage", "zero activations", "length of gradient", "length of weights", "change"]
-    before, after = last.get("proposals_before_nms"), last.get("proposals_after_nms")
     words = [
         f"At step {last.get('step')}. The change is that of the last step, as a share of the "
         "length of the weights: about 1e-3 is usual."
     ]
+    before, after = last.get("proposals_before_nms"), last.get("proposals_after_nms")
     if before is not None and after is not None:
         words.append(f"Of {before:,} proposals NMS keeps {after:,}.")
     by_anchor = last.get("objectness_by_anchor") or []
     if by_anchor:
         shares = ", ".join(share(value) for value in by_anchor)
         words.append(f"Mean objectness of each base anchor: {shares}.")
-    return join([table(head, rows), element("p", " ".join(words)), _layers(last)])
+    whole = table(["stage", *_HEALTH.values()], rows)
+    return join([whole, element("p", " ".join(words)), _layers(last)])
 
 
 def _layers(diagnosis: dict[str, Any]) -> HTML:

@@ -197,7 +197,7 @@ def _hand_back(
     dx: np.ndarray,
     window: tuple[Any, ...],
     pixels: np.ndarray,
-    dy: float,
+    dy: Any,
     *,
     to_ties: str = "first",
     overwrites: bool = False,
@@ -256,7 +256,9 @@ def _pool_spread(x: Any, dy: Any, kernel: int, stride: int, padding: int, *rest:
 
 MAX_POOL2D_MISTAKES: Mistakes = {
     "With ceil_mode a last window covers the pixels left over: round up.": (
-        lambda *question: _max_pool2d(*question[:-1], ceil_mode=False)
+        lambda x, dy, kernel, stride, padding, ceil_mode: _max_pool2d(
+            x, dy, kernel, stride, padding, False
+        )
     ),
     "This is the smallest pixel of each window.": _pool_smallest,
     "The whole gradient goes to the pixel that won, none to the others.": _pool_spread,
@@ -422,10 +424,10 @@ ROI_POOL_MISTAKES: Mistakes = {
         lambda features, boxes, *rest: _roi_pool(features, boxes[:, [1, 0, 3, 2]], *rest)
     ),
     "Boxes are in pixels of the image: divide them by the stride.": (
-        lambda *question: _roi_pool(*question[:-1], 1.0)
+        lambda features, boxes, dy, size, stride: _roi_pool(features, boxes, dy, size, 1.0)
     ),
     "Did you multiply by the stride? A cell is many pixels: divide by it.": (
-        lambda *question: _roi_pool(*question[:-1], 1 / question[-1])
+        lambda features, boxes, dy, size, stride: _roi_pool(features, boxes, dy, size, 1 / stride)
     ),
 } | spoiled(
     _roi_pool,
