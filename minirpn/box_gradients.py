@@ -1,7 +1,7 @@
-"""How a loss that depends on boxes depends on what the boxes were made of.
+"""The gradients of `minirpn.boxes.decode` and `minirpn.boxes.clip`.
 
-The backward halves of `minirpn.boxes.decode` and `minirpn.boxes.clip`, for training in which
-gradients flow through the proposals into the RPN (the paper's non-approximate joint training).
+Only one kind of training needs them: the one in which gradients flow through the proposals into
+the RPN (the paper's non-approximate joint training).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from minirpn.backend import namespace_of
 
 
 def decode_backward(dboxes: Array, anchors: Array, deltas: Array) -> Array:
-    """Return ddeltas: the gradient by the deltas that `minirpn.boxes.decode` has turned into boxes.
+    """Return ddeltas: the gradient by the deltas, the backward of `minirpn.boxes.decode`.
 
     dtx = wa (dx1 + dx2)    dtw = w/2 (dx2 - dx1)    with w = wa exp(tw); y and h likewise.
 
@@ -21,7 +21,7 @@ def decode_backward(dboxes: Array, anchors: Array, deltas: Array) -> Array:
     dboxes
         (..., 4) gradient by ``decode(anchors, deltas)``.
     anchors, deltas
-        (..., 4) what was decoded, without a limit on the scales.
+        (..., 4) the inputs of `decode`, without a limit on the scales.
 
     Returns
     -------
@@ -38,16 +38,16 @@ def decode_backward(dboxes: Array, anchors: Array, deltas: Array) -> Array:
 
 
 def clip_backward(dclipped: Array, boxes: Array, image_size: ImageSize) -> Array:
-    """Return dboxes: the gradient by the boxes that `minirpn.boxes.clip` has cut off.
+    """Return dboxes: the gradient by the boxes, the backward of `minirpn.boxes.clip`.
 
-    A coordinate that the border has cut off, or that lies on it, gets none.
+    A coordinate beyond the border, or on it, gets no gradient.
 
     Parameters
     ----------
     dclipped
         (..., 4) gradient by ``clip(boxes, image_size)``.
     boxes
-        (..., 4) half-open pixels, before they were clipped.
+        (..., 4) the input of `clip`, half-open pixels.
     image_size
         (height, width).
 

@@ -61,8 +61,9 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> No
 def draw_layers(folder: Path, quick: bool) -> None:
     """Draw a band for each storey, the highest on top, with its units."""
     levels = storeys()
-    row, pitch, left, width = 0.5, 0.58, 1.95, 0.95
-    edge = left + max(len(units) for units in levels) * (width + 0.07)
+    row, pitch, left = 0.5, 0.58, 1.95
+    widths = [[0.3 + 0.085 * max(len(unit), 5) for unit in units] for units in levels]
+    edge = left + max(sum(of_level) + 0.07 * len(of_level) for of_level in widths)
     bottom = len(levels) * pitch + 0.1
     ax = _canvas(edge + 0.45, bottom)
     for level, (units, purpose) in enumerate(zip(levels, _PURPOSES, strict=True)):
@@ -70,8 +71,10 @@ def draw_layers(folder: Path, quick: bool) -> None:
         ax.add_patch(FancyBboxPatch((0.05, y), edge - 0.05, row, boxstyle="square,pad=0",
                                     fc="0.94", ec="none"))  # fmt: skip
         ax.text(0.15, y + row / 2, f"{level}  {purpose}", va="center", fontsize=9.5)
-        for number, unit in enumerate(units):
-            _box(ax, left + number * (width + 0.07), y + 0.08, width, row - 0.16, unit, BLUE)
+        x = left
+        for unit, width in zip(units, widths[level], strict=True):
+            _box(ax, x, y + 0.08, width, row - 0.16, unit, BLUE)
+            x += width + 0.07
     _arrow(ax, (edge + 0.15, 0.15), (edge + 0.15, bottom - 0.15))
     ax.text(edge + 0.3, bottom / 2, "imports", rotation=90, va="center", ha="center", fontsize=9.5)
     save(ax, folder / "images/layers.svg")
