@@ -188,32 +188,32 @@ def _outside(step):
 STEPS = (sgd_swapped, sgd_by_sign, sgd_shrinks_by_sign, sgd_nesterov, sgd_clipped)
 
 RIGHT = {
-    "anchor_rows": [(rpn.anchor_rows,), (loops_anchor_rows,), (moved_anchor_rows,)],
+    "anchor_rows": [rpn.anchor_rows, loops_anchor_rows, moved_anchor_rows],
     "rpn_head": [
-        (head_without_cache,),
-        (plain_head,),
+        head_without_cache,
+        plain_head,
         (plain_head, plain_head_backward),
         (library_head, library_head_backward),
     ],
-    "sgd_step": [(loops_sgd,), (library_caffe,)],
-    "torch_sgd_step": [(_outside(loops_sgd),), (library_torch,)],
+    "sgd_step": [loops_sgd, library_caffe],
+    "torch_sgd_step": [_outside(loops_sgd), library_torch],
 }
 WRONG = {
     "anchor_rows": [
-        (rows_reversed,),
-        (rows_of_first_image,),
-        (rows_flat,),
-        (rows_transposed,),
-        (rows_always_four,),
+        rows_reversed,
+        rows_of_first_image,
+        rows_flat,
+        rows_transposed,
+        rows_always_four,
     ],
     "rpn_head": [
-        (head_rectified_twice,),
+        head_rectified_twice,
         (head_of_deltas_only, plain_head_backward),
         (head_with_softmax, plain_head_backward),
         (plain_head, backward_without_features),
         (plain_head, backward_without_bias),
         (plain_head, backward_doubled),
     ],
-    "sgd_step": [(sgd_in_place,), *((step,) for step in STEPS)],
-    "torch_sgd_step": [(_outside(step),) for step in STEPS],
+    "sgd_step": [sgd_in_place, *STEPS],
+    "torch_sgd_step": [_outside(step) for step in STEPS],
 }

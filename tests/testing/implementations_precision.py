@@ -103,5 +103,5 @@ _WRONG = (
     without_the_last,
 )
 NAMES = {"eleven_point": "voc07", "area_under_curve": "area"}
-RIGHT = {name: [(outside(m, f),) for f in _RIGHT] for name, m in NAMES.items()}
-WRONG = {name: [(outside(m, f),) for f in _WRONG] for name, m in NAMES.items()}
+RIGHT = {name: [outside(m, f) for f in _RIGHT] for name, m in NAMES.items()}
+WRONG = {name: [outside(m, f) for f in _WRONG] for name, m in NAMES.items()}

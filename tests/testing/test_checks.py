@@ -64,58 +64,49 @@ def of_pair(function):
     return pair
 
 
-def conv_pair(mistake):
-    """Return the forward and the backward of a convolution that is wrong in both at once."""
+def pair_of(order, size_of, gradients):
+    """Return a function: a mistake -> the forward and the backward that are wrong as it is.
 
-    def forward(x, weight, bias, stride, padding):
-        size = nn.conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
-        dy = np.zeros((x.shape[0], weight.shape[0], *size))
-        return mistake(x, weight, bias, dy, stride, padding)["y"], (
-            x,
-            weight,
-            bias,
-            stride,
-            padding,
-        )
+    The mistake is asked for both at once, with its arguments in this order.
+    """
 
-    def backward(dy, cache):
-        answers = mistake(*cache[:3], dy, *cache[3:])
-        return answers["dx"], answers["dweight"], answers["dbias"]
+    def pair(mistake):
+        def answers(question, dy):
+            return mistake(*((question | {"dy": dy})[name] for name in order))
 
-    return forward, backward
+        def forward(*places, **options):
+            names = [name for name in order if name not in ("dy", *options)]
+            question = dict(zip(names, places, strict=True)) | options
+            return answers(question, np.zeros(size_of(**question)))["y"], question
 
+        def backward(dy, question):
+            grads = tuple(answers(question, dy)[name] for name in gradients)
+            return grads if len(grads) > 1 else grads[0]
 
-def pool_pair(mistake):
-    """Return the forward and the backward of a pooling that is wrong in both at once."""
+        return forward, backward
 
-    def forward(x, kernel, stride, padding, ceil_mode):
-        size = nn.pool_output_size(x.shape[2:], kernel, stride, padding, ceil_mode)
-        windows = (kernel, stride, padding, ceil_mode)
-        return mistake(x, np.zeros((*x.shape[:2], *size)), *windows)["y"], (x, windows)
-
-    def backward(dy, cache):
-        return mistake(cache[0], dy, *cache[1])["dx"]
-
-    return forward, backward
+    return pair
 
 
-def roi_pair(mistake):
-    """Return the forward and the backward of a RoI pooling that is wrong in both at once."""
+def conv_size(x, weight, bias, stride, padding):
+    size = nn.conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
+    return len(x), len(weight), *size
 
-    def forward(features, boxes, output_size, stride):
-        dy = np.zeros((len(boxes), len(features), *output_size))
-        return mistake(features, boxes, dy, output_size, stride)["y"], (
-            features,
-            boxes,
-            output_size,
-            stride,
-        )
 
-    def backward(dy, cache):
-        features, boxes, output_size, stride = cache
-        return mistake(features, boxes, dy, output_size, stride)["dfeatures"]
+def pool_size(x, kernel, stride, padding, ceil_mode):
+    size = nn.pool_output_size(x.shape[2:], kernel, stride, padding, ceil_mode)
+    return *x.shape[:2], *size
 
-    return forward, backward
+
+def roi_size(features, boxes, output_size, stride):
+    return len(boxes), len(features), *output_size
+
+
+conv_pair = pair_of(
+    ("x", "weight", "bias", "dy", "stride", "padding"), conv_size, ("dx", "dweight", "dbias")
+)
+pool_pair = pair_of(("x", "dy", "kernel", "stride", "padding", "ceil_mode"), pool_size, ("dx",))
+roi_pair = pair_of(("features", "boxes", "dy", "output_size", "stride"), roi_size, ("dfeatures",))
 
 
 def head_pair(mistake):
@@ -174,11 +165,16 @@ MISTAKES = {
 }
 
 
+def both(one):
+    """Return a forward and its backward, or the one function, as a tuple."""
+    return one if isinstance(one, tuple) else (one,)
+
+
 def cases(table):
     return [
-        pytest.param(name, functions, id=f"{name}-{'-'.join(f.__name__ for f in functions)}")
+        pytest.param(name, both(one), id=f"{name}-{'-'.join(f.__name__ for f in both(one))}")
         for name, several in table.items()
-        for functions in several
+        for one in several
     ]
 
 
@@ -219,7 +215,7 @@ def test_an_unsolved_stub_is_open_and_no_error(name):
     def stub(*args, **kwargs):
         return ...
 
-    verdict = CHECKS[name](*len(RIGHT[name][-1]) * [stub])
+    verdict = CHECKS[name](*len(both(RIGHT[name][-1])) * [stub])
     assert not verdict
     assert "open" in repr(verdict)
 
