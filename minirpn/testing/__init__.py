@@ -1,10 +1,10 @@
 """Check your own boxes, anchors, losses and layers: in a notebook, a test, or a shell.
 
-``check_iou(my_iou)`` and its like ask a function a few hundred questions. A wrong answer raises
-`CheckError`, with the smallest counterexample in plain words and a hint where the mistake is a
-common one. A function that still returns ``...`` is open: the `Verdict` is false, and says so. In a
-test, write ``assert check_iou(my_iou)``. ``python -m minirpn.testing my_module.py`` runs all checks
-that apply to a file. Below the checks are `strategies` for Hypothesis and `exact` oracles.
+``check_iou(my_iou)`` and the other checks ask a function a few hundred questions. A wrong answer
+raises `CheckError`, with the smallest counterexample, and with a hint if the mistake is a common
+one. A function that still returns ``...`` is open: the `Verdict` is false, and says so. In a test,
+write ``assert check_iou(my_iou)``. ``python -m minirpn.testing my_module.py`` runs all checks that
+apply to a file. `strategies` for Hypothesis and `exact` oracles are public too.
 
 >>> from hypothesis import given
 >>> from minirpn.testing import strategies

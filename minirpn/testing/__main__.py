@@ -19,7 +19,7 @@ from minirpn import testing
 
 
 class Applicable(NamedTuple):
-    """A check and the names of the functions it takes."""
+    """A check and the names of the functions that it needs."""
 
     check: Callable[..., testing.Verdict]
     names: tuple[str, ...]

@@ -144,7 +144,7 @@ def _first_pair(lists: Question) -> Question:
 
 
 def _of_pair(of_lists: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function of two boxes that a function of two lists is."""
+    """Return a function of two boxes for a function of two lists."""
     return lambda a, b: of_lists(a[None], b[None])[0, 0]
 
 
@@ -335,12 +335,10 @@ NMS_MISTAKES: Mistakes = {
     "Did you keep what should go?": _suppressed,
 } | spoiled(
     _greedy,
-    {
-        "An IoU equal to the threshold does not suppress: > it is, not >=.": {"suppresses": ge},
-        "Of equal scores the lower index comes first.": {"order": _lower_index_last},
-        "A box that is gone suppresses nothing any more.": {"gone_too": True},
-        "Compare with every box that stayed, not with the last one only.": {"last_only": True},
-    },
+    suppresses={ge: "An IoU equal to the threshold does not suppress: use >, not >=."},
+    order={_lower_index_last: "Of equal scores the lower index comes first."},
+    gone_too={True: "A box that is gone suppresses nothing any more."},
+    last_only={True: "Compare with every box that stayed, not with the last one only."},
 )
 
 
@@ -386,12 +384,12 @@ def check_nms(f: Callable[..., Any]) -> Verdict:
 
 
 def _indices(result: Any) -> np.ndarray:
-    """Return the indices as an array, a number each even where there is none."""
+    """Return the indices as an array, of integers even if it is empty."""
     indices = np.asarray(result)
     return indices.astype(np.int64) if indices.size == 0 else indices
 
 
 def _describe_indices(question: Question, got: np.ndarray, right: np.ndarray) -> str:
-    """Say which boxes stay, and which should."""
+    """Say which boxes stay, and which ones should."""
     same = not difference(got, right)
     return "" if same else f"yours keeps {plain(got)}, expected {plain(right)}"

@@ -47,14 +47,14 @@ ROWS_MISTAKES: Mistakes = {
     ),
 } | spoiled(
     _anchor_rows,
-    {
-        "The anchors of a cell come one after the other: the order is (row, column, anchor).": {
-            "order": "anchor row column value"
-        },
-        "Go row by row, not column by column.": {"order": "column row anchor value"},
-        "Channel a * values + v is value v of anchor a: the values of an anchor are neighbours.": {
-            "by_value": True
-        },
+    order={
+        "anchor row column value": "The anchors of a cell come one after the other: "
+        "the order is (row, column, anchor).",
+        "column row anchor value": "Go row by row, not column by column.",
+    },
+    by_value={
+        True: "Channel a * values + v is value v of anchor a: the values of an anchor are "
+        "neighbours."
     },
 )
 
@@ -70,13 +70,12 @@ def _head(
     bias: bool = True,
     padding: int = 1,
     swapped: bool = False,
-    from_objectness: float = 1,
-    from_deltas: float = 1,
+    shares: tuple[float, float] = (1, 1),
 ) -> Answers:
     """Return both outputs and, where they have the right size, all gradients.
 
-    Each option spoils one part; the last two are the shares of the siblings in the gradient of the
-    hidden map.
+    Each option spoils one part; the shares are those of objectness and deltas in the gradient of
+    the hidden map.
     """
 
     def layer(name: str, x: np.ndarray, padding: int) -> Any:
@@ -97,8 +96,7 @@ def _head(
         return answers
     by_objectness = conv2d_backward(dobjectness, objectness_cache)
     by_deltas = conv2d_backward(ddeltas, deltas_cache)
-    dhidden = from_objectness * np.asarray(by_objectness.dx)
-    dhidden = dhidden + from_deltas * np.asarray(by_deltas.dx)
+    dhidden = shares[0] * np.asarray(by_objectness.dx) + shares[1] * np.asarray(by_deltas.dx)
     if relu and relu_back:
         dhidden = relu_backward(dhidden, relu_cache)
     by_conv = conv2d_backward(dhidden, conv_cache)
@@ -110,23 +108,16 @@ def _head(
 NO_RELU = "Where is the ReLU?"
 HEAD_MISTAKES = spoiled(
     _head,
-    {
-        NO_RELU: {"relu": False},
-        "Where are the biases?": {"bias": False},
-        "The 3x3 convolution needs a padding of 1, or cells are lost.": {"padding": 0},
-        "Objectness comes first, then the deltas.": {"swapped": True},
-        "The hidden map feeds both siblings: where is the gradient through the deltas?": {
-            "from_deltas": 0
-        },
-        "The hidden map feeds both siblings: where is the gradient through the objectness?": {
-            "from_objectness": 0
-        },
-        "The gradients through both siblings are added, not averaged.": {
-            "from_objectness": 0.5,
-            "from_deltas": 0.5,
-        },
-        "Where is the gradient of the ReLU?": {"relu_back": False},
+    relu={False: NO_RELU},
+    bias={False: "Where are the biases?"},
+    padding={0: "The 3x3 convolution needs a padding of 1, or cells are lost."},
+    swapped={True: "Objectness comes first, then the deltas."},
+    shares={
+        (1, 0): "The hidden map feeds both siblings: where is the gradient through the deltas?",
+        (0, 1): "The hidden map feeds both siblings: where is the gradient through the objectness?",
+        (0.5, 0.5): "The gradients through both siblings are added, not averaged.",
     },
+    relu_back={False: "Where is the gradient of the ReLU?"},
 )
 
 
@@ -134,7 +125,7 @@ _SMALL = st.integers(1, 2)
 
 
 def _numbered(*shape: int) -> np.ndarray:
-    """Return an array in which every number is another."""
+    """Return an array of different numbers."""
     return np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
 
 
@@ -146,7 +137,7 @@ def _maps(draw: DrawFn) -> Question:
 
 
 def check_anchor_rows(f: Callable[..., Any]) -> Verdict:
-    """Check the way from a map to anchors: ``f(y, values)`` has one row an anchor.
+    """Check the reordering of a map by anchors: ``f(y, values)`` has one row for each anchor.
 
     Parameters
     ----------

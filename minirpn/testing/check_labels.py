@@ -62,23 +62,19 @@ def _labels(
 
 MISTAKES = spoiled(
     _labels,
-    {
-        "An IoU of exactly 0.7 is positive: >= it is, not >.": {"is_positive": gt},
-        "An IoU of exactly 0.3 is not negative: < it is, not <=.": {"is_negative": le},
-        "Where is rule (i)? The best anchor of a ground truth is positive, whatever its IoU.": {
-            "best": False
-        },
-        "Several anchors can tie for the best of a ground truth: all of them are positive.": {
-            "all_ties": False
-        },
-        "A ground truth that no anchor touches has no best anchor: 0 == 0 is no tie.": {
-            "touching": False
-        },
-        "Anchors that cross the border of the image are ignored.": {"inside_only": False},
-        "Take the best anchor from those inside the image.": {"best_inside": False},
-        "A best anchor stays positive where its IoU is below 0.3: set the positives last.": {
-            "negatives_last": True
-        },
+    is_positive={gt: "An IoU of exactly 0.7 is positive: use >=, not >."},
+    is_negative={le: "An IoU of exactly 0.3 is not negative: use <, not <=."},
+    best={
+        False: "Where is rule (i)? The best anchor of a ground truth is positive, whatever its IoU."
+    },
+    all_ties={
+        False: "Several anchors can tie for the best of a ground truth: all of them are positive."
+    },
+    touching={False: "A ground truth that no anchor touches has no best anchor: IoU must be > 0."},
+    inside_only={False: "Anchors that cross the border of the image are ignored."},
+    best_inside={False: "Take the best anchor from those inside the image."},
+    negatives_last={
+        True: "A best anchor stays positive where its IoU is below 0.3: set the positives last."
     },
 )
 
@@ -110,7 +106,7 @@ _PROBES = (
 
 @st.composite
 def _few_anchors(draw: DrawFn) -> Question:
-    """Draw a handful of anchors about a small image, and ground truths like them."""
+    """Draw a few anchors in and around a small image, and ground truths like them."""
     few = strategies.boxes(min_count=1, max_count=4, extent=8, min_side=1, whole=True)
     return {"anchors": draw(few), "gt_boxes": draw(few), "image_size": (8, 8)}
 

@@ -29,7 +29,7 @@ from minirpn.testing.examine import (
 
 Pair = tuple[int, int]
 Span = tuple[int, int]
-"""First cell, and the one behind the last."""
+"""The first cell, and the cell after the last one."""
 
 _ONE_OR_TWO = st.integers(1, 2)
 _ONE_TO_THREE = st.integers(1, 3)
@@ -224,7 +224,7 @@ def _max_pool2d(
 ) -> Answers:
     """Return y and dx, window by window; `gradient` are options of `_hand_back`."""
     size = pool_output_size((x.shape[2], x.shape[3]), kernel, stride, padding, ceil_mode)
-    # Behind the image there is room for a window that the image cuts.
+    # A last window may reach beyond the padding: this makes room for it.
     around = ((0, 0), (0, 0), (padding, padding + stride), (padding, padding + stride))
     image = np.pad(x, around, constant_values=outside)
     y, dimage = np.zeros((*x.shape[:2], *size)), np.zeros(image.shape)
@@ -264,14 +264,12 @@ MAX_POOL2D_MISTAKES: Mistakes = {
     "The whole gradient goes to the pixel that won, none to the others.": _pool_spread,
 } | spoiled(
     _max_pool2d,
-    {
-        "Padding must never win: pad with minus infinity, not with 0.": {"outside": 0},
-        "Where pixels tie, only the first one (row by row) gets the gradient.": {"to_ties": "all"},
-        "Where pixels tie, the first one (row by row) gets the gradient, not the last.": {
-            "to_ties": "last"
-        },
-        "A pixel may win several windows: add up what they give back.": {"overwrites": True},
+    outside={0: "Padding must never win: pad with minus infinity, not with 0."},
+    to_ties={
+        "all": "Where pixels tie, only the first one (row by row) gets the gradient.",
+        "last": "Where pixels tie, the first one (row by row) gets the gradient, not the last.",
     },
+    overwrites={True: "A pixel may win several windows: add up what they give back."},
 )
 
 
@@ -392,8 +390,16 @@ def _roi_pool(
     return {"y": y, "dfeatures": dfeatures}
 
 
+def _rounded_up_halves(position: np.ndarray) -> np.ndarray:
+    return np.floor(position + 0.5)
+
+
 def _rounded_outward(position: np.ndarray) -> np.ndarray:
     return np.concatenate([np.floor(position[:, :2]), np.ceil(position[:, 2:])], axis=1)
+
+
+def _uncut(span: Span) -> slice:
+    return slice(*span)
 
 
 def _without_end(first: int, last: int, *rest: int) -> Span:
@@ -431,46 +437,38 @@ ROI_POOL_MISTAKES: Mistakes = {
     ),
 } | spoiled(
     _roi_pool,
-    {
-        "Python and NumPy round halves to even numbers; here they are rounded away from zero.": {
-            "rounded": np.round
-        },
-        "Halves are rounded away from zero, so -0.5 to -1.": {
-            "rounded": lambda position: np.floor(position + 0.5)
-        },
-        "Did you round corners down? They go to the nearest cell, halves away from zero.": {
-            "rounded": np.floor
-        },
-        "Did you round x2, y2 up? All corners go to the nearest cell, halves away from zero.": {
-            "rounded": _rounded_outward
-        },
-        "The cell that x2, y2 round to is in the box, too: it is end - start + 1 cells wide.": {
-            "bin_of": _without_end
-        },
-        "This is the mean of each bin; it should be the largest.": {"largest": np.mean},
-        "A bin off the map has no cell: it gives 0, not minus infinity.": {"empty": -np.inf},
-        "Bins overlap: they start at floor(k length / count), and end before ceil((k + 1) ...).": {
-            "bin_of": _apart
-        },
-        "Are your bins length // count cells wide? Divide exactly, then round each bin's ends.": {
-            "bin_of": _of_whole_cells
-        },
-        "Did you cut the box off at the border? Make the bins of the whole box, then cut each.": {
-            "bin_of": _of_cut_box
-        },
-        "Left of or above the map a bin's start is negative: NumPy then counts from the far end.": {
-            "cut": lambda span: slice(*span)
-        },
-        "A box is at least one cell wide and high, even where x2 < x1: max(end - start + 1, 1).": {
-            "bin_of": _none_if_inverted
-        },
-        "Where cells tie, only the first one (row by row) gets the gradient.": {"to_ties": "all"},
-        "Where cells tie, the first one (row by row) gets the gradient, not the last.": {
-            "to_ties": "last"
-        },
-        "A cell may win several bins, of one box or of many: add up what they give back.": {
-            "overwrites": True
-        },
+    rounded={
+        np.round: "Python and NumPy round halves to even numbers; "
+        "here they are rounded away from zero.",
+        np.floor: "Did you round corners down? They go to the nearest cell, halves away from zero.",
+        _rounded_up_halves: "Halves are rounded away from zero, so -0.5 to -1.",
+        _rounded_outward: "Did you round x2, y2 up? "
+        "All corners go to the nearest cell, halves away from zero.",
+    },
+    bin_of={
+        _without_end: "The cell that x2, y2 round to is in the box, too: "
+        "it is end - start + 1 cells wide.",
+        _apart: "Bins overlap: they start at floor(k length / count), "
+        "and end before ceil((k + 1) ...).",
+        _of_whole_cells: "Are your bins length // count cells wide? "
+        "Divide exactly, then round each bin's ends.",
+        _of_cut_box: "Did you cut the box off at the border? "
+        "Make the bins of the whole box, then cut each.",
+        _none_if_inverted: "A box is at least one cell wide and high, even where x2 < x1: "
+        "max(end - start + 1, 1).",
+    },
+    cut={
+        _uncut: "Left of or above the map, a bin's start is negative: "
+        "NumPy then counts from the far end."
+    },
+    largest={np.mean: "This is the mean of each bin; it should be the largest."},
+    empty={-np.inf: "A bin off the map has no cell: it gives 0, not minus infinity."},
+    to_ties={
+        "all": "Where cells tie, only the first one (row by row) gets the gradient.",
+        "last": "Where cells tie, the first one (row by row) gets the gradient, not the last.",
+    },
+    overwrites={
+        True: "A cell may win several bins, of one box or of many: add up what they give back."
     },
 )
 

@@ -20,7 +20,6 @@ from minirpn.testing.examine import (
     Verdict,
     by_name,
     examine,
-    spoiled,
 )
 
 
@@ -48,40 +47,40 @@ def _slope(
 
 
 SMOOTH_L1_MISTAKES: Mistakes = {
+    "Where is the 0.5 of the parabola?": partial(
+        _smooth_l1, parabola=lambda x, sigma: (sigma * x) ** 2
+    ),
+    "The two branches must meet: |x| - 0.5 / sigma^2 outside.": partial(
+        _smooth_l1, below=lambda sigma: 0
+    ),
+    "The two branches must meet for every sigma: the step depends on it.": partial(
+        _smooth_l1, below=lambda sigma: 0.5
+    ),
+    "Did you forget that x may be negative?": partial(_smooth_l1, size=lambda x: x),
+    "It turns linear at 1 / sigma^2, not at 1.": partial(_smooth_l1, turn=lambda sigma: 1),
+    "It turns linear at 1 / sigma^2, not at 1 / sigma.": partial(
+        _smooth_l1, turn=lambda sigma: 1 / sigma
+    ),
     "Where is sigma?": lambda x, sigma: _smooth_l1(x, 1),
+    "Sigma is squared in the parabola, too.": partial(
+        _smooth_l1, parabola=lambda x, sigma: 0.5 * sigma * x**2
+    ),
     "Return one value for each element: whoever calls it takes the sum.": (
         lambda x, sigma: np.sum(_smooth_l1(x, sigma))
     ),
-} | spoiled(
-    _smooth_l1,
-    {
-        "Where is the 0.5 of the parabola?": {"parabola": lambda x, sigma: (sigma * x) ** 2},
-        "Sigma is squared in the parabola, too.": {"parabola": lambda x, sigma: 0.5 * sigma * x**2},
-        "The two branches must meet: |x| - 0.5 / sigma^2 outside.": {"below": lambda sigma: 0},
-        "The two branches must meet for every sigma: the step depends on it.": {
-            "below": lambda sigma: 0.5
-        },
-        "Did you forget that x may be negative?": {"size": lambda x: x},
-        "It turns linear at 1 / sigma^2, not at 1.": {"turn": lambda sigma: 1},
-        "It turns linear at 1 / sigma^2, not at 1 / sigma.": {"turn": lambda sigma: 1 / sigma},
-    },
-)
+}
 SLOPE_MISTAKES: Mistakes = {
+    "Left of the parabola the slope is -1.": partial(_slope, line=np.ones_like),
+    "The derivative of 0.5 x^2 is x: the 0.5 is gone.": partial(
+        _slope, parabola=lambda x, sigma: 0.5 * sigma**2 * x
+    ),
     "Where is sigma?": lambda x, sigma: _slope(x, 1),
+    "The parabola's slope has sigma squared.": partial(_slope, parabola=lambda x, sigma: sigma * x),
     "This is the value; its slope is asked for.": _smooth_l1,
     "The slope is -1 or 1 outside of the parabola: no outlier pulls harder.": (
         lambda x, sigma: sigma**2 * x
     ),
-} | spoiled(
-    _slope,
-    {
-        "Left of the parabola the slope is -1.": {"line": np.ones_like},
-        "The derivative of 0.5 x^2 is x: the 0.5 is gone.": {
-            "parabola": lambda x, sigma: 0.5 * sigma**2 * x
-        },
-        "The parabola's slope has sigma squared.": {"parabola": lambda x, sigma: sigma * x},
-    },
-)
+}
 
 
 @st.composite
@@ -192,44 +191,42 @@ def _count(mask: np.ndarray) -> int:
 
 
 # cls, box: the weights of an anchor's two losses; n: the number of locations
-_SPOILED: dict[str, Spoil] = {
-    "Where is 1 / N_cls?": lambda cls, box, labels, n: (cls * N_CLS, box),
-    "N_cls is 256 even where fewer are sampled.": lambda cls, box, labels, n: (
-        cls * N_CLS / _count(labels != IGNORE),
-        box,
-    ),
-    "Where is 1 / N_reg?": lambda cls, box, labels, n: (cls, box * n),
-    "N_reg is the number of locations, not of positives.": lambda cls, box, labels, n: (
-        cls,
-        box * n / _count(labels == POSITIVE),
-    ),
-    "Where is lambda?": lambda cls, box, labels, n: (cls, box / BALANCE),
-    "Only positives have a box to regress to.": lambda cls, box, labels, n: (
-        cls,
-        (labels != IGNORE)[:, None] * BALANCE / n,
-    ),
-    "An ignored anchor costs nothing.": lambda cls, box, labels, n: (0 * cls + 1 / N_CLS, box),
-    "The four deltas of an anchor are summed, not averaged.": (
-        lambda cls, box, labels, n: (cls, box / 4)
-    ),
-}
 RPN_LOSS_MISTAKES: Mistakes = {
-    "Column 0 is background, column 1 is object.": lambda objectness, *rest: _rpn_loss(
-        objectness[:, ::-1], *rest
-    ),
-} | spoiled(_rpn_loss, {hint: {"spoil": spoil} for hint, spoil in _SPOILED.items()})
-# do, dd: the gradients by objectness and deltas
-_SPOILED_SLOPES: dict[str, Callable[[Any, Any, int], tuple[Any, Any]]] = {
-    "Where is 1 / N_cls?": lambda do, dd, n: (do * N_CLS, dd),
-    "Where is 1 / N_reg?": lambda do, dd, n: (do, dd * n),
-    "Where is lambda?": lambda do, dd, n: (do, dd / BALANCE),
-    "Is a sign the wrong way round?": lambda do, dd, n: (-do, -dd),
-    "Is the sign of the boxes' gradient wrong?": lambda do, dd, n: (do, -dd),
-    "Column 0 is background, column 1 is object.": lambda do, dd, n: (do[:, ::-1], dd),
+    hint: partial(_rpn_loss, spoil=spoil)
+    for hint, spoil in {
+        "Where is 1 / N_cls?": lambda cls, box, labels, n: (cls * N_CLS, box),
+        "N_cls is 256 even where fewer are sampled.": (
+            lambda cls, box, labels, n: (cls * N_CLS / _count(labels != IGNORE), box)
+        ),
+        "Where is 1 / N_reg?": lambda cls, box, labels, n: (cls, box * n),
+        "N_reg is the number of locations, not of positives.": (
+            lambda cls, box, labels, n: (cls, box * n / _count(labels == POSITIVE))
+        ),
+        "Where is lambda?": lambda cls, box, labels, n: (cls, box / BALANCE),
+        "Only positives have a box to regress to.": (
+            lambda cls, box, labels, n: (cls, (labels != IGNORE)[:, None] * BALANCE / n)
+        ),
+        "An ignored anchor costs nothing.": lambda cls, box, labels, n: (0 * cls + 1 / N_CLS, box),
+        "The four deltas of an anchor are summed, not averaged.": (
+            lambda cls, box, labels, n: (cls, box / 4)
+        ),
+    }.items()
 }
-RPN_LOSS_SLOPES_MISTAKES = spoiled(
-    _rpn_loss_slopes, {hint: {"spoil": spoil} for hint, spoil in _SPOILED_SLOPES.items()}
+RPN_LOSS_MISTAKES["Column 0 is background, column 1 is object."] = lambda objectness, *rest: (
+    _rpn_loss(objectness[:, ::-1], *rest)
 )
+# do, dd: the gradients by objectness and deltas
+RPN_LOSS_SLOPES_MISTAKES: Mistakes = {
+    hint: partial(_rpn_loss_slopes, spoil=spoil)
+    for hint, spoil in {
+        "Where is 1 / N_cls?": lambda do, dd, n: (do * N_CLS, dd),
+        "Where is 1 / N_reg?": lambda do, dd, n: (do, dd * n),
+        "Where is lambda?": lambda do, dd, n: (do, dd / BALANCE),
+        "Is a sign the wrong way round?": lambda do, dd, n: (-do, -dd),
+        "Is the sign of the boxes' gradient wrong?": lambda do, dd, n: (do, -dd),
+        "Column 0 is background, column 1 is object.": lambda do, dd, n: (do[:, ::-1], dd),
+    }.items()
+}
 
 
 @st.composite

@@ -31,8 +31,8 @@ def _torch(
 RULES = {"caffe": _caffe, "torch": _torch}
 
 
-def _mistakes_of_either(right: Callable[..., Answers]) -> Mistakes:
-    """Return the mistakes that can be made with either rule, made with this one."""
+def _common_mistakes(right: Callable[..., Answers]) -> Mistakes:
+    """Return the mistakes that both rules have in common, made with this one."""
     # v, u, g: value, velocity, gradient; m, d: momentum, weight decay.
     return {
         "Where is the weight decay?": lambda v, u, g, lr, m, d: right(v, u, g, lr, m, 0.0),
@@ -40,10 +40,10 @@ def _mistakes_of_either(right: Callable[..., Answers]) -> Mistakes:
             v, u, g, lr, m, -d
         ),
         "Where is the momentum?": lambda v, u, g, lr, m, d: right(v, u, g, lr, 0.0, d),
-        "The slope counts in full, not by 1 - momentum.": lambda v, u, g, lr, m, d: right(
+        "Add the whole slope, not 1 - momentum of it.": lambda v, u, g, lr, m, d: right(
             v, u, (1 - m) * g, lr, m, (1 - m) * d
         ),
-        "Downhill is against the slope: take the velocity off the value.": (
+        "Downhill is against the slope: subtract the velocity from the value.": (
             lambda v, *rest: right(v, *rest) | {"value": 2 * v - right(v, *rest)["value"]}
         ),
     }
@@ -66,19 +66,19 @@ def _no_lr(v: Any, u: Any, g: Any, lr: float, m: float, d: float) -> Answers:
 
 MISTAKES: dict[str, Mistakes] = {
     "caffe": {
-        **_mistakes_of_either(_caffe),
+        **_common_mistakes(_caffe),
         "This is PyTorch's rule: Caffe has the learning rate inside the velocity.": _torch,
         "The learning rate is inside the velocity already.": _lr_twice,
         "The decay is a part of the slope: the learning rate is for both.": _decay_without_lr,
-        "Walk by the new velocity, not by the old one.": lambda v, u, *rest: (
+        "Use the new velocity, not the old one.": lambda v, u, *rest: (
             _caffe(v, u, *rest) | {"value": v - u}
         ),
     },
     "torch": {
-        **_mistakes_of_either(_torch),
+        **_common_mistakes(_torch),
         "This is Caffe's rule: PyTorch has the learning rate outside of the velocity.": _caffe,
         "Where is the learning rate?": _no_lr,
-        "Walk by the new velocity, not by the old one.": lambda v, u, g, lr, *rest: (
+        "Use the new velocity, not the old one.": lambda v, u, g, lr, *rest: (
             _torch(v, u, g, lr, *rest) | {"value": v - lr * u}
         ),
     },
@@ -101,7 +101,7 @@ def _steps(draw: DrawFn) -> Question:
 
 
 def check_sgd_step(f: Callable[..., Any], *, rule: str = "caffe") -> Verdict:
-    """Check a step: ``f(value, velocity, grad, lr, momentum, weight_decay)`` is the next two.
+    """Check a step: ``f(value, velocity, grad, lr, momentum, weight_decay)`` returns the next two.
 
     Parameters
     ----------

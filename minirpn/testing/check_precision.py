@@ -59,8 +59,8 @@ def _eleven(curve: _Curve) -> float:
     return _mean_at(curve, np.arange(11) / 10)
 
 
-def _mistakes_of_either(average: Callable[[_Curve], float]) -> Mistakes:
-    """Return the mistakes that can be made with either average, made with this one."""
+def _common_mistakes(average: Callable[[_Curve], float]) -> Mistakes:
+    """Return the mistakes that both averages have in common, made with this one."""
     return {
         "Go down the list from the highest score: sort first.": lambda *asked: average(
             _curve(*asked, order=lambda scores: np.arange(len(scores)))
@@ -87,7 +87,7 @@ def _mistakes_of_either(average: Callable[[_Curve], float]) -> Mistakes:
 
 
 def _of_curve(averages: dict[str, Callable[[_Curve], float]]) -> Mistakes:
-    """Return averages of the right curve as functions of the answers."""
+    """Return functions of the answers for averages of the right curve."""
 
     def of_answers(average: Callable[[_Curve], float]) -> Callable[..., float]:
         return lambda *asked: average(_curve(*asked))
@@ -107,14 +107,14 @@ def _trapezoids(curve: _Curve) -> float:
 
 
 MISTAKES: dict[str, Mistakes] = {
-    "voc07": _mistakes_of_either(_eleven)
+    "voc07": _common_mistakes(_eleven)
     | _of_curve(
         {
             "This is the area: take the mean over eleven points of recall.": _area,
             "Take the best precision from each point on, not the one where it is reached.": (
                 _first_at
             ),
-            "A recall equal to the point reaches it: >= it is, not >.": lambda curve: _mean_at(
+            "A recall equal to the point reaches it: use >=, not >.": lambda curve: _mean_at(
                 curve, np.arange(11) / 10, operator.gt
             ),
             "There are eleven points: 0 is one of them.": lambda curve: _mean_at(
@@ -125,16 +125,14 @@ MISTAKES: dict[str, Mistakes] = {
             ),
         }
     ),
-    "area": _mistakes_of_either(_area)
+    "area": _common_mistakes(_area)
     | _of_curve(
         {
             "This is the mean over eleven points: take the area.": _eleven,
-            "Fill the teeth first: take the best precision from each point on.": lambda curve: (
-                float((np.diff(curve.recall, prepend=0) * curve.precision).sum())
+            "First take the best precision from each point on.": lambda curve: float(
+                (np.diff(curve.recall, prepend=0) * curve.precision).sum()
             ),
-            "Steps, not slopes: from one recall to the next the later precision holds.": (
-                _trapezoids
-            ),
+            "Use steps, not slopes: between two recalls the later precision holds.": (_trapezoids),
         }
     ),
 }
@@ -160,7 +158,7 @@ def _asked(scores: Any, hits: Any, positives: int) -> Question:
 
 
 def check_average_precision(f: Callable[..., Any], *, method: str = "voc07") -> Verdict:
-    """Check average precision: ``f(scores, hits, positives)`` is that of scored answers.
+    """Check average precision: ``f(scores, hits, positives)`` returns it for scored answers.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Overlaps, and what follows from them, in exact fractions, without rounding."""
+"""IoU, NMS, labels and average precision in exact fractions, without rounding."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pair_iou(a: Array, b: Array) -> Fraction:
 
 
 def _exactly(side: float) -> int | Fraction:
-    """Return the number itself; whole ones as int, whose arithmetic is several times faster."""
+    """Return the exact number, a whole one as int: its arithmetic is several times faster."""
     number = float(side)
     return int(number) if number.is_integer() else Fraction(number)
 
@@ -47,10 +47,10 @@ def iou(a: Array, b: Array) -> np.ndarray:
 
 
 def nms(boxes: Array, scores: Array, iou_threshold: float) -> list[int]:
-    """Return the indices that greedy suppression leaves, by striking out pair by pair.
+    """Return the indices that greedy suppression keeps, found pair by pair.
 
-    The higher score comes first, of equal ones the lower index; an IoU equal to the threshold
-    strikes nothing out.
+    The higher score comes first, of equal ones the lower index. An IoU equal to the threshold
+    removes nothing.
     """
     left = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
     kept = []
@@ -74,7 +74,7 @@ def labels(
     negative_iou: float = 0.3,
     inside_only: bool = True,
 ) -> np.ndarray:
-    """Return the label of each anchor as section 3.1.2 words it, anchor by anchor: (K,) int8."""
+    """Return the label of each anchor by the words of section 3.1.2: (K,) int8."""
     height, width = image_size
     overlaps = [[pair_iou(anchor, gt) for gt in gt_boxes] for anchor in anchors]
     inside = [min(x1, y1) >= 0 and x2 <= width and y2 <= height for x1, y1, x2, y2 in anchors]
@@ -131,6 +131,6 @@ def average_precision(scores: Array, hits: Array, positives: int, *, method: str
 
     if method == "voc07":
         return float(sum((best_from(Fraction(k, 10)) for k in range(11)), Fraction(0)) / 11)
-    # One by one, the objects: the k-th is found where recall comes to k / positives.
+    # One object after the other: the k-th is found where the recall reaches k / positives.
     objects = range(1, positives + 1)
     return float(sum((best_from(Fraction(k, positives)) for k in objects), Fraction(0)) / positives)

@@ -21,22 +21,22 @@ from hypothesis.strategies import SearchStrategy
 Question = dict[str, Any]
 """The arguments of one call, by name, in the order in which they are passed."""
 Mistakes = dict[str, Callable[..., Any]]
-"""Wrong implementations by the hint for whoever wrote one: their answers recognise the mistake."""
+"""Wrong implementations by the hint for their author: equal answers mean the same mistake."""
 Answers = dict[str, np.ndarray]
 """What a function or a pair of them returns, by name."""
 
 
 class CheckError(AssertionError):
-    """A function gave a wrong answer; the message says to which question, and perhaps why."""
+    """A function gave a wrong answer. The message says to which question, and perhaps why."""
 
     def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows: the message, without the way to it."""
+        """Return what a notebook shows: the message, without the stack."""
         return [f"not yet: {self}"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found where nothing was wrong; true if everything was answered.
+    """The result of a check that found nothing wrong; true if everything was answered.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ class Exercise:
 
 
 class _Failure(str):
-    """Words in the place of an answer: what went wrong when the function was called."""
+    """Takes the place of an answer: what went wrong when the function was called."""
 
 
 class _CounterexampleError(Exception):
-    """A question that is answered wrong, and how."""
+    """A question that got a wrong answer, and what is wrong with it."""
 
     def __init__(self, question: Question, words: str) -> None:
         super().__init__(words)
@@ -193,7 +193,7 @@ def _as_arrays(value: Any) -> Any:
 
 
 def _search(strategy: SearchStrategy[Question], trial: Callable[[Question], None]) -> None:
-    """Let Hypothesis look for a question that is answered wrong, and make it small."""
+    """Let Hypothesis look for a question that gets a wrong answer, and make it small."""
     careful = settings(
         database=None,
         deadline=None,
@@ -207,7 +207,7 @@ def _search(strategy: SearchStrategy[Question], trial: Callable[[Question], None
 
 
 def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Question) -> str:
-    """Return the hint of the mistake that answers as the function does; "" if there is none."""
+    """Return the hint of the mistake with the same answers as the function; "" if there is none."""
     questions = (counterexample, *exercise.probes)
     given_answers = [ask(function, question, exercise) for question in questions]
     for hint, mistake in exercise.mistakes.items():
@@ -224,7 +224,7 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _show(exercise: Exercise, question: Question) -> None:
-    """Draw the question, where this runs in a notebook."""
+    """Draw the question if this runs in a notebook."""
     shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
     if exercise.draw is None or not hasattr(shell, "kernel"):
         return
@@ -263,7 +263,7 @@ def check_equal(
 
 
 def reveal(guess: Any, truth: Any, unit: str = "") -> str:
-    """Return a sentence that puts a guess beside the truth; an open guess (``...``) is no shame."""
+    """Return a sentence that compares a guess with the truth; the guess may be ``...``."""
     answer = f"{plain(truth)} {unit}".rstrip()
     if guess is ...:
         return f"It is {answer}. (No guess yet: a wrong one teaches more than none.)"
@@ -272,9 +272,16 @@ def reveal(guess: Any, truth: Any, unit: str = "") -> str:
     return f"You guessed {plain(guess)}; it is {answer}."
 
 
-def spoiled(right: Callable[..., Any], options: Mapping[str, dict[str, Any]]) -> Mistakes:
-    """Return the mistakes that a right implementation makes with other options, by hint."""
-    return {hint: partial(right, **changed) for hint, changed in options.items()}
+def spoiled(right: Callable[..., Any], /, **options: dict[Any, str]) -> Mistakes:
+    """Return the mistakes that a right implementation makes with other options.
+
+    For each option a dictionary: its value -> the hint.
+    """
+    return {
+        hint: partial(right, **{option: value})
+        for option, hints in options.items()
+        for value, hint in hints.items()
+    }
 
 
 def by_name(result: Any, names: Sequence[str]) -> Answers:
@@ -288,7 +295,7 @@ def by_name(result: Any, names: Sequence[str]) -> Answers:
 def answers_of(
     result: Any, backward: Callable[..., Any] | None, dy: Answers, gradients: Sequence[str]
 ) -> Any:
-    """Return the outputs of a forward and what its backward makes of them, ``...`` if it is open.
+    """Return the outputs of a forward and the gradients of its backward by name, or ``...``.
 
     Parameters
     ----------

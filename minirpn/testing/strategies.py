@@ -1,4 +1,4 @@
-"""Hypothesis strategies that draw what goes wrong: ties, touching, empty and identical boxes.
+"""Hypothesis strategies that draw difficult cases: ties, touching, empty and identical boxes.
 
 Arrays are drawn as NumPy arrays; boxes are (x1, y1, x2, y2) in pixels, half-open. Coordinates are
 multiples of 1/16 unless whole ones are asked for: so float32 holds every one of them exactly, and
@@ -34,7 +34,7 @@ def boxes(
     whole: bool = False,
     dtype: Any = np.float64,
 ) -> np.ndarray:
-    """Draw boxes (N, 4), many of them in a relation to another: equal, touching, nested, as large.
+    """Draw boxes (N, 4), many of them related to another: equal, touching, nested, of its size.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def boxes(
 def _related(
     box: tuple[int, int, int, int], width: int, height: int, smallest: int
 ) -> st.SearchStrategy[tuple[int, int, int, int]]:
-    """Return a strategy for a box that stands in a relation to `box`, on the grid of steps."""
+    """Return a strategy for a box that is related to `box`, on the grid of steps."""
     x1, y1, x2, y2 = box
     related = [
         box,
@@ -120,7 +120,7 @@ def anchor_configs(draw: DrawFn, *, max_count: int = 6) -> AnchorConfig:
 
 
 class Scene(NamedTuple):
-    """Anchors (K, 4) on an image of (height, width), and ground truths (M, 4) about it."""
+    """Anchors (K, 4) on an image of (height, width), and ground truths (M, 4) in and around it."""
 
     anchors: np.ndarray
     gt_boxes: np.ndarray
@@ -191,7 +191,7 @@ def conv_shapes(
 
 @st.composite
 def layouts(draw: DrawFn, array: np.ndarray) -> np.ndarray:
-    """Draw how the values of `array` lie in memory: as they are, strided, reversed, read-only."""
+    """Draw a layout in memory for the values of `array`: plain, strided, reversed, read-only."""
     layout = draw(st.sampled_from(["rows", "columns", "strided", "reversed", "read-only"]))
     if layout == "columns":
         return np.asfortranarray(array)

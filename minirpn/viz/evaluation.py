@@ -1,4 +1,4 @@
-"""How good the results are: recall, precision, the fit of anchors, variants side by side."""
+"""The quality of results: recall, precision, the fit of anchors, variants side by side."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def plot_precision_recall(
     ax
         Where to draw; None makes a new figure.
     method
-        Which average is in the legend; None for the result's own.
+        Which average is in the legend; None for the one of the result.
     """
     ax = new_axes() if ax is None else ax
     method = method or result.method
@@ -161,7 +161,7 @@ def plot_best_iou(
     Parameters
     ----------
     fits
-        By the name in the legend; the IoU with the anchors that training uses is drawn.
+        By the name in the legend. The IoU is that with the anchors that training uses.
     ax
         Where to draw; None makes a new figure.
     marks
@@ -300,7 +300,7 @@ def plot_proposal_sizes(
     anchors
         (A, 2) width and height, pixels.
     means
-        Name -> (A, 2), nan for an anchor without one.
+        Name -> (A, 2), NaN for an anchor without a mean.
     ax
         Where to draw; None makes a new figure.
     title
@@ -309,7 +309,7 @@ def plot_proposal_sizes(
     Raises
     ------
     ValueError
-        A mean has not the shape of `anchors`.
+        A mean does not have the shape of `anchors`.
     """
     base = to_host(anchors)
     ax = new_axes((6.0, 5.4)) if ax is None else ax

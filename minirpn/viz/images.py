@@ -38,8 +38,8 @@ _LONGER_SIDE = 6.4  # inches
 def draw_image(image: Array, ax: Axes | None = None, *, title: str = "") -> Axes:
     """Return axes with the image, whose coordinates are those of half-open boxes.
 
-    Pixel (row, column) covers the square from (x, y) = (column, row) to (column + 1, row + 1), so
-    that the whole image is the box (0, 0, W, H) and the edges of boxes lie between pixels.
+    Pixel (row, column) covers the square from (x, y) = (column, row) to (column + 1, row + 1). So
+    the whole image is the box (0, 0, W, H), and the edges of boxes lie between pixels.
     (matplotlib puts the *center* of the first pixel at 0 by default.)
 
     Parameters
@@ -157,7 +157,7 @@ def _captions(count: int, names: Sequence[str] | None, scores: Array | None) -> 
 
 
 def _write(ax: Axes, x: float, y: float, caption: str, color: str | np.ndarray) -> None:
-    """Write a caption on a ground of `color`, inside the upper left corner of a box."""
+    """Write a caption on a background of `color`, inside the upper left corner of a box."""
     luminance = np.dot(to_rgb(color), (0.2126, 0.7152, 0.0722))  # ITU-R BT.709
     ax.annotate(
         caption,
@@ -173,7 +173,7 @@ def _write(ax: Axes, x: float, y: float, caption: str, color: str | np.ndarray) 
 
 
 def draw_anchors(image: Array, anchors: Array, ax: Axes | None = None) -> Axes:
-    """Return axes with the anchors of a cell, also those that reach beyond the image.
+    """Return axes with the anchors of a cell, even beyond the border of the image.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def draw_labels(
 def spread_evenly(items: np.ndarray, count: int) -> np.ndarray:
     """Return `count` of the items (or all), spread evenly over them.
 
-    Every n-th anchor would often have the same shape; multiples of the golden ratio have no period.
+    Every n-th anchor would often have the same shape. Multiples of the golden ratio have no period.
     """
     if len(items) <= count:
         return items

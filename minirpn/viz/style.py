@@ -1,4 +1,4 @@
-"""One style for all pictures: colours for colour-blind readers too, plain axes, saving.
+"""One style for all pictures: colours that colour-blind readers can tell apart, axes, saving.
 
 Pictures use matplotlib's objects, never `pyplot`: no figure stays open, threads do not disturb each
 other, and no window system is needed.
@@ -28,7 +28,7 @@ CYCLE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 """Colours of lines, in the order in which they are used."""
 
 SEQUENTIAL = "viridis"
-"""The colour map of a quantity: even in lightness, so that it survives grey print."""
+"""The colour map of a quantity: its lightness grows evenly, so that it can be printed in grey."""
 
 DIVERGING = LinearSegmentedColormap.from_list("blue to orange", (BLUE, "white", ORANGE))
 """The colour map of a quantity with a sign: white at zero."""
@@ -42,7 +42,7 @@ def new_axes(size: tuple[float, float] = INCHES) -> Axes:
 
 
 def style_axes(ax: Axes, *, x: str, y: str, title: str = "") -> Axes:
-    """Label the axes of a diagram, and remove lines that tell nothing."""
+    """Label the axes of a diagram, and remove needless lines."""
     ax.set(xlabel=x, ylabel=y)
     if title:
         ax.set_title(title, fontsize="medium")
@@ -61,7 +61,7 @@ def power_of_two_ticks(ax: Axes) -> None:
 
 
 def legend_below(ax: Axes) -> None:
-    """Put the legend of an image under its axis label, where it hides nothing."""
+    """Put the legend of an image under its axis label, where it covers nothing."""
     # borderaxespad counts in letters of the legend, so the size of the image does not matter.
     ax.legend(
         fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=5, ncols=2

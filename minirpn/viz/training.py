@@ -1,4 +1,4 @@
-"""Curves of a training run: losses, recall on validation images, the health of its stages.
+"""Curves of a training run: losses, recall on validation images, diagnoses of its stages.
 
 The records are those of ``metrics.jsonl``, as `minirpn.report.read_metrics` returns them.
 """
@@ -116,7 +116,7 @@ def plot_zero_share(records: Records, ax: Axes | None = None) -> Axes:
 
 
 def plot_gradient_norm(records: Records, ax: Axes | None = None) -> Axes:
-    """Return axes with the length of the gradient, a line for each stage, in a logarithmic scale.
+    """Return axes with the length of the gradient on a logarithmic scale, a line for each stage.
 
     Parameters
     ----------
@@ -132,25 +132,22 @@ def plot_gradient_norm(records: Records, ax: Axes | None = None) -> Axes:
 
 
 def plot_norms(records: Records) -> tuple[Axes, Axes]:
-    """Return the axes of a new figure: lengths of the weights, and of a step's change beside them.
+    """Return the axes of a new figure: lengths of the weights, and of their change in a step.
 
     Parameters
     ----------
     records
         Those of kind ``"diagnose"`` are drawn.
     """
-    figure = Figure(figsize=(INCHES[0], INCHES[1] * 1.6), layout="constrained")
-    upper, lower = figure.subplots(2, 1)
-    return (
-        _plot_lengths(records, "weight_norm", upper, y="length of the weights", title="weights"),
-        _plot_lengths(
-            records, "update_ratio", lower, y="length / length of weights", title="change by a step"
-        ),
-    )
+    upper, lower = _two_axes()
+    _plot_lengths(records, "weight_norm", upper, y="length of the weights", title="weights")
+    y, title = "length / length of weights", "change by a step"
+    _plot_lengths(records, "update_ratio", lower, y=y, title=title)
+    return upper, lower
 
 
 def _plot_lengths(records: Records, key: str, ax: Axes | None, *, y: str, title: str) -> Axes:
-    """Draw a line for each stage, in a logarithmic scale if anything is above 0."""
+    """Draw a line for each stage, on a logarithmic scale if anything is above 0."""
     ax = new_axes() if ax is None else ax
     diagnoses = _of_kind(records, "diagnose")
     lengths = (value for record in diagnoses for value in record.get(key, {}).values())
@@ -168,9 +165,14 @@ def plot_stages(records: Records) -> tuple[Axes, Axes]:
     records
         Those of kind ``"diagnose"`` are drawn.
     """
-    figure = Figure(figsize=(INCHES[0], INCHES[1] * 1.6), layout="constrained")
-    upper, lower = figure.subplots(2, 1)
+    upper, lower = _two_axes()
     return plot_zero_share(records, upper), plot_gradient_norm(records, lower)
+
+
+def _two_axes() -> Sequence[Axes]:
+    """Return the axes of a new figure, one above the other."""
+    figure = Figure(figsize=(INCHES[0], INCHES[1] * 1.6), layout="constrained")
+    return list(figure.subplots(2, 1))
 
 
 def moving_mean(values: np.ndarray, width: int) -> np.ndarray:
