@@ -1,4 +1,4 @@
-"""The page: template, style, scripts and data in one file that opens offline."""
+"""The page of a step: template, style, scripts and data in one file that opens offline."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _image(step: OpenStep) -> dict[str, Any]:
 
 
 def data_uri(image: np.ndarray) -> str:
-    """Return an image (H, W, 3) uint8 as an address that holds it, as JPEG."""
+    """Return an image (H, W, 3) uint8 as a data URI, a JPEG."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=_JPEG_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
@@ -153,7 +153,7 @@ def _run(step: OpenStep) -> dict[str, Any]:
 
 
 def _grid(step: OpenStep) -> dict[str, Any]:
-    """Return what the page computes the anchors from: feature map, stride, base anchors."""
+    """Return feature map, stride and base anchors: the page computes the anchors from these."""
     Hf, Wf = step.output.features.shape[2:]
     shapes = [
         (ratio, s) for ratio in step.config.anchors.ratios for s in step.config.anchors.scales
@@ -171,7 +171,7 @@ def _grid(step: OpenStep) -> dict[str, Any]:
 
 
 def _objects(step: OpenStep) -> dict[str, list[dict[str, Any]]]:
-    """Return the ground truths, trained on or not, each in the order of `matched_gt`."""
+    """Return the ground truths, those trained on in the order of `matched_gt`."""
     example, names = step.example, step.picture.classes
     left_out = ~step.config.data.learnt(example.difficult)
     named = [

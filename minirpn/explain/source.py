@@ -1,4 +1,4 @@
-"""Which picture is explained, and where its ground truth is."""
+"""Find the image to explain, and its ground truth."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ def find_picture(
     voc: Path | None = None,
     year: str | None = None,
 ) -> Picture:
-    """Return the image a user means, with the ground truth that belongs to it.
+    """Return the image that a user names, with its ground truth.
 
     Parameters
     ----------
     image
-        An image file; or the name of an image, with or without its ending, in the data set.
+        An image file, or the name of an image in the data set, with or without its suffix.
     folder, data
-        The run, and what it learnt from: the data set where `voc` names none.
+        The run and its settings, which name the data set if `voc` is None.
     voc, year
-        A data set in VOC layout, and which year of it.
+        A data set in VOC layout, and its year.
 
     Returns
     -------
     Picture
-        The annotation is that of `voc` if given; else what lies with the file as data sets have
-        it: in ``Annotations`` beside ``JPEGImages``, or an XML file next to the image. A file
-        without one has no ground truth.
+        The annotation is that of `voc`, if given. Otherwise it is a file in ``Annotations`` beside
+        the ``JPEGImages`` of the image, or an XML file next to the image. An image without such a
+        file has no ground truth.
 
     Raises
     ------
     InputError
-        There is no such image, or it or its annotation cannot be used; `voc` is no data set, or
-        has no annotation of that name.
+        There is no such image, or the image or its annotation cannot be used; or `voc` is no data
+        set, or has no annotation of that name.
     """
     path = Path(image)
     if voc is not None:
@@ -70,7 +70,7 @@ def find_picture(
 
 
 def _own_data(folder: RunFolder, data: DataConfig) -> Folder | None:
-    """Return the data set of the run, None if it is no longer there."""
+    """Return the data set of the run, None if it is gone."""
     root = folder.path / "shapes" if data.voc is None else Path(data.voc)
     return find_folder(root, data.year) if root.is_dir() else None
 

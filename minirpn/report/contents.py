@@ -1,4 +1,4 @@
-"""What a run folder holds for its report, and what is missing."""
+"""The contents of a run folder for its report, and notices on what is missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     caption: str
 
     def data_uri(self) -> str:
-        """Return the picture itself as an address, so that the page needs no other file.
+        """Return the picture as a data URI, so that the page needs no other file.
 
         A large one shows a photograph. It becomes a JPEG of at most `_WIDTH`, a quarter of the
         size, so that a page of thirty pictures stays below 3 MB.

@@ -41,7 +41,7 @@ def section(title: str, *content: object) -> HTML:
 
 
 def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> HTML:
-    """Return a table that scrolls by itself where the page is narrow; the first column is names."""
+    """Return a table that scrolls where the page is narrow; the first column holds names."""
     heading = join(element("th", cell, scope="col") for cell in head)
     body = join(
         element(

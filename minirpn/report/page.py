@@ -52,8 +52,8 @@ _STRIPS, _IN_A_STRIP = 3, 9  # of sample pictures
 def write_report(run: Path | str) -> Path:
     """Write ``report.html`` into a run folder and return its path.
 
-    The page is one file that holds its pictures and its style; it loads and runs nothing. It shows
-    what the folder holds, and says what is missing.
+    The page is one file that holds its pictures and its style. It loads and runs nothing. It shows
+    what is in the folder, and says what is missing.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def _headline(contents: Contents) -> HTML:
 
 
 def _headline_numbers(contents: Contents) -> Iterable[tuple[str, float | None]]:
-    """Yield (name, value) of the recall at the end, or else of the last validation."""
+    """Yield (name, value) of the recall at the end, or of the last validation without one."""
     result, validate = contents.recall, contents.of_kind("validate")
     if contents.precision is not None:
         threshold = contents.precision.iou_threshold
@@ -233,7 +233,7 @@ def _precision(contents: Contents) -> HTML:
 
 
 def _pace(contents: Contents) -> HTML:
-    """Return how long a step took, and how much of it was waiting for images."""
+    """Return the time of a step, and how much of it was spent waiting for images."""
     train = contents.of_kind("train")
     seconds = [record["step_seconds"] for record in train if record.get("step_seconds")]
     if not seconds:

@@ -1,4 +1,4 @@
-"""The fate of each candidate: the kept ones are the proposals, the others have an excuse."""
+"""The fate of each candidate: the kept ones are the proposals, the others have a reason."""
 
 import numpy as np
 from hypothesis import given

@@ -34,7 +34,9 @@ def test_contributions_add_up_to_the_loss(labels, scores, seed, config):
 
 
 @given(LABELS, SCORES, SEEDS, CONFIGS)
-def test_only_what_was_sampled_costs_and_only_positives_pay_for_boxes(labels, scores, seed, config):
+def test_only_sampled_anchors_have_a_loss_and_only_positives_one_of_boxes(
+    labels, scores, seed, config
+):
     terms = terms_of(*drawn(labels, scores, seed), locations=9, config=config)
     labels = np.array(labels)
     np.testing.assert_array_equal(terms.class_losses > 0, labels != IGNORE)

@@ -1,4 +1,4 @@
-"""Right implementations in several styles, and wrong ones that the kit has not been told of."""
+"""Right implementations in several styles, and wrong ones that the checks do not know."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Average precision right in several styles, and wrong in ways the kit has not been told of."""
+"""Average precision in several right styles, and in wrong ones that the checks do not know."""
 
 from functools import wraps
 

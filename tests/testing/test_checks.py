@@ -1,4 +1,4 @@
-"""The kit takes what is right, in any style, rejects what is wrong, and knows common mistakes."""
+"""The checks accept right functions of any style, reject wrong ones, know common mistakes."""
 
 import importlib.util
 import sys
@@ -128,7 +128,7 @@ def head_pair(mistake):
 
 
 def cases_of(mistakes, wrap=lambda mistake: (mistake,)):
-    """Return each hint with the functions that deserve it."""
+    """Return each hint with the functions that it is for."""
     return [(hint, wrap(mistake)) for hint, mistake in mistakes.items()]
 
 
@@ -240,7 +240,7 @@ def test_a_wrong_forward_alone_is_recognised():
         testing.check_conv2d(forward)
 
 
-def test_what_a_function_raises_or_changes_is_said():
+def test_the_message_says_what_a_function_raises_or_changes():
     def broken(a, b):
         raise RuntimeError("no idea")
 
@@ -250,14 +250,14 @@ def test_what_a_function_raises_or_changes_is_said():
         testing.check_smooth_l1(implementations.smooth_l1_in_place)
 
 
-def test_moods_are_noticed():
+def test_a_function_that_changes_its_answers_is_noticed():
     rng = np.random.default_rng(0)
 
-    def moody(a, b):
+    def random_iou(a, b):
         return implementations.loops_iou(a, b) + (rng.random() < 0.2)
 
     with pytest.raises(testing.CheckError):
-        testing.check_iou(moody)
+        testing.check_iou(random_iou)
 
 
 def test_a_head_without_backward_is_checked_forward_alone():
@@ -271,12 +271,12 @@ def test_a_head_in_halves_is_open():
     assert not testing.check_rpn_head(lambda *asked: (..., None), lambda *asked: {})
 
 
-def test_there_are_two_rules_of_a_step():
+def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match="expected one of caffe, torch, got 'adam'"):
         testing.check_sgd_step(implementations_head.loops_sgd, rule="adam")
 
 
-def test_there_are_two_averages_of_precision():
+def test_an_unknown_average_is_refused():
     with pytest.raises(ValueError, match="expected one of voc07, area, got 'coco'"):
         testing.check_average_precision(implementations_precision.loops, method="coco")
 

@@ -1,4 +1,4 @@
-"""The report: complete, offline, safe, and content with whatever a run left behind."""
+"""The report is complete, offline and safe, and is made of whatever a run left behind."""
 
 import base64
 import io
