@@ -1,9 +1,12 @@
-"""The library passes the checks that it offers to learners, on every implementation."""
+"""Every implementation of the library passes the checks that are offered to learners.
+
+Functions with one implementation are in `tests/testing`.
+"""
 
 import numpy as np
 import pytest
 
-from minirpn import accel, boxes, evaluation, nn, rpn, testing
+from minirpn import accel, boxes, nn, rpn, testing
 
 
 def implementations(*operations):
@@ -23,10 +26,6 @@ def test_iou(implementation):
         assert testing.check_iou(boxes.iou)
 
 
-def test_encode_and_decode():
-    assert testing.check_encode_decode(boxes.encode, boxes.decode)
-
-
 @implementations("nms")
 def test_nms(implementation):
     with accel.use(implementation, "nms"):
@@ -37,16 +36,6 @@ def test_nms(implementation):
 def test_labels(implementation):
     with accel.use(implementation, "assign"):
         assert testing.check_label_anchors(rpn.label_anchors)
-
-
-def test_smooth_l1():
-    def forward(x, sigma):
-        return nn.smooth_l1_forward(x, sigma=sigma)[0]
-
-    def slope(x, sigma):
-        return nn.smooth_l1_backward(np.ones_like(x), nn.smooth_l1_forward(x, sigma=sigma)[1])
-
-    assert testing.check_smooth_l1(forward, slope)
 
 
 @implementations("conv2d", "conv2d_dx", "conv2d_dweight")
@@ -65,22 +54,3 @@ def test_max_pool2d(implementation):
 def test_roi_pool(implementation):
     with accel.use(implementation, "roi_pool", "roi_pool_dx"):
         assert testing.check_roi_pool(nn.roi_pool_forward, nn.roi_pool_backward)
-
-
-def test_rpn_loss():
-    def forward(*inputs):
-        return rpn.rpn_loss_forward(*inputs[:4], locations=inputs[4])
-
-    assert testing.check_rpn_loss(
-        lambda *inputs: forward(*inputs)[0].total,
-        lambda *inputs: rpn.rpn_loss_backward(1.0, forward(*inputs)[1]),
-    )
-
-
-@pytest.mark.parametrize("method", evaluation.AVERAGES)
-def test_average_precision(method):
-    def average(scores, hits, positives):
-        curve = evaluation.precision_recall(scores, hits, positives)
-        return evaluation.AVERAGES[method](curve)
-
-    assert testing.check_average_precision(average, method=method)

@@ -632,13 +632,13 @@ def roi_pool_backward_averaged(dy, cache):
 
 
 RIGHT = {
-    "iou": [boxes.iou, loops_iou, single_iou, torch_iou],
+    "iou": [loops_iou, single_iou, torch_iou],
     "pair_iou": [loops_pair_iou],
     "encode": [boxes.encode, loops_encode],
     "decode": [boxes.decode, loops_decode],
     "encode_decode": [(boxes.encode, boxes.decode), (loops_encode, loops_decode)],
-    "nms": [boxes.nms, loops_nms, matrix_nms],
-    "label_anchors": [rpn.label_anchors, loops_labels],
+    "nms": [loops_nms, matrix_nms],
+    "label_anchors": [loops_labels],
     "smooth_l1": [
         loops_smooth_l1,
         (torch_smooth_l1, clipped_slope),
@@ -649,20 +649,14 @@ RIGHT = {
         (columns_conv2d, columns_conv2d_backward),
         (torch_conv2d, torch_conv2d_backward),
         (single_conv2d, single_conv2d_backward),
-        (nn.conv2d_forward, nn.conv2d_backward),
     ],
-    "max_pool2d": [
-        loops_max_pool2d,
-        (loops_max_pool2d, loops_max_pool2d_backward),
-        (nn.max_pool2d_forward, nn.max_pool2d_backward),
-    ],
+    "max_pool2d": [loops_max_pool2d, (loops_max_pool2d, loops_max_pool2d_backward)],
     "roi_pool": [
         masks_roi_pool,
         torch_roi_pool,
         loops_roi_pool,
         (loops_roi_pool, loops_roi_pool_backward),
         (single_roi_pool, single_roi_pool_backward),
-        (nn.roi_pool_forward, nn.roi_pool_backward),
     ],
     "rpn_loss": [loops_rpn_loss, torch_rpn_loss, (library_rpn_loss, library_rpn_loss_slopes)],
 }
