@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,37 +27,36 @@ LAYERS = ("rpn.conv", "rpn.objectness", "rpn.deltas")
 
 
 def _anchor_rows(
-    y: np.ndarray, values: int, *, order: str = "row column anchor value", by_value: bool = False
+    y: np.ndarray, values: int, *, axes: tuple[int, int, int, int] = (3, 4, 1, 2)
 ) -> np.ndarray:
-    """Return one row an anchor; the options spoil the order of rows and of channels."""
+    """Return one row an anchor; the axes are those of row, column, anchor and value."""
     N, channels, Hf, Wf = y.shape
-    axes = ["value", "anchor"] if by_value else ["anchor", "value"]
-    sizes = {"value": values, "anchor": channels // values}
     # (N, A * v, Hf, Wf) -> (N, A, v, Hf, Wf) -> (N, Hf, Wf, A, v) -> (N, K, v)
-    split = y.reshape(N, *(sizes[axis] for axis in axes), Hf, Wf)
-    places = ["image", *axes, "row", "column"]
-    return split.transpose(0, *map(places.index, order.split())).reshape(N, -1, values)
+    split = y.reshape(N, channels // values, values, Hf, Wf)
+    return split.transpose(0, *axes).reshape(N, -1, values)
+
+
+def _rows_by_value(y: np.ndarray, values: int) -> np.ndarray:
+    N, channels, Hf, Wf = y.shape
+    split = y.reshape(N, values, channels // values, Hf, Wf)
+    return split.transpose(0, 3, 4, 2, 1).reshape(N, -1, values)
 
 
 ROWS_MISTAKES: Mistakes = {
     "Reshaping moves no number: bring the channels to the end first.": (
         lambda y, values: y.reshape(len(y), -1, values)
     ),
+    "The anchors of a cell come one after the other: the order is (row, column, anchor).": partial(
+        _anchor_rows, axes=(1, 3, 4, 2)
+    ),
+    "Go row by row, not column by column.": partial(_anchor_rows, axes=(4, 3, 1, 2)),
+    "Channel a * values + v is value v of anchor a: the values of an anchor are neighbours.": (
+        _rows_by_value
+    ),
     "Keep the axis of the images: (N, K, values).": (
         lambda y, values: _anchor_rows(y, values).reshape(-1, values)
     ),
-} | spoiled(
-    _anchor_rows,
-    order={
-        "anchor row column value": "The anchors of a cell come one after the other: "
-        "the order is (row, column, anchor).",
-        "column row anchor value": "Go row by row, not column by column.",
-    },
-    by_value={
-        True: "Channel a * values + v is value v of anchor a: the values of an anchor are "
-        "neighbours."
-    },
-)
+}
 
 
 def _head(
