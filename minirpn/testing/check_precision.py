@@ -27,15 +27,21 @@ def _curve(
     *,
     order: Callable[[np.ndarray], np.ndarray] = lambda scores: -scores,
     one_by_one: bool = False,
+    objects: Callable[[np.ndarray], Any] | None = None,
 ) -> _Curve:
-    """Return a point of the curve for each score or, `one_by_one`, for each answer."""
+    """Return a point of the curve for each score.
+
+    Each option spoils one part: the order of the answers, one point for equal scores, and the
+    number of objects, which is then computed from the hits.
+    """
     key = order(scores)
     by_key = np.argsort(key, kind="stable")
     right, answers = np.cumsum(hits[by_key]), np.arange(1, len(hits) + 1)
     last = np.ones(len(hits), dtype=bool)
     if not one_by_one:
         last[:-1] = np.diff(key[by_key]) != 0
-    return _Curve(right[last] / positives, (right / answers)[last])
+    count = positives if objects is None else max(objects(hits), 1)
+    return _Curve(right[last] / count, (right / answers)[last])
 
 
 def _from_here_on(precision: np.ndarray) -> np.ndarray:
@@ -59,46 +65,14 @@ def _eleven(curve: _Curve) -> float:
     return _mean_at(curve, np.arange(11) / 10)
 
 
-def _common_mistakes(average: Callable[[_Curve], float]) -> Mistakes:
-    """Return the mistakes that both averages have in common, made with this one."""
-    return {
-        "Go down the list from the highest score: sort first.": lambda *asked: average(
-            _curve(*asked, order=lambda scores: np.arange(len(scores)))
-        ),
-        "Did you begin with the lowest score?": lambda *asked: average(
-            _curve(*asked, order=lambda scores: scores)
-        ),
-        "Equal scores are one point of the curve: none of them comes first.": (
-            lambda *asked: average(_curve(*asked, one_by_one=True))
-        ),
-        "Recall is the share of all objects, not of those that are found in the end.": (
-            lambda scores, hits, positives: average(_curve(scores, hits, max(int(hits.sum()), 1)))
-        ),
-        "Did you divide by the number of answers? Recall is a share of the objects.": (
-            lambda scores, hits, positives: average(_curve(scores, hits, max(len(hits), 1)))
-        ),
-    } | _of_curve(
-        {
-            "The best precision so far rises; take the best from here on.": lambda curve: average(
-                curve._replace(precision=np.maximum.accumulate(curve.precision))
-            )
-        }
-    )
-
-
-def _of_curve(averages: dict[str, Callable[[_Curve], float]]) -> Mistakes:
-    """Return functions of the answers for averages of the right curve."""
-
-    def of_answers(average: Callable[[_Curve], float]) -> Callable[..., float]:
-        return lambda *asked: average(_curve(*asked))
-
-    return {hint: of_answers(average) for hint, average in averages.items()}
-
-
 def _first_at(curve: _Curve) -> float:
     """Return the mean over eleven levels of the precision where each is first reached."""
     places = np.searchsorted(curve.recall, np.arange(11) / 10)
     return float(np.append(curve.precision, 0)[places].mean())
+
+
+def _area_without_envelope(curve: _Curve) -> float:
+    return float((np.diff(curve.recall, prepend=0) * curve.precision).sum())
 
 
 def _trapezoids(curve: _Curve) -> float:
@@ -106,35 +80,62 @@ def _trapezoids(curve: _Curve) -> float:
     return float(np.trapezoid(np.append(heights[:1], heights), np.append(0, curve.recall)))
 
 
+def _average_of(
+    average: Callable[[_Curve], float], **options: Any
+) -> Callable[[np.ndarray, np.ndarray, int], float]:
+    """Return the function of scores, hits and positives: the average of their curve."""
+    return lambda scores, hits, positives: average(_curve(scores, hits, positives, **options))
+
+
+def _common_mistakes(average: Callable[[_Curve], float]) -> Mistakes:
+    """Return the mistakes that both averages have in common, made with this one."""
+
+    def of_rising(curve: _Curve) -> float:
+        return average(curve._replace(precision=np.maximum.accumulate(curve.precision)))
+
+    return {
+        "Go down the list from the highest score: sort first.": _average_of(
+            average, order=lambda scores: np.arange(len(scores))
+        ),
+        "Did you begin with the lowest score?": _average_of(average, order=lambda scores: scores),
+        "Equal scores are one point of the curve: none of them comes first.": _average_of(
+            average, one_by_one=True
+        ),
+        "Recall is the share of all objects, not of those that are found in the end.": _average_of(
+            average, objects=np.sum
+        ),
+        "Did you divide by the number of answers? Recall is a share of the objects.": _average_of(
+            average, objects=len
+        ),
+        "The best precision so far rises; take the best from here on.": _average_of(of_rising),
+    }
+
+
 MISTAKES: dict[str, Mistakes] = {
-    "voc07": _common_mistakes(_eleven)
-    | _of_curve(
-        {
-            "This is the area: take the mean over eleven points of recall.": _area,
-            "Take the best precision from each point on, not the one where it is reached.": (
-                _first_at
-            ),
-            "A recall equal to the point reaches it: use >=, not >.": lambda curve: _mean_at(
-                curve, np.arange(11) / 10, operator.gt
-            ),
-            "There are eleven points: 0 is one of them.": lambda curve: _mean_at(
-                curve, np.arange(1, 11) / 10
-            ),
-            "Three objects of ten are a recall of 0.3, but 0.1 + 0.1 + 0.1 is a little more.": (
-                lambda curve: _mean_at(curve, np.arange(11) * 0.1)
-            ),
-        }
-    ),
-    "area": _common_mistakes(_area)
-    | _of_curve(
-        {
-            "This is the mean over eleven points: take the area.": _eleven,
-            "First take the best precision from each point on.": lambda curve: float(
-                (np.diff(curve.recall, prepend=0) * curve.precision).sum()
-            ),
-            "Use steps, not slopes: between two recalls the later precision holds.": (_trapezoids),
-        }
-    ),
+    "voc07": {
+        **_common_mistakes(_eleven),
+        "This is the area: take the mean over eleven points of recall.": _average_of(_area),
+        "Take the best precision from each point on, not the one where it is reached.": _average_of(
+            _first_at
+        ),
+        "A recall equal to the point reaches it: use >=, not >.": _average_of(
+            partial(_mean_at, levels=np.arange(11) / 10, reaches=operator.gt)
+        ),
+        "There are eleven points: 0 is one of them.": _average_of(
+            partial(_mean_at, levels=np.arange(1, 11) / 10)
+        ),
+        "Three objects of ten are a recall of 0.3, but 0.1 + 0.1 + 0.1 is a little more.": (
+            _average_of(partial(_mean_at, levels=np.arange(11) * 0.1))
+        ),
+    },
+    "area": {
+        **_common_mistakes(_area),
+        "This is the mean over eleven points: take the area.": _average_of(_eleven),
+        "First take the best precision from each point on.": _average_of(_area_without_envelope),
+        "Use steps, not slopes: between two recalls the later precision holds.": _average_of(
+            _trapezoids
+        ),
+    },
 }
 
 
