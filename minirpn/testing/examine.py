@@ -411,7 +411,7 @@ def draw_boxes_of(question: Question) -> Any:
 
     Each list is drawn thinner than the one before, so that equal boxes are both seen.
     """
-    from minirpn.viz import draw_boxes
+    from minirpn.viz.images import draw_boxes, pixel_axes
     from minirpn.viz.style import CYCLE, GREY, new_axes
 
     ax = new_axes((4.5, 4.5))
@@ -428,7 +428,5 @@ def draw_boxes_of(question: Question) -> Any:
             boxes, ax, names=numbers, colors=CYCLE[k], linewidth=5 - 2 * k, label=_NAMES[name]
         )
     ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    low, high = everything[:, :2].min(axis=0) - _MARGIN, everything[:, 2:].max(axis=0) + _MARGIN
-    ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal")
-    ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
-    return ax
+    low, high = everything[:, :2].min(axis=0), everything[:, 2:].max(axis=0)
+    return pixel_axes(ax, low - _MARGIN, high + _MARGIN)
