@@ -51,10 +51,6 @@ _NOT_DETECTION = (
 )
 
 
-def _as_given(base: TrainConfig) -> tuple[Variant, ...]:
-    return (_AS_GIVEN,)
-
-
 def lambdas(base: TrainConfig) -> tuple[Variant, ...]:
     """Return the variants of table 9: lambda from 0.1 to 100."""
     return tuple(
@@ -101,13 +97,13 @@ def anchor_sets(base: TrainConfig) -> tuple[Variant, ...]:
 def scale_remark(findings: Findings) -> str:
     """Return how large the anchors are beside the paper's; an empty text if they are the same."""
     side, anchors = findings.base.resize.short_side, findings.base.anchors
+    shrunk = side / PAPER_SHORT_SIDE
     sides = [anchors.base_size * scale for scale in sorted(anchors.scales)]
-    at_paper = [value * PAPER_SHORT_SIDE / side for value in sides]
+    at_paper = [value / shrunk for value in sides]
     if all(abs(here / there - 1) < 0.02 for here, there in zip(at_paper, _SIDES, strict=True)):
         return ""
     ours, theirs = (", ".join(f"{value:.0f}²" for value in row) for row in (sides, at_paper))
-    shrunk = side / PAPER_SHORT_SIDE / anchors.base_size
-    like = ",".join(f"{value * shrunk:.3g}" for value in _SIDES)
+    like = ",".join(f"{value * shrunk / anchors.base_size:.3g}" for value in _SIDES)
     return (
         f"Not the paper's anchors: {ours} at a shorter side of {side} are what {theirs} are at its "
         f"{PAPER_SHORT_SIDE}; `--anchors scales={like}` would be its 128², 256², 512²."
@@ -116,17 +112,14 @@ def scale_remark(findings: Findings) -> str:
 
 def losses(base: TrainConfig) -> tuple[Variant, ...]:
     """Return the paper's loss, with two scores an anchor and with one, and the released loss."""
+    choices = ("paper", "softmax"), ("paper", "logistic"), ("released", "softmax")
     return tuple(
         Variant(
             f"{form}-{classifier}",
             {"loss.form": form, "model.classifier": classifier},
             f"{form}, {classifier}",
         )
-        for form, classifier in (
-            ("paper", "softmax"),
-            ("paper", "logistic"),
-            ("released", "softmax"),
-        )
+        for form, classifier in choices
     )
 
 
@@ -139,29 +132,29 @@ def tuned_layers(base: TrainConfig) -> tuple[Variant, ...]:
     frozen = {stage_of(p.name) for p in backbone.parameters() if not p.trainable}
     in_order = [stage for stage in backbone.stages if stage in frozen]
     first_tuned = next(stage for stage in backbone.stages if stage not in frozen)
-    chosen = {"paper": (in_order, f"from {first_tuned} up (paper)")}
-    if frozen:
-        chosen["all-tuned"] = ([], "all layers")
-    chosen["none-tuned"] = (list(backbone.stages), "the RPN alone")
-    return tuple(
-        Variant(name, {"model.freeze": stages}, label) for name, (stages, label) in chosen.items()
-    )
+    paper = Variant("paper", {"model.freeze": in_order}, f"from {first_tuned} up (paper)")
+    everything = Variant("all-tuned", {"model.freeze": []}, "all layers")
+    nothing = Variant("none-tuned", {"model.freeze": list(backbone.stages)}, "the RPN alone")
+    return (paper, everything, nothing) if frozen else (paper, nothing)
 
 
 def numerics_variants(base: TrainConfig) -> tuple[Variant, ...]:
     """Return float32 on one thread and on two, float64, and float32 on a GPU if one works."""
-    on_cpu = tuple(
+    choices = [
+        ("float32", 1, "cpu", "1 thread"),
+        ("float32", 2, "cpu", "2 threads"),
+        ("float64", 1, "cpu", "1 thread"),
+    ]
+    if any(gpu.trouble is None for gpu in find_gpus()):
+        choices.append(("float32", 1, "cuda", "GPU"))
+    return tuple(
         Variant(
-            f"{dtype}-{threads}-thread{'s' if threads > 1 else ''}",
-            {"model.dtype": dtype, "run.threads": threads, "run.device": "cpu"},
-            f"{dtype}, {threads} thread{'s' if threads > 1 else ''}",
+            f"{dtype}-{words.replace(' ', '-').lower()}",
+            {"model.dtype": dtype, "run.threads": threads, "run.device": device},
+            f"{dtype}, {words}",
         )
-        for dtype, threads in (("float32", 1), ("float32", 2), ("float64", 1))
+        for dtype, threads, device, words in choices
     )
-    if all(gpu.trouble is not None for gpu in find_gpus()):
-        return on_cpu
-    on_gpu = {"model.dtype": "float32", "run.threads": 1, "run.device": "cuda"}
-    return (*on_cpu, Variant("float32-gpu", on_gpu, "float32, GPU"))
 
 
 _ALL = (
@@ -169,12 +162,11 @@ _ALL = (
         name="recall",
         title="recall over IoU",
         source="Figure 4",
-        question="How many objects do the best 50 to 2,000 proposals of an image find, by the IoU "
-        "that counts as found?",
+        question="What share of the objects do the best 50 to 2,000 proposals find, at each IoU?",
         reading="The paper shows curves for 300, 1,000 and 2,000 proposals and prints no numbers. "
         "Its point is that those of the RPN stay close together, while those of Selective Search "
         "and EdgeBoxes fall quickly with fewer proposals.",
-        variants=_as_given,
+        variants=lambda base: (_AS_GIVEN,),
         baseline=_AS_GIVEN.name,
         table=recall_by_iou,
         draw=draw_recall,
@@ -184,7 +176,7 @@ _ALL = (
         name="lambda",
         title="lambda, the weight of the box term",
         source="Table 9",
-        question="How much does it matter how the two terms of the loss are weighed?",
+        question="How much does the weight between the two terms of the loss matter?",
         reading=f"The paper finds the result insensitive to lambda over a wide range. "
         f"{_NOT_DETECTION}",
         variants=lambdas,
@@ -225,7 +217,7 @@ _ALL = (
         name="layers",
         title="tuned layers",
         source="Section 3.1.3",
-        question="Which layers of the backbone should learn along?",
+        question="Which layers of the backbone should be trained too?",
         reading="The paper prints no numbers for this: it tunes all layers of ZF, and those from "
         "conv3_1 up of VGG-16, to save memory.",
         variants=tuned_layers,
@@ -240,7 +232,7 @@ _ALL = (
         question="How large are the proposals that come from each anchor?",
         reading="The paper shows that proposals are not bound to their anchor, nor to what the "
         "network sees of the image; it does not say over which proposals it takes the mean.",
-        variants=_as_given,
+        variants=lambda base: (_AS_GIVEN,),
         baseline=_AS_GIVEN.name,
         table=size_table,
         draw=draw_sizes,
@@ -252,9 +244,9 @@ _ALL = (
         title="precision and threads",
         source="not in the paper",
         question="What does rounding change in a training, and what does it leave alone?",
-        reading="A loss that differs in the last digits leads to weights that do, and after "
-        "hundreds of steps to other proposals, as another seed would: that recall moves is no "
-        "fault. A GPU is compared where there is one.",
+        reading="A loss that differs in its last digits leads to other weights, and after hundreds "
+        "of steps to other proposals, as another seed would. So a change of recall is no fault. A "
+        "GPU is compared where there is one.",
         variants=numerics_variants,
         baseline="float32-1-thread",
         table=numerics_table,

@@ -6,17 +6,16 @@ import copy
 import hashlib
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minirpn import backend
-from minirpn._typing import Array
 from minirpn.data.loader import training_order
 from minirpn.devices import open_device
 from minirpn.report import read_metrics
 from minirpn.rpn.targets import label_anchors, sample_minibatch
-from minirpn.studies.study import Findings, Measured, Outcome, Variant
+from minirpn.studies.study import Findings, Measured, Variant
 from minirpn.studies.tables import HEADLINES, markdown, minutes, section, spread, values
 from minirpn.training.build import build_pipeline, open_dataset
 from minirpn.training.trainer import Trainer
@@ -72,26 +71,37 @@ def first_steps(measured: Measured) -> dict[str, Any]:
             trainer.train_step(example)
             if trainer.rng.bit_generator.state != rng.bit_generator.state:
                 raise RuntimeError("the anchors drawn here are not those of the training")
-            labels.append(_fingerprint(of_all))
-            sampled.append(_fingerprint(drawn))
+            for prints, array in ((labels, of_all), (sampled, drawn)):
+                prints.append(hashlib.sha256(backend.to_host(array).tobytes()).hexdigest())
     return {"losses": losses[:KEPT], "labels": labels, "sampled": sampled}
-
-
-def _fingerprint(labels: Array) -> str:
-    return hashlib.sha256(backend.to_host(labels).tobytes()).hexdigest()
 
 
 def relative_differences(one: Sequence[float | None], other: Sequence[float | None]) -> np.ndarray:
     """Return ``|a - b| / |b|`` of two sequences of losses, up to the end of the shorter.
 
-    Parameters
-    ----------
-    one, other
-        Losses; None stands for a loss that was not finite, and gives nan.
+    None stands for a loss that was not finite, and gives nan.
     """
     steps = min(len(one), len(other))
     a, b = (np.array(losses[:steps], np.float64) for losses in (one, other))
     return np.abs(a - b) / np.abs(b)
+
+
+class _Pair(NamedTuple):
+    """A variant beside the baseline, at the same seed."""
+
+    changes: np.ndarray  # relative differences of the losses, step by step
+    same_anchors: bool
+
+
+def _pairs(findings: Findings, variant: Variant) -> list[_Pair]:
+    baseline = {outcome.seed: outcome.more for outcome in findings.finished(findings.baseline)}
+    pairs = []
+    for outcome in findings.finished(variant):
+        if outcome.seed in baseline:
+            ours, theirs = outcome.more, baseline[outcome.seed]
+            same = all(ours[key] == theirs[key] for key in ("labels", "sampled"))
+            pairs.append(_Pair(relative_differences(ours["losses"], theirs["losses"]), same))
+    return pairs
 
 
 def numerics_table(findings: Findings) -> str:
@@ -110,14 +120,13 @@ def numerics_table(findings: Findings) -> str:
         if variant is findings.baseline or not pairs:
             cells = ["(baseline)" if pairs else "-"] * 3
         else:
-            changes = _changes(pairs)
-            same = all(a.more[k] == b.more[k] for a, b in pairs for k in ("labels", "sampled"))
+            same = all(pair.same_anchors for pair in pairs)
             all_same &= same
-            largest = max(c[0] for c in changes), max(c[:REPLAYED].max() for c in changes)
+            largest = [max(pair.changes[:n].max() for pair in pairs) for n in (1, REPLAYED)]
             cells = ["0 (to the bit)" if value == 0 else f"{value:.0e}" for value in largest]
             cells.append("the same" if same else "DIFFER")
         outcomes = findings.finished(variant)
-        recalls = [spread(values(outcomes, q)).text(4) for q in HEADLINES.values()]
+        recalls = [spread(values(outcomes, name)).text(4) for name in HEADLINES]
         rows.append([variant.label, *cells, *recalls, minutes(outcomes)])
     note = "Losses: the relative difference to the first row at the same seed. " + (
         "Labels and sampled anchors are the same in all variants, as they must be."
@@ -127,26 +136,14 @@ def numerics_table(findings: Findings) -> str:
     return section(findings, markdown(head, rows), [note])
 
 
-def _pairs(findings: Findings, variant: Variant) -> list[tuple[Outcome, Outcome]]:
-    """Return the outcomes of a variant, each with that of the baseline at the same seed."""
-    baseline = {outcome.seed: outcome for outcome in findings.finished(findings.baseline)}
-    return [(o, baseline[o.seed]) for o in findings.finished(variant) if o.seed in baseline]
-
-
-def _changes(pairs: Sequence[tuple[Outcome, Outcome]]) -> list[np.ndarray]:
-    """Return the relative differences of the losses, for each pair."""
-    return [relative_differences(a.more["losses"], b.more["losses"]) for a, b in pairs]
-
-
 def draw_numerics(findings: Findings) -> Axes:
     """Return axes with the relative difference of the loss to the baseline's, step by step."""
     from minirpn import viz
 
     lines = {}
     for variant in findings.variants:
-        pairs = _pairs(findings, variant)
-        if variant is not findings.baseline and pairs:
-            changes = _changes(pairs)
+        changes = [pair.changes for pair in _pairs(findings, variant)]
+        if variant is not findings.baseline and changes:
             steps = min(map(len, changes))
             # 0 has no place on a logarithmic axis; the legend says that losses are equal.
             worst = np.max([change[:steps] for change in changes], axis=0)

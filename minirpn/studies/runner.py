@@ -104,13 +104,19 @@ def run_study(
         # Seed by seed: a study that is stopped early has something on every variant.
         every = [(variant, seed) for seed in range(seeds) for variant in variants]
         left = [(variant, seed) for variant, seed in every if (variant.name, seed) not in done]
-        data, began = _data(base, out), perf_counter()
+        data = base.data.voc
+        if data is None:  # shapes, generated once for all trainings
+            data = str(out / "shapes")
+            if not (out / "shapes").exists():
+                generate(data, base.synthetic)
+        began = perf_counter()
         for number, (variant, seed) in enumerate(left):
             if progress:
-                place = f"training {len(every) - len(left) + number + 1} of {len(every)}"
-                seconds = (perf_counter() - began) / max(number, 1) * (len(left) - number)
-                time_left = f" (about {seconds / 60:.0f} min to go)" if number else ""
-                words = f"{place}: {variant.label}, seed {seed}{time_left}"
+                words = f"training {len(every) - len(left) + number + 1} of {len(every)}: "
+                words += f"{variant.label}, seed {seed}"
+                if number:
+                    seconds = (perf_counter() - began) / number * (len(left) - number)
+                    words += f" (about {seconds / 60:.0f} min to go)"
                 print(words, file=sys.stderr, flush=True)
             own = {"data.voc": data, "run.seed": seed, "run.pictures": False}
             config = override(base, {**own, **variant.settings}, origins={})
@@ -147,7 +153,7 @@ def measure_run(
     config
         The run's settings, perhaps with another data set or split to measure on.
     limit, progress
-        As of `run_study`.
+        As for `run_study`.
 
     Raises
     ------
@@ -196,16 +202,6 @@ def _check(base: TrainConfig, seeds: int, limit: int | None) -> None:
         raise InputError(f"sharing.kind: studies train the RPN alone, not {base.sharing.kind}")
 
 
-def _data(base: TrainConfig, out: Path) -> str:
-    """Return the folder of the data set; shapes are generated once for all trainings."""
-    if base.data.voc is not None:
-        return base.data.voc
-    root = out / "shapes"
-    if not root.exists():
-        generate(root, base.synthetic)
-    return str(root)
-
-
 def _outcome(
     study: Study,
     variant: Variant,
@@ -215,7 +211,7 @@ def _outcome(
     limit: int | None,
     progress: bool,
 ) -> Outcome | None:
-    """Train and measure with the threads of the settings; None if stopped before it was done."""
+    """Train and measure with the threads of the settings; None if it was stopped."""
     threads = thread_count()
     set_threads(config.run.threads or threads)
     try:
@@ -235,7 +231,7 @@ def _outcome(
 
 def _train(config: TrainConfig, run: Path, *, progress: bool) -> bool:
     """Start a training, resume it, or leave it if it is done; return whether it is done."""
-    # It is measured afterwards, and needs no validation on the way.
+    # It is measured afterwards, so it needs no validation.
     config = override(config, {"data.val_split": None}, origins={})
     if not (run / "config.toml").is_file():
         # A run that was killed before its settings were written left empty folders.
@@ -266,27 +262,12 @@ def measure(
 ) -> Outcome:
     """Return the outcome of a training that is done: the recall of up to 2,000 proposals an image.
 
-    Parameters
-    ----------
-    study, variant
-        What the training is part of.
-    run
-        Its folder.
-    config
-        Its settings, with the data set and the split to measure on.
-    limit, progress
-        As of `run_study`.
-
-    Raises
-    ------
-    InputError
-        The run or the data cannot be used.
+    `config` has the data set and the split to measure on.
     """
     began = perf_counter()
     folder, (network, stored) = open_run(run), load_network(run)
     trained = flat(to_table(stored))
-    preprocessing = {key: trained[key] for key in _SET_BY_TRAINING}
-    config = override(config, preprocessing, origins={})
+    config = override(config, {key: trained[key] for key in _SET_BY_TRAINING}, origins={})
     assert config.data.val_split is not None
     dataset = open_dataset(config, folder, config.data.val_split)
     images = len(dataset) if limit is None else min(limit, len(dataset))
@@ -300,15 +281,9 @@ def measure(
     measured = Measured(folder, config, network, dataset, limit)
     more = {} if study.measure is None else study.measure(measured)
     records = read_metrics(folder.metrics)
-    return Outcome(
-        variant.name,
-        config.run.seed,
-        recall,
-        images=len(results),
-        train_seconds=sum(r["step_seconds"] for r in records if r["kind"] == "train"),
-        measure_seconds=perf_counter() - began,
-        more=more,
-    )
+    trained_for = sum(r["step_seconds"] for r in records if r["kind"] == "train")
+    seconds = trained_for, perf_counter() - began
+    return Outcome(variant.name, config.run.seed, recall, len(results), *seconds, more)
 
 
 def _stored_outcomes(file: Path, question: Mapping[str, Any]) -> list[Outcome]:
@@ -334,7 +309,7 @@ def _stored_outcomes(file: Path, question: Mapping[str, Any]) -> list[Outcome]:
 def _check_same(
     file: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore: Collection[str]
 ) -> None:
-    """Raise unless settings by dotted key describe the same training; name the first difference."""
+    """Raise InputError at the first setting, by dotted key, that makes another training."""
     for key in sorted(set(stored) | set(wanted)):
         if key in MAY_CHANGE_ON_RESUME or any(f"{key}.".startswith(f"{k}.") for k in ignore):
             continue

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minirpn import backend
-from minirpn.rpn.anchors import AnchorConfig, base_anchors
+from minirpn.rpn.anchors import base_anchors
 from minirpn.rpn.proposals import trace_proposals
 from minirpn.studies.study import Findings, Measured
 from minirpn.studies.tables import TEST_COUNT, markdown, section
@@ -46,11 +46,8 @@ _SAME_SIDE = 0.02
 def proposal_sizes(measured: Measured) -> dict[str, Any]:
     """Return the mean size of the proposals that come from each base anchor.
 
-    Parameters
-    ----------
-    measured
-        A trained run. It uses the 300 best proposals of each image after NMS, clipped to the image,
-        in pixels of the resized image.
+    It counts the 300 best proposals of each image after NMS, clipped to the image, in pixels of
+    the resized image.
 
     Returns
     -------
@@ -88,17 +85,7 @@ def proposal_sizes(measured: Measured) -> dict[str, Any]:
 def published_size(config: TrainConfig, scale: float, ratio: float) -> tuple[float, float] | None:
     """Return the paper's mean width and height for an anchor, in pixels of our scale.
 
-    Parameters
-    ----------
-    config
-        Base size of the anchors, and how large images are.
-    scale, ratio
-        Of the anchor.
-
-    Returns
-    -------
-    tuple
-        Table 1 times our shorter side over 600; None if it has no such anchor.
+    They are those of table 1 times our shorter side over 600; None if it has no such anchor.
     """
     shrunk = config.resize.short_side / PAPER_SHORT_SIDE
     side = config.anchors.base_size * scale / shrunk
@@ -108,66 +95,68 @@ def published_size(config: TrainConfig, scale: float, ratio: float) -> tuple[flo
     return None
 
 
-def _scales_and_ratios(config: AnchorConfig) -> list[tuple[float, float]]:
-    """Return (scale, ratio) of the base anchors, in the order of `base_anchors`."""
-    return [(scale, ratio) for ratio in config.ratios for scale in config.scales]
+class _Anchor(NamedTuple):
+    scale: float
+    ratio: float
+    sides: np.ndarray  # (2,) width and height
+    mean: np.ndarray  # (2,) mean width and height of its proposals; nan without any
+    count: int  # of its proposals
+    published: tuple[float, float] | None
 
 
-def _mean_sizes(findings: Findings) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean width and height (A, 2) over all proposals of all seeds, and counts (A,)."""
+def _base_anchors(findings: Findings) -> list[_Anchor]:
+    """Return the base anchors, in their order, with the mean sizes over all seeds."""
+    config = findings.base
     outcomes = findings.finished(findings.baseline)
     counts = np.array([o.more["counts"] for o in outcomes])  # (seeds, A)
-    sizes = np.array(
-        [[size or (0.0, 0.0) for size in o.more["sizes"]] for o in outcomes], np.float64
-    )
-    all_counts = counts.sum(axis=0)
-    total = (sizes * counts[:, :, None]).sum(axis=0)  # (seeds, A, 2) -> (A, 2)
+    means = np.array([[m or (0.0, 0.0) for m in o.more["sizes"]] for o in outcomes], np.float64)
+    total = (means * counts[:, :, None]).sum(axis=0)  # (seeds, A, 2) -> (A, 2)
+    corners = base_anchors(config.anchors)
     with np.errstate(invalid="ignore"):
-        return total / all_counts[:, None], all_counts
+        sizes = total / counts.sum(axis=0)[:, None]
+    pairs = [(scale, ratio) for ratio in config.anchors.ratios for scale in config.anchors.scales]
+    return [
+        _Anchor(*pair, *rest, published_size(config, *pair))
+        for pair, *rest in zip(
+            pairs, corners[:, 2:] - corners[:, :2], sizes, counts.sum(axis=0).tolist(), strict=True
+        )
+    ]
 
 
 def size_table(findings: Findings) -> str:
     """Return the section on table 1."""
     config = findings.base
-    corners = base_anchors(config.anchors)
-    sides = corners[:, 2:] - corners[:, :2]
-    sizes, counts = _mean_sizes(findings)
     rows = []
-    order = sorted(enumerate(_scales_and_ratios(config.anchors)), key=lambda item: item[1])
-    for number, (scale, ratio) in order:
-        theirs = published_size(config, scale, ratio)
-        linear = np.sqrt(np.prod(sizes[number]) / np.prod(sides[number]))
+    for anchor in sorted(_base_anchors(findings), key=lambda anchor: anchor[:2]):
+        # As the paper writes it, width first.
+        shape = f"{1 / anchor.ratio:g}:1" if anchor.ratio <= 1 else f"1:{anchor.ratio:g}"
+        linear = np.sqrt(np.prod(anchor.mean) / np.prod(anchor.sides))
         rows.append(
             [
-                f"{config.anchors.base_size * scale:g}², {_words(ratio)}",
-                _size(sides[number]),
-                _size(sizes[number]) if counts[number] else "-",
-                f"{linear:.2f}" if counts[number] else "-",
-                f"{counts[number]:,}",
-                "-" if theirs is None else _size(theirs),
+                f"{config.anchors.base_size * anchor.scale:g}², {shape}",
+                _size(anchor.sides),
+                _size(anchor.mean) if anchor.count else "-",
+                f"{linear:.2f}" if anchor.count else "-",
+                f"{anchor.count:,}",
+                "-" if anchor.published is None else _size(anchor.published),
             ]
         )
-    shrunk = config.resize.short_side / PAPER_SHORT_SIDE
-    factor = "" if shrunk == 1 else f" x {shrunk:.3g}"
-    head = ["anchor", "width x height", "its proposals, mean", "larger by", "how many"]
     note = (
         f"Means over the {TEST_COUNT} best proposals of each image after NMS, clipped to the "
         "image; *larger by* is the root of mean width x mean height over the anchor's area."
     )
-    if factor:
+    paper = "paper, ZF"
+    if (shrunk := config.resize.short_side / PAPER_SHORT_SIDE) != 1:
+        paper += f" x {shrunk:.3g}"
         note = (
             f"The paper's sizes are for a shorter side of {PAPER_SHORT_SIDE} and were multiplied "
             f"by ours over that; '-' where it has no such anchor. {note}"
         )
-    return section(findings, markdown([*head, f"paper, ZF{factor}"], rows), [note])
+    head = ["anchor", "width x height", "its proposals, mean", "larger by", "how many", paper]
+    return section(findings, markdown(head, rows), [note])
 
 
-def _words(ratio: float) -> str:
-    """Return height over width as the paper writes it, width first."""
-    return f"{1 / ratio:g}:1" if ratio <= 1 else f"1:{ratio:g}"
-
-
-def _size(sides: Any) -> str:
+def _size(sides: Sequence[float]) -> str:
     return f"{sides[0]:.0f} x {sides[1]:.0f}"
 
 
@@ -175,17 +164,12 @@ def draw_sizes(findings: Findings) -> Axes:
     """Return axes with each anchor, the mean of its proposals, and the paper's mean."""
     from minirpn import viz
 
-    config = findings.base
-    corners = base_anchors(config.anchors)
-    theirs = [
-        published_size(config, *pair) or (np.nan, np.nan)
-        for pair in _scales_and_ratios(config.anchors)
-    ]
+    anchors = _base_anchors(findings)
     return viz.plot_proposal_sizes(
-        corners[:, 2:] - corners[:, :2],
+        np.array([anchor.sides for anchor in anchors]),
         {
-            "mean of its proposals": _mean_sizes(findings)[0],
-            "the paper's mean, ZF": np.array(theirs),
+            "mean of its proposals": np.array([anchor.mean for anchor in anchors]),
+            "the paper's mean, ZF": np.array([a.published or (np.nan, np.nan) for a in anchors]),
         },
         title=f"{findings.study.title} ({findings.study.source})",
     )

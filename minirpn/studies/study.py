@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from minirpn.data.voc import VOCDataset
@@ -13,42 +13,20 @@ from minirpn.training.config import TrainConfig
 from minirpn.training.run_folder import RunFolder
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One of the trainings that a study compares.
+class Variant(NamedTuple):
+    """One of the trainings that a study compares."""
 
-    Parameters
-    ----------
-    name
-        Of its folder, and in ``study.json``.
-    settings
-        What it changes in the study's settings, by dotted key.
-    label
-        What tables and pictures call it.
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    label: str
+    name: str  # of its folder, and in study.json
+    settings: Mapping[str, Any]  # its changes to the study's settings, by dotted key
+    label: str  # its name in tables and pictures
 
 
-@dataclass(frozen=True)
-class Published:
-    """The paper's numbers, for the table.
+class Published(NamedTuple):
+    """The paper's numbers, for the table."""
 
-    Parameters
-    ----------
-    source
-        Where it is printed, such as ``"Table 9"``.
-    what
-        What was measured, in one phrase.
-    values
-        By name of the variant.
-    """
-
-    source: str
-    what: str
-    values: Mapping[str, float]
+    source: str  # where they are printed, such as "Table 9"
+    what: str  # what was measured, in one phrase
+    values: Mapping[str, float]  # by name of the variant
 
 
 class Measured(NamedTuple):
@@ -61,39 +39,22 @@ class Measured(NamedTuple):
     limit: int | None  # only the first so many images
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of one training.
+class Outcome(NamedTuple):
+    """The outcome of one training."""
 
-    Parameters
-    ----------
-    variant, seed
-        Which one.
-    recall
-        Of its proposals, up to 2,000 an image; None if the training did not finish.
-    images
-        How many it was measured on.
-    train_seconds, measure_seconds
-        Wall time of its steps and of the measurement.
-    more
-        What the study measures besides recall, by name; plain data for JSON.
-    failure
-        Why the training did not finish: a loss or a gradient was not finite.
-    """
-
-    variant: str
+    variant: str  # its name
     seed: int
-    recall: RecallResult | None
-    images: int = 0
-    train_seconds: float = 0.0
-    measure_seconds: float = 0.0
-    more: Mapping[str, Any] = field(default_factory=dict)
-    failure: str | None = None
+    recall: RecallResult | None  # of up to 2,000 proposals an image; None if it did not finish
+    images: int = 0  # how many it was measured on
+    train_seconds: float = 0.0  # wall time of its steps
+    measure_seconds: float = 0.0  # wall time of the measurement
+    more: Mapping[str, Any] = MappingProxyType({})  # other measurements, as plain data
+    failure: str | None = None  # why it did not finish: a loss or a gradient was not finite
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers for JSON; `from_dict` undoes it."""
+        """Return plain lists and numbers for JSON; `from_dict` is the inverse."""
         recall = None if self.recall is None else self.recall.to_dict()
-        return vars(self) | {"recall": recall, "more": dict(self.more)}
+        return self._asdict() | {"recall": recall, "more": dict(self.more)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Outcome:
@@ -110,26 +71,13 @@ class Outcome:
         )
 
 
-@dataclass(frozen=True)
-class Findings:
-    """A study and its outcomes so far.
-
-    Parameters
-    ----------
-    study
-        The question.
-    base
-        The settings that all variants share.
-    variants
-        In the order of the table.
-    outcomes
-        Of the trainings that have ended.
-    """
+class Findings(NamedTuple):
+    """A study and its outcomes so far."""
 
     study: Study
-    base: TrainConfig
-    variants: tuple[Variant, ...]
-    outcomes: tuple[Outcome, ...]
+    base: TrainConfig  # the settings that all variants share
+    variants: tuple[Variant, ...]  # in the order of the table
+    outcomes: tuple[Outcome, ...]  # of the trainings that have ended
 
     def finished(self, variant: Variant) -> list[Outcome]:
         """Return the outcomes of a variant's trainings that finished, by seed."""
@@ -153,48 +101,19 @@ class Findings:
         return min(len(self._all_of(v)) for v in self.variants)
 
 
-@dataclass(frozen=True)
-class Study:
-    """A question of the paper, asked again with small trainings.
+class Study(NamedTuple):
+    """A question of the paper, asked again with small trainings."""
 
-    Parameters
-    ----------
-    name
-        What the command line calls it.
-    title
-        Its subject, in a few words.
-    source
-        The place in the paper.
-    question
-        The question, a sentence.
-    reading
-        How to read the answer, in sentences: what is the same as in the paper, and what is not.
-    variants
-        Returns the trainings that are compared, given the settings they share.
-    baseline
-        Name of the variant that the others are compared with: the paper's choice.
-    table, draw
-        Return the section of a page (Markdown), and the picture (a matplotlib figure or axes).
-    published
-        The paper's own numbers, if it prints any.
-    remark
-        Returns a sentence on these findings, or an empty text.
-    seeds
-        How many times each variant is trained, unless asked otherwise.
-    measure
-        Returns what it measures besides recall.
-    """
-
-    name: str
-    title: str
-    source: str
-    question: str
-    reading: str
-    variants: Callable[[TrainConfig], tuple[Variant, ...]]
-    baseline: str
-    table: Callable[[Findings], str]
-    draw: Callable[[Findings], Any]
-    published: Published | None = None
-    remark: Callable[[Findings], str] | None = None
-    seeds: int = 3
-    measure: Callable[[Measured], dict[str, Any]] | None = None
+    name: str  # on the command line
+    title: str  # its subject, in a few words
+    source: str  # the place in the paper
+    question: str  # one sentence
+    reading: str  # how to read the answer: what is as in the paper, and what is not
+    variants: Callable[[TrainConfig], tuple[Variant, ...]]  # made from the settings they share
+    baseline: str  # name of the variant that the others are compared with: the paper's choice
+    table: Callable[[Findings], str]  # returns the section of a page, in Markdown
+    draw: Callable[[Findings], Any]  # returns a matplotlib figure or axes
+    published: Published | None = None  # the paper's own numbers, if it prints any
+    remark: Callable[[Findings], str] | None = None  # returns a sentence, or an empty text
+    seeds: int = 3  # trainings of each variant, unless the user asks for another number
+    measure: Callable[[Measured], dict[str, Any]] | None = None  # what else is measured

@@ -12,7 +12,8 @@ in 3 for two seeds each, 1 in 10 for three, 1 in 126 for five.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -28,12 +29,11 @@ if TYPE_CHECKING:
 
 TEST_COUNT = 300
 """Proposals that the paper's detector looks at (section 3.3), and the tables here."""
+FEW = 100
+HEADLINES = (f"recall, {TEST_COUNT}", f"AR, {TEST_COUNT}")
+"""What variants are compared by: what a detector can find at all, and how tight the boxes are."""
 
-_FEW = 100
 _ROW, _PANEL, _LABELS = 0.42, 3.1, 1.6  # inches
-
-Verdict = Literal["apart", "none", "unknown"]
-"""The ranges lie apart; they overlap or touch; or there are single values and no ranges."""
 
 
 class Spread(NamedTuple):
@@ -68,26 +68,19 @@ def spread(values: Sequence[float]) -> Spread:
 class Difference(NamedTuple):
     """The comparison of two variants."""
 
-    verdict: Verdict
+    # The ranges lie apart; they overlap or touch; or there are single values and no ranges.
+    verdict: Literal["apart", "none", "unknown"]
     means: float  # mean of the first minus mean of the second
 
-    def text(self, digits: int = 3) -> str:
+    def text(self) -> str:
         """Return the difference of the means if there is one, else ``none`` or ``not known``."""
-        if self.verdict == "apart":
-            return f"{self.means:+.{digits}f}"
-        return "none" if self.verdict == "none" else "not known"
+        texts = {"apart": f"{self.means:+.3f}", "none": "none", "unknown": "not known"}
+        return texts[self.verdict]
 
 
 def difference(one: Sequence[float], other: Sequence[float]) -> Difference:
-    """Return whether `one` differs from `other` by more than chance, and by how much.
+    """Return whether the values of two variants differ by more than chance, and by how much.
 
-    Parameters
-    ----------
-    one, other
-        The values of the seeds of two variants.
-
-    Notes
-    -----
     The rule stands at the top of this module. Ties: ranges that touch in one value overlap.
 
     Examples
@@ -104,12 +97,7 @@ def difference(one: Sequence[float], other: Sequence[float]) -> Difference:
 
 
 def chance_apart(one: int, other: int) -> float:
-    """Return how often the ranges of two equal variants lie apart by chance.
-
-    Parameters
-    ----------
-    one, other
-        How many seeds each has.
+    """Return how often the ranges of two equal variants of so many seeds lie apart by chance.
 
     Examples
     --------
@@ -119,55 +107,34 @@ def chance_apart(one: int, other: int) -> float:
     return 2 / math.comb(one + other, one)
 
 
-Quantity = Callable[[RecallResult], float]
-"""One number of a measurement."""
+def values(outcomes: Sequence[Outcome], name: str) -> list[float]:
+    """Return a quantity of each outcome that has a measurement.
 
-
-def recall_with(count: int) -> Quantity:
-    """Return the quantity: recall with so many proposals at IoU 0.5."""
-    return lambda recall: recall.at(count, 0.5)
-
-
-def average_recall_with(count: int) -> Quantity:
-    """Return the quantity AR: mean recall over IoU 0.5 to 0.95 with so many proposals."""
-    return lambda recall: float(recall.average_recall[recall.counts.index(count)])
-
-
-# Variants are compared by what a detector can find at all, and by how tight the boxes are.
-HEADLINES = {
-    f"recall, {TEST_COUNT}": recall_with(TEST_COUNT),
-    f"AR, {TEST_COUNT}": average_recall_with(TEST_COUNT),
-}
-
-
-def values(outcomes: Sequence[Outcome], quantity: Quantity) -> list[float]:
-    """Return a quantity of each outcome that has a measurement."""
-    return [quantity(outcome.recall) for outcome in outcomes if outcome.recall is not None]
+    Parameters
+    ----------
+    outcomes
+        Of trainings.
+    name
+        ``"recall, N"``, the recall with N proposals at IoU 0.5, or ``"AR, N"``, the mean recall
+        over IoU 0.5 to 0.95.
+    """
+    kind, count = name.split(", ")
+    recalls = [outcome.recall for outcome in outcomes if outcome.recall is not None]
+    if kind == "recall":
+        return [recall.at(int(count), 0.5) for recall in recalls]
+    return [float(recall.average_recall[recall.counts.index(int(count))]) for recall in recalls]
 
 
 def mean_recall(outcomes: Sequence[Outcome]) -> RecallResult:
-    """Return the mean recall over seeds that were measured on the same objects.
-
-    Raises
-    ------
-    ValueError
-        No outcome has a measurement.
-    """
+    """Return the mean recall over seeds that were measured on the same objects."""
     results = [outcome.recall for outcome in outcomes if outcome.recall is not None]
-    if not results:
-        raise ValueError("outcomes: none with a measurement")
-    first = results[0]
-    return RecallResult(
-        counts=first.counts,
-        iou_thresholds=first.iou_thresholds,
+    return replace(
+        results[0],
         recall=np.mean([result.recall for result in results], axis=0),
-        gt_count=first.gt_count,
         recall_by_size={
             size: np.mean([result.recall_by_size[size] for result in results], axis=0)
-            for size in first.recall_by_size
+            for size in results[0].recall_by_size
         },
-        gt_count_by_size=first.gt_count_by_size,
-        matching=first.matching,
     )
 
 
@@ -183,25 +150,24 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def comparison(findings: Findings) -> str:
     """Return the section of a study that compares variants by the recall of their proposals."""
-    published = findings.study.published
-    head = ["variant", f"recall, {_FEW}"]
+    published, baseline = findings.study.published, findings.baseline
+    head = ["variant", f"recall, {FEW}"]
     for name in HEADLINES:
         head += [name, "difference"]
     head += ([f"mAP, {published.source}"] if published else []) + ["minutes"]
     rows = []
     for variant in findings.variants:
         outcomes = findings.finished(variant)
-        cells = [variant.label, spread(values(outcomes, recall_with(_FEW))).text()]
-        for quantity in HEADLINES.values():
-            numbers = values(outcomes, quantity)
-            compared = difference(numbers, values(findings.finished(findings.baseline), quantity))
-            is_baseline = variant is findings.baseline
-            cells += [spread(numbers).text(), "(baseline)" if is_baseline else compared.text()]
+        cells = [variant.label, spread(values(outcomes, f"recall, {FEW}")).text()]
+        for name in HEADLINES:
+            ours = values(outcomes, name)
+            compared = difference(ours, values(findings.finished(baseline), name)).text()
+            cells += [spread(ours).text(), "(baseline)" if variant is baseline else compared]
         if published:
             theirs = published.values.get(variant.name)
             cells.append("" if theirs is None else f"{theirs:.1f}")
         rows.append([*cells, minutes(outcomes)])
-    return section(findings, markdown(head, rows), [_rule(findings), *_about_published(findings)])
+    return section(findings, markdown(head, rows), [_rule(findings), _about_published(findings)])
 
 
 def minutes(outcomes: Sequence[Outcome]) -> str:
@@ -212,9 +178,8 @@ def minutes(outcomes: Sequence[Outcome]) -> str:
 
 
 def section(findings: Findings, table: str, notes: Sequence[str]) -> str:
-    """Return heading, question, table and notes of a study."""
+    """Return heading, question, table and notes of a study; empty notes are left out."""
     study = findings.study
-    parts = [f"## {study.title} ({study.source})", study.question, table]
     remark = "" if study.remark is None else study.remark(findings)
     failures = [
         f"{variant.label}, seed {outcome.seed}, did not finish: {outcome.failure}. The row shows "
@@ -222,24 +187,30 @@ def section(findings: Findings, table: str, notes: Sequence[str]) -> str:
         for variant in findings.variants
         for outcome in findings.failed(variant)
     ]
-    parts += [_setup(findings), *filter(None, [*notes, remark]), study.reading, *failures]
-    return "\n\n".join(parts) + "\n"
+    heading = f"## {study.title} ({study.source})"
+    notes = [_setup(findings), *notes, remark, study.reading, *failures]
+    return "\n\n".join([heading, study.question, table, *filter(None, notes)]) + "\n"
 
 
 def _setup(findings: Findings) -> str:
     """Return one paragraph: what was trained and measured, and how long it took."""
     base = findings.base
-    weights = Path(base.model.weights).name if base.model.weights else None
+    weights = Path(base.model.weights).name if base.model.weights else "random weights"
     seconds = sum(o.train_seconds + o.measure_seconds for o in findings.outcomes)
-    measured = next((o for o in findings.outcomes if o.recall is not None), None)
-    objects = ""
-    if measured is not None and measured.recall is not None:
-        objects = f" ({measured.images} images, {measured.recall.gt_count:,} objects)"
-    seeds = f"{findings.seeds} seed{'s' if findings.seeds != 1 else ''}"
+    objects = next(
+        (
+            f" ({outcome.images} images, {outcome.recall.gt_count:,} objects)"
+            for outcome in findings.outcomes
+            if outcome.recall is not None
+        ),
+        "",
+    )
     return (
-        f"Ours: {base.model.backbone} {f'from {weights}' if weights else 'from random weights'}, "
+        f"Ours: {base.model.backbone} from {weights}, "
         f"{base.optimizer.steps:,} steps of one image, shorter side {base.resize.short_side}, "
-        f"learning rate {base.optimizer.lr:g}, {seeds}; trained on split {base.data.split}"
+        f"learning rate {base.optimizer.lr:g}, "
+        f"{findings.seeds} seed{'s' if findings.seeds != 1 else ''}; "
+        f"trained on split {base.data.split}"
         f"{' of generated shapes' if base.data.voc is None else ''}, measured on split "
         f"{base.data.val_split}{objects}; {duration(seconds)} in all. Recall: the share of "
         "objects found at IoU 0.5 with so many proposals; AR: the mean over IoU 0.5 to 0.95."
@@ -262,25 +233,23 @@ def _rule(findings: Findings) -> str:
     )
 
 
-def _about_published(findings: Findings) -> list[str]:
-    """Return how far the means lie apart, here and in the paper."""
+def _about_published(findings: Findings) -> str:
+    """Return how far the means lie apart, here and in the paper; "" without numbers of both."""
     published = findings.study.published
-    if published is None:
-        return []
-    quantity = HEADLINES[f"recall, {TEST_COUNT}"]
-    spreads = [spread(values(findings.finished(v), quantity)) for v in findings.variants]
-    means, theirs = [s.mean for s in spreads if s.seeds], published.values.values()
-    if not means:
-        return []
+    spreads = [spread(values(findings.finished(v), HEADLINES[0])) for v in findings.variants]
+    spreads = [s for s in spreads if s.seeds]
+    if published is None or not spreads:
+        return ""
+    means, theirs = [s.mean for s in spreads], published.values.values()
     words = (
         f"Theirs ({published.source}): {published.what}. From the worst to the best variant it is "
         f"{max(theirs) - min(theirs):.1f} points of mAP there, and "
         f"{100 * (max(means) - min(means)):.1f} points of recall with {TEST_COUNT} proposals here"
     )
     if findings.seeds > 1:
-        widest = max(s.high - s.low for s in spreads if s.seeds)
+        widest = max(s.high - s.low for s in spreads)
         words += f", where the seeds of one variant lie up to {100 * widest:.1f} points apart"
-    return [f"{words}. The two are no measure of each other: compare order and direction."]
+    return f"{words}. The two are no measure of each other: compare order and direction."
 
 
 def recall_by_iou(findings: Findings) -> str:
@@ -289,17 +258,21 @@ def recall_by_iou(findings: Findings) -> str:
     recall = mean_recall(outcomes)
     head = ["proposals", *(f"IoU {iou:g}" for iou in recall.iou_thresholds), "AR"]
     rows = [
-        [f"{count:,}", *(f"{value:.3f}" for value in recall.recall[row]), f"{mean:.3f}"]
-        for row, (count, mean) in enumerate(zip(recall.counts, recall.average_recall, strict=True))
+        [f"{count:,}", *(f"{value:.3f}" for value in row), f"{mean:.3f}"]
+        for count, row, mean in zip(
+            recall.counts, recall.recall, recall.average_recall, strict=True
+        )
     ]
-    seeds = f"Means of {len(outcomes)} seeds. " if len(outcomes) > 1 else ""
-    losses = ", ".join(
-        f"{100 * (recall.at(recall.counts[-1], iou) - recall.at(TEST_COUNT, iou)):.1f} points at "
-        f"IoU {iou:g}"
+    most = recall.counts[-1]
+    losses = (
+        f"{100 * (recall.at(most, iou) - recall.at(TEST_COUNT, iou)):.1f} points at IoU {iou:g}"
         for iou in (0.5, 0.7)
     )
-    drop = f"{seeds}With {TEST_COUNT} proposals instead of {recall.counts[-1]:,} recall falls by "
-    return section(findings, markdown(head, rows), [f"{drop}{losses}."])
+    note = (
+        f"{f'Means of {len(outcomes)} seeds. ' if len(outcomes) > 1 else ''}With {TEST_COUNT} "
+        f"proposals instead of {most:,} recall falls by {', '.join(losses)}."
+    )
+    return section(findings, markdown(head, rows), [note])
 
 
 def draw_comparison(findings: Findings) -> Figure:
@@ -308,19 +281,19 @@ def draw_comparison(findings: Findings) -> Figure:
 
     from minirpn import viz
 
-    published = findings.study.published
+    published, variants = findings.study.published, findings.variants
     panels = len(HEADLINES) + (published is not None)
-    height = 1.5 + _ROW * len(findings.variants)
-    figure = Figure(figsize=(_LABELS + _PANEL * panels, height), layout="constrained")
+    size = (_LABELS + _PANEL * panels, 1.5 + _ROW * len(variants))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-    for ax, (name, quantity) in zip(axes, HEADLINES.items(), strict=False):
-        ours = {v.label: values(findings.finished(v), quantity) for v in findings.variants}
+    for ax, name in zip(axes, HEADLINES, strict=False):
+        ours = {v.label: values(findings.finished(v), name) for v in variants}
         baseline = findings.baseline.label
         viz.plot_variants(ours, ax, x_label=f"{name} proposals", baseline=baseline, title="ours")
     if published is not None:
         theirs = {
             v.label: [published.values[v.name]] if v.name in published.values else []
-            for v in findings.variants
+            for v in variants
         }
         title = f"the paper's {published.source}"
         viz.plot_variants(theirs, axes[-1], x_label="mAP (%) of a detector", title=title)

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -26,7 +25,7 @@ LAMBDA = STUDIES["lambda"]
 def two():
     """A study of two variants, which is what most of these tests need."""
     variants = LAMBDA.variants(load_config())[1:3]
-    return replace(LAMBDA, variants=lambda base: variants, published=None)
+    return LAMBDA._replace(variants=lambda base: variants, published=None)
 
 
 def found_in(out):
@@ -171,7 +170,6 @@ def test_stopped_it_goes_on_to_the_same_end(
 # Loads everything once and forks for each start, as tests/training/test_kill.py does.
 PROGRAM = """
 import json, os, random, signal, sys, time
-from dataclasses import replace
 from pathlib import Path
 from minirpn.studies import STUDIES, run_study, runner
 from minirpn.training.config import load_config
@@ -180,7 +178,7 @@ from minirpn.viz import save  # loaded before the first fork, as all else
 base, out, kills = load_config(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
 study, chance = STUDIES["lambda"], random.Random(0)
 variants = study.variants(base)[1:3]
-study = replace(study, variants=lambda base: variants, published=None)
+study = study._replace(variants=lambda base: variants, published=None)
 
 
 def start(folder):
@@ -280,7 +278,7 @@ def wild(two):
         settings = {"good": {}, "also-good": {"loss.balance": 1.0}}
         settings[name] = {"optimizer.lr": 1e30}
         variants = tuple(Variant(key, value, key) for key, value in settings.items())
-        return replace(two, variants=lambda base: variants, baseline="good")
+        return two._replace(variants=lambda base: variants, baseline="good")
 
     return make
 
