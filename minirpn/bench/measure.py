@@ -44,8 +44,8 @@ def alternate(
 ) -> dict[str, Timing]:
     """Return how long each contender takes, measured in turns: A B A B.
 
-    A machine's speed changes with its temperature and with what else it does. In turns, the change
-    meets all contenders alike, so their ratio is steadier than either time.
+    A machine's speed changes with its temperature and its other work. In turns, a change affects
+    all contenders alike, so their ratio is steadier than either time.
 
     Parameters
     ----------
@@ -101,20 +101,14 @@ def peak_bytes(backbone: str, *, peers: bool) -> dict[str, int]:
     RuntimeError
         The process failed; the message is the last line of its error output.
     """
-    code = {
-        "minirpn": _PEAK_OF_A_STEP.format(
-            framework="numba",
-            step=f"work.step_contenders({backbone!r}, peers=False)['minirpn']",
-        )
-    }
+    steps = {"minirpn": ("numba", f"work.step_contenders({backbone!r}, peers=False)['minirpn']")}
     if peers and peer("torch"):
-        code["torch"] = _PEAK_OF_A_STEP.format(
-            framework="torch", step=f"work.twin_step({backbone!r})"
-        )
+        steps["torch"] = ("torch", f"work.twin_step({backbone!r})")
     peaks = {}
-    for name, text in code.items():
+    for name, (framework, step) in steps.items():
+        code = _PEAK_OF_A_STEP.format(framework=framework, step=step)
         process = subprocess.run(
-            [sys.executable, "-c", text], capture_output=True, text=True, check=False
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
         if process.returncode:
             raise RuntimeError((process.stderr.strip().splitlines() or ["no message"])[-1])
@@ -138,16 +132,7 @@ def busy_share(
 ) -> dict[str, float]:
     """Return the share of the time of training steps in which the device computes.
 
-    Parameters
-    ----------
-    backbone
-        What is trained.
-    peers
-        Without effect: PyTorch is the instrument here, not a peer.
-    device
-        Where.
-    image_size
-        (height, width) of the image.
+    `peers` changes nothing: PyTorch is the instrument here, not a peer.
 
     Raises
     ------
@@ -156,9 +141,9 @@ def busy_share(
 
     Notes
     -----
-    PyTorch's profiler asks CUPTI, which sees all that the process does on a device: kernels that
-    CuPy launches, cuBLAS, copies. It slows the host down, and may lose the first kernels. Both make
-    the share seem smaller than it is, never larger.
+    PyTorch's profiler uses CUPTI, which sees everything that the process does on a device: kernels
+    that CuPy launches, cuBLAS, copies. It slows the host down, and may lose the first kernels. Both
+    make the measured share too small, never too large.
     """
     if reason := why_not("torch", device):
         raise NotMeasuredError(f"it takes the profiler of PyTorch with CUDA, and {reason}")

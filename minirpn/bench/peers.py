@@ -92,16 +92,10 @@ def tensor(array: np.ndarray, device: Device = CPU) -> Any:
 
 
 class Twin:
-    """The same `RPN` in PyTorch, weights included: its forward pass, and a training step.
+    """The same `RPN` in PyTorch on a device, weights included: forward pass and training step.
 
-    The step's loss is a mean of squares: anchors, labels and the RPN's loss cost the twin nothing.
-
-    Parameters
-    ----------
-    network
-        What is copied; frozen parameters are frozen in the twin too.
-    device
-        Where the twin computes.
+    What is frozen in the RPN is frozen in the twin. The step's loss is a mean of squares: anchors,
+    labels and the RPN's loss cost the twin nothing.
     """
 
     def __init__(self, network: RPN, device: Device = CPU) -> None:
@@ -119,18 +113,12 @@ class Twin:
         self.optimizer = torch.optim.SGD(parameters, lr=1e-6, momentum=0.9, weight_decay=5e-4)
 
     def forward(self, images: Any) -> list[Any]:
-        """Return the maps of objectness and deltas, without gradients.
-
-        Parameters
-        ----------
-        images
-            A tensor (N, 3, H, W) on the twin's device; see `tensor`.
-        """
+        """Return the maps of objectness and deltas of a tensor (N, 3, H, W), without gradients."""
         with self.torch.no_grad():
             return self._maps(images)
 
     def step(self, images: Any) -> None:
-        """Take a training step; `images` as in `forward`."""
+        """Take a training step on a tensor (N, 3, H, W)."""
         loss = sum(y.square().mean() for y in self._maps(images))
         self.optimizer.zero_grad()
         loss.backward()
@@ -142,13 +130,7 @@ class Twin:
 
 
 def torch_layer(layer: Layer) -> Any:
-    """Return a PyTorch module that does what a layer of a backbone does.
-
-    Raises
-    ------
-    ValueError
-        There is no translation for such a layer.
-    """
+    """Return a PyTorch module that does the same as a layer of a backbone; not all have one."""
     torch: Any = peer("torch")
     if isinstance(layer, Sequential):
         return torch.nn.Sequential(*map(torch_layer, layer.layers))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from minirpn.accel.threads import set_threads
 from minirpn.bench import work
@@ -17,37 +16,22 @@ UNITS = {"s": (1e3, "ms"), "MB": (1e-6, "MB"), "share": (100, "%")}  # as printe
 UNIT_NAMES = {"s": "seconds", "MB": "bytes", "share": "share"}  # of the values, in JSON
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One thing to measure.
 
-    Parameters
-    ----------
-    name
-        What ``--only`` calls it.
-    what
-        The same in words.
-    aim
-        The limit, in the sense of `aim_is`; None if there is none at this precision.
-    contenders
-        Called with ``peers=``; returns the functions to time, by implementation. For other units
-        than ``"s"`` it returns the numbers: bytes, or a share of 1.
-    unit
-        ``"s"``, ``"MB"`` or ``"share"``.
-    aim_is
-        ``"ratio"``: minirpn over the fastest peer should be at most the aim. ``"at most"``,
-        ``"at least"``: minirpn's own number should, in seconds, bytes or as a share of 1.
-    device
-        Where it is measured.
+    Usually minirpn over the fastest peer, a ratio, should be at most the aim. If `aim_is`
+    ``"at most"`` or ``"at least"``, the aim is for minirpn's own number.
     """
 
-    name: str
-    what: str
-    aim: float | None
+    name: str  # for --only
+    what: str  # the same in words
+    aim: float | None  # None if there is none at this precision
+    # Called with peers=; returns the functions to time, by implementation. For other units than
+    # "s" it returns the numbers themselves: bytes, or a share of 1.
     contenders: Callable[..., dict[str, Any]]
     unit: Literal["s", "MB", "share"] = "s"
     aim_is: Literal["ratio", "at most", "at least"] = "ratio"
-    device: Device = CPU
+    device: Device = CPU  # where it is measured
 
 
 def precision(device: Device) -> str:
@@ -57,83 +41,50 @@ def precision(device: Device) -> str:
 
 def rows(device: Device = CPU) -> tuple[Row, ...]:
     """Return all rows of a device, in the order in which they are printed."""
+    label = "label 21,546 anchors, 40 objects"
     if device.is_host:
         forward, step = work.forward_contenders, work.step_contenders
         iou, some = work.iou_contenders, work.random_boxes
+        squeezenet, memory = partial(step, "squeezenet"), partial(peak_bytes, "vgg16")
         return (
             Row("vgg16-forward", "VGG-16 + RPN, forward", 0.65, partial(forward, "vgg16")),
             Row("vgg16-step", "VGG-16 + RPN, training step", 0.75, partial(step, "vgg16")),
-            Row(
-                "squeezenet-step",
-                "SqueezeNet + RPN, training step",
-                0.8,
-                partial(step, "squeezenet"),
-            ),
-            Row(
-                "vgg16-memory",
-                "VGG-16 + RPN, peak of a step",
-                1.0,
-                partial(peak_bytes, "vgg16"),
-                "MB",
-            ),
-            Row("label", "label 21,546 anchors, 40 objects", 0.3, work.label_contenders),
+            Row("squeezenet-step", "SqueezeNet + RPN, training step", 0.8, squeezenet),
+            Row("vgg16-memory", "VGG-16 + RPN, peak of a step", 1.0, memory, "MB"),
+            Row("label", label, 0.3, work.label_contenders),
             Row("iou-anchors", "IoU 21,546 x 40", 1.0, lambda **k: iou(work.grid(), some(40), **k)),
             Row(
                 "iou-square", "IoU 2,000 x 2,000", 1.0, lambda **k: iou(some(2000), some(2000), **k)
             ),
             Row("propose", "propose; the peer: NMS alone", 0.2, work.propose_contenders),
         )
-    how, step_on = precision(device), partial(work.step_contenders, "vgg16", device=device)
-    propose_on = partial(work.network_propose_contenders, "vgg16", device=device)
+    how = precision(device)
     limit = 0.010 if device.tf32 else None  # the limit is meant for TF32
-    nms_on = partial(work.nms_contenders, device=device)
-    label_on = partial(work.label_contenders, device=device)
-    share_on = partial(busy_share, "vgg16", device=device)
-    return (
-        Row("vgg16-step", f"VGG-16 training step, {how}", 1.0, step_on, device=device),
-        Row(
-            "vgg16-propose",
-            f"VGG-16, 300 proposals, {how}",
-            limit,
-            propose_on,
-            aim_is="at most",
-            device=device,
-        ),
-        Row("nms", "NMS 12,000 boxes to 2,000", 1.0, nms_on, device=device),
-        Row("label", "label 21,546 anchors, 40 objects", 0.5, label_on, device=device),
-        Row(
-            "kernel-share",
-            f"busy in VGG-16's step, {how}",
-            0.90,
-            share_on,
-            "share",
-            "at least",
-            device,
-        ),
+    step = partial(work.step_contenders, "vgg16")
+    propose = partial(work.network_propose_contenders, "vgg16")
+    share, nms = partial(busy_share, "vgg16"), work.nms_contenders
+    all_rows = (
+        Row("vgg16-step", f"VGG-16 training step, {how}", 1.0, step),
+        Row("vgg16-propose", f"VGG-16, 300 proposals, {how}", limit, propose, aim_is="at most"),
+        Row("nms", "NMS 12,000 boxes to 2,000", 1.0, nms),
+        Row("label", label, 0.5, work.label_contenders),
+        Row("kernel-share", f"busy in VGG-16's step, {how}", 0.90, share, "share", "at least"),
+    )
+    return tuple(
+        row._replace(contenders=partial(row.contenders, device=device), device=device)
+        for row in all_rows
     )
 
 
-@dataclass(frozen=True)
-class RowResult:
-    """The measurement of one row.
-
-    Parameters
-    ----------
-    row
-        The row.
-    values
-        Seconds, bytes or a share of 1 by implementation, minirpn's first; empty if nothing could
-        be measured.
-    cpu_seconds
-        Processor time by implementation, if it was timed.
-    not_measured
-        Why nothing was measured; None if something was.
-    """
+class RowResult(NamedTuple):
+    """The measurement of one row."""
 
     row: Row
+    # Seconds, bytes or a share of 1 by implementation, minirpn's first; empty if nothing could be
+    # measured.
     values: dict[str, float]
-    cpu_seconds: dict[str, float]
-    not_measured: str | None = None
+    cpu_seconds: dict[str, float]  # processor time by implementation, if it was timed
+    not_measured: str | None = None  # why nothing was measured
 
     @property
     def best_peer(self) -> str | None:
@@ -173,19 +124,12 @@ class RowResult:
 
     def to_record(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {
-            "name": self.row.name,
-            "what": self.row.what,
-            "unit": UNIT_NAMES[self.row.unit],
-            "values": self.values,
-            "cpu_seconds": self.cpu_seconds,
-            "best_peer": self.best_peer,
-            "ratio": self.ratio,
-            "aim": self.row.aim,
-            "aim_is": self.row.aim_is,
-            "met": self.met,
-            "not_measured": self.not_measured,
-        }
+        row = self.row
+        about = {"name": row.name, "what": row.what, "unit": UNIT_NAMES[row.unit]}
+        numbers = {"values": self.values, "cpu_seconds": self.cpu_seconds}
+        compared = {"best_peer": self.best_peer, "ratio": self.ratio}
+        aim = {"aim": row.aim, "aim_is": row.aim_is, "met": self.met}
+        return {**about, **numbers, **compared, **aim, "not_measured": self.not_measured}
 
 
 def run_row(row: Row, *, rounds: int = 5, peers: bool = True) -> RowResult:

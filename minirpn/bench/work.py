@@ -25,7 +25,7 @@ from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, propose
 from minirpn.rpn.targets import label_anchors
 from minirpn.training.config import TrainConfig
-from minirpn.training.step import Minibatch, StepResult, make_minibatch, sgd_update
+from minirpn.training.step import Minibatch, make_minibatch, sgd_update
 from minirpn.training.trainer import Trainer
 
 Contenders = dict[str, Callable[[], object]]
@@ -163,19 +163,14 @@ def minibatch_for(trainer: Trainer, image: Array) -> Minibatch:
     return batch.on(image)
 
 
-def loss_and_gradients(trainer: Trainer, image: Array, batch: Minibatch) -> StepResult:
-    """Return loss and gradients of an image (3, H, W) and its mini-batch."""
-    return trainer.recorded_rpn_step(image, batch)
-
-
 def take_step(trainer: Trainer, image: Array, batch: Minibatch) -> None:
     """Take a training step: loss, gradients, update."""
-    trainer.optimizer.step(loss_and_gradients(trainer, image, batch).grads, lr=LR)
+    trainer.optimizer.step(trainer.recorded_rpn_step(image, batch).grads, lr=LR)
 
 
 def take_checked_step(trainer: Trainer, image: Array, batch: Minibatch) -> None:
     """Take a step as a training does: it waits for the losses, to check that they are finite."""
-    sgd_update(trainer.optimizer, loss_and_gradients(trainer, image, batch), lr=LR)
+    sgd_update(trainer.optimizer, trainer.recorded_rpn_step(image, batch), lr=LR)
 
 
 def forward_contenders(backbone: str, *, peers: bool) -> Contenders:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -32,7 +31,7 @@ def small_rows(device):
     found = {row.name: row for row in bench.rows(device)}
     assert list(found) == list(SMALL)
     return {
-        name: replace(row, contenders=partial(SMALL[name], device=device))
+        name: row._replace(contenders=partial(SMALL[name], device=device))
         for name, row in found.items()
     }
 
