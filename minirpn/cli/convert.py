@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, report, and return the exit status."""
     from minirpn.errors import InputError
-    from minirpn.files import replace_file
     from minirpn.training.config import ModelConfig
     from minirpn.training.tables import from_table
     from minirpn.weights import convert, read_weights, write_weights
@@ -51,6 +50,6 @@ def run(args: argparse.Namespace) -> int:
     )
     for line in converted.lines():
         print(line)
-    replace_file(args.target, lambda file: write_weights(file, converted))
+    write_weights(args.target, converted)
     print(f"written: {args.target}")
     return 0

@@ -8,7 +8,6 @@ field 2, V2 under field 100), the blobs of a layer, and the shape of a blob.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,15 +17,8 @@ from minirpn.weights.damage import MOST_STEPS, Damage, cut, shaped
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 
-class _Generation(NamedTuple):
-    """Where a generation of layers keeps its name and its blobs."""
-
-    name: int
-    blobs: int
-
-
-# Field of the network -> how its layers are laid out.
-_LAYERS = {2: _Generation(name=4, blobs=6), 100: _Generation(name=1, blobs=7)}
+# Field of the network -> the fields of its layers that hold their name and their blobs.
+_LAYERS = {2: (4, 6), 100: (1, 7)}
 # Fields of a blob.
 _LEGACY_SHAPE = (1, 2, 3, 4)  # num, channels, height, width
 _FLOATS, _SHAPE, _DOUBLES = 5, 7, 8
@@ -46,11 +38,6 @@ def parse_caffe(data: bytes) -> dict[str, np.ndarray]:
     dict
         ``LAYER.weight`` and ``LAYER.bias`` for a layer's first two blobs, ``LAYER.blob2`` and so on
         for others.
-
-    Raises
-    ------
-    Exception
-        One of `minirpn.weights.damage.DAMAGE`.
     """
     arrays: dict[str, np.ndarray] = {}
     walk = _Walk()
@@ -63,13 +50,13 @@ def parse_caffe(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _layer(
-    walk: _Walk, message: memoryview, generation: _Generation, known: dict[str, np.ndarray]
+    walk: _Walk, message: memoryview, fields: tuple[int, int], known: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     name, blobs = "", []
     for number, value in walk.fields(message):
-        if number == generation.name and isinstance(value, memoryview):
+        if number == fields[0] and isinstance(value, memoryview):
             name = value.tobytes().decode()
-        elif number == generation.blobs and isinstance(value, memoryview):
+        elif number == fields[1] and isinstance(value, memoryview):
             blobs.append(value)
     arrays = {}
     for index, blob in enumerate(blobs):
@@ -95,16 +82,11 @@ def _blob(walk: _Walk, message: memoryview, kind: str) -> np.ndarray:
     if len(runs) != 1:
         raise Damage(f"a blob of {len(runs)} runs of numbers instead of one")
     if shape is None:
-        shape = _without_legacy_ones(sides, kind)
+        # Of four sides a bias needs the last one, a fully connected weight the last two.
+        ones = 3 if kind == "bias" else 2
+        shape = sides[ones:] if sides[:ones] == [1] * ones else sides
     ((dtype, raw),) = runs
     return shaped(raw, dtype, shape)
-
-
-def _without_legacy_ones(sides: list[int], kind: str) -> list[int]:
-    """Return the shape behind four sides: a bias has one, a fully connected weight the last two."""
-    if kind == "bias":
-        return sides[3:] if sides[:3] == [1, 1, 1] else sides
-    return sides[2:] if sides[:2] == [1, 1] else sides
 
 
 def _dimensions(walk: _Walk, message: memoryview) -> list[int]:

@@ -1,8 +1,8 @@
-"""What all readers of weights share: a name for what is wrong, and cuts that stay inside the file.
+"""What all readers of weights share: the error for broken files, and cuts that stay inside a file.
 
-A reader takes the bytes of a file and gives named arrays, which are views of those bytes where
-they can be. It believes no number in the file before it has compared it with the number of bytes
-there are, so that a lying header costs neither memory nor time.
+A reader takes the bytes of a file and returns arrays by name, as views of those bytes where it can;
+at broken bytes it raises one of `DAMAGE`. It compares every number in the file with the number of
+bytes there are before it uses it. So a false header costs neither memory nor time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Damage(ValueError):  # noqa: N818 - it names what the file has, and caller
     """The bytes are not what they should be; the message is the reason alone."""
 
 
-# What else the standard library and NumPy raise at bytes that are not what was written.
+# All that readers raise at broken bytes: the standard library and NumPy have many words for it.
 DAMAGE = (
     OSError,
     ValueError,
@@ -41,7 +41,7 @@ DAMAGE = (
     zlib.error,
 )
 
-# More steps than the largest networks' files take; a file that asks for more asks for patience.
+# More steps than the files of the largest networks take. Without a limit a file could take forever.
 MOST_STEPS = 300_000
 
 BFLOAT16 = "bfloat16"
@@ -55,20 +55,14 @@ def reason_of(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def unwarned() -> Iterator[None]:
-    """Keep the standard library's warnings to itself: odd text is read, or is an error anyway."""
+    """Silence the standard library's warnings of odd text, which is read or is an error anyway."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def cut(data: bytes | memoryview, start: int, count: int) -> memoryview:
-    """Return `count` bytes from `start` on, as a view.
-
-    Raises
-    ------
-    Damage
-        They are not all there.
-    """
+    """Return `count` bytes from `start` on, as a view; raise `Damage` if not all are there."""
     if start < 0 or count < 0 or start + count > len(data):
         raise Damage(f"cut short: {count} bytes wanted at {start}, it ends at {len(data)}")
     return memoryview(data)[start : start + count]
@@ -77,12 +71,7 @@ def cut(data: bytes | memoryview, start: int, count: int) -> memoryview:
 def numbers(data: bytes | memoryview, dtype: str) -> np.ndarray:
     """Return bytes as a flat array; bfloat16, which NumPy lacks, as the same numbers in float32.
 
-    Parameters
-    ----------
-    data
-        Whole items.
-    dtype
-        NumPy's word for it with the order of bytes, such as ``"<f4"``, or ``"<bfloat16"``.
+    `dtype` is NumPy's, with the order of bytes, such as ``"<f4"``; or ``"<bfloat16"``.
     """
     order, kind = dtype[0], dtype[1:]
     if kind != BFLOAT16:
@@ -97,13 +86,7 @@ def item_bytes(dtype: str) -> int:
 
 
 def shaped(data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> np.ndarray:
-    """Return bytes as an array (C order).
-
-    Raises
-    ------
-    Damage
-        The shape needs another number of bytes, or is no shape.
-    """
+    """Return bytes as an array (C order); raise `Damage` if the shape does not fit them."""
     if len(shape) > 32 or any(type(side) is not int or side < 0 for side in shape):
         raise Damage(f"no shape: {str(shape)[:80]}")
     if math.prod(shape) * item_bytes(dtype) != len(data):

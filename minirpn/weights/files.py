@@ -21,7 +21,7 @@ from minirpn.weights.safetensors_file import begins_as_safetensors, parse_safete
 from minirpn.weights.torch_file import parse_torch_legacy, parse_torch_zip
 
 FORMAT = "minirpn weights"
-METADATA = "metadata"  # the member of an .npz of this format that tells what it is
+METADATA = "metadata"  # the member of an .npz of this format that describes it
 MOST_BYTES = 2**32
 
 
@@ -43,12 +43,12 @@ class WeightsFile(NamedTuple):
     sha256: str
 
 
-def _is_npz(data: bytes) -> bool:
-    return data[:4] == b"PK\x03\x04" and not _is_torch_zip(data)
+def _is_zip(data: bytes) -> bool:
+    return data[:4] == b"PK\x03\x04"
 
 
 def _is_torch_zip(data: bytes) -> bool:
-    if data[:4] != b"PK\x03\x04":
+    if not _is_zip(data):
         return False
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return any(name.endswith("/data.pkl") for name in archive.namelist())
@@ -57,7 +57,7 @@ def _is_torch_zip(data: bytes) -> bool:
 # Tried in this order; the last has no signature, only a likely first byte.
 KINDS = (
     Kind("PyTorch", _is_torch_zip, parse_torch_zip),
-    Kind("npz", _is_npz, parse_npz),
+    Kind("npz", _is_zip, parse_npz),
     Kind("PyTorch (legacy)", lambda data: data[:1] == b"\x80", parse_torch_legacy),
     Kind("Keras", lambda data: data[:8] == HDF5_SIGNATURE, parse_keras),
     Kind("safetensors", begins_as_safetensors, parse_safetensors),
@@ -68,7 +68,7 @@ KINDS = (
 def read_weights(path: str | Path) -> WeightsFile:
     """Return the named arrays in a weights file.
 
-    Nothing in the file is run, and no size it claims is believed beyond the bytes it has.
+    Nothing in the file is run, and no size that it claims is trusted.
 
     Parameters
     ----------
@@ -101,13 +101,7 @@ def read_weights(path: str | Path) -> WeightsFile:
 
 
 def parse_weights(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
-    """Return the label of the kind of file these bytes are, and the arrays in it.
-
-    Raises
-    ------
-    Exception
-        One of `minirpn.weights.damage.DAMAGE`.
-    """
+    """Return the label of the kind of file these bytes are, and the arrays in it."""
     for kind in KINDS:
         if kind.fits(data):
             return kind.label, kind.parse(data)
@@ -116,7 +110,7 @@ def parse_weights(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
 
 
 def _metadata(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Take the metadata that minirpn writes out of the arrays and return it; empty without any."""
+    """Remove the metadata that minirpn writes from the arrays and return it; empty without any."""
     if METADATA not in arrays:
         return {}
     metadata = json.loads(arrays[METADATA].tobytes())

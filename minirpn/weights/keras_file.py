@@ -40,20 +40,18 @@ def parse_keras(data: bytes) -> dict[str, np.ndarray]:
     dict
         ``LAYER.weight`` and ``LAYER.bias``, with the outputs first: convolutions HWIO -> OIHW,
         fully connected layers IO -> OI. What is neither keeps its path.
-
-    Raises
-    ------
-    Exception
-        One of `minirpn.weights.damage.DAMAGE`.
     """
     arrays: dict[str, np.ndarray] = {}
-    for path, array in read_hdf5(data).items():
+    for path, array in _File(data).read().items():
         if path.startswith(_OPTIMIZER):
             continue
         name = _name(path.removeprefix(_MODEL))
         if name in arrays:
             raise Damage(f"two arrays are called {name!r}")
-        arrays[name] = _outputs_first(array) if name.endswith(".weight") else array
+        if name.endswith(".weight"):
+            # (H, W, I, O) -> (O, I, H, W), or (I, O) -> (O, I)
+            array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.transpose()
+        arrays[name] = array
     if not arrays:
         raise Damage("no weights in it")
     return arrays
@@ -68,23 +66,6 @@ def _name(path: str) -> str:
     if leaf == "bias" or leaf.startswith(f"{layer}_b"):
         return f"{layer}.bias"
     return path
-
-
-def _outputs_first(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 4:
-        return array.transpose(3, 2, 0, 1)  # (H, W, I, O) -> (O, I, H, W)
-    return array.transpose()
-
-
-def read_hdf5(data: bytes) -> dict[str, np.ndarray]:
-    """Return every data set of floating-point numbers by its path, given the bytes of a file.
-
-    Raises
-    ------
-    Exception
-        One of `minirpn.weights.damage.DAMAGE`.
-    """
-    return _File(data).read()
 
 
 class _File:
@@ -107,6 +88,7 @@ class _File:
             raise Damage(f"{signature.decode('latin1')!r} is not where it should be")
 
     def read(self) -> dict[str, np.ndarray]:
+        """Return every data set of floating-point numbers by its path."""
         version = self.data[8]
         if version > 1:
             raise Damage(f"{_NOT_OURS} (superblock {version})")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +12,9 @@ from minirpn.backbones.preprocessing import Preprocessing
 from minirpn.backend import host_dtype
 from minirpn.devices import device_with
 from minirpn.errors import InputError
+from minirpn.files import write_npz
 from minirpn.nn.layers import Parameter
-from minirpn.weights.files import FORMAT, METADATA, WeightsFile, read_weights
+from minirpn.weights.files import FORMAT, WeightsFile, read_weights
 from minirpn.weights.names import Match, backbone_shapes, match, recognise
 from minirpn.weights.presets import PRESETS, Known, known_preprocessing
 
@@ -83,12 +83,11 @@ def load_weights(
     """
     file = read_weights(path)
     matched = match(network, file.arrays, kind=file.kind)
-    check_complete(matched, path)
+    check_complete(matched, file.path)
     wanted = [parameter for parameter in parameters if parameter.name in matched.theirs]
     arrays = {parameter.name: matched.array(parameter.name, file.arrays) for parameter in wanted}
     shapes = {parameter.name: tuple(parameter.value.shape) for parameter in wanted}
-    check_shapes(shapes, arrays, path)
-    check_finite(arrays, path)
+    check_arrays(shapes, arrays, file.path)
     known = preprocessing_for(file, preprocessing)
     for parameter in wanted:
         old = parameter.value
@@ -121,19 +120,18 @@ class Conversion(NamedTuple):
 
     def lines(self) -> list[str]:
         """Return the report for the terminal."""
-        backbone = len(backbone_shapes(self.network))
-        beyond = [name for name in self.arrays if name not in backbone_shapes(self.network)]
-        lines = [
-            f"{self.network}: {backbone} arrays matched ({self.file.kind}, {self.naming} names)"
+        backbone = backbone_shapes(self.network)
+        groups = {
+            "also": [name for name in self.arrays if name not in backbone],
+            "left out, not finite": self.left_out,
+            "unused": self.unused,
+        }
+        return [
+            f"{self.network}: {len(backbone)} arrays matched "
+            f"({self.file.kind}, {self.naming} names)",
+            *(f"{title}: {', '.join(names)}" for title, names in groups.items() if names),
+            describe_preprocessing(self.preprocessing, self.reason),
         ]
-        for title, names in (
-            ("also", beyond),
-            ("left out, not finite", self.left_out),
-            ("unused", self.unused),
-        ):
-            if names:
-                lines.append(f"{title}: {', '.join(names)}")
-        return [*lines, describe_preprocessing(self.preprocessing, self.reason)]
 
 
 def convert(
@@ -162,16 +160,14 @@ def convert(
         matched = match(network, file.arrays, kind=file.kind)
     check_complete(matched, file.path)
     arrays = {name: matched.array(name, file.arrays) for name in matched.theirs}
-    backbone = {name: arrays[name] for name in backbone_shapes(matched.network)}
-    check_shapes(backbone_shapes(matched.network), backbone, file.path)
-    check_finite(backbone, file.path)
+    check_arrays(backbone_shapes(matched.network), arrays, file.path)
     known = preprocessing_for(file, preprocessing)
     finite = {name: array for name, array in arrays.items() if is_finite(array)}
     return Conversion(
         file,
         matched.network,
         matched.naming.label,
-        {name: array.astype(np.float32) for name, array in finite.items()},
+        {name: np.ascontiguousarray(array, np.float32) for name, array in finite.items()},
         tuple(matched.theirs[name] for name in arrays if name not in finite),
         matched.unused,
         known.preprocessing,
@@ -179,8 +175,14 @@ def convert(
     )
 
 
-def write_weights(file: BinaryIO, converted: Conversion) -> None:
-    """Write an ``.npz`` that tells its network, its preprocessing and where it comes from."""
+def write_weights(path: Path, converted: Conversion) -> None:
+    """Write an ``.npz`` that tells its network, its preprocessing and where it comes from.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
     preprocessing = converted.preprocessing
     metadata = {
         "format": FORMAT,
@@ -191,19 +193,11 @@ def write_weights(file: BinaryIO, converted: Conversion) -> None:
         "source": converted.file.path.name,
         "sha256": converted.file.sha256,
     }
-    encoded = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
-    arrays = {name: np.ascontiguousarray(array) for name, array in converted.arrays.items()}
-    np.savez(file, allow_pickle=False, **{METADATA: encoded}, **arrays)
+    write_npz(path, metadata, converted.arrays)
 
 
 def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
-    """Return how pixels are prepared for a file: as given, or as the file tells.
-
-    Raises
-    ------
-    InputError
-        Nothing tells.
-    """
+    """Return how pixels are prepared for a file: as given, or as the file tells."""
     if given is not None:
         names = [name for name, preset in PRESETS.items() if preset == given]
         return Known(given, f"preset {names[0]}, as asked" if names else "as asked")
@@ -214,12 +208,12 @@ def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
     if known is None:
         raise InputError(
             f"{file.path}: nothing tells how pixels are prepared for these weights: "
-            f"say --preset {'|'.join(PRESETS)}"
+            f"give --preset {'|'.join(PRESETS)}"
         )
     return known
 
 
-def check_complete(matched: Match, path: str | Path) -> None:
+def check_complete(matched: Match, path: Path) -> None:
     """Raise InputError unless the whole backbone is there."""
     if matched.missing:
         raise InputError(
@@ -229,10 +223,10 @@ def check_complete(matched: Match, path: str | Path) -> None:
         )
 
 
-def check_shapes(
-    shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray], path: str | Path
+def check_arrays(
+    shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray], path: Path
 ) -> None:
-    """Raise InputError, which lists them all, if arrays have other shapes than they should."""
+    """Raise InputError unless the arrays with these names have these shapes and are finite."""
     mismatches = [
         f"{name} {tuple(arrays[name].shape)}, expected {shape}"
         for name, shape in shapes.items()
@@ -240,12 +234,8 @@ def check_shapes(
     ]
     if mismatches:
         raise InputError(f"{path}: shapes do not fit: {'; '.join(mismatches)}")
-
-
-def check_finite(arrays: Mapping[str, np.ndarray], path: str | Path) -> None:
-    """Raise InputError unless every array holds finite floating-point numbers."""
-    for name, array in arrays.items():
-        if not is_finite(array):
+    for name in shapes:
+        if not is_finite(arrays[name]):
             raise InputError(f"{path}: {name}: holds values that are not finite numbers")
 
 

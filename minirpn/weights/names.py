@@ -22,7 +22,7 @@ Layers = Iterable[tuple[str, str]]  # our name of a layer, theirs
 
 
 class Source(NamedTuple):
-    """Their name of an array, and what turns their layout into ours."""
+    """Their name of an array, and the function that changes their layout to ours."""
 
     name: str
     change: Change | None = None
@@ -36,15 +36,10 @@ class Naming(NamedTuple):
 
 
 def foreground_beside_background(scores: np.ndarray) -> np.ndarray:
-    """Return py-faster-rcnn's score channels in minirpn's order.
+    """Return py-faster-rcnn's score weight (2 A, C, 1, 1) or bias (2 A,) in minirpn's order.
 
     There, A background channels come before A foreground channels; here, base anchor a has channel
     2 a for the background and 2 a + 1 for the object.
-
-    Parameters
-    ----------
-    scores
-        Weight (2 A, C, 1, 1) or bias (2 A,).
     """
     # (2 A, ...) -> (2, A, ...) -> (A, 2, ...) -> (2 A, ...)
     pairs = scores.reshape(2, -1, *scores.shape[1:])
@@ -82,35 +77,21 @@ def _own(backbone: Iterable[str]) -> Naming:
     return Naming("minirpn", _table((name, name) for name in (*backbone, *_RPN, *_FC)))
 
 
-def _caffe(backbone: Layers) -> Naming:
-    """Return the names in Caffe's models and in those of py-faster-rcnn."""
-    sources = _table([*backbone, *((name, name) for name in _FC)])
-    sources |= _table(
-        [
-            ("rpn.conv", "rpn_conv/3x3"),
-            ("rpn.objectness", "rpn_cls_score"),
-            ("rpn.deltas", "rpn_bbox_pred"),
-        ]
-    )
-    for kind in ("weight", "bias"):
-        scores = sources[f"rpn.objectness.{kind}"]
-        sources[f"rpn.objectness.{kind}"] = scores._replace(change=foreground_beside_background)
-    return Naming("Caffe", sources)
+def _with_caffe(backbone: list[tuple[str, str]]) -> tuple[Naming, ...]:
+    """Return our own names, and those in the models of Caffe and py-faster-rcnn.
 
-
-def _caffe_blobs(caffe: Naming) -> Naming:
-    """Return Caffe's names as they are written into ``.npz`` files: ``fire2_squeeze1x1_b``."""
-    sources = {}
-    for ours, source in caffe.sources.items():
+    Caffe's names are also written into ``.npz`` files, such as ``fire2_squeeze1x1_b``.
+    """
+    rpn = zip(_RPN, ("rpn_conv/3x3", "rpn_cls_score", "rpn_bbox_pred"), strict=True)
+    caffe = _table([*backbone, *rpn, *zip(_FC, _FC, strict=True)])
+    for name in ("rpn.objectness.weight", "rpn.objectness.bias"):
+        caffe[name] = caffe[name]._replace(change=foreground_beside_background)
+    blobs = {}
+    for ours, source in caffe.items():
         layer, kind = source.name.rsplit(".", 1)
-        sources[ours] = source._replace(name=f"{layer.replace('/', '_')}_{kind[0]}")
-    return Naming("Caffe blobs", sources)
-
-
-def _with_caffe(backbone: Layers) -> tuple[Naming, ...]:
-    backbone = list(backbone)
-    caffe = _caffe(backbone)
-    return (_own(ours for ours, _ in backbone), caffe, _caffe_blobs(caffe))
+        blobs[ours] = source._replace(name=f"{layer.replace('/', '_')}_{kind[0]}")
+    own = _own(ours for ours, _ in backbone)
+    return own, Naming("Caffe", caffe), Naming("Caffe blobs", blobs)
 
 
 def _vgg16() -> tuple[Naming, ...]:
@@ -118,44 +99,32 @@ def _vgg16() -> tuple[Naming, ...]:
     index = 0
     names = iter(CONVOLUTIONS)
     for outputs in BLOCKS:
-        features += [(next(names), index + 2 * number) for number in range(len(outputs))]
+        features += [(next(names), str(index + 2 * number)) for number in range(len(outputs))]
         index += 2 * len(outputs) + 1
-    in_torchvision = [(name, f"features.{number}") for name, number in features]
-    in_keras = [(name, f"block{name[4]}_conv{name[6]}") for name in CONVOLUTIONS]
+    torchvision = [(name, f"features.{number}") for name, number in features]
+    timm = [*torchvision, ("fc6", "pre_logits.fc1"), ("fc7", "pre_logits.fc2")]
+    torchvision += [("fc6", "classifier.0"), ("fc7", "classifier.3")]
+    keras = [(name, f"block{name[4]}_conv{name[6]}") for name in CONVOLUTIONS]
+    keras += [("fc6", "fc1"), ("fc7", "fc2")]
     return (
-        *_with_caffe((name, name) for name in CONVOLUTIONS),
-        Naming(
-            "torchvision",
-            _table([*in_torchvision, ("fc6", "classifier.0"), ("fc7", "classifier.3")]),
-        ),
-        Naming(
-            "timm",
-            _table(
-                [*in_torchvision, ("fc6", "pre_logits.fc1"), ("fc7", "pre_logits.fc2")],
-                fc6=rows_of_kernels,
-                fc7=rows_of_kernels,
-            ),
-        ),
+        *_with_caffe([(name, name) for name in CONVOLUTIONS]),
+        Naming("torchvision", _table(torchvision)),
+        Naming("timm", _table(timm, fc6=rows_of_kernels, fc7=rows_of_kernels)),
         # The features alone, as detectors in PyTorch keep them: vgg.0, RCNN_base.0, ...
-        Naming("torchvision features", _table((name, str(number)) for name, number in features)),
-        Naming(
-            "Keras",
-            _table([*in_keras, ("fc6", "fc1"), ("fc7", "fc2")], fc6=channels_first),
-        ),
+        Naming("torchvision features", _table(features)),
+        Naming("Keras", _table(keras, fc6=channels_first)),
     )
 
 
 def _squeezenet() -> tuple[Naming, ...]:
-    parts = ("squeeze", "expand1x1", "expand3x3")
-    in_caffe = [("conv1", "conv1")]
-    in_torchvision = [("conv1", "features.0")]
+    parts = {"squeeze": "squeeze1x1", "expand1x1": "expand1x1", "expand3x3": "expand3x3"}
+    caffe, torchvision = [("conv1", "conv1")], [("conv1", "features.0")]
     # Poolings stand at 2, 5 and 8.
     for (fire, *_), index in zip(FIRES, (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
-        for part in parts:
-            caffe_part = "squeeze1x1" if part == "squeeze" else part
-            in_caffe.append((f"{fire}.{part}", f"{fire}/{caffe_part}"))
-            in_torchvision.append((f"{fire}.{part}", f"features.{index}.{part}"))
-    return (*_with_caffe(in_caffe), Naming("torchvision", _table(in_torchvision)))
+        for part, caffe_part in parts.items():
+            caffe.append((f"{fire}.{part}", f"{fire}/{caffe_part}"))
+            torchvision.append((f"{fire}.{part}", f"features.{index}.{part}"))
+    return (*_with_caffe(caffe), Naming("torchvision", _table(torchvision)))
 
 
 @cache
@@ -169,20 +138,14 @@ def namings(network: str) -> tuple[Naming, ...]:
     if network == "squeezenet":
         return _squeezenet()
     if network == "zf":
-        return _with_caffe((f"conv{number}", f"conv{number}") for number in range(1, 6))
+        return _with_caffe([(f"conv{number}", f"conv{number}") for number in range(1, 6)])
     layers = (name.rsplit(".", 1)[0] for name in backbone_shapes(network))
     return (_own(dict.fromkeys(layers)),)
 
 
 @cache
 def backbone_shapes(network: str) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a backbone's parameters by name, in order.
-
-    Raises
-    ------
-    InputError
-        There is no backbone of this name.
-    """
+    """Return the shapes of a backbone's parameters by name, in order."""
     parameters = build_backbone(network, rng=None).parameters()
     return {parameter.name: tuple(parameter.value.shape) for parameter in parameters}
 
@@ -203,7 +166,7 @@ class Match(NamedTuple):
             return array
         try:
             return change(array)
-        except ValueError:  # of another size: `check_shapes` refuses it
+        except ValueError:  # of another size: `check_arrays` refuses it
             return array
 
 
@@ -211,16 +174,8 @@ def match(network: str, arrays: Mapping[str, np.ndarray], *, kind: str) -> Match
     """Return the best match of a network's parameters with named arrays.
 
     Every naming of the network is tried, also behind a common prefix (``state_dict.module.``); the
-    one that finds the most wins, the first of equal ones.
-
-    Parameters
-    ----------
-    network
-        Name of a backbone.
-    arrays
-        By name.
-    kind
-        Of the file. minirpn's own names are those of an ``.npz`` alone: some are Caffe's as well.
+    one that finds the most wins, the first of equal ones. minirpn's own names, some of which are
+    Caffe's too, are only tried if the `kind` of the file is ``"npz"``.
     """
     candidates = [
         (naming, prefix)
@@ -239,10 +194,7 @@ def match(network: str, arrays: Mapping[str, np.ndarray], *, kind: str) -> Match
 
 
 def recognise(arrays: Mapping[str, np.ndarray], *, kind: str) -> Match:
-    """Return the best match among all networks: that with the largest share of fitting parameters.
-
-    Parameters are those of `match`.
-    """
+    """Return the match, as of `match`, of the network with the largest share of fitting arrays."""
 
     def fit(one: Match) -> float:
         shapes = backbone_shapes(one.network)

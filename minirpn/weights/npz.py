@@ -12,9 +12,9 @@ import numpy as np
 from minirpn.errors import InputError
 from minirpn.weights.damage import DAMAGE, Damage, reason_of, shaped, unwarned
 
-# Unpacked, an archive may be so many times larger than the file. Weights hardly shrink at all.
+# An archive may unpack to so many times its size: packed weights are hardly smaller.
 MOST_GROWTH = 20
-_SMALL = 2**26  # bytes that nobody minds
+_SMALL = 2**26  # bytes that are always allowed
 
 
 def read_npz(path: str | Path, *, kind: str = "weights file") -> dict[str, np.ndarray]:
@@ -45,13 +45,7 @@ def read_npz(path: str | Path, *, kind: str = "weights file") -> dict[str, np.nd
 
 
 def parse_npz(data: bytes) -> dict[str, np.ndarray]:
-    """Return every array by name, given the bytes of an ``.npz`` file.
-
-    Raises
-    ------
-    Exception
-        One of `DAMAGE`: they are not an ``.npz``, or not a whole one.
-    """
+    """Return every array by name, given the bytes of an ``.npz`` file."""
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         check_members(archive, len(data))
@@ -74,13 +68,7 @@ def check_members(archive: zipfile.ZipFile, file_bytes: int) -> None:
 
 
 def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
-    """Return the bytes of a member, whose checksum is verified.
-
-    Raises
-    ------
-    Damage
-        They are not those that were written.
-    """
+    """Return the bytes of a member; raise `Damage` if its checksum is wrong."""
     try:
         return archive.read(member)
     except (zipfile.BadZipFile, zlib.error) as error:
@@ -90,15 +78,14 @@ def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
 def parse_npy(data: bytes, name: str) -> np.ndarray:
     """Return the array in the bytes of an ``.npy`` file."""
     file = io.BytesIO(data)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
     version = np.lib.format.read_magic(file)
-    if version not in read_header:
+    if version not in ((1, 0), (2, 0)):
         raise Damage(f"{name}: .npy of version {version}")
     with unwarned():
-        shape, fortran_order, dtype = read_header[version](file)
+        if version == (1, 0):
+            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
     if dtype.kind not in "biuf":
         raise Damage(f"{name}: holds {dtype}, not numbers")
     shape = tuple(int(side) for side in shape)

@@ -1,8 +1,8 @@
 """How the pixels looked that known weights were trained on.
 
 The order of the channels, the mean and the scale belong to the weights: the same network gets other
-numbers from Caffe than from PyTorch. So they travel with the file, or are known by its name or its
-checksum, or must be said.
+numbers from Caffe than from PyTorch. So they are written in the file, or known by its name or its
+checksum, or given by the user.
 """
 
 from __future__ import annotations
@@ -59,12 +59,7 @@ class Known(NamedTuple):
 
 
 def known_preprocessing(path: Path, sha256: str, metadata: Mapping[str, Any]) -> Known | None:
-    """Return how pixels are prepared for a weights file; None if nothing tells.
-
-    Parameters
-    ----------
-    path, sha256, metadata
-        Of the file; see `minirpn.weights.files.WeightsFile`.
+    """Return how pixels are prepared for a `WeightsFile`; None if nothing tells.
 
     Raises
     ------
@@ -72,7 +67,12 @@ def known_preprocessing(path: Path, sha256: str, metadata: Mapping[str, Any]) ->
         The metadata makes no sense.
     """
     if metadata:
-        return Known(preprocessing_of(metadata), "written in the file")
+        try:
+            mean, std = _triple(metadata["mean"]), _triple(metadata["std"])
+            preprocessing = Preprocessing(str(metadata["order"]), mean, std)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"metadata: {error}") from error
+        return Known(preprocessing, "written in the file")
     if sha256[:8] in _BY_SHA256:
         name = _BY_SHA256[sha256[:8]]
         return Known(PRESETS[name], f"preset {name}, by the file's checksum")
@@ -80,21 +80,6 @@ def known_preprocessing(path: Path, sha256: str, metadata: Mapping[str, Any]) ->
         if fnmatch(path.name.lower(), pattern):
             return Known(PRESETS[name], f"preset {name}, by the file's name")
     return None
-
-
-def preprocessing_of(metadata: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that the metadata of an ``.npz`` tells.
-
-    Raises
-    ------
-    ValueError
-        Something is missing, or makes no sense.
-    """
-    try:
-        mean, std = _triple(metadata["mean"]), _triple(metadata["std"])
-        return Preprocessing(str(metadata["order"]), mean, std)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"metadata: {error}") from error
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

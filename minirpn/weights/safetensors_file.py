@@ -29,13 +29,7 @@ def begins_as_safetensors(data: bytes) -> bool:
 
 
 def parse_safetensors(data: bytes) -> dict[str, np.ndarray]:
-    """Return every tensor by name, given the bytes of a ``.safetensors`` file.
-
-    Raises
-    ------
-    Exception
-        One of `minirpn.weights.damage.DAMAGE`.
-    """
+    """Return every tensor by name, given the bytes of a ``.safetensors`` file."""
     length = int.from_bytes(cut(data, 0, 8), "little")
     header = json.loads(cut(data, 8, length).tobytes())
     body = memoryview(data)[8 + length :]

@@ -1,9 +1,10 @@
 """Read PyTorch's ``.pth`` and ``.pt``: the zip container, and the legacy one from before 1.6.
 
-Both hold a pickle, and unpickling is executing: a pickle is a program for a small stack machine
-that may call any function by name. The second half of this file is that machine without the calls.
-It knows the words that ``torch.save`` uses, keeps a tensor as a description, and stops at anything
-else.
+Both hold a pickle, and a pickle is a program for a small stack machine that may call any function
+by name. The second half of this file is that machine without the calls. It knows the words that
+``torch.save`` uses, keeps a tensor as a description, and stops at anything else. (The unpickler of
+the standard library, with a `find_class` of our own, would call nothing either, but a pickle of a
+few bytes can make it take gigabytes of memory or end the process.)
 """
 
 from __future__ import annotations
@@ -12,20 +13,12 @@ import io
 import math
 import pickletools
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from minirpn.weights.damage import (
-    BFLOAT16,
-    MOST_STEPS,
-    Damage,
-    cut,
-    item_bytes,
-    numbers,
-    unwarned,
-)
+from minirpn.weights.damage import BFLOAT16, MOST_STEPS, Damage, cut, item_bytes, numbers, unwarned
 from minirpn.weights.npz import check_members, read_member
 
 
@@ -70,17 +63,9 @@ _LEGACY_PROTOCOL = 1001
 _ORDERS = {"little": "<", "big": ">"}
 _DEEPEST = 4  # state dict inside of a checkpoint inside of ...
 
-Storages = dict[str, np.ndarray]
-
 
 def parse_torch_zip(data: bytes) -> dict[str, np.ndarray]:
-    """Return every tensor by name, given the bytes of a file ``torch.save`` has written.
-
-    Raises
-    ------
-    Exception
-        One of `minirpn.weights.damage.DAMAGE`.
-    """
+    """Return every tensor by name, given the bytes of a file ``torch.save`` has written."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         check_members(archive, len(data))
         members = set(archive.namelist())
@@ -90,7 +75,7 @@ def parse_torch_zip(data: bytes) -> dict[str, np.ndarray]:
             order = read_member(archive, f"{root}byteorder").decode()
         described = read_pickle(io.BytesIO(read_member(archive, f"{root}data.pkl")))
         tensors = _tensors(described.content)
-        storages: Storages = {}
+        storages: dict[str, np.ndarray] = {}
         for storage in described.storages.values():
             dtype = _dtype(storage, _ORDERS[order])
             raw = read_member(archive, f"{root}data/{storage.key}")
@@ -103,11 +88,6 @@ def parse_torch_legacy(data: bytes) -> dict[str, np.ndarray]:
 
     Five pickles follow one another (magic number, protocol, system, content, the keys of
     the storages); then come the storages, each a count of eight bytes and its numbers.
-
-    Raises
-    ------
-    Exception
-        One of `minirpn.weights.damage.DAMAGE`.
     """
     file = io.BytesIO(data)
     if [read_pickle(file).content for _ in range(2)] != [_LEGACY_MAGIC, _LEGACY_PROTOCOL]:
@@ -121,7 +101,7 @@ def parse_torch_legacy(data: bytes) -> dict[str, np.ndarray]:
     keys = read_pickle(file).content
     if not isinstance(keys, list) or sorted(keys) != sorted(described.storages):
         raise Damage("other storages than those announced")
-    storages: Storages = {}
+    storages: dict[str, np.ndarray] = {}
     position = file.tell()
     for key in keys:
         storage = described.storages[key]
@@ -162,14 +142,8 @@ def _dtype(storage: Storage, order: str) -> str:
     return order + _DTYPES[storage.kind]
 
 
-def _array(tensor: Tensor, storages: Storages) -> np.ndarray:
-    """Return a tensor as a view of its storage.
-
-    Raises
-    ------
-    Damage
-        It reaches beyond the storage, or holds more numbers than the storage has.
-    """
+def _array(tensor: Tensor, storages: dict[str, np.ndarray]) -> np.ndarray:
+    """Return a tensor as a view of its storage, after a check that it stays inside."""
     base = storages[tensor.storage.key]
     shape, strides, offset = tensor.shape, tensor.strides, tensor.offset
     steps = (*shape, *strides, offset)
@@ -188,20 +162,13 @@ def _array(tensor: Tensor, storages: Storages) -> np.ndarray:
 
 
 _MARK = object()
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_MAKERS: dict[str, Callable[[], Any]] = {
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
 }
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
-_GETS = {"GET", "BINGET", "LONG_BINGET"}
 
 
 class Described(NamedTuple):
@@ -214,11 +181,7 @@ class Described(NamedTuple):
 def read_pickle(file: BinaryIO) -> Described:
     """Return what the next pickle in `file` describes, and leave `file` behind it.
 
-    Raises
-    ------
-    Damage
-        It would run something, or uses words that ``torch.save`` does not. (Broken pickles raise
-        other errors of `minirpn.weights.damage.DAMAGE`, too.)
+    It raises `Damage` if the pickle would run something, or has words that ``torch.save`` has not.
     """
     machine = _Machine()
     with unwarned():
@@ -251,24 +214,23 @@ class _Machine:
         return items[::-1]
 
     def step(self, word: str, argument: Any) -> None:
-        if word in _LITERALS:
-            self.stack.append(argument)
-        elif word in _CONSTANTS:
-            self.stack.append(_CONSTANTS[word])
-        elif word in _MAKERS:
-            self.stack.append(_MAKERS[word]())
-        elif word in _TUPLES:
-            self.stack.append(tuple([self.pop() for _ in range(_TUPLES[word])][::-1]))
-        elif word in _PUTS:
-            self.memo[int(argument)] = self.stack[-1]
-        elif word in _GETS:
-            self.stack.append(self.memo[int(argument)])
-        elif word not in ("PROTO", "FRAME"):
-            self.step_like_no_other(word, argument)
-
-    def step_like_no_other(self, word: str, argument: Any) -> None:
-        """Do what a word does that is like no other."""
         match word:
+            case _ if word in _LITERALS:
+                self.stack.append(argument)
+            case _ if word in _CONSTANTS:
+                self.stack.append(_CONSTANTS[word])
+            case "EMPTY_DICT":
+                self.stack.append({})
+            case "EMPTY_LIST":
+                self.stack.append([])
+            case _ if word in _TUPLES:
+                self.stack.append(tuple([self.pop() for _ in range(_TUPLES[word])][::-1]))
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self.memo[int(argument)] = self.stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                self.stack.append(self.memo[int(argument)])
+            case "PROTO" | "FRAME":
+                pass
             case "MARK":
                 self.stack.append(_MARK)
             case "MEMOIZE":
@@ -288,7 +250,7 @@ class _Machine:
             case "STACK_GLOBAL":
                 self.stack.append(Named(*[str(self.pop()), str(self.pop())][::-1]))
             case "BINPERSID":
-                self.stack.append(self.refer(_storage(self.pop())))
+                self.stack.append(self.storage(self.pop()))
             case "REDUCE":
                 self.stack.append(_called(*[self.pop(), self.pop()][::-1]))
             case "BUILD":
@@ -301,16 +263,23 @@ class _Machine:
             raise Damage("a pickle that appends to what is no list")
         self.stack[-1].extend(items)
 
-    def refer(self, storage: Storage) -> Storage:
-        if self.storages.setdefault(storage.key, storage) != storage:
-            raise Damage(f"storage {storage.key}: described in two ways")
-        return storage
-
     def update(self, items: list[Any]) -> None:
-        target = self.stack[-1] if self.stack else None
-        if not isinstance(target, dict):
+        if not self.stack or not isinstance(self.stack[-1], dict):
             raise Damage("a pickle that fills what is no dictionary")
-        target.update(_dictionary(list(zip(items[::2], items[1::2], strict=True))))
+        self.stack[-1].update(_dictionary(list(zip(items[::2], items[1::2], strict=True))))
+
+    def storage(self, reference: Any) -> Storage:
+        """Return the storage that a persistent id names."""
+        # A sixth item is for a view of another storage, which PyTorch has not written since 0.4.
+        if isinstance(reference, tuple) and reference[5:] == (None,):
+            reference = reference[:5]
+        match reference:
+            case "storage", Named("torch", kind), str(key), str(), int(count):
+                storage = Storage(key, kind, count)
+                if self.storages.setdefault(key, storage) != storage:
+                    raise Damage(f"storage {key}: described in two ways")
+                return storage
+        raise Damage("a pickle that refers to something other than a storage")
 
 
 def _dictionary(pairs: list[Any]) -> dict[str | int, Any]:
@@ -346,19 +315,3 @@ def _called(function: Any, arguments: Any) -> Any:
         case Named(module, name), _:
             raise Damage(f"it would run {module}.{name}, and nothing in a weights file is run")
     raise Damage("a pickle that calls what is no function")
-
-
-def _storage(reference: Any) -> Storage:
-    """Return the storage a persistent id names."""
-    match reference:
-        # The sixth item is for a view of another storage, which PyTorch has not written since 0.4.
-        case ("storage", Named("torch", kind), str(key), str(), int(count)) | (
-            "storage",
-            Named("torch", kind),
-            str(key),
-            str(),
-            int(count),
-            None,
-        ):
-            return Storage(key, kind, count)
-    raise Damage("a pickle that refers to something other than a storage")

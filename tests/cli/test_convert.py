@@ -108,7 +108,7 @@ def test_weights_that_tell_nothing_need_a_preset(
     fails: Fails, tiny: Path, tmp_path: Path, small_config: Path
 ):
     words = ["train", "--config", small_config, "--out", tmp_path / "run", "--weights", tiny]
-    assert "say --preset torchvision|girshick" in fails(*words)
+    assert "give --preset torchvision|girshick" in fails(*words)
     assert not (tmp_path / "run").exists()
 
 

@@ -186,7 +186,7 @@ def test_unknown_files_must_say_how_pixels_are_prepared(parameters, tmp_path, rn
     refused(
         parameters,
         tmp_path / "mine.npz",
-        r"mine\.npz: nothing tells how pixels are prepared .*: say --preset torchvision\|girshick",
+        r"mine\.npz: nothing tells how pixels are prepared .*: give --preset torchvision\|girshick",
     )
 
 
@@ -253,8 +253,7 @@ def test_a_converted_file_tells_what_it_is(caffe_file, tmp_path, rng):
         "preset girshick, by the file's name",
     ]
     mine = tmp_path / "mine.npz"
-    with mine.open("wb") as file:
-        write_weights(file, converted)
+    write_weights(mine, converted)
     again = read_weights(mine)
     source = hashlib.sha256(path.read_bytes()).hexdigest()
     assert again.metadata == {
