@@ -27,12 +27,12 @@ def one_line_errors(path: Path, action: str) -> Iterator[None]:
         raise InputError(f"{path}: cannot {action}: {reason}") from error
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Give `path` the content that `write` writes, or leave it exactly as it was.
+def replace_file(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Give `path` new content, or leave it exactly as it was.
 
-    The bytes go to ``.NAME.tmp`` in the same folder, reach the disk (fsync), and the file is then
-    renamed over `path`; so a reader finds the old content or the new, whatever kills the process
-    when. What a killed process left in ``.NAME.tmp`` is overwritten by the next call.
+    The content, or what it writes if it is a function, goes to ``.NAME.tmp`` in the same folder and
+    reaches the disk (fsync). Then that file is renamed to `path`. So a reader finds the old content
+    or the new, even if the process is killed. The next call overwrites what a killed process left.
 
     Raises
     ------
@@ -43,7 +43,10 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     with one_line_errors(path, "write"):
         try:
             with aside.open("wb") as file:
-                write(file)
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    content(file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, path)  # noqa: PTH105  (tests make exactly this call fail)
@@ -86,8 +89,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` to `path` as indented JSON, whole or not at all; see `replace_file`."""
-    encoded = json.dumps(content, indent=2).encode() + b"\n"
-    replace_file(path, lambda file: file.write(encoded))
+    replace_file(path, json.dumps(content, indent=2).encode() + b"\n")
 
 
 def write_npz(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:

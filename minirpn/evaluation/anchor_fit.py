@@ -18,8 +18,8 @@ _TABLE_THRESHOLDS = (0.5, 0.6, 0.7)  # the IoU from which on a share of the obje
 
 _ROUNDS = 50  # of k-means, at most
 _ENOUGH = (0.5, 0.7)  # the IoU that counts as found, and the one that makes a positive
-# Eighths are exact in binary: with the whole sides of "caffe" rounding all coordinates of anchors
-# stay exact, and with them the ties between anchors.
+# Scales are multiples of 1/8, which binary numbers hold exactly. With the whole sides of "caffe"
+# rounding all coordinates of anchors stay exact, and so do the ties between anchors.
 _PARTS = 8
 
 
@@ -30,23 +30,12 @@ class Scene(NamedTuple):
     image_size: ImageSize  # of the resized image
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The grid on which the anchors stand.
+class Grid(NamedTuple):
+    """The grid on which the anchors stand."""
 
-    Parameters
-    ----------
-    stride
-        Image pixels per cell.
-    feature_size
-        Gives (Hf, Wf) for an image of (height, width).
-    offset
-        (dy, dx) pixels, as in `grid_anchors`.
-    """
-
-    stride: int
-    feature_size: Callable[[ImageSize], ImageSize]
-    offset: tuple[float, float] = (0, 0)
+    stride: int  # image pixels per cell
+    feature_size: Callable[[ImageSize], ImageSize]  # gives (Hf, Wf) for an image of (height, width)
+    offset: tuple[float, float] = (0, 0)  # (dy, dx) pixels, as in `grid_anchors`
 
 
 def vgg16_feature_size(image_size: ImageSize) -> ImageSize:
@@ -104,9 +93,18 @@ class AnchorFit:
         ways = {"by IoU": 2, "only as the best there is": 1, "not at all": 0}
         return {name: int((self.reach == code).sum()) for name, code in ways.items()}
 
+    @property
+    def positives(self) -> np.ndarray:
+        """(N,) positive anchors."""
+        return self.positives_by_iou + self.positives_as_best
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
-        positives = self.positives_by_iou + self.positives_as_best
+        positives = self.positives
+        shares, shares_inside = (
+            {f"{t:g}": to_plain(self.share(t, inside=inside)) for t in _TABLE_THRESHOLDS}
+            for inside in (False, True)
+        )
         return {
             "scales": list(self.anchors.scales),
             "ratios": list(self.anchors.ratios),
@@ -114,10 +112,8 @@ class AnchorFit:
             "rounding": self.anchors.rounding,
             "images": len(self.negatives),
             "objects": len(self.best_iou),
-            "share_of_objects": {f"{t:g}": to_plain(self.share(t)) for t in _TABLE_THRESHOLDS},
-            "share_of_objects_inside": {
-                f"{t:g}": to_plain(self.share(t, inside=True)) for t in _TABLE_THRESHOLDS
-            },
+            "share_of_objects": shares,
+            "share_of_objects_inside": shares_inside,
             "mean_best_iou": _mean(self.best_iou),
             "objects_reached": self.reached(),
             "positives_an_image": {
@@ -171,12 +167,10 @@ def _fit_of(
     scene: Scene, base: np.ndarray, grid: Grid, labels: LabelConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (3, M) of the objects: best IoU, the same inside, reach; and (3, 1) anchor counts."""
-    anchors = grid_anchors(
-        base, grid.feature_size(scene.image_size), grid.stride, offset=grid.offset
-    )
+    size = grid.feature_size(scene.image_size)
+    anchors = grid_anchors(base, size, grid.stride, offset=grid.offset)
     gt_boxes = scene.gt_boxes.astype(np.float64)
-    every = np.ones(len(anchors), dtype=bool)
-    everywhere = assign(anchors, gt_boxes, every, 0.0)
+    everywhere = assign(anchors, gt_boxes, np.ones(len(anchors), dtype=bool), 0.0)
     labelled = label_anchors(anchors, gt_boxes, scene.image_size, labels)
     positive = labelled.labels == POSITIVE
     enough = positive & (labelled.max_iou >= labels.positive_iou)
@@ -195,16 +189,13 @@ def _mean(values: np.ndarray) -> float | None:
 
 def fit_table(fits: Mapping[str, AnchorFit]) -> str:
     """Return a table with a column for each fit, under its name."""
-    columns = [_cells(fit) for fit in fits.values()]
+    columns = [{"": name, **_cells(fit)} for name, fit in fits.items()]
     wide = max(map(len, columns[0]))
-    widths = [
-        max(len(name), *map(len, cells.values())) + 3
-        for name, cells in zip(fits, columns, strict=True)
-    ]
-    lines = [" " * wide + "".join(f"{n:>{w}}" for n, w in zip(fits, widths, strict=True))]
+    widths = [max(map(len, column.values())) + 3 for column in columns]
+    lines = []
     for label in columns[0]:
-        cells = "".join(f"{c[label]:>{w}}" for c, w in zip(columns, widths, strict=True))
-        lines.append(f"{label:<{wide}}{cells}")
+        cells = (f"{c[label]:>{w}}" for c, w in zip(columns, widths, strict=True))
+        lines.append("".join([f"{label:<{wide}}", *cells]))
     return "\n".join(lines)
 
 
@@ -224,8 +215,7 @@ def _cells(fit: AnchorFit) -> dict[str, str]:
         cells[f"objects that training reaches {way}"] = f"{count:,}"
     cells["positives an image, by IoU"] = _mean_text(fit.positives_by_iou, 1)
     cells["positives an image, only as the best there is"] = _mean_text(fit.positives_as_best, 1)
-    without = (fit.positives_by_iou + fit.positives_as_best) == 0
-    cells["images without a positive"] = f"{int(without.sum()):,}"
+    cells["images without a positive"] = f"{int((fit.positives == 0).sum()):,}"
     cells["negatives an image"] = _mean_text(fit.negatives, 0)
     return cells
 
@@ -244,8 +234,8 @@ def suggest_anchors(
     and Farhadi, *YOLO9000*, 2017, section 2). The clusters stand on a grid, every ratio at every
     scale, because that is what anchors are. Each object goes to the anchor it overlaps most; then
     each scale becomes the median of the scales of its objects, and each ratio likewise. Of all
-    anchors on the way, those that cover most objects are returned, not those of the best mean: the
-    mean would sacrifice a rare size for a better fit to the most frequent one.
+    anchors on the way, those that cover most objects are returned, not those with the best mean:
+    the mean would give up a rare size for a better fit to the most frequent one.
 
     Parameters
     ----------
@@ -291,19 +281,24 @@ def shape_fit(sides: np.ndarray, config: AnchorConfig) -> tuple[float, float]:
     The first number is the share of objects with an IoU of at least 0.5 plus the share with at
     least 0.7 (what counts as found, and what makes a positive). The mean IoU decides among equals.
     """
-    best = iou(_centered(sides), _shapes(config)).max(axis=1)
+    best = _overlaps(sides, config).max(axis=1)
     return sum(float((best >= enough).mean()) for enough in _ENOUGH), float(best.mean())
 
 
 def _moved(sides: np.ndarray, config: AnchorConfig) -> AnchorConfig:
     """Return the anchors moved to the middle of the objects that overlap them most."""
-    nearest = iou(_centered(sides), _shapes(config)).argmax(axis=1)
+    nearest = _overlaps(sides, config).argmax(axis=1)
     ratio_index, scale_index = np.divmod(nearest, len(config.scales))
     scales, ratios = _scales(sides, config), sides[:, 1] / sides[:, 0]
+
+    def medians(values: np.ndarray, index: np.ndarray, old: tuple[float, ...]) -> list[float]:
+        groups = (values[index == i] for i in range(len(old)))
+        return [float(np.median(g)) if len(g) else o for g, o in zip(groups, old, strict=True)]
+
     return _config(
         config,
-        [_median(scales[scale_index == i], old) for i, old in enumerate(config.scales)],
-        [_median(ratios[ratio_index == i], old) for i, old in enumerate(config.ratios)],
+        medians(scales, scale_index, config.scales),
+        medians(ratios, ratio_index, config.ratios),
     )
 
 
@@ -339,14 +334,9 @@ def _scales(sides: np.ndarray, config: AnchorConfig) -> np.ndarray:
     return np.sqrt(sides[:, 0] * sides[:, 1]) / config.base_size
 
 
-def _median(values: np.ndarray, otherwise: float) -> float:
-    """Return the median of the values, or `otherwise` if there are none."""
-    return float(np.median(values)) if len(values) else otherwise
-
-
-def _shapes(config: AnchorConfig) -> np.ndarray:
-    """Return the base anchors (A, 4) moved so that their centers lie at (0, 0)."""
-    return base_anchors(config) - config.base_size / 2
+def _overlaps(sides: np.ndarray, config: AnchorConfig) -> np.ndarray:
+    """Return the IoU (M, A) of objects and base anchors, all with their centers at (0, 0)."""
+    return iou(_centered(sides), base_anchors(config) - config.base_size / 2)
 
 
 def _centered(sides: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.detector import Detections
-from minirpn.evaluation.recall import share_text, to_plain
+from minirpn.evaluation.recall import check_image_counts, share_text, to_plain
 
 HIT = 1
 FALSE_POSITIVE = 0
@@ -106,7 +106,10 @@ def average_precision(
         positives += np.bincount(gt_labels[~hard], minlength=len(classes))
         scores.append(to_host(of_image.scores).astype(np.float64))
         labels.append(to_host(of_image.classes))
-        iou = _iou_within_class(of_image, gt_boxes[index], gt_labels)
+        iou = boxes.iou(
+            to_host(of_image.boxes).astype(np.float64), to_host(gt_boxes[index]).astype(np.float64)
+        )
+        iou = np.where(labels[-1][:, None] == gt_labels, iou, 0.0)  # (D, M)
         outcomes.append(match_detections(iou, scores[-1], hard, iou_threshold=iou_threshold))
     score, label, outcome = map(np.concatenate, (scores, labels, outcomes))
     curves, ignored = [], []
@@ -164,14 +167,6 @@ def match_detections(
     _, first = np.unique(matched[candidates], return_index=True)
     outcomes[candidates[first]] = HIT
     return outcomes
-
-
-def _iou_within_class(of_image: Detections, gt_boxes: Array, gt_classes: np.ndarray) -> np.ndarray:
-    """Return (D, M): the overlap of detections and objects of the same class, 0 for the others."""
-    overlap = boxes.iou(
-        to_host(of_image.boxes).astype(np.float64), to_host(gt_boxes).astype(np.float64)
-    )
-    return np.where(to_host(of_image.classes)[:, None] == gt_classes, overlap, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,8 +254,8 @@ def precision_recall(scores: np.ndarray, hits: np.ndarray, positives: int) -> Pr
 def envelope(precision: np.ndarray) -> np.ndarray:
     """Return the best precision at each point or any later one, (P,): it never rises.
 
-    This is VOC's *interpolated* precision. It removes the zigzag of the curve: whoever wants a
-    recall of r may also take a higher recall where precision is better.
+    This is VOC's *interpolated* precision. It removes the zigzag of the curve: a user who needs a
+    recall of r can also accept a higher recall, where precision is better.
 
     Examples
     --------
@@ -361,7 +356,7 @@ class APResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists and numbers for JSON, nan as None; `from_dict` is the inverse."""
-        averages = {method: self.ap_by(method).tolist() for method in AVERAGES}
+        rows = zip(self.classes, self.curves, self.ignored, strict=True)
         return {
             "method": self.method,
             "iou_threshold": self.iou_threshold,
@@ -369,14 +364,14 @@ class APResult:
             "classes": [
                 {
                     "name": name,
-                    "ap": {method: to_plain(ap[index]) for method, ap in averages.items()},
-                    "objects": self.curves[index].positives,
-                    "ignored": self.ignored[index],
-                    "scores": self.curves[index].scores.tolist(),
-                    "hits": self.curves[index].hits.tolist(),
-                    "false_positives": self.curves[index].false_positives.tolist(),
+                    "ap": {method: to_plain(AVERAGES[method](curve)) for method in AVERAGES},
+                    "objects": curve.positives,
+                    "ignored": ignored,
+                    "scores": curve.scores.tolist(),
+                    "hits": curve.hits.tolist(),
+                    "false_positives": curve.false_positives.tolist(),
                 }
-                for index, name in enumerate(self.classes)
+                for name, curve, ignored in rows
             ],
         }
 
@@ -408,15 +403,14 @@ class APResult:
 
     def table(self) -> str:
         """Return a table for the terminal: a row for each class, "-" for nan."""
-        wide = max(map(len, ("class", *self.classes)))
-        headings = ("objects", "found", "false", *(f"AP {method}" for method in AVERAGES))
-        lines = [_row("class", headings, wide)]
-        averages = [self.ap_by(method) for method in AVERAGES]
-        for index, (name, curve) in enumerate(zip(self.classes, self.curves, strict=True)):
-            counts = (curve.positives, curve.found, curve.wrong)
-            lines.append(_row(name, (*counts, *(share_text(ap[index]) for ap in averages)), wide))
+        rows = [["class", "objects", "found", "false", *(f"AP {method}" for method in AVERAGES)]]
+        for name, curve in zip(self.classes, self.curves, strict=True):
+            averages = (share_text(AVERAGES[method](curve)) for method in AVERAGES)
+            rows.append([name, str(curve.positives), str(curve.found), str(curve.wrong), *averages])
         means = (share_text(self.mean_by(method)) for method in AVERAGES)
-        lines.append(_row("mean", ("", "", "", *means), wide))
+        rows.append(["mean", "", "", "", *means])
+        wide = max(len(name) for name, *_ in rows)
+        lines = ["".join([f"{n:<{wide}}", *(f"{c:>10}" for c in cells)]) for n, *cells in rows]
         objects, threshold = sum(curve.positives for curve in self.curves), self.iou_threshold
         lines.append(f"{objects} objects; a detection finds one at an IoU of {threshold:g}.")
         if ignored := sum(self.ignored):
@@ -424,10 +418,6 @@ class APResult:
         if without := self.without_objects:
             lines.append(f"No objects, so left out of the mean: {', '.join(without)}.")
         return "\n".join(lines)
-
-
-def _row(name: str, cells: tuple[Any, ...], wide: int) -> str:
-    return f"{name:<{wide}}" + "".join(f"{cell:>10}" for cell in cells)
 
 
 def _check_arguments(
@@ -438,10 +428,9 @@ def _check_arguments(
     count: int,
 ) -> None:
     """Raise on the first argument of `average_precision` that is wrong."""
-    parts = {"gt_boxes": gt_boxes, "gt_classes": gt_classes, "difficult": difficult}
-    for name, part in parts.items():
-        if part is not None and len(part) != len(detections):
-            raise ValueError(f"detections of {len(detections)} images, {name} of {len(part)}")
+    check_image_counts(
+        detections=detections, gt_boxes=gt_boxes, gt_classes=gt_classes, difficult=difficult
+    )
     for index, of_image in enumerate(detections):
         check_box_list(of_image.boxes, f"detections[{index}].boxes")
         D, M = of_image.boxes.shape[0], gt_boxes[index].shape[0]

@@ -105,8 +105,8 @@ def proposal_recall(
         candidates = to_host(proposals[index])[: counts[-1]].astype(np.float64)
         iou, area = boxes.iou(candidates, objects), boxes.area(objects)  # (R, M), (M,)
         found_at["all"].append(find(iou, iou_thresholds))
-        # The objects of a size are matched as if no others were there: a proposal that fits an
-        # object of another size better is not lost to them.
+        # The objects of one size are matched as if there were no others: they can also have a
+        # proposal that fits an object of another size better.
         for size, (low, high) in SIZES.items():
             of_size = (area >= low) & (area < high)
             found_at[size].append(find(iou[:, of_size], iou_thresholds))
@@ -126,9 +126,9 @@ def proposal_recall(
 def _found_one_to_one(iou: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
     """Return (thresholds, M): the rank of the proposal that takes each object, or _NEVER.
 
-    This is the greedy matching the other way round: find the first proposal that reaches any object
-    still free, give it the one it overlaps most, and repeat. The proposals passed over reached no
-    free object, and never will, because free objects only become fewer.
+    Find the first proposal that reaches a free object, give it the one it overlaps most, and
+    repeat. The proposals before it reach no free object, and never will, because free objects only
+    become fewer. So this is the same as the greedy matching, in fewer steps.
     """
     ranks = np.flatnonzero((iou >= min(thresholds)).any(axis=1))
     # Reversed, because argmax takes the first of ties.
@@ -164,6 +164,15 @@ def _share_found(ranks: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
     return np.stack([(ranks < count).mean(axis=1) for count in counts])
 
 
+def check_image_counts(**lists: Sequence[Any] | None) -> None:
+    """Raise ValueError unless all lists that are given have one entry for each image."""
+    counts = {name: len(one) for name, one in lists.items() if one is not None}
+    (first, count), *others = counts.items()
+    for name, other in others:
+        if other != count:
+            raise ValueError(f"{first} of {count} images, {name} of {other}")
+
+
 def _check_arguments(
     proposals: Sequence[Array],
     gt_boxes: Sequence[Array],
@@ -173,10 +182,7 @@ def _check_arguments(
     matching: str,
 ) -> None:
     """Raise on the first argument of `proposal_recall` that is wrong."""
-    if len(proposals) != len(gt_boxes):
-        raise ValueError(f"proposals of {len(proposals)} images, gt_boxes of {len(gt_boxes)}")
-    if difficult is not None and len(difficult) != len(gt_boxes):
-        raise ValueError(f"difficult of {len(difficult)} images, gt_boxes of {len(gt_boxes)}")
+    check_image_counts(proposals=proposals, gt_boxes=gt_boxes, difficult=difficult)
     if not counts or min(counts) < 1:
         raise ValueError(f"counts: expected at least one of at least 1, got {tuple(counts)}")
     if not iou_thresholds or min(iou_thresholds) <= 0 or max(iou_thresholds) > 1:

@@ -1,4 +1,4 @@
-"""Detections in files that other tools judge: VOC's result files, and COCO's.
+"""Detections in files for the evaluation tools of others: VOC's result files, and COCO's.
 
 VOC: one file a class, ``comp4_det_SPLIT_CLASS.txt``, and one detection a line: ``image_id score
 xmin ymin xmax ymax``, with corners that are 1-based and inclusive. comp4 is VOC's name for
@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -72,7 +71,7 @@ def write_voc_results(
             raise InputError(f"{folder}: image {image_id!r}: {reason}")
     for name in classes:
         if Path(name).name != name:
-            raise InputError(f"{folder}: class {name!r}: not to be used in the name of a file")
+            raise InputError(f"{folder}: class {name!r}: cannot be part of a file name")
     with one_line_errors(folder, "write"):
         folder.mkdir(parents=True, exist_ok=True)
     lines: list[list[str]] = [[] for _ in classes]
@@ -85,7 +84,7 @@ def write_voc_results(
             lines[label].append(f"{image_id} {score} {' '.join(map(repr, corner))}\n")
     paths = [_result_file(folder, split, name) for name in classes]
     for path, of_class in zip(paths, lines, strict=True):
-        replace_file(path, partial(_write_lines, of_class))
+        replace_file(path, "".join(of_class).encode(errors=_ANY_BYTES))
     return paths
 
 
@@ -122,10 +121,13 @@ def read_voc_results(
             if not line.strip():
                 continue
             where = f"{path}: line {number}"
-            image_id, score, corners = _fields(line, where)
+            image_id, *words = line.split()
+            if len(words) != 5:
+                expected = "expected image_id score xmin ymin xmax ymax"
+                raise InputError(f"{where}: {expected}, got {len(words) + 1} fields")
             if image_id not in rows:
                 raise InputError(f"{where}: image {image_id!r} is not one of the split")
-            rows[image_id].append((label, score, _box(corners, where)))
+            rows[image_id].append(_voc_row(words, label, where))
     return [_detections(rows[image_id]) for image_id in image_ids]
 
 
@@ -134,30 +136,15 @@ def _result_file(folder: Path, split: str, class_name: str) -> Path:
     return folder / f"comp4_det_{split}_{class_name}.txt"
 
 
-def _write_lines(lines: list[str], file: BinaryIO) -> None:
-    file.write("".join(lines).encode(errors=_ANY_BYTES))
-
-
-def _fields(line: str, where: str) -> tuple[str, float, list[float]]:
-    """Return image id, score and VOC's corners from a line."""
-    words = line.split()
-    if len(words) != 6:
-        raise InputError(
-            f"{where}: expected image_id score xmin ymin xmax ymax, got {len(words)} fields"
-        )
-    numbers = [_number(word, where) for word in words[1:]]
-    return words[0], numbers[0], numbers[1:]
-
-
-def _box(corners: list[float], where: str) -> tuple[float, float, float, float]:
-    """Return the half-open box for VOC's corners."""
-    xmin, ymin, xmax, ymax = corners
+def _voc_row(words: list[str], label: int, where: str) -> _Row:
+    """Return the detection that score and corners describe, with a half-open box."""
+    score, xmin, ymin, xmax, ymax = (_number(word, where) for word in words)
     # A box of no width has xmin = xmax + 1.
     if xmin > xmax + 1 or ymin > ymax + 1:
         raise InputError(f"{where}: the box ends before it begins")
-    x1, y1, x2, y2 = half_open(np.array(corners)).tolist()
+    x1, y1, x2, y2 = half_open(np.array([xmin, ymin, xmax, ymax])).tolist()
     # By rounding, xmin - 1 can still be more than xmax.
-    return min(x1, x2), min(y1, y2), x2, y2
+    return label, score, (min(x1, x2), min(y1, y2), x2, y2)
 
 
 def _number(word: str, where: str) -> float:
@@ -187,7 +174,7 @@ def write_coco_detections(path: Path, detections: Sequence[Detections]) -> None:
 
     Notes
     -----
-    `pycocotools` judges them with the file that `write_coco_ground_truth` writes: take
+    `pycocotools` evaluates them with the file that `write_coco_ground_truth` writes: use
     ``COCO(ground_truth)``, its ``loadRes(detections)``, and ``COCOeval`` of the two with
     ``iouType="bbox"``.
     """
@@ -198,8 +185,7 @@ def write_coco_detections(path: Path, detections: Sequence[Detections]) -> None:
         for box, score, label in zip(boxes, scores, labels, strict=True):
             row = {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
             lines.append(json.dumps(row))
-    encoded = "[\n" + ",\n".join(lines) + "\n]\n"
-    replace_file(path, lambda file: file.write(encoded.encode()))
+    replace_file(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
 
 
 def read_coco_detections(path: Path, images: int, classes: int) -> list[Detections]:

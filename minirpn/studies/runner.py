@@ -185,8 +185,7 @@ def write_findings(findings: Findings, out: Path) -> None:
     failed = findings.failed(findings.baseline)
     if failed and not findings.finished(findings.baseline):
         raise InputError(f"{findings.baseline.label}: {failed[0].failure}")
-    text = findings.study.table(findings)
-    replace_file(out / TABLE, lambda file: file.write(text.encode()))
+    replace_file(out / TABLE, findings.study.table(findings).encode())
     with one_line_errors(out, "write"):
         viz.save(findings.study.draw(findings), out / PICTURE)
 

@@ -168,7 +168,7 @@ def test_what_was_not_measured_is_refused():
     ("change", "message"),
     [
         ({"proposals": []}, "proposals of 0 images, gt_boxes of 1"),
-        ({"difficult": []}, "difficult of 0 images, gt_boxes of 1"),
+        ({"difficult": []}, "proposals of 1 images, difficult of 0"),
         ({"difficult": [np.zeros(2, bool)]}, r"difficult\[0\]: expected shape \(1\)"),
         ({"gt_boxes": [np.zeros(4)]}, r"gt_boxes\[0\]: expected shape \(N, 4\)"),
         ({"counts": [0]}, "counts"),
