@@ -7,7 +7,7 @@ VOC counts pixels from 1 and includes the last one; everything else in this pack
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -80,13 +80,10 @@ class VOCObject(NamedTuple):
 
 
 class VOCFile(NamedTuple):
-    """The content of an annotation file: its sound objects, and what is wrong with the others.
-
-    Each object comes with its number in the file, counted from 1.
-    """
+    """The content of an annotation file: its sound objects, and what is wrong with the others."""
 
     image_size: ImageSize
-    objects: tuple[tuple[int, VOCObject], ...]
+    objects: tuple[tuple[int, VOCObject], ...]  # each with its number in the file, from 1
     findings: tuple[Finding, ...]
 
     @property
@@ -132,8 +129,8 @@ def read_annotation(path: Path) -> VOCFile:
     Notes
     -----
     Only ``object/bndbox`` counts. The boxes of ``<part>`` elements (head, hand, foot) lie deeper
-    and are no objects. A box must be wider and higher than one pixel: every box of the real VOC
-    is, and a click without a drag makes one that is not.
+    and are no objects. A box must be wider and higher than one pixel, as every box of the real VOC
+    is. Drawing tools make smaller ones from a click without a drag.
 
     A value is repaired if it can mean only one thing:
 
@@ -146,13 +143,17 @@ def read_annotation(path: Path) -> VOCFile:
 
     Three things are not repaired. A coordinate below 1 makes it likely that *every* box of the
     file is 0-based, and so off by one. An excess of whole pixels points to another convention or
-    another image. With swapped corners, nobody knows what else the tool that wrote them did.
+    another image. A tool that swaps corners may have made other errors too.
     """
     root = _parse(path)
     try:
-        image_size = (_side(root, "size/height"), _side(root, "size/width"))
+        height, width = (_number(root, f"size/{side}") for side in ("height", "width"))
+        for side, value in (("height", height), ("width", width)):
+            if value < 1 or not value.is_integer():
+                raise _BadValueError(f"<size/{side}> is {value:g}, not a positive whole number")
     except _BadValueError as error:
         raise BadFileError(Kind.UNREADABLE_XML, path, "image size", str(error)) from None
+    image_size = (int(height), int(width))
     objects: list[tuple[int, VOCObject]] = []
     findings = []
     elements = root.findall("object")
@@ -252,14 +253,6 @@ def _number(element: Element, tag: str) -> float:
     return value
 
 
-def _side(element: Element, tag: str) -> int:
-    """Return the length in pixels that a child holds."""
-    value = _number(element, tag)
-    if value < 1 or not value.is_integer():
-        raise _BadValueError(f"<{tag}> is {value:g}, not a positive whole number")
-    return int(value)
-
-
 def _flag(element: Element, tag: str) -> bool:
     """Return the truth value that a child holds; false if there is no such child."""
     text = _text(element, tag) or "0"
@@ -285,27 +278,27 @@ def write_annotation(
         Their corners are 1-based and inclusive.
     """
     root = Element("annotation")
-    _add(root, "folder", path.parent.parent.name)
-    _add(root, "filename", image_name)
-    size = _add(root, "size")
-    _add(size, "width", image_size[1])
-    _add(size, "height", image_size[0])
-    _add(size, "depth", 3)
+    size = {"width": image_size[1], "height": image_size[0], "depth": 3}
+    _add(root, {"folder": path.parent.parent.name, "filename": image_name, "size": size})
     for item in objects:
-        element = _add(root, "object")
-        _add(element, "name", item.name)
-        _add(element, "pose", "Unspecified")
-        _add(element, "truncated", int(item.truncated))
-        _add(element, "difficult", int(item.difficult))
-        box = _add(element, "bndbox")
-        for tag, value in zip(_CORNERS, item.corners, strict=True):
-            _add(box, tag, f"{value:.9g}")
+        corners = (f"{value:.9g}" for value in item.corners)
+        content = {
+            "name": item.name,
+            "pose": "Unspecified",
+            "truncated": int(item.truncated),
+            "difficult": int(item.difficult),
+            "bndbox": dict(zip(_CORNERS, corners, strict=True)),
+        }
+        _add(root, {"object": content})
     ElementTree.indent(root, "\t")
     path.write_text(ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
 
 
-def _add(parent: Element, tag: str, text: Any = None) -> Element:
-    """Append a child, with a text if one is given, and return it."""
-    child = ElementTree.SubElement(parent, tag)
-    child.text = None if text is None else str(text)
-    return child
+def _add(parent: Element, children: Mapping[str, Any]) -> None:
+    """Append children by tag; each is a text, a number, or children again."""
+    for tag, content in children.items():
+        child = ElementTree.SubElement(parent, tag)
+        if isinstance(content, Mapping):
+            _add(child, content)
+        else:
+            child.text = str(content)

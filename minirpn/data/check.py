@@ -41,16 +41,12 @@ _KIND_RANK = {kind: rank for rank, kind in enumerate(Kind)}
 
 
 class _Examined(NamedTuple):
-    """The result of one thread for one id; `digest` is None if there is no image to read."""
+    """What a thread found out about one id."""
 
     image_id: str
     entry: Entry | None
     findings: list[Finding]
-    digest: tuple[Path, bytes] | None
-
-
-def _no_progress(items: Iterable[_Examined], total: int) -> Iterable[_Examined]:
-    return items
+    digest: tuple[Path, bytes] | None  # None if there is no image to read
 
 
 def check_dataset(
@@ -60,9 +56,9 @@ def check_dataset(
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     threads: int | None = None,
-    track: Callable[[Iterable[_Examined], int], Iterable[_Examined]] = _no_progress,
+    track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> CheckReport:
-    """Return everything that is wrong with a data set; every file of it is read.
+    """Read every file of a data set, and return everything that is wrong with it.
 
     Parameters
     ----------
@@ -90,8 +86,8 @@ def check_dataset(
 
     Notes
     -----
-    Where there are splits, an image in none of them stops no training: its errors become warnings.
-    Two images count as the same if their files are, byte for byte.
+    Where there are splits, the errors of an image that is in none of them become warnings, because
+    they stop no training. Two images are the same if all bytes of their files are.
     """
     folder = find_folder(Path(root), year)
     images = image_files(folder)
@@ -100,7 +96,7 @@ def check_dataset(
     ids = sorted(used | set(split_ids(folder, None, images)) if splits is None else used)
     unused = set(ids) - used if members else set()
     examine = partial(_examine, folder=folder, images=images)
-    done = list(track(_in_threads(examine, ids, threads), len(ids)))
+    done: list[_Examined] = list(track(_in_threads(examine, ids, threads), len(ids)))
 
     entries = [one.entry for one in done if one.entry is not None]
     for one in done:
@@ -128,8 +124,8 @@ def _in_threads(
 ) -> Iterator[_Examined]:
     """Yield what `examine` returns for each id, in their order."""
     threads = threads or min(_MOST_THREADS, os.cpu_count() or 1)
-    # All threads share the filters, so they are set out here. What Pillow warns of either becomes
-    # an error, or is read as every viewer reads it.
+    # All threads share the filters, so they are set here. What Pillow warns of either becomes an
+    # error, or is read as every viewer reads it.
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.filterwarnings("ignore", module="PIL")
         yield from pool.map(examine, ids)
@@ -186,13 +182,10 @@ def _read_splits(
 
 def _shared_images(
     folder: Folder,
-    members: Mapping[str, Sequence[str]],
-    digests: Mapping[str, tuple[Path, bytes]],
+    members: Mapping[str, Sequence[str]],  # the ids of each split
+    digests: Mapping[str, tuple[Path, bytes]],  # of the image of each id
 ) -> Iterator[Finding]:
-    """Yield a warning for each id that separate splits share, and for each repeated image.
-
-    `members` are the ids of each split, `digests` the path and the digest of the image of each id.
-    """
+    """Yield a warning for each id that separate splits share, and for each repeated image."""
     splits_of = defaultdict(list)
     for name, ids in members.items():
         for image_id in ids:
@@ -286,15 +279,18 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, every finding included."""
-        counts: dict[str, Counter[str]] = {str(severity): Counter() for severity in Severity}
-        for one in self.findings:
-            counts[one.severity][one.kind.label] += 1
+        counts = {
+            str(severity): dict(
+                Counter(one.kind.label for one in self.findings if one.severity is severity)
+            )
+            for severity in Severity
+        }
         return {
             "root": str(self.root),
             "images": self.images,
             "splits": self.splits,
             "classes": self.classes,
-            "counts": {severity: dict(of_kind) for severity, of_kind in counts.items()},
+            "counts": counts,
             "findings": [
                 {
                     "severity": str(one.severity),

@@ -1,4 +1,4 @@
-"""Fetch files from the net: try each mirror, resume a partial file, verify every byte."""
+"""Download files: try each mirror, resume a partial file, verify every byte."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Advance = Callable[[int], object]  # called with the number of bytes so far
 
 
 class RemoteFile(NamedTuple):
-    """A file on the net."""
+    """A file on the internet."""
 
     name: str
     size: int  # bytes
@@ -78,23 +78,8 @@ def fetch(
     """Return the path of a file in `folder`, fetched unless it is there already.
 
     After a broken connection the bytes so far stay in ``NAME.part``. The next mirror, or the next
-    call, continues from there if the server can.
-
-    Parameters
-    ----------
-    remote
-        What to fetch.
-    folder
-        The folder for it; made if it is missing.
-    timeout
-        Seconds without a byte, then the next mirror is tried.
-    advance
-        Called with the number of bytes so far, as they come.
-
-    Raises
-    ------
-    InputError
-        No mirror delivered the whole file; the line gives the reason of each.
+    call, continues from there if the server can. An InputError gives the reason of each mirror if
+    none delivered the whole file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / remote.name, folder / f"{remote.name}.part"
@@ -161,16 +146,10 @@ def _sha256(path: Path) -> str:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive into `folder`, and write nothing outside of it.
-
-    Raises
-    ------
-    InputError
-        The archive is damaged, or a member of it would land outside.
-    """
+    """Unpack a tar archive into `folder`; raise InputError if a member would land outside."""
     if not hasattr(tarfile, "data_filter"):
         raise InputError(
-            f"{archive}: unpacking it safely needs Python 3.11.4 or newer; tar -xf does it, too"
+            f"{archive}: safe unpacking needs Python 3.11.4 or newer; tar -xf does it too"
         )
     try:
         with tarfile.open(archive) as content:

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: the kinds, how bad each one is, and how a case is worded."""
+"""What can be wrong with a data set: the kinds, how bad each one is, and the line for one case."""
 
 from __future__ import annotations
 

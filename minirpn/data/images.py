@@ -40,13 +40,13 @@ class ImageHeader(NamedTuple):
 def read_image(path: Path) -> np.ndarray:
     """Return the image as (H, W, 3) uint8 RGB, upright.
 
-    The EXIF orientation is applied, as image viewers do. Gray, palette, CMYK and 16-bit images
-    become RGB. Transparent images are laid over white, as on a page.
+    The EXIF orientation is applied, as in image viewers. Gray, palette, CMYK and 16-bit images
+    become RGB. Transparent images get a white background.
 
     Parameters
     ----------
     path
-        A file of any format Pillow reads.
+        A file of any format that Pillow reads.
 
     Raises
     ------
@@ -66,15 +66,9 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_image_header(path: Path) -> ImageHeader:
-    """Return what the header of an image file says.
+    """Return what the header of an image file says; the errors are those of `read_image`.
 
-    Not for worker threads: it silences a warning of Pillow, and all threads share the warning
-    filters.
-
-    Raises
-    ------
-    InputError
-        As for `read_image`, as far as the header tells.
+    Not for worker threads: it changes the warning filters, which all threads share.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -83,14 +77,9 @@ def read_image_header(path: Path) -> ImageHeader:
 
 
 def examine_image(path: Path) -> ImageHeader:
-    """Return what the header of an image file says, after decoding the whole image.
+    """Return what the header of an image file says, after decoding the whole image, in any thread.
 
-    Worker threads may call it.
-
-    Raises
-    ------
-    InputError
-        As for `read_image`.
+    The errors are those of `read_image`.
     """
     with _opened(path) as file:
         header = _header(file)
@@ -109,20 +98,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield file
     except FileNotFoundError:
         raise BadFileError(Kind.MISSING_FILE, path, "image", "no such file") from None
-    except UnidentifiedImageError:
-        raise _unreadable(path, "not of a format Pillow reads") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = Image.MAX_IMAGE_PIXELS
-        raise _unreadable(path, f"more than {limit} pixels (PIL.Image.MAX_IMAGE_PIXELS)") from None
+    # On damaged files Pillow's plug-ins raise OSError, SyntaxError, ValueError, TypeError,
+    # struct.error and more.
     except Exception as error:
-        # On damaged files Pillow's plug-ins raise OSError, SyntaxError, ValueError, TypeError,
-        # struct.error and more.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise _unreadable(path, f"truncated, damaged or unreadable ({reason})") from error
-
-
-def _unreadable(path: Path, reason: str) -> BadFileError:
-    return BadFileError(Kind.UNREADABLE_IMAGE, path, "image", reason)
+        if isinstance(error, UnidentifiedImageError):
+            reason = "not of a format Pillow reads"
+        elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+            reason = f"more than {Image.MAX_IMAGE_PIXELS} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
+        else:
+            words = " ".join(str(error).split()) or type(error).__name__
+            reason = f"truncated, damaged or unreadable ({words})"
+        raise BadFileError(Kind.UNREADABLE_IMAGE, path, "image", reason) from error
 
 
 def _header(file: Image.Image) -> ImageHeader:

@@ -80,8 +80,8 @@ class Prepare(Protocol):
 class Loader:
     """An iterator over examples, in the order of the draws, prepared ahead by threads.
 
-    Decoding and resizing release the interpreter's lock, so threads suffice. Use it in a ``with``
-    block: its threads end when the block ends, for whatever reason.
+    Decoding and resizing release the interpreter's lock, so threads are enough. Use it in a
+    ``with`` block: its threads end with the block.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class Annotation:
     gt_classes
         (M,) int64, positions in the data set's ``classes``.
     difficult
-        (M,) bool; evaluation neither rewards nor punishes these objects.
+        (M,) bool; for evaluation these objects count neither as found nor as missed.
     """
 
     image_id: str

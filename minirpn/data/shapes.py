@@ -21,17 +21,14 @@ _COVERED = 128  # of 255: an object covers a pixel if its mask there is at least
 
 
 class Shape(NamedTuple):
-    """One object of a picture.
-
-    `box` (4,) float32 is ``(x1, y1, x2, y2)``, half-open pixels, tight around what is *visible*, as
-    VOC's guidelines ask. `truncated`: the whole object would have another box. `difficult`: less
-    than half of its pixels are visible.
-    """
+    """One object of a picture."""
 
     name: str
+    # (4,) float32 (x1, y1, x2, y2), half-open pixels, tight around what is *visible*, as VOC's
+    # guidelines ask.
     box: np.ndarray
-    difficult: bool
-    truncated: bool
+    difficult: bool  # less than half of its pixels are visible
+    truncated: bool  # the whole object would have another box
 
 
 class _Placed(NamedTuple):
@@ -56,28 +53,12 @@ def draw_picture(
     max_objects: int,
     side_range: tuple[float, float],
 ) -> tuple[np.ndarray, list[Shape]]:
-    """Return a picture and the shapes in it.
+    """Return a picture (H, W, 3) uint8 RGB, and the shapes in it in the order of painting.
 
-    Parameters
-    ----------
-    rng
-        The picture depends on nothing else.
-    image_size
-        (height, width), pixels.
-    names
-        Which of `SHAPES` may appear.
-    max_objects
-        One to this many are tried; an object that would hide too much of another is left out.
-    side_range
-        Smallest and largest side of an object's box, pixels. The geometric mean of its two sides is
-        log-uniform, and so is its ratio of width to height, between 1/2 and 2.
-
-    Returns
-    -------
-    image
-        (H, W, 3) uint8 RGB.
-    shapes
-        In the order in which they were painted, the lowest first.
+    One to `max_objects` shapes are tried, of these `names`; an object that would hide too much of
+    another is left out. `side_range` is the smallest and the largest side of an object's box in
+    pixels. The geometric mean of its sides is log-uniform, and so is its ratio of width to height,
+    between 1/2 and 2.
     """
     canvas = _background(rng, image_size)
     owner = np.full(image_size, -1)  # the number of the object visible at each pixel

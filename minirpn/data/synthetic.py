@@ -102,7 +102,7 @@ def generate(root: str | Path, config: SyntheticConfig | None = None) -> Path:
     root = Path(root)
     config = SyntheticConfig() if config is None else config
     if root.exists():
-        raise InputError(f"{root}: generated shapes: there is something already")
+        raise InputError(f"{root}: generated shapes: the folder exists already")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
@@ -135,7 +135,7 @@ def _write(root: Path, config: SyntheticConfig) -> None:
         ]
         xml_path = root / "Annotations" / f"{image_id}.xml"
         write_annotation(xml_path, image_path.name, config.image_size, objects)
-    # The images are all drawn alike, so their position decides about the split.
+    # All images are drawn in the same way, so their position can decide about the split.
     trainval = ids[: len(ids) - round(_TEST_SHARE * len(ids))]
     train = trainval[: len(trainval) - round(_VAL_SHARE * len(ids))]
     val, test = trainval[len(train) :], ids[len(trainval) :]

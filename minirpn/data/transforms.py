@@ -120,7 +120,7 @@ def prepare(
     to_input
         The backbone's own normalisation: (H, W, 3) uint8 RGB to (3, H, W) float32.
     augmentation
-        The changes to it. A zoom may lead beyond `resize_config.max_side`.
+        The changes to it. A zoom may go beyond `resize_config.max_side`.
 
     Notes
     -----

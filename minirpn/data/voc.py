@@ -23,7 +23,7 @@ VOC_CLASSES = (
     "tvmonitor",
 )  # fmt: skip
 
-# The first one counts, should one image lie there in two formats.
+# If an image is there in two formats, the first one counts.
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 # Names at least this much alike are suggested, by difflib's ratio: "persn" and "person" are, "rat"
 # and "cat" are not.
@@ -33,9 +33,8 @@ _ALIKE = 0.75
 class VOCDataset:
     """The images and ground truths of one split.
 
-    Every annotation and the header of every image are read and checked here, so that nothing bad
-    waits in the middle of a training (about 0.3 ms an image). An image is decoded when it is asked
-    for.
+    Every annotation and the header of every image are read and checked here (about 0.3 ms an
+    image), so that a training does not stop in the middle. An image is decoded when it is needed.
 
     Parameters
     ----------
@@ -149,13 +148,9 @@ def read_sample(
 ) -> tuple[Sample, tuple[str, ...]]:
     """Return one image with its ground truth, and the class names its numbers stand for.
 
-    The image may lie anywhere; its annotation lies in the folder, under the image's name.
-
-    Raises
-    ------
-    InputError
-        One of the two is missing or bad (without `skip_bad`, a single box is enough), or they do
-        not belong together.
+    The image may lie anywhere; its annotation lies in the folder, under the image's name. An
+    InputError says if one of them is missing or bad (without `skip_bad`, a single box is enough),
+    or if they do not belong together.
     """
     entry, findings = read_entry(image_path.stem, image_path, folder, read_image_header)
     problems = errors_of(findings)
@@ -169,11 +164,11 @@ def read_sample(
 
 
 class Folder(NamedTuple):
-    """The folders of a data set: its images, its annotations (perhaps the same), its splits."""
+    """The folders of a data set."""
 
     path: Path
     images: Path
-    annotations: Path
+    annotations: Path  # may be the same as `images`
     splits: Path
 
     def split_file(self, split: str) -> Path:
@@ -186,13 +181,10 @@ class Folder(NamedTuple):
 
 
 def find_folder(root: Path, year: int | str | None, *, need_images: bool = True) -> Folder:
-    """Return the folders of the data set at `root`, given as `VOCDataset` takes it.
+    """Return the folders of the data set at `root`, given as for `VOCDataset`.
 
-    Raises
-    ------
-    InputError
-        There is no such folder or year, several years and no choice, no annotation, or no folder
-        of images though `need_images`.
+    An InputError says if there is no such folder or year, no choice among several years, no
+    annotation, or no folder of images although `need_images`.
     """
     if not root.is_dir():
         raise InputError(f"{root}: data set: no such folder")
@@ -221,22 +213,16 @@ def find_folder(root: Path, year: int | str | None, *, need_images: bool = True)
 
 def image_files(folder: Folder) -> dict[str, Path]:
     """Return the image file of each id that has one."""
-    endings = {ending: rank for rank, ending in enumerate(_IMAGE_ENDINGS)}
-    paths = [path for path in folder.images.iterdir() if path.suffix.lower() in endings]
+    paths = [path for path in folder.images.iterdir() if path.suffix.lower() in _IMAGE_ENDINGS]
     # The preferred format comes last and so replaces the others.
-    paths.sort(key=lambda path: endings[path.suffix.lower()], reverse=True)
+    paths.sort(key=lambda path: _IMAGE_ENDINGS.index(path.suffix.lower()), reverse=True)
     return {path.stem: path for path in paths}
 
 
 def split_ids(folder: Folder, split: str | None, images: Iterable[str]) -> list[str]:
-    """Return the image ids of a split, in the order of its file.
+    """Return the image ids of a split, in the order of its file; InputError if it is not there.
 
     None and ``"all"`` mean every id that has an annotation or is among `images`, sorted.
-
-    Raises
-    ------
-    InputError
-        There is no such split (the message lists those there are), or it is empty.
     """
     if split is None or split == "all":
         return sorted({path.stem for path in folder.annotations.glob("*.xml")} | set(images))
@@ -288,8 +274,8 @@ def read_entry(
 ) -> tuple[Entry | None, list[Finding]]:
     """Return an entry, or None if it cannot be used, and everything that is wrong with it.
 
-    `read_header` is `read_image_header`, or `examine_image`, which finds more, or None if the image
-    does not matter. `image_path` is None if there is no image.
+    `image_path` is None if there is no image; `read_header` is `read_image_header`, or
+    `examine_image`, which finds more, or None if the image does not matter.
     """
     xml_path = folder.annotations / f"{image_id}.xml"
     header = content = None
@@ -370,8 +356,11 @@ def choose_classes(names: Iterable[str]) -> tuple[str, ...]:
 def unknown_classes(entries: Sequence[Entry], classes: Sequence[str]) -> list[Finding]:
     """Return an error for each object whose class is not among `classes`."""
     listed = f"the classes are {', '.join(classes)}"
-    others = [name for name in count_classes(entries) if name not in classes]
-    reasons = {name: f"unknown class{_suggest(name, classes)}; {listed}" for name in others}
+    reasons = {
+        name: f"unknown class{_suggest(name, classes)}; {listed}"
+        for name in count_classes(entries)
+        if name not in classes
+    }
     return _findings_by_name(entries, reasons, Kind.UNKNOWN_CLASS)
 
 

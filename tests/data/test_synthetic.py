@@ -103,7 +103,7 @@ def test_only_the_classes_asked_for(tmp_path):
 
 
 def test_nothing_is_overwritten(tmp_path):
-    with pytest.raises(InputError, match=r": generated shapes: there is something already$"):
+    with pytest.raises(InputError, match=r": generated shapes: the folder exists already$"):
         generate(tmp_path)
 
 
