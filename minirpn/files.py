@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written aside, brought to the disk, then renamed."""
+"""Files that are whole or absent: written under another name, synced to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minirpn.errors import InputError
 def one_line_errors(path: Path, action: str) -> Iterator[None]:
     """Turn an ``OSError`` inside the block into an `InputError`: "PATH: cannot ACTION: reason".
 
-    Disk full, no permission, a folder where a file should be: the user's to mend, so one line.
+    A full disk, no permission, a folder in place of a file: the user can repair these.
     """
     try:
         yield
@@ -59,10 +59,10 @@ def replace_file(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Keep any other process out of the same block for the same folder, as long as this one lasts.
+    """Allow only one process at a time in such a block for a folder.
 
-    The lock is the operating system's: it ends with the process, however that ends, and leaves no
-    file behind. Where folders cannot be locked (Windows, some network drives), it keeps nobody out.
+    The lock is the operating system's: it ends with the process and leaves no file. Where folders
+    cannot be locked (Windows, some network drives), it does nothing.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def write_npz(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, np.n
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the folder's list of names to the disk, so that a rename survives a power cut."""
+    """Sync the folder's list of names to disk, so that a rename survives a power failure."""
     if os.name == "nt":  # Windows opens no folders
         return
     handle = os.open(folder, os.O_RDONLY)

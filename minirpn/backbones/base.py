@@ -16,7 +16,7 @@ from minirpn.nn.window import placed
 
 @dataclass(frozen=True)
 class Backbone:
-    """A feature extractor, with what the RPN must know about it.
+    """A feature extractor, and what the RPN needs to know of it.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Backbone:
     channels
         C of the features.
     head_channels
-        Channels of the RPN head's 3x3 convolution on it.
+        Channels of the 3x3 convolution of the RPN head.
     preprocessing
         How pixels become its input.
     stages
@@ -78,7 +78,7 @@ class Backbone:
 
     @property
     def geometry(self) -> CellGeometry:
-        """Stride, centre of cell (0, 0) and receptive field, by arithmetic from the layers."""
+        """Stride, center of cell (0, 0) and receptive field, by arithmetic from the layers."""
         return cell_geometry(self.body.windows())
 
     def feature_size(self, image_size: ImageSize) -> ImageSize:
@@ -109,15 +109,15 @@ class CellGeometry(NamedTuple):
     """Which image pixels the cells of a feature map look at, along one axis."""
 
     stride: int  # image pixels from one cell to the next
-    center: float  # image coordinate of the centre of cell 0
+    center: float  # image coordinate of the center of cell 0
     receptive_field: int  # image pixels one cell sees
 
 
 def cell_geometry(windows: Iterable[Window]) -> CellGeometry:
-    """Return stride, centre of cell 0 and receptive field behind a chain of windows.
+    """Return stride, center of cell 0 and receptive field behind a chain of windows.
 
-    A window of kernel k, stride s, padding p over cells of stride S with the first centre c gives
-    cells of stride ``S s`` with the first centre ``c + S ((k - 1) / 2 - p)``, and each sees
+    A window of kernel k, stride s, padding p over cells of stride S with the first center c gives
+    cells of stride ``S s`` with the first center ``c + S ((k - 1) / 2 - p)``, and each sees
     ``S (k - 1)`` pixels more.
 
     Parameters
@@ -132,8 +132,8 @@ def cell_geometry(windows: Iterable[Window]) -> CellGeometry:
 
     Notes
     -----
-    Coordinates are half-open: the first pixel reaches from 0 to 1, so its centre is 0.5. VGG-16
-    gives centre 8, where the published anchors sit; SqueezeNet v1.1, whose first convolution has
+    Coordinates are half-open: the first pixel reaches from 0 to 1, so its center is 0.5. VGG-16
+    gives center 8, where the published anchors sit; SqueezeNet v1.1, whose first convolution has
     no padding, gives 15.5.
     """
     stride, center, receptive_field = 1, 0.5, 1

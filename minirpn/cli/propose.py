@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minirpn.cli.pictures import Found, add_output, output_folder, show_pictures
 from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
-    import numpy as np
+    from minirpn.data.samples import Example
 
 NAME = "propose"
 SUMMARY = "show the proposals of a run on pictures, or save them"
@@ -23,6 +24,7 @@ starts from it.
 """
 
 _SHOWN = 20
+_FOLDER = "proposals"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=int, metavar="N", help="proposals per image (default: 20; with --split: 2000)"
     )
-    parser.add_argument("--save", action="store_true", help="write into RUN/proposals")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write into DIR")
+    add_output(parser, _FOLDER)
     parser.add_argument(
         "--split", metavar="S", help="use all images of this split; the file is S.npz"
     )
@@ -53,55 +54,40 @@ def run(args: argparse.Namespace) -> int:
     if args.split is not None:
         if args.images:
             raise InputError(f"{args.images[0]}: either pictures or --split, not both")
-        return _propose_split(args)
+        _propose_split(args)
+        return 0
     if not args.images:
         raise InputError("nothing to propose for: name pictures, or --split S")
     for flag in ("voc", "year"):
         if getattr(args, flag) is not None:
             raise InputError(f"--{flag} {getattr(args, flag)}: only with --split")
-    return _propose_pictures(args)
+    _propose_pictures(args)
+    return 0
 
 
-def _propose_pictures(args: argparse.Namespace) -> int:
+def _propose_pictures(args: argparse.Namespace) -> None:
     """Print the proposals for each picture, and perhaps save them."""
-    from minirpn.cli.pictures import output_names
-    from minirpn.data.images import read_image
-    from minirpn.data.samples import unannotated
+    from functools import partial
+
+    from minirpn import viz
     from minirpn.devices import open_device
     from minirpn.training.build import build_pipeline, load_network
     from minirpn.training.inference import in_original_pixels
 
     network, config = load_network(args.folder, open_device(args.device))
-    target = args.out or (args.folder / "proposals" if args.save else None)
     top = args.top or _SHOWN
-    pipeline = build_pipeline(config, network)
-    for path, name in zip(args.images, output_names(args.images), strict=True):
-        image = read_image(path)
-        example = pipeline.example(unannotated(path, image))
+
+    def find(example: Example) -> Found:
         proposals = network.propose(example.image, scale=example.scale, config=config.proposals)
         _, boxes, scores = in_original_pixels(proposals, example)
         boxes, scores = boxes[:top], scores[:top]
-        print(f"{path}: {len(scores)} proposals")
-        for box, score in zip(boxes.tolist(), scores.tolist(), strict=True):
-            print(f"  {score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
-        if target is not None:
-            print(f"  saved: {_save(target / name, path, image, boxes, scores)}")
-    return 0
+        draw = partial(viz.draw_proposals, proposals=boxes, scores=scores, top=len(scores))
+        return Found(f"{len(scores)} proposals", boxes, scores, draw)
+
+    show_pictures(args, build_pipeline(config, network), _FOLDER, find)
 
 
-def _save(
-    target: Path, path: Path, image: np.ndarray, boxes: np.ndarray, scores: np.ndarray
-) -> Path:
-    """Write the proposals and their drawing, and return the path of the drawing."""
-    from minirpn import viz
-    from minirpn.cli.pictures import save_result
-
-    numbers = {"boxes": boxes.tolist(), "scores": scores.tolist()}
-    drawn = viz.draw_proposals(image, boxes, scores, top=len(scores))
-    return save_result(target, path, image, numbers, drawn)
-
-
-def _propose_split(args: argparse.Namespace) -> int:
+def _propose_split(args: argparse.Namespace) -> None:
     """Find the proposals for all images of a split, and perhaps save them."""
     from dataclasses import replace
 
@@ -135,10 +121,8 @@ def _propose_split(args: argparse.Namespace) -> int:
             progress.advance()
     mean = sum(len(item.boxes) for item in proposals) / len(proposals)
     print(f"split {args.split}: {len(proposals)} images, {mean:.0f} proposals each on average")
-    target = args.out or (args.folder / "proposals" if args.save else None)
-    if target is not None:
-        target.mkdir(parents=True, exist_ok=True)
-        path = target / f"{args.split}.npz"
+    if (folder := output_folder(args, _FOLDER)) is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{args.split}.npz"
         save_proposals(path, proposals)
         print(f"saved: {path}")
-    return 0

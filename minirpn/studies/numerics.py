@@ -58,7 +58,8 @@ def first_steps(measured: Measured) -> dict[str, Any]:
     dataset = open_dataset(config, measured.folder, config.data.split)
     order = training_order(len(dataset), seed=config.run.seed, augment=config.data.augment)
     first = itertools.islice(order, min(REPLAYED, len(losses)))
-    labels, sampled = [], []
+    labels: list[str] = []
+    sampled: list[str] = []
     with build_pipeline(config, trainer.network).examples(dataset, first) as examples:
         for example in examples:
             anchors = trainer.network.anchors_for(example.image_size, like=example.image)

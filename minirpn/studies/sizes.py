@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -100,7 +100,7 @@ class _Anchor(NamedTuple):
     ratio: float
     sides: np.ndarray  # (2,) width and height
     mean: np.ndarray  # (2,) mean width and height of its proposals; nan without any
-    count: int  # of its proposals
+    proposals: int  # how many
     published: tuple[float, float] | None
 
 
@@ -110,17 +110,16 @@ def _base_anchors(findings: Findings) -> list[_Anchor]:
     outcomes = findings.finished(findings.baseline)
     counts = np.array([o.more["counts"] for o in outcomes])  # (seeds, A)
     means = np.array([[m or (0.0, 0.0) for m in o.more["sizes"]] for o in outcomes], np.float64)
-    total = (means * counts[:, :, None]).sum(axis=0)  # (seeds, A, 2) -> (A, 2)
     corners = base_anchors(config.anchors)
-    with np.errstate(invalid="ignore"):
-        sizes = total / counts.sum(axis=0)[:, None]
     pairs = [(scale, ratio) for ratio in config.anchors.ratios for scale in config.anchors.scales]
-    return [
-        _Anchor(*pair, *rest, published_size(config, *pair))
-        for pair, *rest in zip(
-            pairs, corners[:, 2:] - corners[:, :2], sizes, counts.sum(axis=0).tolist(), strict=True
-        )
-    ]
+    anchors = []
+    for index, (scale, ratio) in enumerate(pairs):
+        weights, proposals = counts[:, index, None], int(counts[:, index].sum())
+        mean = (means[:, index] * weights).sum(axis=0) / (proposals or np.nan)
+        sides = corners[index, 2:] - corners[index, :2]
+        published = published_size(config, scale, ratio)
+        anchors.append(_Anchor(scale, ratio, sides, mean, proposals, published))
+    return anchors
 
 
 def size_table(findings: Findings) -> str:
@@ -135,9 +134,9 @@ def size_table(findings: Findings) -> str:
             [
                 f"{config.anchors.base_size * anchor.scale:g}², {shape}",
                 _size(anchor.sides),
-                _size(anchor.mean) if anchor.count else "-",
-                f"{linear:.2f}" if anchor.count else "-",
-                f"{anchor.count:,}",
+                _size(anchor.mean) if anchor.proposals else "-",
+                f"{linear:.2f}" if anchor.proposals else "-",
+                f"{anchor.proposals:,}",
                 "-" if anchor.published is None else _size(anchor.published),
             ]
         )
@@ -156,7 +155,7 @@ def size_table(findings: Findings) -> str:
     return section(findings, markdown(head, rows), [note])
 
 
-def _size(sides: Sequence[float]) -> str:
+def _size(sides: Any) -> str:
     return f"{sides[0]:.0f} x {sides[1]:.0f}"
 
 
