@@ -7,12 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minirpn.backbones.base import Backbone, CellGeometry, cell_geometry, stage_of
-from minirpn.backbones.preprocessing import (
-    CAFFE_BGR,
-    CENTERED_RGB,
-    GIRSHICK_BGR,
-    Preprocessing,
-)
+from minirpn.backbones.preprocessing import CAFFE_BGR, CENTERED_RGB, GIRSHICK_BGR, Preprocessing
 from minirpn.backbones.squeezenet import squeezenet
 from minirpn.backbones.tiny import tiny
 from minirpn.backbones.vgg16 import vgg16

@@ -38,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="ROW", help="measure only these rows")
     parser.add_argument("--list", action="store_true", help="list the rows and measure nothing")
     parser.add_argument(
-        "--rounds",
-        type=int,
-        default=5,
-        metavar="N",
-        help="calls of each (default: 5)",
+        "--rounds", type=int, default=5, metavar="N", help="calls of each (default: 5)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")
     parser.add_argument("--no-peers", action="store_true", help="measure only minirpn")

@@ -35,11 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", metavar="A,B", help="the class names that may occur; others are errors"
     )
     parser.add_argument(
-        "--first",
-        type=int,
-        default=3,
-        metavar="N",
-        help="findings to print per kind (default: 3)",
+        "--first", type=int, default=3, metavar="N", help="findings to print per kind (default: 3)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings to FILE")
     parser.add_argument("--threads", type=int, metavar="N", help="files to read at the same time")

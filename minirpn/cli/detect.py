@@ -61,10 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     def find(example: Example) -> Found:
         detected = detector.detect(
-            example.image,
-            scale=example.scale,
-            proposals=config.proposals,
-            config=config.detections,
+            example.image, scale=example.scale, proposals=config.proposals, config=config.detections
         )
         detections = detections_in_original_pixels(*detected, example).detections
         return Found(

@@ -27,11 +27,7 @@ class Draw:
 
 
 def training_order(
-    count: int,
-    *,
-    seed: int,
-    augment: AugmentConfig | None = None,
-    start: int = 0,
+    count: int, *, seed: int, augment: AugmentConfig | None = None, start: int = 0
 ) -> Iterator[Draw]:
     """Yield draws without end; every epoch holds each of `count` images once.
 
