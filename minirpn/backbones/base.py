@@ -114,7 +114,7 @@ class CellGeometry(NamedTuple):
 
 
 def cell_geometry(windows: Iterable[Window]) -> CellGeometry:
-    """Return stride, center of cell 0 and receptive field behind a chain of windows.
+    """Return stride, center of cell 0 and receptive field after a chain of windows.
 
     A window of kernel k, stride s, padding p over cells of stride S with the first center c gives
     cells of stride ``S s`` with the first center ``c + S ((k - 1) / 2 - p)``, and each sees

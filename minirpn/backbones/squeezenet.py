@@ -8,7 +8,7 @@ from minirpn.backbones.base import Backbone
 from minirpn.backbones.preprocessing import CAFFE_BGR
 from minirpn.nn import Conv2d, Fire, Layer, MaxPool2d, ReLU, Sequential
 
-# (module, squeeze channels, channels of each expand half); a pooling stands before fire2, 4 and 6.
+# (module, squeeze channels, channels of each expand half); a pooling comes before fire2, 4 and 6.
 FIRES = (
     ("fire2", 16, 64),
     ("fire3", 16, 64),

@@ -1,4 +1,4 @@
-"""A backbone small enough to train from nothing in a minute."""
+"""A backbone so small that it trains from random weights in a minute."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def tiny(*, rng: np.random.Generator) -> Backbone:
     Parameters
     ----------
     rng
-        Draws the weights as in He et al. 2015, N(0, sqrt(2 / fan-in)): trained from nothing,
-        N(0, 0.01) would let the signal vanish.
+        Draws the weights as in He et al. 2015, N(0, sqrt(2 / fan-in)). With N(0, 0.01) the signal
+        would vanish.
     """
-    # conv1 has stride 2: at full resolution it alone would cost half of the time. conv4 and conv5
-    # work on cells 16 pixels wide, so that the head sees 137 pixels around its cell.
+    # conv1 has stride 2: at full resolution it would take half of the time. conv4 and conv5 work on
+    # cells 16 pixels wide, so that the head sees 137 pixels around its cell.
     layers = [
         Conv2d("conv1", 3, 16, kernel=3, stride=2, padding=1, rng=rng, std=None),
         ReLU("relu1"),

@@ -8,7 +8,7 @@ from minirpn.backbones.base import Backbone
 from minirpn.backbones.preprocessing import GIRSHICK_BGR
 from minirpn.nn import Conv2d, Layer, MaxPool2d, ReLU, Sequential
 
-# Output channels of each block's convolutions; a pooling stands between two blocks.
+# Output channels of each block's convolutions; a pooling comes between two blocks.
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 # conv1_1, conv1_2, conv2_1, ...: the names everybody uses.
 CONVOLUTIONS = tuple(

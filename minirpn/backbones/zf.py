@@ -10,7 +10,7 @@ from minirpn.nn import LRN, Conv2d, MaxPool2d, ReLU, Sequential
 
 
 def zf(*, rng: np.random.Generator | None) -> Backbone:
-    """Return the five convolutions of ZF, with normalisation and pooling behind two: stride 16.
+    """Return the five convolutions of ZF, with normalisation and pooling after two: stride 16.
 
     No layer is frozen: the paper tunes all of ZF (section 3.1.3).
 

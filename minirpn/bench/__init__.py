@@ -1,4 +1,4 @@
-"""How fast minirpn is on this machine, beside every peer that is installed.
+"""How fast minirpn is on this machine, compared with every peer that is installed.
 
 `rows` are what is measured on a device, `run_row` measures one; ``minirpn bench`` prints them.
 """

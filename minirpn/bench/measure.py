@@ -1,4 +1,4 @@
-"""How it is measured: time in turns, the memory of a process, the busy share of a GPU."""
+"""How things are measured: time in turns, the memory of a process, the busy share of a GPU."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from minirpn.bench import work
 from minirpn.bench.peers import peer, why_not
 from minirpn.devices import Device
 
-# Threads of some libraries keep their cores busy for a while after their work is done; the next
-# contender needs these cores.
+# Threads of some libraries keep their cores busy for a while after their work; the next contender
+# needs these cores.
 PAUSE = 0.02
 # Steps for the busy share. The first one compiles, the second one is recorded.
 WARM_UP, STEPS = 3, 10
@@ -81,7 +81,7 @@ def alternate(
 
 
 # Imports come before the first reading: the framework itself is not part of the step. The second
-# step has the momentum, and whatever the first one leaves behind.
+# step has the momentum, and all that the first one keeps.
 _PEAK_OF_A_STEP = """
 import {framework}
 from minirpn.bench import measure, work
@@ -146,7 +146,7 @@ def busy_share(
     make the measured share too small, never too large.
     """
     if reason := why_not("torch", device):
-        raise NotMeasuredError(f"it takes the profiler of PyTorch with CUDA, and {reason}")
+        raise NotMeasuredError(f"it needs the profiler of PyTorch with CUDA, and {reason}")
     torch: Any = peer("torch")
     trainer = work.new_trainer(backbone, device)
     image = device.put(work.noise_image(image_size))[0, ...]
@@ -155,7 +155,7 @@ def busy_share(
         step()
     torch.cuda.synchronize(device.name)  # starts PyTorch's own use of CUDA
     activities = [torch.profiler.ProfilerActivity.CUDA]
-    # Without `acc_events` it forgets events between cycles, and warns of it.
+    # Without `acc_events` it loses events between cycles, and warns.
     with torch.profiler.profile(activities=activities, acc_events=True) as profile:
         device.wait()
         start = perf_counter()

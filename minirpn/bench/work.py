@@ -128,7 +128,7 @@ def nms_contenders(
 ) -> Contenders:
     """Return NMS alone, of `count` boxes to `max_keep`.
 
-    The peer has no limit: it goes through all boxes, and the best are taken afterwards.
+    The peer has no limit: it goes through all boxes, and the best are selected afterwards.
     """
     boxes, scores = scored_boxes(count)
     ours, threshold = (device.put(boxes), device.put(scores)), ProposalConfig().iou_threshold
@@ -220,8 +220,8 @@ def network_propose_contenders(
 def scale_outputs(network: RPN, image: Array) -> None:
     """Scale the last layers in place, so that outputs spread as a trained network's (1 and 0.3).
 
-    With its first weights VGG-16 moves boxes by ten times their sides. What is left of them after
-    clipping is not the work that NMS has after a trained network.
+    With its first weights VGG-16 moves boxes by ten times their sides. After clipping, they would
+    not be the work that NMS has after a trained network.
     """
     output, _ = network.forward(image[None, ...])
     head = network.head

@@ -97,7 +97,7 @@ def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
 
 
 def _grid(config: TrainConfig) -> Grid:
-    """Return where the anchors stand: on the backbone's cells."""
+    """Return the grid of the anchors: the backbone's cells."""
     import numpy as np
 
     from minirpn.backbones import Backbone
@@ -133,7 +133,7 @@ def _advice(fits: dict[str, AnchorFit]) -> str:
     words = ", ".join(f"{100 * gain:+.1f} points at IoU {iou:g}" for iou, gain in gains.items())
     change = f"\nThe suggestion changes the share of objects by {words}."
     if min(gains.values()) < 0 or not any(gains.values()):
-        return f"{change} Its shapes fit better, but on the grid it is no better: keep the anchors."
+        return f"{change} Its shapes fit better, but not on the grid: keep the anchors."
     scales, ratios = (
         ",".join(f"{value:g}" for value in values)
         for values in (suggested.anchors.scales, suggested.anchors.ratios)

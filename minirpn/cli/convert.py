@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         type=preset,
         metavar="NAME",
-        help="how pixels are prepared, if the file does not tell: torchvision, girshick, ...",
+        help="how pixels are prepared, if that is unknown: torchvision, girshick, ...",
     )
 
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch, unpack, say what to do next, and return the exit status."""
+    """Fetch, unpack, print the next command, and return the exit status."""
     from minirpn.data.download import DOWNLOADS, unpack
     from minirpn.errors import InputError
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report, say where it is, and return the exit status."""
+    """Write the report, print its path, and return the exit status."""
     from minirpn.report import write_report
     from minirpn.training.run_folder import open_run
 

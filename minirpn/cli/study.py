@@ -19,9 +19,9 @@ SUMMARY = "repeat one of the paper's studies, small"
 DESCRIPTION = """\
 Repeat one of the paper's studies with trainings of minutes: recall (figure 4), lambda (table 9),
 anchors (table 8), loss, layers, sizes (table 1), numerics. Each variant is trained with several
-seeds, and the recall of its proposals is measured on --val-split. Stopped or killed, the same
-command goes on where it was. Settings are those of `minirpn train`; without --voc, on generated
-shapes.
+seeds, and the recall of its proposals is measured on --val-split. If it is stopped or
+killed, the same command continues. Settings are those of `minirpn train`; without --voc, the data
+are generated shapes.
 """
 
 RUNS = Path("runs/studies")
@@ -50,8 +50,8 @@ _ALLOWED_WITH_RUN = ("data.voc", "data.year", "data.val_split", "data.skip_bad",
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the parser the flags of this command."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of the study; --list names them")
-    parser.add_argument("--list", action="store_true", help="name the studies, and do nothing")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the study; see --list")
+    parser.add_argument("--list", action="store_true", help="list the studies, and do nothing")
     parser.add_argument(
         "--seeds",
         type=int,

@@ -128,8 +128,8 @@ def read_annotation(path: Path) -> VOCFile:
 
     Notes
     -----
-    Only ``object/bndbox`` counts. The boxes of ``<part>`` elements (head, hand, foot) lie deeper
-    and are no objects. A box must be wider and higher than one pixel, as every box of the real VOC
+    Only ``object/bndbox`` counts, not the boxes of ``<part>`` elements (head, hand, foot), which
+    are nested deeper. A box must be wider and higher than one pixel, as every box of the real VOC
     is. Drawing tools make smaller ones from a click without a drag.
 
     A value is repaired if it can mean only one thing:
@@ -264,7 +264,7 @@ def _flag(element: Element, tag: str) -> bool:
 def write_annotation(
     path: Path, image_name: str, image_size: ImageSize, objects: Sequence[VOCObject]
 ) -> None:
-    """Write a VOC annotation file; `read_annotation` gives the same size and objects back.
+    """Write a VOC annotation file; `read_annotation` returns the same size and objects.
 
     Parameters
     ----------

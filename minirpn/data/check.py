@@ -1,7 +1,7 @@
-"""Find everything that is wrong with a data set before it costs a training, and report it.
+"""Find everything that is wrong with a data set before a training, and report it.
 
-`minirpn.data.voc` reads one image with its annotation. This module adds what only shows between
-files: lists of ids, and the same image in two splits.
+`minirpn.data.voc` reads one image with its annotation. This module adds what only several files
+show together: lists of ids, and the same image in two splits.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _examine(image_id: str, *, folder: Folder, images: dict[str, Path]) -> _Exam
 
 
 def _as_warning(one: Finding) -> Finding:
-    """Return the finding as it counts for an image that is in no split."""
+    """Return an error of an image that is in no split as a warning; other findings as they are."""
     if one.severity is not Severity.ERROR:
         return one
     kind = Kind.ORPHAN if one.kind is Kind.MISSING_FILE else one.kind

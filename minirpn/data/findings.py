@@ -14,9 +14,9 @@ from minirpn.errors import InputError
 class Severity(StrEnum):
     """How a training reacts to a finding."""
 
-    ERROR = "error"  # it stops; if told to skip what is bad, it leaves the file or box out
-    WARNING = "warning"  # suspicious; it continues
-    REPAIRED = "repaired"  # the meaning is clear and is what is read; it continues
+    ERROR = "error"  # it stops; or, with --skip-bad, leaves the file or box out
+    WARNING = "warning"  # suspicious; the training continues
+    REPAIRED = "repaired"  # the meaning is clear; the training continues with it
 
 
 class Kind(Enum):
@@ -83,7 +83,7 @@ class BadFileError(InputError):
 
 
 class BadDataError(InputError):
-    """A data set cannot be trained on as it is; `findings` are all the errors in it."""
+    """A data set has errors; `findings` are all of them."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         more = len(findings) - 1

@@ -63,7 +63,7 @@ def unannotated(path: Path, image: np.ndarray) -> Sample:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One resized, perhaps mirrored image as the network takes it, and its ground truth.
+    """One resized, perhaps mirrored image, ready for the network, and its ground truth.
 
     Parameters
     ----------

@@ -88,8 +88,8 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
     Notes
     -----
     Bilinear by Pillow. Its filter becomes wider when the image shrinks, so that every original
-    pixel counts. OpenCV, which py-faster-rcnn used, takes the four nearest pixels, and fine
-    patterns alias.
+    pixel counts. OpenCV, which py-faster-rcnn used, reads only the four nearest pixels, so
+    fine patterns alias.
     """
     height, width = resized_size((image.shape[0], image.shape[1]), scale)
     if (height, width) == image.shape[:2]:

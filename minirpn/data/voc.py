@@ -1,4 +1,4 @@
-"""A data set in PASCAL VOC layout: where its files lie, its splits, its classes, its samples."""
+"""A data set in PASCAL VOC layout: its files, its splits, its classes, its samples."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ VOC_CLASSES = (
 
 # If an image is there in two formats, the first one counts.
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-# Names at least this much alike are suggested, by difflib's ratio: "persn" and "person" are, "rat"
-# and "cat" are not.
+# The least similarity of a name that is suggested, by difflib's ratio: "persn" and "person" have
+# it, "rat" and "cat" do not.
 _ALIKE = 0.75
 
 
@@ -148,9 +148,9 @@ def read_sample(
 ) -> tuple[Sample, tuple[str, ...]]:
     """Return one image with its ground truth, and the class names its numbers stand for.
 
-    The image may lie anywhere; its annotation lies in the folder, under the image's name. An
-    InputError says if one of them is missing or bad (without `skip_bad`, a single box is enough),
-    or if they do not belong together.
+    The image may be anywhere; its annotation is in the folder, under the image's name. An
+    InputError says if one of them is missing or bad (without `skip_bad`, one bad box is enough), or
+    if they do not belong together.
     """
     entry, findings = read_entry(image_path.stem, image_path, folder, read_image_header)
     problems = errors_of(findings)
@@ -160,7 +160,7 @@ def read_sample(
     return Sample(_to_annotation(entry, classes), read_image(image_path)), classes
 
 
-# Where the files lie.
+# The files.
 
 
 class Folder(NamedTuple):

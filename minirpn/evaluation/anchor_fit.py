@@ -31,7 +31,7 @@ class Scene(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """The grid on which the anchors stand."""
+    """The grid of the anchors."""
 
     stride: int  # image pixels per cell
     feature_size: Callable[[ImageSize], ImageSize]  # gives (Hf, Wf) for an image of (height, width)
@@ -142,7 +142,7 @@ def anchor_fit(
     config
         The anchors.
     grid
-        The grid they stand on.
+        Their grid.
     labels
         When an anchor is positive; None for the paper's rules.
 
@@ -231,9 +231,9 @@ def suggest_anchors(
     """Return anchors that fit the objects better, of as many scales and ratios as `config` has.
 
     The method is Lloyd's k-means with the distance 1 - IoU of boxes with the same center (Redmon
-    and Farhadi, *YOLO9000*, 2017, section 2). The clusters stand on a grid, every ratio at every
-    scale, because that is what anchors are. Each object goes to the anchor it overlaps most; then
-    each scale becomes the median of the scales of its objects, and each ratio likewise. Of all
+    and Farhadi, *YOLO9000*, 2017, section 2). As for all anchors, every ratio is used at every
+    scale. Each object is assigned to the anchor it overlaps most; then each scale becomes the
+    median of the scales of its objects, and each ratio the median of their ratios. Of all
     anchors on the way, those that cover most objects are returned, not those with the best mean:
     the mean would give up a rare size for a better fit to the most frequent one.
 

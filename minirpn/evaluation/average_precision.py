@@ -149,7 +149,7 @@ def match_detections(
     Notes
     -----
     VOC's own kit (``VOCevaldet.m``), ChainerCV and mmdetection have ``>=`` as here. py-faster-rcnn
-    and detectron2 have ``>``, as VOC's papers put it ("must exceed 50%"). COCO gives a detection
+    and detectron2 have ``>``, as in VOC's papers ("must exceed 50%"). COCO gives a detection
     the object it overlaps most among those *still free*.
 
     Ties: of objects overlapped equally, the first; of detections of equal score, the first. The

@@ -18,7 +18,7 @@ from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import to_host
 
-# 300, 1,000 and 2,000 as in figure 4; 50 and 100 tell how good the head of the list is.
+# 300, 1,000 and 2,000 as in figure 4; 50 and 100 show how good the top of the list is.
 COUNTS = (50, 100, 300, 1000, 2000)
 # Written out, because an IoU of 13/20 equals 0.65 and a running sum of 0.05 may not.
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)

@@ -204,8 +204,8 @@ _ALL = (
         name="loss",
         title="form of the loss",
         source="Section 3.1.2, footnote 3",
-        question="Do the paper's loss and the released one train alike, and two scores an anchor "
-        "like one?",
+        question="Does training differ between the paper's loss and the released one, or between "
+        "two scores an anchor and one?",
         reading="The paper prints no numbers for this: it says that two scores are for simplicity, "
         "and that its normalisation could be simplified.",
         variants=losses,
@@ -231,7 +231,7 @@ _ALL = (
         source="Table 1",
         question="How large are the proposals that come from each anchor?",
         reading="The paper shows that proposals are not bound to their anchor, nor to what the "
-        "network sees of the image; it does not say over which proposals it takes the mean.",
+        "network sees of the image; it does not say which proposals its means are of.",
         variants=lambda base: (_AS_GIVEN,),
         baseline=_AS_GIVEN.name,
         table=size_table,

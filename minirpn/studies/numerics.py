@@ -1,4 +1,4 @@
-"""What rounding changes in a training, and what it must not change: labels and sampled anchors."""
+"""What rounding changes in a training, and what it must not: labels and sampled anchors."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def relative_differences(one: Sequence[float | None], other: Sequence[float | No
 
 
 class _Pair(NamedTuple):
-    """A variant beside the baseline, at the same seed."""
+    """A variant compared with the baseline, at the same seed."""
 
     changes: np.ndarray  # relative differences of the losses, step by step
     same_anchors: bool
@@ -156,7 +156,7 @@ def draw_numerics(findings: Findings) -> Axes:
         {name: line[:steps] for name, line in lines.items()},
         x_label="step",
         y_label="relative difference of the loss",
-        title=f"beside {findings.baseline.label}",
+        title=f"compared with {findings.baseline.label}",
     )
     ax.set_yscale("log")
     return ax

@@ -1,8 +1,8 @@
-"""Run a study: train and measure each variant with each seed, and go on where it was stopped.
+"""Run a study: train and measure each variant with each seed, and continue after a stop.
 
 ``OUT/VARIANT/seed-S/`` is the run folder of a training, which resumes by itself, to the bit.
 ``OUT/study.json`` holds the question and each outcome; an outcome in it is not computed again. So
-the same command may be stopped or killed at any time, and goes on when it is called again.
+the same command may be stopped or killed at any time, and continues when it is called again.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def measure(
 
 
 def _stored_outcomes(file: Path, question: Mapping[str, Any]) -> list[Outcome]:
-    """Return the outcomes in ``study.json``, whose question must be the one asked now."""
+    """Return the outcomes in ``study.json``; InputError if it answers another question."""
     with one_line_errors(file, "read"):
         text = file.read_bytes()
     try:

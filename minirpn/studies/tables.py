@@ -1,4 +1,4 @@
-"""What a study says: the rule for differences, tables in Markdown, and pictures.
+"""How a study is shown: the rule for differences, tables in Markdown, and pictures.
 
 The rule: two variants differ if the ranges of their seeds lie apart, so that the worst run of one
 is better than the best run of the other. If the ranges touch or overlap, the difference is *none*,
@@ -218,7 +218,7 @@ def _setup(findings: Findings) -> str:
 
 
 def _rule(findings: Findings) -> str:
-    """Return how differences are told from chance, and how often that is wrong."""
+    """Return how differences are separated from chance, and how often that is wrong."""
     if findings.seeds < 2:
         return (
             "One seed each: whether the variants differ is not known. `--seeds 3` adds to what is "
@@ -228,8 +228,8 @@ def _rule(findings: Findings) -> str:
     return (
         f"In parentheses the range of {findings.seeds} seeds. A difference to "
         f"`{findings.baseline.label}` counts where the ranges lie apart, and is called none where "
-        f"they touch or overlap; two like variants lie apart by chance in 1 of {1 / chance:.0f} "
-        "comparisons."
+        f"they touch or overlap; two equal variants lie apart by chance in 1 of "
+        f"{1 / chance:.0f} comparisons."
     )
 
 

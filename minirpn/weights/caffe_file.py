@@ -104,7 +104,7 @@ def _dimensions(walk: _Walk, message: memoryview) -> list[int]:
 
 
 class _Walk:
-    """Goes through the fields of messages, and counts them."""
+    """Reads the fields of messages, and counts them."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -133,7 +133,7 @@ class _Walk:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, lowest first, and the position behind it."""
+    """Return a number of seven bits a byte, lowest first, and the position after it."""
     value = 0
     for index, byte in enumerate(cut(message, position, min(10, len(message) - position))):
         value |= (byte & 127) << 7 * index

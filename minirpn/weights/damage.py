@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 
-class Damage(ValueError):  # noqa: N818 - it names what the file has, and callers put it in a line
+class Damage(ValueError):  # noqa: N818 - callers show its message in a line
     """The bytes are not what they should be; the message is the reason alone."""
 
 
@@ -48,7 +48,7 @@ BFLOAT16 = "bfloat16"
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name."""
+    """Return the first line of an error's message, or its name."""
     text = str(error).strip().splitlines()
     return text[0] if text else type(error).__name__
 

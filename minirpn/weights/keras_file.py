@@ -1,8 +1,8 @@
 """Read Keras' ``.h5``: HDF5 with a group for each layer, kernels with the outputs last.
 
-HDF5 is a file system in a file. This reads the part of it that h5py writes unless asked for more:
-groups as symbol tables, data sets in one run of bytes. It does not use the HDF5 library, which
-does not return from some broken files.
+HDF5 is a file system in a file. This reads the part of it that h5py writes by default: groups as
+symbol tables, data sets in one run of bytes. It does not use the HDF5 library, which does not
+return from some broken files.
 
 ::
 
@@ -143,7 +143,7 @@ class _File:
         self.expect(b"TREE", tree)
         level, used = self.unpack("xBH", tree + 4)
         for index in range(used):
-            # Behind 24 bytes, keys and children take turns: key, child, key, child, ..., key.
+            # After 24 bytes, keys and children alternate: key, child, key, child, ..., key.
             (child,) = self.unpack("Q", tree + 24 + 16 * index + 8)
             if level > 0:
                 yield from self.entries(child, names, depth + 1)

@@ -1,4 +1,4 @@
-"""Fill the parameters of a network from a weights file, or write the file anew in our names."""
+"""Fill the parameters of a network from a weights file, or write it again with our names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoadReport(NamedTuple):
     naming: str  # whose names it uses
     matched: tuple[str, ...]  # parameters filled
     kept: tuple[str, ...]  # parameters beyond the backbone that the file lacks, left as they were
-    unused: tuple[str, ...]  # arrays in the file that the network has no place for
+    unused: tuple[str, ...]  # arrays in the file that the network does not use
     preprocessing: Preprocessing  # that goes with them
     reason: str  # how that is known
 
@@ -79,7 +79,7 @@ def load_weights(
     ------
     InputError
         The file cannot be read, lacks a parameter, holds one in another shape or one that is not
-        finite, or nothing tells how its pixels are prepared. Nothing is changed then.
+        finite, or it is unknown how its pixels are prepared. Nothing is changed then.
     """
     file = read_weights(path)
     matched = match(network, file.arrays, kind=file.kind)
@@ -114,7 +114,7 @@ class Conversion(NamedTuple):
     naming: str  # whose names the file uses
     arrays: dict[str, np.ndarray]  # by minirpn's names
     left_out: tuple[str, ...]  # arrays beyond the backbone that are not finite
-    unused: tuple[str, ...]  # arrays that minirpn has no place for
+    unused: tuple[str, ...]  # arrays that minirpn does not use
     preprocessing: Preprocessing
     reason: str  # how that is known
 
@@ -152,7 +152,7 @@ def convert(
     ------
     InputError
         It lacks a parameter of the backbone, holds one in another shape or one that is not finite,
-        or nothing tells how its pixels are prepared.
+        or it is unknown how its pixels are prepared.
     """
     if network is None:
         matched = recognise(file.arrays, kind=file.kind)
@@ -176,7 +176,7 @@ def convert(
 
 
 def write_weights(path: Path, converted: Conversion) -> None:
-    """Write an ``.npz`` that tells its network, its preprocessing and where it comes from.
+    """Write an ``.npz`` that records its network, its preprocessing and its source.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def write_weights(path: Path, converted: Conversion) -> None:
 
 
 def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
-    """Return how pixels are prepared for a file: as given, or as the file tells."""
+    """Return how pixels are prepared for a file: as given, or as known of the file."""
     if given is not None:
         names = [name for name, preset in PRESETS.items() if preset == given]
         return Known(given, f"preset {names[0]}, as asked" if names else "as asked")
@@ -207,7 +207,7 @@ def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
         raise InputError(f"{file.path}: {error}") from error
     if known is None:
         raise InputError(
-            f"{file.path}: nothing tells how pixels are prepared for these weights: "
+            f"{file.path}: it is unknown how pixels are prepared for these weights: "
             f"give --preset {'|'.join(PRESETS)}"
         )
     return known

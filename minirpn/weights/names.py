@@ -1,4 +1,4 @@
-"""Find the parameters of a network among the arrays that other programs name in their own way.
+"""Find the parameters of a network among arrays with the names of other programs.
 
 A `Naming` is a table from our names to theirs. Where their layout differs, the table also says
 what to do with an array. The format of the file does not matter: readers give OIHW and (O, I).
@@ -68,7 +68,7 @@ def _table(layers: Layers, **changes: Change) -> dict[str, Source]:
     }
 
 
-# Layers that a backbone's file may hold beside the backbone. `fc6` and `fc7` wait for the detector.
+# Layers that a backbone's file may also hold. `fc6` and `fc7` are the detector's.
 _RPN = ("rpn.conv", "rpn.objectness", "rpn.deltas")
 _FC = ("fc6", "fc7")
 
@@ -119,7 +119,7 @@ def _vgg16() -> tuple[Naming, ...]:
 def _squeezenet() -> tuple[Naming, ...]:
     parts = {"squeeze": "squeeze1x1", "expand1x1": "expand1x1", "expand3x3": "expand3x3"}
     caffe, torchvision = [("conv1", "conv1")], [("conv1", "features.0")]
-    # Poolings stand at 2, 5 and 8.
+    # The poolings are at 2, 5 and 8.
     for (fire, *_), index in zip(FIRES, (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
         for part, caffe_part in parts.items():
             caffe.append((f"{fire}.{part}", f"{fire}/{caffe_part}"))
@@ -183,7 +183,7 @@ def match(network: str, arrays: Mapping[str, np.ndarray], *, kind: str) -> Match
         if kind == "npz" or naming.label != "minirpn"
         for prefix in _prefixes(naming, network, arrays)
     ]
-    if not candidates:  # another program has never saved this network
+    if not candidates:  # no other program has a name for this network
         candidates = [(namings(network)[0], "")]
     naming, prefix = max(candidates, key=lambda one: len(_their_names(one[0], one[1], arrays)))
     theirs = _their_names(naming, prefix, arrays)
@@ -210,7 +210,7 @@ def recognise(arrays: Mapping[str, np.ndarray], *, kind: str) -> Match:
 
 
 def _prefixes(naming: Naming, network: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Return what stands in front of the naming's first array, wherever that is found."""
+    """Return each prefix with which the naming's first array is found."""
     first = naming.sources[next(iter(backbone_shapes(network)))].name
     endings = (name for name in arrays if name == first or name.endswith(f".{first}"))
     return sorted({name.removesuffix(first) for name in endings}) or [""]

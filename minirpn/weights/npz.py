@@ -61,7 +61,7 @@ def check_members(archive: zipfile.ZipFile, file_bytes: int) -> None:
     """Raise `Damage` if the members would unpack to far more than the file has."""
     packings = {member.compress_type for member in archive.infolist()}
     if packings - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise Damage("packed in a way that weights are not")
+        raise Damage("packed in a way that is not used for weights")
     total = sum(member.file_size for member in archive.infolist())
     if total > max(_SMALL, MOST_GROWTH * file_bytes):
         raise Damage(f"{file_bytes} bytes that claim to unpack to {total}")

@@ -1,4 +1,4 @@
-"""How the pixels looked that known weights were trained on.
+"""How pixels were prepared when known weights were trained.
 
 The order of the channels, the mean and the scale belong to the weights: the same network gets other
 numbers from Caffe than from PyTorch. So they are written in the file, or known by its name or its
@@ -25,7 +25,7 @@ PRESETS: Mapping[str, Preprocessing] = {
     "caffe": CAFFE_BGR,
     # Caffe's VGG-16 turned to RGB for SSD in PyTorch.
     "ssd": Preprocessing("RGB", (123.0, 117.0, 104.0)),
-    # minirpn's own networks, trained from nothing.
+    # minirpn's own networks, trained from random weights.
     "centred": CENTERED_RGB,
 }
 """How pixels are prepared for the weights of one origin, by the name of ``--preset``."""
@@ -59,7 +59,7 @@ class Known(NamedTuple):
 
 
 def known_preprocessing(path: Path, sha256: str, metadata: Mapping[str, Any]) -> Known | None:
-    """Return how pixels are prepared for a `WeightsFile`; None if nothing tells.
+    """Return how pixels are prepared for a `WeightsFile`; None if that is unknown.
 
     Raises
     ------

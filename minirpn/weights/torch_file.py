@@ -179,7 +179,7 @@ class Described(NamedTuple):
 
 
 def read_pickle(file: BinaryIO) -> Described:
-    """Return what the next pickle in `file` describes, and leave `file` behind it.
+    """Return what the next pickle in `file` describes, and leave the file position after it.
 
     It raises `Damage` if the pickle would run something, or has words that ``torch.save`` has not.
     """
@@ -204,7 +204,7 @@ class _Machine:
 
     def pop(self) -> Any:
         if not self.stack or self.stack[-1] is _MARK:
-            raise Damage("a pickle that takes more from the stack than it put there")
+            raise Damage("a pickle that takes more from the stack than there is")
         return self.stack.pop()
 
     def pop_to_mark(self) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -50,11 +51,27 @@ def test_an_error_is_told_by_status_table_and_json(
     assert main(["check", "--voc", str(voc), "--split", "test", "--split", "val"]) == 0
 
 
-def test_what_was_repaired_is_told_and_is_no_error(voc: Path, capsys: pytest.CaptureFixture[str]):
-    spoil(voc, "<pose>Unspecified</pose>", "")
+def box_twice(root: Path) -> None:
+    path = root / "Annotations" / "000001.xml"
+    tree = ElementTree.parse(path)
+    tree.getroot().append(tree.getroot().find("object"))
+    tree.write(path)
+
+
+@pytest.mark.parametrize(
+    ("plant", "told"),
+    [
+        (lambda voc: spoil(voc, "<pose>Unspecified</pose>", ""), "1 repaired (1 missing tag)"),
+        (box_twice, "1 warning (1 box twice)"),
+    ],
+)
+def test_what_is_no_error_is_told_and_stops_nothing(
+    voc: Path, capsys: pytest.CaptureFixture[str], plant: Callable[[Path], object], told: str
+):
+    plant(voc)
     assert main(["check", "--voc", str(voc), "--first", "0"]) == 0
     out = capsys.readouterr().out
-    assert "1 repaired (1 missing tag)" in out
+    assert told in out
     assert "000001.xml" not in out
 
 
@@ -85,3 +102,29 @@ def test_what_cannot_be_done_is_one_line(
 
 def test_the_data_set_must_be_named(fails: Callable[..., str]):
     assert "--voc" in fails("check")
+
+
+def test_training_stops_with_the_list(
+    voc: Path, tmp_path: Path, small_config: Path, capsys: pytest.CaptureFixture[str]
+):
+    spoil(voc, "<xmin>", "<xmin>-")
+    (voc / "JPEGImages" / "000002.jpg").unlink()
+    words = ["train", "--config", small_config, "--voc", voc, "--out", tmp_path / "run"]
+    assert main([str(word) for word in words]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("error: ") for line in lines] == [True, True, False]
+    assert "is below 1" in lines[0]
+    assert "no such file, of any format" in lines[1]
+    assert lines[2].startswith("minirpn: error: ")
+    assert "(and 1 more bad files or boxes" in lines[2]
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_repairs_what_is_safe_and_logs_it(
+    voc: Path, tmp_path: Path, small_config: Path, no_pictures: None
+):
+    spoil(voc, "<difficult>0</difficult>", "")
+    run = tmp_path / "run"
+    words = ["train", "--config", small_config, "--voc", voc, "--out", run, "--steps", 1]
+    assert main([str(word) for word in words]) == 0
+    assert "1 repaired (1 missing tag)" in (run / "log.txt").read_text()

@@ -48,7 +48,7 @@ def test_convert_reports_and_writes(tiny: Path, tmp_path: Path, capsys):
     [
         (["gone.pth", "a.npz"], "gone.pth: no such weights file"),
         (["{tiny}", "a.pth"], "a.pth: expected a name that ends in .npz"),
-        (["{tiny}", "a.npz"], "{tiny}: nothing tells how pixels are prepared"),
+        (["{tiny}", "a.npz"], "{tiny}: it is unknown how pixels are prepared"),
         (["{tiny}", "a.npz", "--preset", "mine"], "argument --preset: no preset 'mine'; there are"),
         (["{tiny}", "a.npz", "--network", "resnet"], "--network: unknown 'resnet'; there are "),
         (

@@ -82,7 +82,7 @@ def test_without_pytorch_the_busy_share_is_no_number(small_rows, monkeypatch):
     found = bench.run_row(small_rows["kernel-share"], peers=False)
     assert found.values == {}
     assert found.line().endswith(
-        "not measured: it takes the profiler of PyTorch with CUDA, and torch is not here, or not "
+        "not measured: it needs the profiler of PyTorch with CUDA, and torch is not here, or not "
         "working"
     )
 

@@ -186,7 +186,7 @@ def test_unknown_files_must_say_how_pixels_are_prepared(parameters, tmp_path, rn
     refused(
         parameters,
         tmp_path / "mine.npz",
-        r"mine\.npz: nothing tells how pixels are prepared .*: give --preset torchvision\|girshick",
+        r"mine\.npz: it is unknown how pixels are prepared .*: give --preset torchvision\|girshick",
     )
 
 
