@@ -83,23 +83,20 @@ def load_weights(
     """
     file = read_weights(path)
     matched = match(network, file.arrays, kind=file.kind)
-    check_complete(matched, file.path)
     wanted = [parameter for parameter in parameters if parameter.name in matched.theirs]
-    arrays = {parameter.name: matched.array(parameter.name, file.arrays) for parameter in wanted}
     shapes = {parameter.name: tuple(parameter.value.shape) for parameter in wanted}
-    check_arrays(shapes, arrays, file.path)
+    arrays = arrays_that_fit(file, matched, shapes)
     known = preprocessing_for(file, preprocessing)
     for parameter in wanted:
         old = parameter.value
         new = np.array(arrays[parameter.name], dtype=host_dtype(old), order="C")
         parameter.value = device_with(old).put(new)
-    filled = {parameter.name for parameter in wanted}
-    left_over = {theirs for ours, theirs in matched.theirs.items() if ours not in filled}
+    left_over = {theirs for ours, theirs in matched.theirs.items() if ours not in shapes}
     return LoadReport(
         file.kind,
         matched.naming.label,
-        tuple(arrays),
-        tuple(parameter.name for parameter in parameters if parameter.name not in filled),
+        tuple(shapes),
+        tuple(parameter.name for parameter in parameters if parameter.name not in shapes),
         tuple(sorted({*matched.unused, *left_over})),
         known.preprocessing,
         known.reason,
@@ -158,9 +155,7 @@ def convert(
         matched = recognise(file.arrays, kind=file.kind)
     else:
         matched = match(network, file.arrays, kind=file.kind)
-    check_complete(matched, file.path)
-    arrays = {name: matched.array(name, file.arrays) for name in matched.theirs}
-    check_arrays(backbone_shapes(matched.network), arrays, file.path)
+    arrays = arrays_that_fit(file, matched, backbone_shapes(matched.network))
     known = preprocessing_for(file, preprocessing)
     finite = {name: array for name, array in arrays.items() if is_finite(array)}
     return Conversion(
@@ -213,30 +208,32 @@ def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
     return known
 
 
-def check_complete(matched: Match, path: Path) -> None:
-    """Raise InputError unless the whole backbone is there."""
+def arrays_that_fit(
+    file: WeightsFile, matched: Match, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """Return the matched arrays by our names.
+
+    Raise InputError unless the backbone is complete, and the arrays named in `shapes` have these
+    shapes and are finite.
+    """
     if matched.missing:
         raise InputError(
-            f"{path}: not weights of this network: {len(matched.missing)} of "
+            f"{file.path}: not weights of this network: {len(matched.missing)} of "
             f"{len(backbone_shapes(matched.network))} arrays of {matched.network} missing, "
             f"{matched.missing[0]!r} first"
         )
-
-
-def check_arrays(
-    shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray], path: Path
-) -> None:
-    """Raise InputError unless the arrays with these names have these shapes and are finite."""
+    arrays = {name: matched.array(name, file.arrays) for name in matched.theirs}
     mismatches = [
         f"{name} {tuple(arrays[name].shape)}, expected {shape}"
         for name, shape in shapes.items()
         if tuple(arrays[name].shape) != shape
     ]
     if mismatches:
-        raise InputError(f"{path}: shapes do not fit: {'; '.join(mismatches)}")
+        raise InputError(f"{file.path}: shapes do not fit: {'; '.join(mismatches)}")
     for name in shapes:
         if not is_finite(arrays[name]):
-            raise InputError(f"{path}: {name}: holds values that are not finite numbers")
+            raise InputError(f"{file.path}: {name}: holds values that are not finite numbers")
+    return arrays
 
 
 def is_finite(array: np.ndarray) -> bool:

@@ -166,7 +166,7 @@ class Match(NamedTuple):
             return array
         try:
             return change(array)
-        except ValueError:  # of another size: `check_arrays` refuses it
+        except ValueError:  # of another size: the check of shapes refuses it
             return array
 
 
