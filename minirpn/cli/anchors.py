@@ -10,7 +10,7 @@ from minirpn.cli.settings import add_recipe, add_settings, given_settings
 
 if TYPE_CHECKING:
     from minirpn.data.samples import Annotation
-    from minirpn.evaluation import AnchorFit, Grid, Scene
+    from minirpn.evaluation import AnchorFit, Scene
     from minirpn.training.config import TrainConfig
 
 NAME = "anchors"
@@ -54,10 +54,12 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, perhaps save, and return the exit status."""
     import numpy as np
 
+    from minirpn.backbones import Backbone
     from minirpn.data.voc import read_ground_truth
     from minirpn.errors import InputError
-    from minirpn.evaluation import anchor_fit, suggest_anchors
+    from minirpn.evaluation import Grid, anchor_fit, suggest_anchors
     from minirpn.evaluation.anchor_fit import fit_table
+    from minirpn.training.build import build_network
     from minirpn.training.config import load_config
 
     values, names = given_settings(args)
@@ -70,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
     boxes = np.concatenate([np.zeros((0, 4)), *(scene.gt_boxes for scene in scenes)])
     print(_header(config, len(scenes), len(boxes), findings))
 
-    grid = _grid(config)
+    # The anchors are those of the backbone's cells.
+    network = build_network(config, rng=np.random.default_rng(0))
+    assert isinstance(network.backbone, Backbone)  # build_network makes no other
+    grid = Grid(network.stride, network.backbone.feature_size, network.anchor_offset)
     sides = boxes[:, 2:] - boxes[:, :2]
     suggestion = suggest_anchors(sides, config.anchors, rng=np.random.default_rng(config.run.seed))
     fits = {"now": anchor_fit(scenes, config.anchors, grid=grid, labels=config.labels)}
@@ -94,19 +99,6 @@ def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
     trained = annotation.gt_boxes[config.data.learnt(annotation.difficult)]
     boxes = trained.astype(np.float64) * scale
     return Scene(boxes, resized_size(annotation.image_size, scale))
-
-
-def _grid(config: TrainConfig) -> Grid:
-    """Return the grid of the anchors: the backbone's cells."""
-    import numpy as np
-
-    from minirpn.backbones import Backbone
-    from minirpn.evaluation import Grid
-    from minirpn.training.build import build_network
-
-    network = build_network(config, rng=np.random.default_rng(0))
-    assert isinstance(network.backbone, Backbone)  # build_network makes no other
-    return Grid(network.stride, network.backbone.feature_size, network.anchor_offset)
 
 
 def _header(config: TrainConfig, images: int, objects: int, findings: Any) -> str:
@@ -134,10 +126,8 @@ def _advice(fits: dict[str, AnchorFit]) -> str:
     change = f"\nThe suggestion changes the share of objects by {words}."
     if min(gains.values()) < 0 or not any(gains.values()):
         return f"{change} Its shapes fit better, but not on the grid: keep the anchors."
-    scales, ratios = (
-        ",".join(f"{value:g}" for value in values)
-        for values in (suggested.anchors.scales, suggested.anchors.ratios)
-    )
+    anchors = suggested.anchors
+    scales, ratios = (",".join(f"{v:g}" for v in vs) for vs in (anchors.scales, anchors.ratios))
     return f"{change} To use it:\n  minirpn train --anchors scales={scales} ratios={ratios} ..."
 
 

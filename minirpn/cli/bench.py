@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from minirpn.bench import RowResult
-    from minirpn.devices import Device
+from typing import Any
 
 NAME = "bench"
 SUMMARY = "measure speed, compared with other implementations"
@@ -52,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.bench.peers import missing_peers, peer_versions, use_tf32
     from minirpn.bench.table import use_threads
     from minirpn.devices import check_device_name, open_device
+    from minirpn.files import write_json
+    from minirpn.training.run_folder import describe_environment
 
     check_device_name(args.device, auto=False)  # the user must know what is measured
     device = open_device(args.device, tf32=args.tf32)
@@ -76,8 +73,15 @@ def run(args: argparse.Namespace) -> int:
         results.append(bench.run_row(row, rounds=args.rounds, peers=not args.no_peers))
         print(results[-1].line(), flush=True)
     if args.json is not None:
-        record = _record(results, device, versions)
-        args.json.write_text(json.dumps(record, indent=2) + "\n")
+        environment = describe_environment(device)
+        record = {
+            "device": str(device),
+            "tf32": device.tf32,
+            # What the numbers depend on.
+            "machine": environment | {"threads": thread_count(), "peers": versions},
+            "rows": [result.to_record() for result in results],
+        }
+        write_json(args.json, record)
     return 0
 
 
@@ -101,19 +105,3 @@ def _chosen(rows: tuple[Any, ...], only: list[str] | None) -> list[Any]:
         if name not in names:
             raise InputError(f"--only: no row {name!r}; there are {', '.join(names)}")
     return [row for row in rows if only is None or row.name in only]
-
-
-def _record(
-    results: list[RowResult], device: Device, peers: dict[str, str | None]
-) -> dict[str, Any]:
-    """Return the numbers, and the machine and versions they depend on."""
-    from minirpn.accel.threads import thread_count
-    from minirpn.training.run_folder import describe_environment
-
-    machine = describe_environment(device) | {"threads": thread_count(), "peers": peers}
-    return {
-        "device": str(device),
-        "tf32": device.tf32,
-        "machine": machine,
-        "rows": [result.to_record() for result in results],
-    }

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minirpn.cli.settings import ANCHORS, add_recipe, add_settings, given_settings
 from minirpn.errors import InputError
 
 if TYPE_CHECKING:
     from minirpn.studies import Findings, Study
-    from minirpn.training.config import TrainConfig
 
 NAME = "study"
 SUMMARY = "repeat one of the paper's studies, small"
@@ -81,42 +80,34 @@ def run(args: argparse.Namespace) -> int:
     """Run or list studies, print the table, and return the exit status."""
     from minirpn.studies import STUDIES, run_study
     from minirpn.studies.runner import JSON, PICTURE, TABLE
+    from minirpn.training.config import load_config
 
     if args.list:
         for study in STUDIES.values():
             print(f"{study.name:<9} {study.source}: {study.title}")
         return 0
-    study = _chosen(args.name, STUDIES)
+    if args.name is None:
+        raise InputError(f"which study? There are {', '.join(STUDIES)}")
+    if args.name not in STUDIES:
+        raise InputError(f"no study {args.name!r}; there are {', '.join(STUDIES)}")
+    study = STUDIES[args.name]
     out = args.out or RUNS / study.name
+    written = [TABLE, PICTURE]
     if args.trained is not None:
-        _show(_measure_run(args, study, out))
+        findings = _measure_run(args, study, out)
     else:
-        config = _config(args)
+        values, names = given_settings(args)
+        config = load_config(args.config, values, recipe=args.recipe, origins=names)
         seeds = study.seeds if args.seeds is None else args.seeds
-        result = run_study(study, config, out, seeds=seeds, limit=args.limit)
-        if result.interrupted:
+        findings, interrupted = run_study(study, config, out, seeds=seeds, limit=args.limit)
+        if interrupted:
             print("stopped; the same command continues from here", file=sys.stderr)
             return _INTERRUPTED
-        _show(result.findings)
-        print(f"written: {out / JSON}")
-    print(f"written: {out / TABLE}\nwritten: {out / PICTURE}")
+        written.insert(0, JSON)
+    print(study.table(findings))
+    for name in written:
+        print(f"written: {out / name}")
     return 0
-
-
-def _chosen(name: str | None, studies: Any) -> Study:
-    if name is None:
-        raise InputError(f"which study? There are {', '.join(studies)}")
-    if name not in studies:
-        raise InputError(f"no study {name!r}; there are {', '.join(studies)}")
-    return studies[name]
-
-
-def _config(args: argparse.Namespace) -> TrainConfig:
-    """Return the settings that the variants share."""
-    from minirpn.training.config import load_config
-
-    values, names = given_settings(args)
-    return load_config(args.config, values, recipe=args.recipe, origins=names)
 
 
 def _measure_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
@@ -145,7 +136,3 @@ def _measure_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:
     if config.run.threads is not None:
         set_threads(config.run.threads)
     return measure_run(study, args.trained, out, config=config, limit=args.limit)
-
-
-def _show(findings: Findings) -> None:
-    print(findings.study.table(findings))
