@@ -47,19 +47,9 @@ def alternate(
     A machine's speed changes with its temperature and its other work. In turns, a change affects
     all contenders alike, so their ratio is steadier than either time.
 
-    Parameters
-    ----------
-    contenders
-        Functions without arguments, by name.
-    rounds
-        Calls of each, at least 1.
-    pause
-        Seconds of rest before each call.
-    wait
-        Returns when the device is done, such as `minirpn.devices.Device.wait`: a call may return
-        before its work on a GPU ends. It is called before each look at the clock.
-    warm_up
-        Calls of each that are not measured: they compile code and fill caches.
+    Before each call there are `pause` seconds of rest. A call may return before its work on a GPU
+    ends, so `wait`, such as `minirpn.devices.Device.wait`, is called each time before the clock is
+    read. The first `warm_up` calls compile code and fill caches, and are not measured.
     """
     for function in contenders.values():
         for _ in range(warm_up):
@@ -94,13 +84,7 @@ print(measure.peak_of_process() - before)
 
 
 def peak_bytes(backbone: str, *, peers: bool) -> dict[str, int]:
-    """Return how many bytes a training step adds to the peak memory of a process of its own.
-
-    Raises
-    ------
-    RuntimeError
-        The process failed; the message is the last line of its error output.
-    """
+    """Return how many bytes a training step adds to the peak memory of a process of its own."""
     steps = {"minirpn": ("numba", f"work.step_contenders({backbone!r}, peers=False)['minirpn']")}
     if peers and peer("torch"):
         steps["torch"] = ("torch", f"work.twin_step({backbone!r})")
@@ -132,15 +116,9 @@ def busy_share(
 ) -> dict[str, float]:
     """Return the share of the time of training steps in which the device computes.
 
-    `peers` changes nothing: PyTorch is the instrument here, not a peer.
+    `peers` changes nothing: PyTorch is the instrument here, not a peer. Without PyTorch with CUDA,
+    or if its profiler records nothing, a NotMeasuredError says so.
 
-    Raises
-    ------
-    NotMeasuredError
-        There is no PyTorch with CUDA, or its profiler recorded nothing.
-
-    Notes
-    -----
     PyTorch's profiler uses CUPTI, which sees everything that the process does on a device: kernels
     that CuPy launches, cuBLAS, copies. It slows the host down, and may lose the first kernels. Both
     make the measured share too small, never too large.

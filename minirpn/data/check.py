@@ -36,9 +36,6 @@ from minirpn.data.voc import (
 _MOST_THREADS = 8  # more would only wait for the disk and for the interpreter's lock
 _TABLE_CLASSES = 8  # how many classes the head of the table names
 
-_SEVERITY_RANK = {severity: rank for rank, severity in enumerate(Severity)}
-_KIND_RANK = {kind: rank for rank, kind in enumerate(Kind)}
-
 
 class _Examined(NamedTuple):
     """What a thread found out about one id."""
@@ -101,13 +98,8 @@ def check_dataset(
     entries = [one.entry for one in done if one.entry is not None]
     for one in done:
         findings += map(_as_warning, one.findings) if one.image_id in unused else one.findings
-    if classes is None:
-        findings += odd_classes(entries)
-    else:
-        of_splits = [entry for entry in entries if entry.image_id not in unused]
-        others = [entry for entry in entries if entry.image_id in unused]
-        findings += unknown_classes(of_splits, classes)
-        findings += map(_as_warning, unknown_classes(others, classes))
+    of_classes = odd_classes(entries) if classes is None else unknown_classes(entries, classes)
+    findings += [_as_warning(one) if one.path.stem in unused else one for one in of_classes]
     digests = {one.image_id: one.digest for one in done if one.digest}
     findings += _shared_images(folder, members, digests)
     return CheckReport(
@@ -153,7 +145,8 @@ def _as_warning(one: Finding) -> Finding:
 
 def _rank(one: Finding) -> tuple[int, int, str, str]:
     """Return the sorting key of a finding: the worst first."""
-    return _SEVERITY_RANK[one.severity], _KIND_RANK[one.kind], str(one.path), one.part
+    severity, kind = list(Severity).index(one.severity), list(Kind).index(one.kind)
+    return severity, kind, str(one.path), one.part
 
 
 # Between the files: lists of ids, the same image in two splits.

@@ -62,13 +62,7 @@ def lambdas(base: TrainConfig) -> tuple[Variant, ...]:
 
 
 def anchor_sets(base: TrainConfig) -> tuple[Variant, ...]:
-    """Return the variants of table 8, made of the scales and ratios of the settings.
-
-    Raises
-    ------
-    InputError
-        There are not three scales and three ratios, or 1 is not one of the ratios.
-    """
+    """Return the variants of table 8, made of the scales and ratios of the settings."""
     scales, ratios = base.anchors.scales, base.anchors.ratios
     if len(scales) != 3:
         raise InputError(f"anchors.scales: the study compares one with three, got {scales}")

@@ -32,22 +32,13 @@ KEPT = 200
 def first_steps(measured: Measured) -> dict[str, Any]:
     """Return the first losses of a run, and fingerprints of the anchors of its first steps.
 
-    Parameters
-    ----------
-    measured
-        A run of an RPN without a detector. Its first steps are repeated from its settings, to look
-        at the labels.
+    The first steps are repeated from the settings of the run, to look at the labels.
 
     Returns
     -------
     dict
         ``losses``: of the first 200 steps; ``labels``, ``sampled``: for each of the first 10 steps
         the SHA-256 of the labels of all anchors, before and after the mini-batch was drawn.
-
-    Raises
-    ------
-    RuntimeError
-        The anchors drawn here are not those that the training draws.
     """
     records = read_metrics(measured.folder.metrics)
     losses = [record["loss"] for record in records if record["kind"] == "train"]

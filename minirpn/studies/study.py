@@ -58,13 +58,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Outcome:
-        """Return the outcome that `to_dict` describes.
-
-        Raises
-        ------
-        KeyError, TypeError
-            `plain` describes no outcome.
-        """
+        """Return the outcome that `to_dict` describes; KeyError or TypeError if it is none."""
         recall = plain["recall"]
         return cls(
             **{**plain, "recall": None if recall is None else RecallResult.from_dict(recall)}

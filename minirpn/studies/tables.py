@@ -110,13 +110,8 @@ def chance_apart(one: int, other: int) -> float:
 def values(outcomes: Sequence[Outcome], name: str) -> list[float]:
     """Return a quantity of each outcome that has a measurement.
 
-    Parameters
-    ----------
-    outcomes
-        Of trainings.
-    name
-        ``"recall, N"``, the recall with N proposals at IoU 0.5, or ``"AR, N"``, the mean recall
-        over IoU 0.5 to 0.95.
+    It is ``"recall, N"``, the recall with N proposals at IoU 0.5, or ``"AR, N"``, the mean recall
+    over IoU 0.5 to 0.95.
     """
     kind, count = name.split(", ")
     recalls = [outcome.recall for outcome in outcomes if outcome.recall is not None]
