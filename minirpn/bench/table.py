@@ -26,9 +26,8 @@ class Row(NamedTuple):
     name: str  # for --only
     what: str  # the same in words
     aim: float | None  # None if there is none at this precision
-    # Called with peers=; returns the functions to time, by implementation. For other units than
-    # "s" it returns the numbers themselves: bytes, or a share of 1.
-    contenders: Callable[..., dict[str, Any]]
+    # By implementation; for other units than "s" the numbers themselves: bytes, or a share of 1.
+    contenders: Callable[..., dict[str, Any]]  # called with peers=, returns the functions to time
     unit: Literal["s", "MB", "share"] = "s"
     aim_is: Literal["ratio", "at most", "at least"] = "ratio"
     device: Device = CPU  # where it is measured
@@ -79,10 +78,8 @@ def rows(device: Device = CPU) -> tuple[Row, ...]:
 class RowResult(NamedTuple):
     """The measurement of one row."""
 
-    row: Row
-    # Seconds, bytes or a share of 1 by implementation, minirpn's first; empty if nothing could be
-    # measured.
-    values: dict[str, float]
+    row: Row  # what was measured
+    values: dict[str, float]  # seconds, bytes or shares of 1 by implementation, minirpn's first
     cpu_seconds: dict[str, float]  # processor time by implementation, if it was timed
     not_measured: str | None = None  # why nothing was measured
 

@@ -71,12 +71,12 @@ def voc_corners(boxes: np.ndarray) -> np.ndarray:
 
 
 class VOCObject(NamedTuple):
-    """One ``<object>``; `corners` are ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive."""
+    """One ``<object>``."""
 
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool = False
-    truncated: bool = False
+    name: str  # of its class
+    corners: tuple[float, float, float, float]  # (xmin, ymin, xmax, ymax), 1-based and inclusive
+    difficult: bool = False  # hard to recognise
+    truncated: bool = False  # partly outside the image or hidden
 
 
 class VOCFile(NamedTuple):

@@ -32,9 +32,9 @@ class Published(NamedTuple):
 class Measured(NamedTuple):
     """A trained run, for a study that measures more than recall."""
 
-    folder: RunFolder
-    config: TrainConfig
-    network: RPN
+    folder: RunFolder  # of the run
+    config: TrainConfig  # its settings
+    network: RPN  # as trained
     dataset: VOCDataset  # the split to measure on
     limit: int | None  # only the first so many images
 
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
     """The outcome of one training."""
 
     variant: str  # its name
-    seed: int
+    seed: int  # of all its random numbers
     recall: RecallResult | None  # of up to 2,000 proposals an image; None if it did not finish
     images: int = 0  # how many it was measured on
     train_seconds: float = 0.0  # wall time of its steps
@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
 class Findings(NamedTuple):
     """A study and its outcomes so far."""
 
-    study: Study
+    study: Study  # the question
     base: TrainConfig  # the settings that all variants share
     variants: tuple[Variant, ...]  # in the order of the table
     outcomes: tuple[Outcome, ...]  # of the trainings that have ended

@@ -68,8 +68,7 @@ def spread(values: Sequence[float]) -> Spread:
 class Difference(NamedTuple):
     """The comparison of two variants."""
 
-    # The ranges lie apart; they overlap or touch; or there are single values and no ranges.
-    verdict: Literal["apart", "none", "unknown"]
+    verdict: Literal["apart", "none", "unknown"]  # unknown without two seeds of each
     means: float  # mean of the first minus mean of the second
 
     def text(self) -> str:
