@@ -32,21 +32,23 @@ class LoadReport(NamedTuple):
 
     def lines(self) -> list[str]:
         """Return the report for the terminal."""
-        lines = [f"{len(self.matched)} arrays loaded ({self.kind}, {self.naming} names)"]
-        if self.kept:
-            lines.append(f"not in the file, left as they were: {', '.join(self.kept)}")
-        if self.unused:
-            lines.append(f"unused: {', '.join(self.unused)}")
-        return [*lines, describe_preprocessing(self.preprocessing, self.reason)]
+        first = f"{len(self.matched)} arrays loaded ({self.kind}, {self.naming} names)"
+        groups = {"not in the file, left as they were": self.kept, "unused": self.unused}
+        return [first, *_lines(groups, self.preprocessing, self.reason)]
 
 
-def describe_preprocessing(preprocessing: Preprocessing, reason: str) -> str:
-    """Return one line that says how pixels are prepared and how that is known."""
+def _lines(
+    groups: Mapping[str, Sequence[str]], preprocessing: Preprocessing, reason: str
+) -> list[str]:
+    """Return a line for each group of names, and one for the preparation of pixels."""
     mean, std = (
         ", ".join(f"{value:g}" for value in values)
         for values in (preprocessing.mean, preprocessing.std)
     )
-    return f"pixels: {preprocessing.order}, minus ({mean}), divided by ({std}): {reason}"
+    return [
+        *(f"{title}: {', '.join(names)}" for title, names in groups.items() if names),
+        f"pixels: {preprocessing.order}, minus ({mean}), divided by ({std}): {reason}",
+    ]
 
 
 def load_weights(
@@ -123,12 +125,8 @@ class Conversion(NamedTuple):
             "left out, not finite": self.left_out,
             "unused": self.unused,
         }
-        return [
-            f"{self.network}: {len(backbone)} arrays matched "
-            f"({self.file.kind}, {self.naming} names)",
-            *(f"{title}: {', '.join(names)}" for title, names in groups.items() if names),
-            describe_preprocessing(self.preprocessing, self.reason),
-        ]
+        matched = f"{len(backbone)} arrays matched ({self.file.kind}, {self.naming} names)"
+        return [f"{self.network}: {matched}", *_lines(groups, self.preprocessing, self.reason)]
 
 
 def convert(
