@@ -214,11 +214,7 @@ def test_lists_of_ids(voc):
     (voc / "ImageSets/Main/test.txt").write_text("\n")
     (voc / "ImageSets/Main/cat_val.txt").write_text("no split at all")
     assert found(check_dataset(voc)) == [
-        (
-            Severity.ERROR,
-            Kind.EMPTY_SPLIT,
-            "ImageSets/Main/test.txt: split 'test': lists no image",
-        ),
+        (Severity.ERROR, Kind.EMPTY_SPLIT, "ImageSets/Main/test.txt: split 'test': lists no image"),
         (Severity.WARNING, Kind.LISTED_TWICE, "ImageSets/Main/val.txt: b: 2 times"),
     ]
 

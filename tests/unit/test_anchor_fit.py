@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 from minirpn import boxes as box_ops
 from minirpn import viz
 from minirpn.data import ResizeConfig, read_ground_truth, resize_scale, resized_size
-from minirpn.evaluation import (
-    VGG16_GRID,
-    Grid,
-    Scene,
-    anchor_fit,
-    suggest_anchors,
-)
+from minirpn.evaluation import VGG16_GRID, Grid, Scene, anchor_fit, suggest_anchors
 from minirpn.evaluation.anchor_fit import fit_table, shape_fit, vgg16_feature_size
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.targets import LabelConfig

@@ -12,14 +12,7 @@ import pytest
 from minirpn.backbones import CAFFE_BGR, GIRSHICK_BGR, build_backbone
 from minirpn.errors import InputError
 from minirpn.rpn.head import RPNHead
-from minirpn.weights import (
-    PRESETS,
-    convert,
-    load_weights,
-    read_npz,
-    read_weights,
-    write_weights,
-)
+from minirpn.weights import PRESETS, convert, load_weights, read_npz, read_weights, write_weights
 from minirpn.weights.names import (
     backbone_shapes,
     channels_first,
