@@ -1,4 +1,4 @@
-"""``minirpn``: run the command; an error that the user can mend is one line."""
+"""``minirpn``: run the command; an error that the user can repair is one line."""
 
 from __future__ import annotations
 
