@@ -15,7 +15,7 @@ from minirpn.data import Example
 from minirpn.rpn import NEGATIVE, POSITIVE, RPN, label_anchors
 from minirpn.training.build import build_pipeline, load_network, open_dataset
 from minirpn.training.config import TrainConfig, default_config
-from minirpn.training.inference import ImageProposals, propose_all
+from minirpn.training.evaluate import ImageProposals, propose_all
 from minirpn.training.run_folder import RunFolder, create_run
 from minirpn.training.train import train
 from minirpn.viz import draw_boxes, save

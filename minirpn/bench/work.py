@@ -165,12 +165,12 @@ def minibatch_for(trainer: Trainer, image: Array) -> Minibatch:
 
 def take_step(trainer: Trainer, image: Array, batch: Minibatch) -> None:
     """Take a training step: loss, gradients, update."""
-    trainer.optimizer.step(trainer.recorded_rpn_step(image, batch).grads, lr=LR)
+    trainer.optimizer.step(trainer.rpn_step(image, batch, recorded=True).grads, lr=LR)
 
 
 def take_checked_step(trainer: Trainer, image: Array, batch: Minibatch) -> None:
     """Take a step as a training does: it waits for the losses, to check that they are finite."""
-    sgd_update(trainer.optimizer, trainer.recorded_rpn_step(image, batch), lr=LR)
+    sgd_update(trainer.optimizer, trainer.rpn_step(image, batch, recorded=True), lr=LR)
 
 
 def forward_contenders(backbone: str, *, peers: bool) -> Contenders:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.errors import InputError
     from minirpn.training.build import build_pipeline, load_model
     from minirpn.training.config import override
-    from minirpn.training.inference import detections_in_original_pixels
+    from minirpn.training.evaluate import detections_in_original_pixels
 
     model, config = load_model(args.folder, open_device(args.device))
     if not isinstance(model, FasterRCNN):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from minirpn.evaluation import APResult, RecallResult
     from minirpn.rpn import RPN
     from minirpn.training.config import TrainConfig
-    from minirpn.training.inference import ImageDetections, ImageProposals
+    from minirpn.training.evaluate import ImageDetections, ImageProposals
 
 NAME = "eval"
 SUMMARY = "measure a run's proposals and detections on a data set"
@@ -155,7 +155,7 @@ def _inference(
     """Return up to `most` proposals for each image, and the detections if there is a detector."""
     from minirpn.detector import FasterRCNN
     from minirpn.training.build import build_pipeline, rpn_of
-    from minirpn.training.inference import as_many_as, detect_all, propose_all
+    from minirpn.training.evaluate import as_many_as, detect_all, propose_all
     from minirpn.training.terminal import Progress
 
     pipeline = build_pipeline(config, rpn_of(model))

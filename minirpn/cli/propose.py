@@ -72,7 +72,7 @@ def _propose_pictures(args: argparse.Namespace) -> None:
     from minirpn import viz
     from minirpn.devices import open_device
     from minirpn.training.build import build_pipeline, load_network
-    from minirpn.training.inference import in_original_pixels
+    from minirpn.training.evaluate import in_original_pixels
 
     network, config = load_network(args.folder, open_device(args.device))
     top = args.top or _SHOWN
@@ -99,7 +99,7 @@ def _propose_split(args: argparse.Namespace) -> None:
         training_proposals,
     )
     from minirpn.training.config import override
-    from minirpn.training.inference import propose_all, save_proposals
+    from minirpn.training.evaluate import propose_all, save_proposals
     from minirpn.training.run_folder import open_run
     from minirpn.training.terminal import Progress
 

@@ -26,8 +26,7 @@ from minirpn.training.build import build_pipeline, load_network, open_dataset
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import MAY_CHANGE_ON_RESUME, TrainConfig, load_config, override
 from minirpn.training.diagnostics import NotFiniteError
-from minirpn.training.evaluate import recall_of
-from minirpn.training.inference import as_many_as, propose_all
+from minirpn.training.evaluate import as_many_as, propose_all, recall_of
 from minirpn.training.run_folder import create_run, open_run, remove_on_failure
 from minirpn.training.tables import NONE, flat, to_table
 from minirpn.training.terminal import Progress

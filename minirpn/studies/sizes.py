@@ -14,7 +14,7 @@ from minirpn.studies.study import Findings, Measured
 from minirpn.studies.tables import TEST_COUNT, markdown, section
 from minirpn.training.build import build_pipeline
 from minirpn.training.config import TrainConfig
-from minirpn.training.inference import as_many_as
+from minirpn.training.evaluate import as_many_as
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

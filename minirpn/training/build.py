@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from minirpn.backbones import Backbone, build_backbone
+from minirpn.data.augment import AS_IS, Augmentation
+from minirpn.data.loader import Draw, Loader
+from minirpn.data.samples import Example, Sample
 from minirpn.data.synthetic import generate
+from minirpn.data.transforms import ResizeConfig, prepare
 from minirpn.data.voc import VOCDataset, choose_classes
 from minirpn.detector import FasterRCNN, FastRCNN, build_head
 from minirpn.devices import CPU, Device, device_with
@@ -18,7 +22,6 @@ from minirpn.nn import Parameter
 from minirpn.rpn.head import RPNHead
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig
-from minirpn.training.batches import Pipeline
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import TrainConfig, load_config
 from minirpn.training.detector_step import DetectorObjective
@@ -112,6 +115,58 @@ def training_proposals(config: TrainConfig) -> ProposalConfig:
     """Return how the RPN proposes what a detector is trained on."""
     sharing = config.sharing
     return replace(config.proposals, pre_nms=sharing.pre_nms, post_nms=sharing.post_nms)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """How a stored image becomes the network's input.
+
+    Parameters
+    ----------
+    resize
+        The size it is brought to.
+    preprocessing
+        The backbone's: (H, W, 3) uint8 to (3, H, W) float32.
+    device
+        The device of the network, where the images go.
+    threads
+        How many images are prepared at a time.
+    dtype
+        Of pixels and boxes. Both are made in float32 and then widened: the labels are the same.
+    """
+
+    resize: ResizeConfig
+    preprocessing: Callable[[np.ndarray], np.ndarray]
+    device: Device = CPU
+    threads: int = 1
+    dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
+
+    def example(self, sample: Sample, *, augmentation: Augmentation = AS_IS) -> Example:
+        """Return an image as the network reads it, on the device; a loader's threads call this."""
+        example = prepare(
+            sample,
+            resize_config=self.resize,
+            to_input=self.preprocessing,
+            augmentation=augmentation,
+        )
+        image = example.image.astype(self.dtype, copy=False)
+        gt_boxes = example.gt_boxes.astype(self.dtype, copy=False)
+        return replace(example, image=self.device.send(image), gt_boxes=gt_boxes)
+
+    def examples(
+        self,
+        dataset: VOCDataset,
+        draws: Iterator[Draw],
+        *,
+        finish: Callable[[Example], Example] | None = None,
+    ) -> Loader:
+        """Return a loader of prepared examples for a ``with`` block; see `minirpn.data.Loader`."""
+        return Loader(dataset, draws, self.example, threads=self.threads, finish=finish)
+
+    def in_order(self, dataset: VOCDataset, limit: int | None) -> Loader:
+        """Return a loader of the first `limit` images in their order, as they are."""
+        count = len(dataset) if limit is None else min(limit, len(dataset))
+        return self.examples(dataset, (Draw(index) for index in range(count)))
 
 
 def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:

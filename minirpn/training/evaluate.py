@@ -1,15 +1,24 @@
-"""Measure a network on a data set: loss, recall of proposals, precision of detections."""
+"""A trained network on the images of a data set: what it proposes and detects, and how well.
+
+The network answers in pixels of the resized image. Here boxes are in original pixels, on the host.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirpn import backend
+from minirpn import boxes as box_ops
+from minirpn._typing import Array
+from minirpn.data.samples import Annotation, Example
 from minirpn.data.voc import VOCDataset
-from minirpn.detector import DetectionConfig, FasterRCNN
+from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
+from minirpn.errors import InputError
 from minirpn.evaluation import (
     COUNTS,
     APResult,
@@ -18,32 +27,140 @@ from minirpn.evaluation import (
     average_precision,
     proposal_recall,
 )
-from minirpn.rpn.network import RPN
-from minirpn.rpn.proposals import ProposalConfig
-from minirpn.training.batches import Pipeline
-from minirpn.training.build import build_pipeline, rpn_of
+from minirpn.files import write_npz
+from minirpn.rpn.network import RPN, RPNOutput
+from minirpn.rpn.proposals import ProposalConfig, Proposals
+from minirpn.training.build import Pipeline, build_pipeline, rpn_of
+from minirpn.training.checkpoint import read_archive
 from minirpn.training.config import TrainConfig
-from minirpn.training.inference import (
-    ImageDetections,
-    ImageProposals,
-    detect_all,
-    detections_in_original_pixels,
-    detections_of,
-    in_original_pixels,
-    propose_all,
-)
 from minirpn.training.step import Objective, forward_loss, make_minibatch
 
+# --- proposals and detections --------------------------------------------------------------------
 
-class Validation(NamedTuple):
-    """The result of a validation: mean losses of the RPN, recall by count, precision."""
 
-    loss: float
-    objectness_loss: float
-    box_loss: float
-    recall: RecallResult
-    precision: APResult | None  # None without a detector
-    images: int
+class ImageProposals(NamedTuple):
+    """The proposals of one image in its original pixels, on the host, best first."""
+
+    annotation: Annotation
+    boxes: np.ndarray  # (R, 4)
+    scores: np.ndarray  # (R,)
+
+
+class ImageDetections(NamedTuple):
+    """The detections in an image, in its original pixels, on the host."""
+
+    annotation: Annotation
+    detections: Detections
+    proposals: ImageProposals
+
+
+def in_original_pixels(proposals: Proposals, example: Example) -> ImageProposals:
+    """Return the proposals of a resized image in the pixels of the original.
+
+    The sides of the resized image are rounded to whole pixels, so its border may lie a fraction of
+    a pixel beyond the original's, where the boxes are clipped.
+    """
+    boxes = _original(proposals.boxes, example)
+    return ImageProposals(example.annotation, boxes, backend.to_host(proposals.scores))
+
+
+def detections_in_original_pixels(
+    detections: Detections, proposals: Proposals, example: Example
+) -> ImageDetections:
+    """Return the detections in a resized image in the pixels of the original, like proposals."""
+    on_host = Detections(
+        _original(detections.boxes, example),
+        backend.to_host(detections.scores),
+        backend.to_host(detections.classes),
+    )
+    return ImageDetections(example.annotation, on_host, in_original_pixels(proposals, example))
+
+
+def _original(boxes: Array, example: Example) -> np.ndarray:
+    boxes = backend.to_host(boxes) / np.float32(example.scale)
+    return box_ops.clip(boxes, example.original_size)
+
+
+def as_many_as(config: ProposalConfig, count: int) -> ProposalConfig:
+    """Return the settings that propose up to `count` boxes an image, and are otherwise the same.
+
+    NMS goes through the boxes from the best on, so the first proposals stay the same.
+    """
+    return replace(config, post_nms=count, pre_nms=max(config.pre_nms, count))
+
+
+def propose_all(
+    network: RPN,
+    dataset: VOCDataset,
+    pipeline: Pipeline,
+    config: ProposalConfig,
+    *,
+    limit: int | None = None,
+) -> Iterator[ImageProposals]:
+    """Yield the proposals of each image of a data set, in its order.
+
+    Parameters
+    ----------
+    network, dataset, pipeline
+        What proposes, on what, prepared how.
+    config
+        Counts and thresholds.
+    limit
+        Only the first so many images.
+    """
+    with pipeline.in_order(dataset, limit) as examples:
+        for example in examples:
+            proposals = network.propose(example.image, scale=example.scale, config=config)
+            yield in_original_pixels(proposals, example)
+
+
+def detect_all(
+    model: FasterRCNN,
+    dataset: VOCDataset,
+    pipeline: Pipeline,
+    proposals: ProposalConfig,
+    detections: DetectionConfig,
+    *,
+    listed: ProposalConfig | None = None,
+    limit: int | None = None,
+) -> Iterator[ImageDetections]:
+    """Yield the detections in each image of a data set, in its order, and its proposals.
+
+    Parameters
+    ----------
+    model, dataset, pipeline
+        What detects, on what, prepared how.
+    proposals, detections
+        How the RPN proposes what the detector classifies, and which detections are kept.
+    listed
+        How the RPN makes the proposals that are returned too; None returns those classified.
+    limit
+        Only the first so many images.
+    """
+    with pipeline.in_order(dataset, limit) as examples:
+        for example in examples:
+            output, _ = model.rpn.forward(example.image[None, ...])
+            size, scale = example.image_size, example.scale
+            used = output.propose(size, scale=scale, config=proposals)
+            detected = _detect(model, output, used, example, detections)
+            if listed is not None:
+                used = output.propose(size, scale=scale, config=listed)
+            yield detections_in_original_pixels(detected, used, example)
+
+
+def _detect(
+    model: FasterRCNN,
+    output: RPNOutput,
+    proposals: Proposals,
+    example: Example,
+    config: DetectionConfig,
+) -> Detections:
+    """Return what the detector finds in the proposals, in resized pixels."""
+    (logits, deltas), _ = model.detector.forward(output.features, proposals.boxes)
+    return postprocess(proposals.boxes, logits, deltas, example.image_size, config=config)
+
+
+# --- how good they are ---------------------------------------------------------------------------
 
 
 def recall_of(
@@ -52,7 +169,7 @@ def recall_of(
     counts: tuple[int, ...] = COUNTS,
     matching: Matching = "one-to-one",
 ) -> RecallResult:
-    """Return the recall of proposals against the ground truths of their images.
+    """Return the recall of the proposals of each image; see `minirpn.evaluation.proposal_recall`.
 
     Parameters
     ----------
@@ -61,7 +178,7 @@ def recall_of(
     counts
         Numbers of proposals an image.
     matching
-        See `minirpn.evaluation.proposal_recall`.
+        Whether one proposal may find several objects.
     """
     return proposal_recall(
         [item.boxes for item in images],
@@ -73,15 +190,7 @@ def recall_of(
 
 
 def precision_of(images: list[ImageDetections], classes: Sequence[str]) -> APResult:
-    """Return the average precision of detections against the ground truths of their images.
-
-    Parameters
-    ----------
-    images
-        Detections of each image.
-    classes
-        Those of the data set.
-    """
+    """Return the average precision of the detections in each image, given the data's classes."""
     return average_precision(
         [item.detections for item in images],
         [item.annotation.gt_boxes for item in images],
@@ -89,6 +198,17 @@ def precision_of(images: list[ImageDetections], classes: Sequence[str]) -> APRes
         classes=classes,
         difficult=[item.annotation.difficult for item in images],
     )
+
+
+class Validation(NamedTuple):
+    """The result of a validation: mean losses of the RPN, recall by count, precision."""
+
+    loss: float
+    objectness_loss: float
+    box_loss: float
+    recall: RecallResult
+    precision: APResult | None  # None without a detector
+    images: int
 
 
 def validate(
@@ -126,9 +246,8 @@ def validate(
     detected: list[ImageDetections] = []
     with pipeline.in_order(dataset, limit) as examples:
         for index, example in enumerate(examples):
-            anchors = network.anchors_for(example.image_size, like=example.gt_boxes)
             batch = make_minibatch(
-                anchors,
+                network.anchors_for(example.image_size, like=example.gt_boxes),
                 example.gt_boxes[~example.difficult],
                 example.image_size,
                 rng=np.random.default_rng([seed, index]),
@@ -141,7 +260,7 @@ def validate(
             proposals = output.propose(example.image_size, scale=example.scale, config=config)
             proposed.append(in_original_pixels(proposals, example))
             if detections is not None and isinstance(model, FasterRCNN):
-                kept = detections_of(model, output, proposals, example, detections)
+                kept = _detect(model, output, proposals, example, detections)
                 detected.append(detections_in_original_pixels(kept, proposals, example))
     total, objectness, box = np.mean(losses, axis=0)
     return Validation(
@@ -179,18 +298,105 @@ def evaluate_split(
     """
     pipeline = build_pipeline(config, rpn_of(model))
     detected: list[ImageDetections] = []
+    precision = None
     if isinstance(model, FasterRCNN):
         detected = list(detect_all(model, dataset, pipeline, config.proposals, config.detections))
         proposed = [item.proposals for item in detected]
+        precision = precision_of(detected, dataset.classes)
     else:
         proposed = list(propose_all(model, dataset, pipeline, config.proposals))
     recall = recall_of(proposed, counts=_counts_up_to(config.proposals.post_nms))
-    precision = None
-    if isinstance(model, FasterRCNN):
-        precision = precision_of(detected, dataset.classes)
     return SplitResult(proposed, detected, recall, precision)
 
 
 def _counts_up_to(post_nms: int) -> tuple[int, ...]:
     """Return the numbers of proposals for which recall is measured, if so many are made."""
     return tuple(count for count in COUNTS if count <= post_nms) or (post_nms,)
+
+
+# --- files of proposals --------------------------------------------------------------------------
+
+PROPOSALS_FORMAT = "minirpn proposals"
+
+
+def save_proposals(path: Path, proposals: Sequence[ImageProposals]) -> None:
+    """Write the proposals of all images to `path`, whole or not at all.
+
+    Inside are ``boxes`` (R, 4) and ``scores`` (R,) of all images one after the other, and
+    ``metadata``: JSON text as bytes, with the images' ids and their numbers of proposals.
+
+    Raises
+    ------
+    InputError
+        It could not be written.
+    """
+    metadata = {
+        "format": PROPOSALS_FORMAT,
+        "images": [item.annotation.image_id for item in proposals],
+        "counts": [len(item.boxes) for item in proposals],
+    }
+    boxes = np.concatenate([np.empty((0, 4)), *(item.boxes for item in proposals)])
+    scores = np.concatenate([np.empty(0), *(item.scores for item in proposals)])
+    arrays = {"boxes": boxes.astype(np.float32), "scores": scores.astype(np.float32)}
+    write_npz(path, metadata, arrays)
+
+
+class SavedProposals(NamedTuple):
+    """The proposals of one image in its original pixels, not mirrored, best first."""
+
+    boxes: np.ndarray  # (R, 4) float32
+    scores: np.ndarray  # (R,) float32
+
+
+def load_proposals(path: Path) -> dict[str, SavedProposals]:
+    """Return the proposals in a file by image id; `save_proposals` is the inverse.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is damaged, or it holds something else.
+    """
+    metadata, arrays = read_archive(path, PROPOSALS_FORMAT, kind="file of proposals")
+    try:
+        images, counts = metadata["images"], metadata["counts"]
+        boxes, scores = arrays["boxes"], arrays["scores"]
+        _check_saved(images, counts, boxes, scores)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a file of proposals: {error}") from error
+    ends = np.cumsum([0, *counts])
+    return {
+        image: SavedProposals(boxes[start:end], scores[start:end])
+        for image, start, end in zip(images, ends[:-1], ends[1:], strict=True)
+    }
+
+
+def _check_saved(images: Any, counts: Any, boxes: np.ndarray, scores: np.ndarray) -> None:
+    """Raise ValueError unless names, counts and arrays fit each other."""
+    if not all(type(image) is str for image in images):
+        raise ValueError("'images' holds more than names")
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError("'counts' holds more than numbers")
+    if len(images) != len(counts) or len(set(images)) != len(images):
+        raise ValueError("each image needs one count")
+    total = sum(counts)
+    if boxes.shape != (total, 4) or scores.shape != (total,):
+        raise ValueError(f"{total} proposals, but boxes {boxes.shape}, scores {scores.shape}")
+    if boxes.dtype != np.float32 or not np.all(np.isfinite(boxes)):
+        raise ValueError("'boxes' are not finite float32 numbers")
+
+
+def proposals_for(example: Example, saved: Mapping[str, SavedProposals], path: Path) -> np.ndarray:
+    """Return the saved proposals (R, 4) of an example in its own pixels, on the host.
+
+    Raises
+    ------
+    InputError
+        There are none for this image.
+    """
+    if example.image_id not in saved:
+        raise InputError(f"{path}: no proposals for image {example.image_id!r}")
+    boxes = saved[example.image_id].boxes
+    if example.flipped:
+        boxes = box_ops.flip(boxes, example.original_size[1])
+    scaled = boxes * np.float32(example.scale)
+    return scaled.astype(backend.host_dtype(example.image), copy=False)

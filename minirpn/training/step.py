@@ -8,7 +8,7 @@ Read from top to bottom::
     sgd_update          check that all numbers are finite, then move the parameters
 
 The mini-batch depends on the size of the image and on its ground truths, not on the network. So a
-training may make it ahead of time: see `minirpn.training.batches`.
+training may make it ahead of time: see `minirpn.training.trainer`.
 """
 
 from __future__ import annotations

@@ -31,8 +31,14 @@ from minirpn.training.build import (
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.diagnostics import LastStep, examine, report_failure
-from minirpn.training.evaluate import evaluate_split, validate
-from minirpn.training.inference import load_proposals, proposals_for, propose_all, save_proposals
+from minirpn.training.evaluate import (
+    evaluate_split,
+    load_proposals,
+    proposals_for,
+    propose_all,
+    save_proposals,
+    validate,
+)
 from minirpn.training.pictures import draw_final_pictures, draw_samples, moments_of
 from minirpn.training.run_folder import Records, RunFolder, require_tensorboard
 from minirpn.training.terminal import InterruptRequest, Progress

@@ -1,24 +1,32 @@
-"""The state of a training run in memory (what a checkpoint holds), and one step of it."""
+"""The state of a training run in memory (what a checkpoint holds), and one step of it.
+
+The labels of the anchors depend on the size of an image, but not on the network. So the threads of
+the loader prepare them before the step: `WorkAhead` labels, draws the mini-batch and sends it to
+the device. A joint training draws anchors, regions and dropout in turn from one stream of random
+numbers; there it only labels, and the step draws.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array
-from minirpn.accel.cuda.graph import Recorder
-from minirpn.accel.implementation import on_cuda
+from minirpn.accel.cuda.graph import StepRunner
 from minirpn.backbones import Backbone
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
-from minirpn.devices import CPU, Device, tf32_allowed
+from minirpn.devices import CPU, Device
 from minirpn.errors import InputError
 from minirpn.nn import SGD, Parameter
 from minirpn.rpn.network import RPN
-from minirpn.training.batches import LabelledExample, WorkAhead
+from minirpn.rpn.targets import AnchorLabels, label_anchors
 from minirpn.training.build import (
     build_detector_objective,
     build_model,
@@ -27,11 +35,12 @@ from minirpn.training.build import (
     rpn_of,
 )
 from minirpn.training.checkpoint import Checkpoint
-from minirpn.training.config import TrainConfig
+from minirpn.training.config import DataConfig, TrainConfig
 from minirpn.training.detector_step import detector_loss_and_gradients, joint_loss_and_gradients
 from minirpn.training.phases import Part, Phase, phases_of
 from minirpn.training.step import (
     Minibatch,
+    Objective,
     StepResult,
     anchor_counts,
     is_finite,
@@ -72,21 +81,19 @@ class Trainer:
         `minirpn.data.training_order`.)
     device
         Where parameters and momentum are, and the steps are computed. Random numbers are drawn on
-        the host, and a checkpoint is on the host, so that a run can go on on any other device.
+        the host, and a checkpoint is on the host, so that a run can continue on another device.
 
     Attributes
     ----------
     model : RPN or FasterRCNN
-        All that is trained.
+        Everything that is trained.
     network : RPN
         The RPN in it.
-    phase : Phase
-        The phase of the next step.
     step : int
         Steps done.
     best : float
-        The best validation result so far: mean average precision at IoU 0.5 with a detector, else
-        recall of the proposals; -1 before the first.
+        The best validation result so far: mean average precision at IoU 0.5 with a detector,
+        otherwise recall of the proposals; -1 before the first.
     """
 
     def __init__(self, config: TrainConfig, device: Device = CPU) -> None:
@@ -114,6 +121,26 @@ class Trainer:
     def lr(self) -> float:
         """The learning rate of the next step."""
         return self.phase.lr(self.step, self.config.optimizer)
+
+    def begin_phase(self, phase_index: int) -> None:
+        """Make the parts of a phase trainable, and start with no momentum."""
+        self.phase_index = phase_index
+        backbone = {parameter.name for parameter in self.network.backbone.parameters()}
+        for parameter in self.model.parameters():
+            part = _part_of(parameter, backbone)
+            learns = part in self.phase.trainable_parts
+            parameter.trainable = learns and parameter.name not in self._frozen
+        self._runner = StepRunner(
+            self.network.parameters(), record=self.config.run.graphs and self.phase.loss == "rpn"
+        )
+        optimizer = self.config.optimizer
+        self.optimizer = SGD(
+            self.model.parameters(),
+            momentum=optimizer.momentum,
+            weight_decay=optimizer.weight_decay,
+            rule=optimizer.rule,
+            in_place=self._runner.records,
+        )
 
     def train_step(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
         """Take one SGD step on one example.
@@ -153,13 +180,10 @@ class Trainer:
     ) -> StepResult:
         """Return the loss of the phase on an example and its gradients; nothing is updated.
 
-        If `recorded`, a GPU may run a recorded CUDA graph instead of one layer after the other.
+        `recorded` is that of `rpn_step`.
         """
         if self.phase.loss == "rpn":
-            batch = self.minibatch(example)
-            if recorded and self._recorder is not None:
-                return self.recorded_rpn_step(example.image, batch)
-            return self.rpn_step(example.image, batch)
+            return self.rpn_step(example.image, self.minibatch(example), recorded=recorded)
         assert isinstance(self.model, FasterRCNN)
         keep = self.config.data.learnt(example.difficult)
         gt_boxes = self.device.put(example.gt_boxes[keep])
@@ -187,6 +211,22 @@ class Trainer:
             detector=self.detector_objective,
         )
 
+    def rpn_step(self, image: Array, batch: Minibatch, *, recorded: bool = False) -> StepResult:
+        """Return the loss of the RPN on an image (3, H, W) and its mini-batch, and its gradients.
+
+        If `recorded`, a device that can record a step may run the recording of an earlier one:
+        the numbers are the same, and the next step may overwrite the result.
+        """
+
+        def compute(image: Array, labels: Array, targets: Array) -> StepResult:
+            inputs = batch._replace(labels=labels, targets=targets)
+            return loss_and_gradients(self.network, image, inputs, config=self.objective.loss)
+
+        if not recorded:
+            return compute(image, batch.labels, batch.targets)
+        result = self._runner(compute, image, batch.labels, batch.targets)
+        return result._replace(counts=anchor_counts(batch))
+
     def minibatch(self, example: Example) -> Minibatch:
         """Return the mini-batch of anchors that the random state gives, on the device.
 
@@ -209,23 +249,6 @@ class Trainer:
         )
         return batch.on(example.image)
 
-    def rpn_step(self, image: Array, batch: Minibatch) -> StepResult:
-        """Return the loss of the RPN on an image (3, H, W) and its mini-batch, and gradients."""
-        return loss_and_gradients(self.network, image, batch, config=self.objective.loss)
-
-    def recorded_rpn_step(self, image: Array, batch: Minibatch) -> StepResult:
-        """Do `rpn_step` with a CUDA graph where there is one; valid until the next call then."""
-        if self._recorder is None:
-            return self.rpn_step(image, batch)
-
-        def compute(image: Array, labels: Array, targets: Array) -> StepResult:
-            return self.rpn_step(image, batch._replace(labels=labels, targets=targets))
-
-        inputs = image, batch.labels, batch.targets
-        parameters = [parameter.value for parameter in self.network.parameters()]
-        result = self._recorder(compute, inputs, parameters, tf32_allowed())
-        return result._replace(counts=anchor_counts(batch))  # the graph has those it recorded
-
     def work_ahead(self) -> WorkAhead | None:
         """Return what a loader can do with the examples of the next steps of this phase.
 
@@ -237,33 +260,8 @@ class Trainer:
         rng = self.rng if self.phase.loss == "rpn" else None
         return WorkAhead(self.network, self.objective, self.config.data, rng)
 
-    def begin_phase(self, phase_index: int) -> None:
-        """Make the parts of a phase trainable, and start with no momentum."""
-        self.phase_index = phase_index
-        for parameter in self.model.parameters():
-            learns = self.part_of(parameter) in self.phase.trainable_parts
-            parameter.trainable = learns and parameter.name not in self._frozen
-        # CUDA graphs hold the addresses of the parameters, so these change in place then.
-        graphs = self.config.run.graphs and self.phase.loss == "rpn"
-        graphs = graphs and on_cuda(self.model.parameters()[0].value)
-        self._recorder = Recorder() if graphs else None
-        optimizer = self.config.optimizer
-        self.optimizer = SGD(
-            self.model.parameters(),
-            momentum=optimizer.momentum,
-            weight_decay=optimizer.weight_decay,
-            rule=optimizer.rule,
-            in_place=graphs,
-        )
-
-    def part_of(self, parameter: Parameter) -> Part:
-        """Return the part of the network that a parameter belongs to."""
-        if parameter.name in {p.name for p in self.network.backbone.parameters()}:
-            return "backbone"
-        return "rpn" if parameter.name.startswith("rpn.") else "detector"
-
     def reset_backbone(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Give the backbone its values in a checkpoint; everything else stays.
+        """Give the backbone its values in a checkpoint, read from `path`; everything else stays.
 
         Raises
         ------
@@ -300,7 +298,7 @@ class Trainer:
         Raises
         ------
         InputError
-            A parameter is not finite: no run could go on from such a state.
+            A parameter is not finite: no run could continue from such a state.
         """
         parameters = {p.name: backend.to_host(p.value) for p in self.model.parameters()}
         for name, value in parameters.items():
@@ -309,11 +307,10 @@ class Trainer:
                     f"step {self.step}: {name} is not finite; a lower --lr may help, and the last "
                     "checkpoint is from before"
                 )
+        velocity = {name: backend.to_host(value) for name, value in self.optimizer.velocity.items()}
         return Checkpoint(
-            parameters=parameters,
-            velocity={
-                name: backend.to_host(value) for name, value in self.optimizer.velocity.items()
-            },
+            parameters,
+            velocity,
             step=self.step,
             phase=self.phase_index,
             rng_state=self.rng.bit_generator.state,
@@ -322,7 +319,7 @@ class Trainer:
         )
 
     def restore(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint, read from `path`.
 
         Raises
         ------
@@ -346,3 +343,84 @@ class Trainer:
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise InputError(f"{path}: no state of this random generator: {error}") from error
         self.step, self.best = checkpoint.step, float(best)
+
+
+def _part_of(parameter: Parameter, backbone: set[str]) -> Part:
+    """Return the part of the network that a parameter is in, given the names in the backbone."""
+    if parameter.name in backbone:
+        return "backbone"
+    return "rpn" if parameter.name.startswith("rpn.") else "detector"
+
+
+class DrawnAhead(NamedTuple):
+    """A mini-batch, and the states of the random generator before and after its draw."""
+
+    minibatch: Minibatch  # on the device of the image
+    state_before: Mapping[str, Any]
+    state_after: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledExample(Example):
+    """An example whose anchors were labelled before its step.
+
+    Parameters
+    ----------
+    assigned
+        The labels of its anchors, on the host.
+    drawn
+        The mini-batch; None if the step draws it.
+    """
+
+    assigned: AnchorLabels
+    drawn: DrawnAhead | None
+
+
+class WorkAhead:
+    """Labels the anchors of examples for later steps, and draws their mini-batches if it can.
+
+    A loader calls it with one example after the other, in the order of the steps.
+
+    Parameters
+    ----------
+    network
+        Says where the anchors are.
+    objective
+        How they are labelled and sampled.
+    data
+        Which objects are learned from.
+    rng
+        Its state is that before the first of these steps; a copy of it draws. None: the steps draw.
+
+    Notes
+    -----
+    Labelling must not change how many threads `minirpn.accel.threads` allows: that number holds for
+    the whole process, and the last bits of a matrix product depend on it.
+    """
+
+    def __init__(
+        self,
+        network: RPN,
+        objective: Objective,
+        data: DataConfig,
+        rng: np.random.Generator | None,
+    ) -> None:
+        self._network, self._objective, self._data = network, objective, data
+        self._rng = copy.deepcopy(rng)
+
+    def __call__(self, example: Example) -> LabelledExample:
+        """Return the example with labels, and with a mini-batch if there is a generator."""
+        anchors = self._network.anchors_for(example.image_size, like=example.gt_boxes)
+        gt_boxes = example.gt_boxes[self._data.learnt(example.difficult)]
+        size, objective, rng = example.image_size, self._objective, self._rng
+        assigned = label_anchors(anchors, gt_boxes, size, config=objective.labels)
+        if rng is None:
+            return LabelledExample(**vars(example), assigned=assigned, drawn=None)
+        before = rng.bit_generator.state
+        batch = make_minibatch(
+            anchors, gt_boxes, size, rng=rng, objective=objective, assigned=assigned
+        )
+        labels, targets = backend.send_together([batch.labels, batch.targets], example.image)
+        on_device = batch._replace(labels=labels, targets=targets)
+        drawn = DrawnAhead(on_device, before, rng.bit_generator.state)
+        return LabelledExample(**vars(example), assigned=assigned, drawn=drawn)

@@ -8,7 +8,7 @@ import pytest
 
 from minirpn.cli.main import main
 from minirpn.data import VOCDataset
-from minirpn.training.inference import load_proposals
+from minirpn.training.evaluate import load_proposals
 
 Fails = Callable[..., str]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minirpn.data.samples import Annotation
-from minirpn.training.inference import ImageProposals, load_proposals, save_proposals
+from minirpn.training.evaluate import ImageProposals, load_proposals, save_proposals
 
 TRIALS = 3000
 ODD_VALUES = (

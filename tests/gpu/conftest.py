@@ -65,7 +65,7 @@ def _refuse_what_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_recording(monkeypatch):
     """Ask for every kernel by itself over a driver that stands in for a card: it cannot record."""
     if "fakegpu" in sys.modules:
-        monkeypatch.setattr("minirpn.training.trainer.on_cuda", lambda array: False)
+        monkeypatch.setattr("minirpn.accel.cuda.graph.on_cuda", lambda array: False)
 
 
 @pytest.fixture(params=["fake", pytest.param("cuda", marks=pytest.mark.gpu)])

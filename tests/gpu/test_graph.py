@@ -45,7 +45,7 @@ def trained(device, *, graphs, form="paper", backbone="tiny", steps=12):
     found = []
     for step in range(steps):
         at = step % len(SIZES)
-        result = trainer.recorded_rpn_step(images[at], batches[at])
+        result = trainer.rpn_step(images[at], batches[at], recorded=True)
         lr = 1e-3 if step < steps // 2 else 1e-4
         result = sgd_update(trainer.optimizer, result, lr=lr)
         found.append((result.losses, result.counts))
@@ -60,7 +60,7 @@ def test_recorded_steps_have_the_same_bits(backbone, form, device):
         pytest.skip("without cuDNN, convolutions are products by cuBLAS, which CuPy cannot record")
     plain, values, _ = trained(device, graphs=False, form=form, backbone=backbone)
     found, recorded_values, trainer = trained(device, graphs=True, form=form, backbone=backbone)
-    assert len(trainer._recorder._recordings) == len(SIZES)
+    assert len(trainer._runner._recorder._recordings) == len(SIZES)
     assert found == plain
     for name, value in values.items():
         np.testing.assert_array_equal(recorded_values[name], value)
@@ -72,7 +72,7 @@ def test_products_of_matrices_are_recorded_too(monkeypatch):
     plain, values, _ = trained(device, graphs=False)
     found, recorded_values, trainer = trained(device, graphs=True)
     if cudnn_present():
-        assert len(trainer._recorder._recordings) == len(SIZES)
+        assert len(trainer._runner._recorder._recordings) == len(SIZES)
     assert found == plain
     for name, value in values.items():
         np.testing.assert_array_equal(recorded_values[name], value)
@@ -84,5 +84,5 @@ def test_a_new_phase_or_new_values_are_not_what_was_recorded(device):
     batch = work.minibatch_for(trainer, image)
     for parameter in trainer.model.parameters():  # as when weights are loaded
         parameter.value = parameter.value * 0.5
-    recorded = backend.numbers(list(trainer.recorded_rpn_step(image, batch).losses.values()))
-    assert recorded == backend.numbers(list(trainer.rpn_step(image, batch).losses.values()))
+    recorded, plain = (trainer.rpn_step(image, batch, recorded=flag).losses for flag in (1, 0))
+    assert backend.numbers(list(recorded.values())) == backend.numbers(list(plain.values()))

@@ -9,7 +9,7 @@ from minirpn import backend
 from minirpn.devices import CPU
 from minirpn.training import detector_step
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.inference import load_proposals
+from minirpn.training.evaluate import load_proposals
 from minirpn.training.trainer import Trainer
 
 KINDS = ("rpn-only", "4-step", "approximate-joint", "joint")

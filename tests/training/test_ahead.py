@@ -12,15 +12,13 @@ import pytest
 from minirpn.backbones import BACKBONES
 from minirpn.data import Draw, VOCDataset
 from minirpn.errors import InputError
-from minirpn.training import batches
 from minirpn.training import train as train_module
 from minirpn.training import trainer as training
-from minirpn.training.batches import LabelledExample
 from minirpn.training.build import build_pipeline
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import SharingConfig
 from minirpn.training.train import train
-from minirpn.training.trainer import NotFiniteError, Trainer
+from minirpn.training.trainer import LabelledExample, NotFiniteError, Trainer
 
 STEPS = 10
 TIMES = {"step_seconds", "data_wait_seconds", "seconds"}
@@ -54,14 +52,13 @@ def dataset(shapes):
 @pytest.fixture
 def draws(monkeypatch):
     """Note in which thread each mini-batch is drawn."""
-    names, draw = [], batches.make_minibatch
+    names, draw = [], training.make_minibatch
 
     def spied(*arguments, **options):
         names.append(threading.current_thread().name)
         return draw(*arguments, **options)
 
-    for module in (batches, training):
-        monkeypatch.setattr(module, "make_minibatch", spied)
+    monkeypatch.setattr(training, "make_minibatch", spied)
     return names
 
 
@@ -198,7 +195,7 @@ def test_objects_marked_difficult_are_learned_from_when_asked(config_of, dataset
 
 @pytest.mark.parametrize("kind", ["rpn-only", "joint"])
 def test_an_error_while_labelling_stops_the_run(config_of, new_run, monkeypatch, kind):
-    label, calls = batches.label_anchors, []
+    label, calls = training.label_anchors, []
 
     def broken(*arguments, **options):
         calls.append(threading.current_thread().name)
@@ -206,7 +203,7 @@ def test_an_error_while_labelling_stops_the_run(config_of, new_run, monkeypatch,
             raise InputError("000003: cannot be labelled")
         return label(*arguments, **options)
 
-    monkeypatch.setattr(batches, "label_anchors", broken)
+    monkeypatch.setattr(training, "label_anchors", broken)
     config = config_of(kind)
     folder = new_run("broken", config)
     with pytest.raises(InputError, match="000003: cannot be labelled"):

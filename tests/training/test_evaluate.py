@@ -8,8 +8,7 @@ import pytest
 from minirpn.data import Annotation, Example, ResizeConfig, VOCDataset
 from minirpn.rpn import Proposals
 from minirpn.training.build import build_objective, build_pipeline
-from minirpn.training.evaluate import validate
-from minirpn.training.inference import as_many_as, in_original_pixels, propose_all
+from minirpn.training.evaluate import as_many_as, in_original_pixels, propose_all, validate
 from minirpn.training.trainer import Trainer
 
 

@@ -13,7 +13,7 @@ from minirpn.errors import InputError
 from minirpn.training.build import load_model
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import OptimizerConfig, RunConfig, SharingConfig, load_config
-from minirpn.training.inference import load_proposals
+from minirpn.training.evaluate import load_proposals
 from minirpn.training.phases import phases_of
 from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
