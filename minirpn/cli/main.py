@@ -64,8 +64,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USER_ERROR, f"minirpn: error: {message} (see {self.prog} --help)\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line.
+
+    Given the words of a command line, only the commands among them get their arguments: those of
+    ``train`` load NumPy, and the help of others should be quick.
+    """
     parser = _Parser(
         prog="minirpn",
         description="The Region Proposal Network of Faster R-CNN in NumPy.",
@@ -82,7 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        command.add_arguments(subparser)
+        if words is None or command.NAME in words:
+            command.add_arguments(subparser)
         # SUPPRESS: without it the subcommand's own default would undo a --debug before it.
         subparser.add_argument(
             "--debug",
@@ -104,8 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv
         The words after ``minirpn``; None for those of the process.
     """
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    parser = build_parser(words)
+    args = parser.parse_args(words)
     logger = logging.getLogger("minirpn")
     logger.addHandler(_NOTES)
     logger.setLevel(logging.INFO)

@@ -1,10 +1,10 @@
 """Everything that can be set about a training run: sections, recipes, and their TOML file.
 
 A section is a frozen dataclass. Its defaults are the paper's, its type hints say which values there
-are, and it checks itself (``ValueError("field: reason")``). The sections of one piece of code are
-kept beside it (`AnchorConfig`, `LabelConfig`, ...); those of a run as a whole are here. The keys of
-``config.toml`` follow from the dataclasses, so a new setting is a new field with a default. Its
-flag, if it has one, is a line in `minirpn.cli.settings`.
+are, and it checks itself (``ValueError("field: reason")``). A section that configures one piece of
+code is beside that code (`AnchorConfig`, `LabelConfig`, ...); those of a run as a whole are here.
+The keys of ``config.toml``, the types of the flags and the reference follow from the dataclasses.
+So a new setting is a new field with a default, and its flag is a line in `minirpn.cli.settings`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from minirpn.training.tables import (
     NONE,
     flat,
     from_table,
-    merged,
     nested,
     read_toml,
     to_table,
@@ -75,23 +74,23 @@ class DataConfig:
     Parameters
     ----------
     voc
-        A data set in VOC layout; None generates shapes.
+        A data set in VOC layout; without it, shapes are generated.
     year
         Year of a VOCdevkit; None if there is only one.
     classes
         Names of the classes of a detector; None for those of the splits trained and validated on,
         which the run's ``config.toml`` then lists. The RPN does not use them.
     split
-        Images to train on; ``"all"`` for a folder without splits.
+        Train on this split; ``"all"`` for a folder without splits.
     val_split
-        Images to validate on; None for no validation.
+        Validate on this split; None for no validation.
     flip
         Mirror each image with probability 1/2 (section 3.3 trains on mirrored images too).
     scale_jitter, colour_jitter
         How much the size and the colours of an image change each time it is trained on. The paper
         changes neither. See `minirpn.data.AugmentConfig`.
     use_difficult
-        Train on objects marked difficult as well; VOC's rule is to leave them out.
+        Train on objects marked difficult too. VOC's rule is to leave them out.
     skip_bad
         Leave out images and objects with errors, and count them, instead of stopping.
     """
@@ -127,9 +126,9 @@ class ModelConfig:
     Parameters
     ----------
     backbone
-        One of `minirpn.backbones.BACKBONES`.
+        One of `minirpn.backbones.BACKBONES`: tiny, squeezenet, zf, vgg16.
     weights
-        File of pretrained weights, of any kind that `minirpn.weights.read_weights` reads; None
+        File of pretrained weights, in any format that `minirpn.weights.read_weights` reads. None
         starts from random weights.
     preprocessing
         How pixels become the network's input; None for what goes with the weights, or else with the
@@ -137,7 +136,8 @@ class ModelConfig:
     freeze
         Stages of the backbone that are not trained; None for the paper's choice.
     anchor_centre
-        ``"cell"``: as published; ``"receptive-field"``: see `minirpn.rpn.RPN`.
+        Where the anchors of a cell are centered: ``"cell"``, as published, or
+        ``"receptive-field"``, see `minirpn.rpn.RPN`.
     classifier
         ``"softmax"`` over two logits per anchor, or ``"logistic"`` of one (footnote 3).
     dtype
@@ -166,15 +166,17 @@ class SharingConfig:
     Parameters
     ----------
     kind
-        ``"rpn-only"``: no detector. ``"4-step"``: the paper's alternating training.
+        The training scheme (section 3.2): whether a detector is trained too, and how it shares the
+        features. ``"rpn-only"``: no detector. ``"4-step"``: the paper's alternating training.
         ``"approximate-joint"``: both losses in every step, the proposals are constants.
-        ``"joint"``: gradients also flow through the proposals into the RPN. See section 3.2.
+        ``"joint"``: gradients also flow through the proposals into the RPN.
     pooling
-        ``"pool"`` (RoI max pooling of Fast R-CNN) or ``"align"``, the only one with a gradient for
-        the boxes; None takes ``"align"`` for joint training and ``"pool"`` otherwise.
+        How the features of a region are pooled: ``"pool"`` (RoI max pooling of Fast R-CNN) or
+        ``"align"``, the only one with a gradient for the boxes. None takes ``"align"`` for joint
+        training and ``"pool"`` otherwise.
     proposals
-        File of proposals for the training images, saved by ``minirpn propose``: 4-step training
-        then begins with its second step. None trains the first step to make them.
+        Start 4-step training with its second step, from this file of proposals for the training
+        images, saved by ``minirpn propose``. None trains the first step to make them.
     pre_nms, post_nms
         Proposals before and after NMS that the detector is trained on: 12000 and 2000
         (py-faster-rcnn, section 3.3).
@@ -213,22 +215,22 @@ class OptimizerConfig:
     Parameters
     ----------
     steps
-        Mini-batches, each from one image: 80k for the RPN. 4-step training divides them 2:1:2:1
-        among its steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
+        Training steps, one image each: 80k for the RPN. 4-step training divides them 2:1:2:1 among
+        its steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
     lr
         Learning rate before the drop: 0.001.
     momentum, weight_decay
         0.9 and 0.0005.
     backbone_lr_multiplier
-        Factor for the backbone: it may start from useful weights, the heads start from noise. 1 in
-        the paper.
+        Factor on the learning rate of the backbone. It may start from useful weights, while the
+        heads start from noise; 1 in the paper.
     bias_lr_multiplier, bias_decay_multiplier
         Factors for biases: in py-faster-rcnn they learn at twice the rate, with the same decay.
     clip_norm
-        Greatest norm of the gradient of all parameters together; a greater one is scaled down to
-        it. None for no limit, as in the paper. Short joint training needs one.
+        Greatest norm of the gradient of all parameters together. A greater one is scaled down to
+        it. None for no limit, as in the paper; short joint training needs one.
     rule
-        ``"caffe"`` or ``"torch"``; see `minirpn.nn.SGD`.
+        Where SGD multiplies by the learning rate: ``"caffe"`` or ``"torch"``, see `minirpn.nn.SGD`.
     drop_at
         Share of the steps before the learning rate drops: 60k of 80k.
     drop_factor
@@ -262,8 +264,8 @@ class RunConfig:
     threads
         Threads that compute; None for as many as there are cores.
     device
-        ``"cpu"``, ``"cuda"`` or one GPU such as ``"cuda:1"``; ``"auto"`` takes a GPU if one can be
-        used, and otherwise the CPU.
+        Where to compute: ``"cpu"``, ``"cuda"`` or one GPU such as ``"cuda:1"``. ``"auto"`` takes a
+        GPU if one can be used, and otherwise the CPU.
     tf32
         On a GPU, round the float32 factors of matrix products to 10 bits, for speed.
     validate_every, checkpoint_every, diagnose_every
@@ -272,12 +274,12 @@ class RunConfig:
         Images in a validation; None for the whole split.
     detect_anomaly
         If a loss or a gradient is not finite, compute the step once more and name the first layer
-        that is to blame.
+        where that begins.
     tensorboard
         Write the records and a few pictures for TensorBoard as well.
     graphs
         On a GPU, record the kernels of a step as a CUDA graph for each image size and launch them
-        together; False launches each kernel by itself. The numbers are the same.
+        together. False launches each kernel by itself; the numbers are the same.
     pictures
         Draw pictures during the run and at its end, and write the report; a study of many runs
         does not.
@@ -327,19 +329,11 @@ class TrainConfig:
             )
 
 
-# Settings that say where a run finds its data, how it computes and what it shows, but not what it
-# computes. They alone may change when a run is resumed, say on another machine.
+# Where a run finds its data, how it computes and what it shows, but not what it computes. Only
+# these settings may change when a run is resumed, for example on another machine.
 MAY_CHANGE_ON_RESUME = frozenset(
-    {
-        "data.voc",
-        "run.threads",
-        "run.device",
-        "run.tf32",
-        "run.graphs",
-        "run.detect_anomaly",
-        "run.tensorboard",
-        "run.pictures",
-    }
+    {"data.voc", "run.threads", "run.device", "run.tf32", "run.graphs"}
+    | {"run.detect_anomaly", "run.tensorboard", "run.pictures"}
 )
 
 # --- recipes -------------------------------------------------------------------------------------
@@ -406,7 +400,7 @@ def load_config(
     path
         The file, which may leave out any setting; None for no file.
     overrides
-        Values by dotted key, such as ``{"optimizer.lr": 0.01}``; they win over the file, and the
+        Values by dotted key, such as ``{"optimizer.lr": 0.01}``. They win over the file, and the
         file wins over the recipe.
     recipe
         One of `RECIPES`; None for that of `default_config`.
@@ -416,14 +410,14 @@ def load_config(
     Raises
     ------
     InputError
-        The file cannot be read, or a value is unknown, of the wrong type, or senseless.
+        The file cannot be read, or a value is unknown, of the wrong type, or refused.
     """
-    given = merged(read_toml(path) if path else {}, nested(overrides or {}))
-    data = given.get("data", {})
+    table = nested(overrides or {}, read_toml(path) if path else {})
+    data = table.get("data", {})
     voc = isinstance(data, Mapping) and data.get("voc", NONE) not in (NONE, None)
     base = default_config(voc=voc) if recipe is None else RECIPES[recipe]
     source = str(path) if path else "command line"
-    return from_table(TrainConfig, merged(to_table(base), given), source, origins=origins)
+    return from_table(TrainConfig, table, source, base=base, origins=origins)
 
 
 def save_config(path: Path, config: TrainConfig) -> None:
@@ -434,41 +428,25 @@ def save_config(path: Path, config: TrainConfig) -> None:
 def override(
     config: TrainConfig, values: Mapping[str, Any], *, origins: Mapping[str, str]
 ) -> TrainConfig:
-    """Return `config` with other values, by dotted key; messages call them what `origins` says.
-
-    Raises
-    ------
-    InputError
-        A value is unknown, of the wrong type, or senseless.
-    """
-    table = merged(to_table(config), nested(values))
-    return from_table(TrainConfig, table, "command line", origins=origins)
+    """Return `config` with other values by dotted key; the rest is as in `load_config`."""
+    return from_table(TrainConfig, nested(values), "command line", base=config, origins=origins)
 
 
 def check_resumable(
-    stored: TrainConfig, asked: Mapping[str, Any], source: str, *, origins: Mapping[str, str]
+    stored: TrainConfig, values: Mapping[str, Any], source: str, *, origins: Mapping[str, str]
 ) -> TrainConfig:
     """Return the stored settings of a run, with the new values that a resumed run may have.
 
-    Parameters
-    ----------
-    stored
-        The settings the run was started with.
-    asked
-        The new values, by dotted key.
-    source
-        The file that `stored` was read from, for the message.
-    origins
-        What messages call the new values.
+    `source` is the file with the stored settings, for messages; `origins` is as in `load_config`.
 
     Raises
     ------
     InputError
         A new value contradicts a stored one that must not change: it would be another run.
     """
-    before, config = flat(to_table(stored)), override(stored, asked, origins=origins)
+    before, config = flat(to_table(stored)), override(stored, values, origins=origins)
     for key, value in flat(to_table(config)).items():
-        # Where a table stands in the place of None, its values were not there before.
+        # If a table replaces None, its values were not there before.
         old = before.get(key, NONE)
         if value != old and key not in MAY_CHANGE_ON_RESUME:
             name = origins.get(key) or origins.get(key.rpartition(".")[0], key)

@@ -7,18 +7,18 @@ to_table(config))`` equals ``config``.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tomllib
 import types
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from minirpn.errors import InputError
 from minirpn.files import one_line_errors, replace_file
 
-NONE = "none"  # how TOML, which has no null, spells None
+NONE = "none"  # TOML has no null
 
 Section = TypeVar("Section")
 Table = dict[str, Any]
@@ -26,11 +26,8 @@ Table = dict[str, Any]
 
 def to_table(config: Any) -> Any:
     """Return a dataclass as nested dicts, lists, numbers and strings: what JSON and TOML hold."""
-    if dataclasses.is_dataclass(config):
-        return {
-            field.name: to_table(getattr(config, field.name))
-            for field in dataclasses.fields(config)
-        }
+    if is_dataclass(config):
+        return {field.name: to_table(getattr(config, field.name)) for field in fields(config)}
     if isinstance(config, tuple):
         return [to_table(item) for item in config]
     return NONE if config is None else config
@@ -41,6 +38,7 @@ def from_table(
     table: Mapping[str, Any],
     source: str,
     *,
+    base: Section | None = None,
     origins: Mapping[str, str] | None = None,
 ) -> Section:
     """Return the dataclass `kind` filled from `table`, the exact inverse of `to_table`.
@@ -48,11 +46,13 @@ def from_table(
     Parameters
     ----------
     kind
-        A dataclass, whose fields may be dataclasses again.
+        A dataclass. Its fields may be dataclasses.
     table
-        Nested dicts, as TOML and JSON give them; a field that is absent has its default.
+        Nested dicts, as TOML and JSON give them.
     source
         The file the table came from, for messages: "SOURCE: section.key: reason".
+    base
+        The values of fields that are absent from the table; None for the defaults.
     origins
         What to call single values instead, by dotted key: ``{"optimizer.lr": "--lr"}``.
 
@@ -62,7 +62,7 @@ def from_table(
         A key is unknown, a value has the wrong type, is not finite, or is refused by its section.
     """
     try:
-        section: Section = _section(kind, table, "")
+        section: Section = _section(kind, table, base, "")
     except _WrongValueError as wrong:
         name = (origins or {}).get(wrong.key, f"{source}: {wrong.key}")
         raise InputError(f"{name}: {wrong.reason}") from wrong
@@ -77,19 +77,19 @@ class _WrongValueError(Exception):
         self.key, self.reason = key, reason
 
 
-def _section(kind: Any, table: Any, key: str) -> Any:
-    """Return the dataclass `kind`, which stands at `key`; the whole config at ""."""
+def _section(kind: Any, table: Any, base: Any, key: str) -> Any:
+    """Return `base`, or a new dataclass `kind`, with the values of `table`; `key` names it."""
     if not isinstance(table, Mapping):
         raise _WrongValueError(key, f"expected a table, got {table!r}")
-    hints = get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    prefix = f"{key}." if key else ""
-    for name in table:
+    hints, prefix = get_type_hints(kind), f"{key}." if key else ""
+    names = [field.name for field in fields(kind)]
+    values = {}
+    for name, value in table.items():
         if name not in names:
             raise _WrongValueError(prefix + name, f"unknown; there are {', '.join(names)}")
-    values = {name: _value(hints[name], value, prefix + name) for name, value in table.items()}
+        values[name] = _value(hints[name], value, getattr(base, name, None), prefix + name)
     try:
-        return kind(**values)
+        return kind(**values) if base is None else replace(base, **values)
     except ValueError as error:
         message = str(error).removeprefix(f"{kind.__name__}: ")
         name, colon, reason = message.partition(": ")
@@ -98,66 +98,66 @@ def _section(kind: Any, table: Any, key: str) -> Any:
         raise _WrongValueError(key, message) from error
 
 
-def _value(hint: Any, value: Any, key: str) -> Any:
-    """Return `value` as the type `hint` wants it."""
-    if without_none(hint) is not hint:
-        return None if value in (NONE, None) else _value(without_none(hint), value, key)
-    if dataclasses.is_dataclass(hint):
-        return _section(hint, value, key)
-    arguments = get_args(hint)
-    if get_origin(hint) is Literal:
+def _value(hint: Any, value: Any, base: Any, key: str) -> Any:
+    """Return `value` as the type `hint` wants it; `base` is the value before."""
+    plain = _without_none(hint)
+    if plain is not hint and value in (NONE, None):
+        return None
+    if is_dataclass(plain):
+        return _section(plain, value, base, key)
+    arguments = get_args(plain)
+    if get_origin(plain) is Literal:
         if value not in arguments:
-            raise _WrongValueError(
-                key, f"expected {' or '.join(map(repr, arguments))}, got {value!r}"
-            )
+            expected = " or ".join(map(repr, arguments))
+            raise _WrongValueError(key, f"expected {expected}, got {value!r}")
         return value
-    if get_origin(hint) is tuple:
+    if get_origin(plain) is tuple:
         if not isinstance(value, list | tuple):
             raise _WrongValueError(key, f"expected a list, got {value!r}")
         if arguments[-1] is Ellipsis:
             arguments = (arguments[0],) * len(value)
         if len(arguments) != len(value):
             raise _WrongValueError(key, f"expected {len(arguments)} values, got {len(value)}")
-        return tuple(_value(item, part, key) for item, part in zip(arguments, value, strict=True))
+        return tuple(
+            _value(item, part, None, key) for item, part in zip(arguments, value, strict=True)
+        )
     # A bool is an int to Python, but nobody means it as a number.
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if plain is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise _WrongValueError(key, f"expected a finite number, got {value}")
         return float(value)
-    if type(value) is not hint:
+    if type(value) is not plain:
         words = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
-        raise _WrongValueError(key, f"expected {words[hint]}, got {value!r}")
+        raise _WrongValueError(key, f"expected {words[plain]}, got {value!r}")
     return value
 
 
-def without_none(hint: Any) -> Any:
+def _without_none(hint: Any) -> Any:
     """Return X for the type hint ``X | None``, any other hint as it is."""
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
     return hint
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Table:
-    """Return `base` with the values of `over` in their places, table by table."""
-    result = dict(base)
-    for key, value in over.items():
-        inner = result.get(key)
-        if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            value = merged(inner, value)
-        result[key] = value
-    return result
+def type_of(kind: Any, key: str) -> Any:
+    """Return the type of the field at a dotted key of a dataclass, without ``None``."""
+    for name in key.split("."):
+        kind = _without_none(get_type_hints(kind)[name])
+    return kind
 
 
-def nested(flat: Mapping[str, Any]) -> Table:
-    """Return the tables of dotted keys: ``{"a.b": 1}`` gives ``{"a": {"b": 1}}``."""
-    table: Table = {}
-    for key, value in flat.items():
+def nested(values: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> Table:
+    """Return `table` with values by dotted key: ``{"a.b": 1}`` gives ``{"a": {"b": 1}}``."""
+    result = dict(table or {})
+    for key, value in values.items():
         *sections, name = key.split(".")
-        inner = table
+        inner = result
         for section in sections:
-            inner = inner.setdefault(section, {})
+            before = inner.get(section)
+            inner[section] = dict(before) if isinstance(before, Mapping) else {}
+            inner = inner[section]
         inner[name] = value
-    return table
+    return result
 
 
 def flat(table: Mapping[str, Any]) -> Table:
@@ -172,13 +172,7 @@ def flat(table: Mapping[str, Any]) -> Table:
 
 
 def read_toml(path: Path) -> Table:
-    """Return the tables of a TOML file.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or it is not TOML; the message says the line.
-    """
+    """Return the tables of a TOML file; raise InputError if there is none, or it is not TOML."""
     with one_line_errors(path, "read"):
         content = path.read_bytes()
     try:

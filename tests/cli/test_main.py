@@ -46,7 +46,7 @@ def test_every_command_has_help(command: object, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["--version"]], ids=lambda words: " ".join(words)
+    "words", [["--help"], ["eval", "--help"], ["--version"]], ids=lambda words: " ".join(words)
 )
 def test_help_is_quick_because_it_loads_nothing_heavy(words: list[str]):
     # Counting modules, not seconds: a busy machine must not fail this.

@@ -129,11 +129,17 @@ def test_a_value_is_called_what_the_user_calls_it():
         )
 
 
-def test_merged_goes_into_tables_and_changes_neither():
-    base, over = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "e": 5}
-    assert tables.merged(base, over) == {"a": {"b": 1, "c": 4}, "d": 3, "e": 5}
-    assert base == {"a": {"b": 1, "c": 2}, "d": 3}
-    assert over == {"a": {"c": 4}, "e": 5}
+def test_values_over_a_base():
+    base = Outer(inner=Inner(number=7.0, names=("a",)), word=None)
+    table = {"inner": {"number": 2}, "on": True}
+    wanted = replace(base, inner=replace(base.inner, number=2.0), on=True)
+    assert tables.from_table(Outer, table, "x", base=base) == wanted
+
+
+def test_nested_goes_into_a_table_and_leaves_it():
+    table = {"a": {"b": 1, "c": 2}, "d": 3}
+    assert tables.nested({"a.c": 4, "d.e": 5}, table) == {"a": {"b": 1, "c": 4}, "d": {"e": 5}}
+    assert table == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
 def test_nested_and_flat_are_inverse():
