@@ -31,7 +31,6 @@ _KINDS: Mapping[str, type] = {
     "metrics": dict,
     "arrays": list,
 }
-_PARAMETERS, _VELOCITY = "parameters/", "velocity/"
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,13 @@ class Checkpoint:
     parameters
         Host array of each parameter, by name.
     velocity
-        Momentum of the optimizer, by the same names (what does not learn in this phase has none).
+        Momentum of the optimizer, by the same names; frozen parameters have none.
     step
         Steps done.
     phase
-        Which of the training's phases the next step is of, or the one that is just over.
+        The phase of the next step, or the one that has just ended.
     rng_state
-        ``rng.bit_generator.state`` of the NumPy generator that drew the samples.
+        ``rng.bit_generator.state`` of the NumPy generator that draws the samples.
     config
         The run's settings, as `minirpn.training.tables.to_table` gives them.
     metrics
@@ -69,20 +68,18 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `path`, which holds the old one or the new one at any moment.
+    """Write `checkpoint` to `path`, which has the old one or the new one at any moment.
+
+    The inverse is `load_checkpoint`; `minirpn.files` says how the file is replaced.
 
     Raises
     ------
     InputError
-        It could not be written (disk full, read-only, no such folder); an older file at `path` is
-        then unharmed.
-
-    Notes
-    -----
-    The inverse is `load_checkpoint`. How the file is replaced: `minirpn.files`.
+        It could not be written (disk full, read-only, no such folder). An older file at `path`
+        stays as it was.
     """
-    arrays = {_PARAMETERS + name: value for name, value in checkpoint.parameters.items()}
-    arrays |= {_VELOCITY + name: value for name, value in checkpoint.velocity.items()}
+    arrays = {f"parameters/{name}": value for name, value in checkpoint.parameters.items()}
+    arrays |= {f"velocity/{name}": value for name, value in checkpoint.velocity.items()}
     metadata = {
         "format": FORMAT,
         "version": checkpoint.version,
@@ -111,15 +108,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
     version = metadata.get("version")
     if version != VERSION:
         raise InputError(f"{path}: checkpoint version {version}, this minirpn reads {VERSION}")
-    _check_kinds(metadata, path)
+    _check_metadata(metadata, path)
     hidden = [name for name in metadata.pop("arrays") if name not in arrays]
     if hidden:
         raise InputError(f"{path}: not a whole checkpoint: {hidden[0]} is missing")
-    return Checkpoint(
-        parameters=under(_PARAMETERS, arrays),
-        velocity=under(_VELOCITY, arrays),
-        **metadata,
-    )
+    return Checkpoint(under("parameters/", arrays), under("velocity/", arrays), **metadata)
+
+
+def _check_metadata(metadata: Mapping[str, Any], path: Path) -> None:
+    """Raise InputError if the metadata are not what `save_checkpoint` writes."""
+    if set(metadata) != set(_KINDS):
+        odd = min(set(metadata) ^ set(_KINDS))
+        raise InputError(f"{path}: not a whole checkpoint: {odd!r} is missing or unknown")
+    for name, kind in _KINDS.items():
+        if type(metadata[name]) is not kind:  # isinstance would let a bool pass as a number
+            raise InputError(f"{path}: not a whole checkpoint: {name!r} is no {kind.__name__}")
+    if metadata["step"] < 0:
+        raise InputError(f"{path}: not a whole checkpoint: step {metadata['step']}")
+    if not all(type(name) is str for name in metadata["arrays"]):
+        raise InputError(f"{path}: not a whole checkpoint: 'arrays' holds more than names")
 
 
 def read_archive(
@@ -151,21 +158,6 @@ def read_archive(
     if metadata.get("format") != format_name:
         raise InputError(f"{path}: not a {kind}: its format is {metadata.get('format')!r}")
     return metadata, arrays
-
-
-def _check_kinds(metadata: Mapping[str, Any], path: Path) -> None:
-    """Raise an InputError if the metadata are not what `save_checkpoint` writes."""
-    if set(metadata) != set(_KINDS):
-        odd = min(set(metadata) ^ set(_KINDS))
-        raise InputError(f"{path}: not a whole checkpoint: {odd!r} is missing or unknown")
-    for name, kind in _KINDS.items():
-        # type, not isinstance: to Python true is a number.
-        if type(metadata[name]) is not kind:
-            raise InputError(f"{path}: not a whole checkpoint: {name!r} is no {kind.__name__}")
-    if metadata["step"] < 0:
-        raise InputError(f"{path}: not a whole checkpoint: step {metadata['step']}")
-    if not all(type(name) is str for name in metadata["arrays"]):
-        raise InputError(f"{path}: not a whole checkpoint: 'arrays' holds more than names")
 
 
 def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

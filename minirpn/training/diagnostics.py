@@ -1,4 +1,4 @@
-"""What to say when training goes wrong: dying stages, and numbers that are not finite.
+"""When training goes wrong: stages that die, and numbers that are not finite.
 
 `examine` measures the health of a network while it trains. `first_anomaly` finds the layer where
 the first number that is not finite appears. `report_failure` writes the step that failed to a file,
@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ from minirpn.training.trainer import NotFiniteError, Trainer
 
 FAILURE_FORMAT = "minirpn failure"
 # A backbone killed by too large a learning rate shows 99.9 % zeros, with a finite loss that looks
-# sane; a healthy ReLU stage stays well under this.
+# normal; a healthy ReLU stage stays well under this.
 DYING_ZERO_SHARE = 0.98
 
 
@@ -105,15 +105,6 @@ class LastStep(NamedTuple):
         changes = {p.name: optimizer.last_step(p, lr=lr) for p in optimizer.parameters}
         return cls(result.grads, changes, {p.name: p.value for p in trainer.model.parameters()})
 
-    def norms(self, group: Callable[[str], str]) -> dict[str, dict[str, float]]:
-        """Return the norms of each group, such as `stage_of` or `layer_of` its name."""
-        by_group: dict[str, dict[str, float]] = defaultdict(dict)
-        kinds = (("gradient", self.grads), ("weight", self.weights), ("update", self.changes))
-        for kind, arrays in kinds:
-            for name, norm in norms(arrays, group).items():
-                by_group[name][kind] = norm
-        return dict(by_group)
-
 
 def layer_of(parameter_name: str) -> str:
     """Return the layer a parameter belongs to: its name up to the last dot."""
@@ -123,18 +114,13 @@ def layer_of(parameter_name: str) -> str:
 def norms(arrays: Mapping[str, Array], group: Callable[[str], str] = stage_of) -> dict[str, float]:
     """Return the Euclidean norm of each group of arrays, given by parameter name."""
     squares: dict[str, float] = defaultdict(float)
-    of_each = backend.to_host(square_sums(list(arrays.values()))).tolist() if arrays else []
-    for name, square in zip(arrays, of_each, strict=True):
+    sums = backend.to_host(square_sums(list(arrays.values()))).tolist() if arrays else []
+    for name, square in zip(arrays, sums, strict=True):
         squares[group(name)] += square
     return {name: square**0.5 for name, square in squares.items()}
 
 
-def examine(
-    network: RPN,
-    example: Example,
-    last: LastStep,
-    config: ProposalConfig,
-) -> Health:
+def examine(network: RPN, example: Example, last: LastStep, config: ProposalConfig) -> Health:
     """Return the health of a network as one image shows it.
 
     Parameters
@@ -164,17 +150,22 @@ def examine(
     after = box_ops.nms(before.boxes, before.scores, iou_threshold=config.iou_threshold)
     A = network.base_anchors.shape[0]
     by_anchor = backend.to_host(object_scores(objectness)).reshape(-1, A)  # (K,) -> (Hf*Wf, A)
-    weights = norms(last.weights)
+    weights, changes = norms(last.weights), norms(last.changes)
+    layers: dict[str, dict[str, float]] = defaultdict(dict)
+    kinds = (("gradient", last.grads), ("weight", last.weights), ("update", last.changes))
+    for kind, arrays in kinds:
+        for layer, norm in norms(arrays, layer_of).items():
+            layers[layer][kind] = norm
     return Health(
         zero_share=zero_share,
         gradient_norm=norms(last.grads),
         weight_norm=weights,
         update_ratio={
             stage: change / weights[stage]
-            for stage, change in norms(last.changes).items()
+            for stage, change in changes.items()
             if weights[stage] > 0
         },
-        layers=last.norms(layer_of),
+        layers=dict(layers),
         proposals_before_nms=int(before.boxes.shape[0]),
         proposals_after_nms=int(after.shape[0]),
         objectness_by_anchor=[round(float(mean), 6) for mean in by_anchor.mean(axis=0)],
@@ -200,8 +191,7 @@ def first_anomaly(model: Any, compute: Callable[[], object]) -> str | None:
     -------
     str or None
         Such as ``"the output of conv3"`` on the way forward or ``"the gradient that conv3 hands
-        back"`` on the way back. The input, the parameters and the output of each layer are
-        checked, so the first one found is where it begins.
+        back"`` on the way back. Input, parameters and output of each layer are checked.
     """
     layers = list(layers_of(model))
     try:
@@ -220,19 +210,17 @@ def first_anomaly(model: Any, compute: Callable[[], object]) -> str | None:
 
 def layers_of(part: Any) -> Iterator[Layer]:
     """Yield the innermost layers of a network, or of a part of one."""
-    inner = part if isinstance(part, tuple | list) else _attributes(part)
+    inner: Iterable[Any] = ()
+    if isinstance(part, tuple | list):
+        inner = part
+    elif type(part).__module__.startswith("minirpn."):
+        inner = list(getattr(part, "__dict__", {}).values())
     layers = [layer for item in inner for layer in layers_of(item)]
     yield from [part] if isinstance(part, Layer) and not layers else layers
 
 
-def _attributes(part: Any) -> list[Any]:
-    """Return what an object of this package holds."""
-    ours = type(part).__module__.startswith("minirpn.")
-    return list(getattr(part, "__dict__", {}).values()) if ours else []
-
-
 def _watch(layer: Layer) -> None:
-    """Check the arrays of a layer, until the new methods of the object are removed."""
+    """Check the arrays of a layer in new methods of this object, which hide those of its class."""
     backward = layer.backward
 
     def watched(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -255,7 +243,6 @@ def _watch(layer: Layer) -> None:
             _check_array(dx, f"the gradient that {layer.name} hands back")
         return dx, grads
 
-    # On the object, so that they hide the methods of its class.
     vars(layer).update(forward=watched(layer.forward), backward=watched_backward)
     if isinstance(layer, Conv2d):
         vars(layer).update(forward_relu=watched(layer.forward_relu))
@@ -280,12 +267,13 @@ class Replayed(NamedTuple):
     image_id: str
     step: int
     quantity: str | None  # such as "box_loss is nan"; None if all is finite this time
-    where: str | None  # as of `first_anomaly`
+    where: str | None  # see `first_anomaly`
 
     def __str__(self) -> str:
-        if self.quantity is None:
-            return f"{self.image_id}: step {self.step}: every loss and gradient is finite"
-        return f"{self.image_id}: step {self.step}: {_describe(self.quantity, self.where)}"
+        what = "every loss and gradient is finite"
+        if self.quantity is not None:
+            what = _describe(self.quantity, self.where)
+        return f"{self.image_id}: step {self.step}: {what}"
 
 
 def _describe(quantity: str, where: str | None) -> str:
@@ -306,7 +294,7 @@ def report_failure(
     trainer
         In its state before the step. With ``run.detect_anomaly`` it computes the step again.
     folder
-        Of the run; its log and records get a line too.
+        The run's folder; its log and records get a line too.
     proposals
         The proposals of the step, if it had any.
     """
@@ -319,7 +307,7 @@ def report_failure(
         kept = f"{path} holds what repeats it"
     except InputError as reason:
         kept = str(reason)
-    # Even if the disk is full, the training stops with the error about the number.
+    # On a full disk, too, the training stops with the error about the number.
     with contextlib.suppress(InputError):
         message = f"{error.example.image_id}: {words}"
         folder.record({"kind": "warning", "step": error.step, "message": message})
@@ -340,14 +328,7 @@ def _find_anomaly(trainer: Trainer, example: Example, proposals: np.ndarray | No
 
 
 def replay(path: str | Path) -> Replayed:
-    """Compute the step in a file that a failed training left, with every layer watched.
-
-    This runs on the CPU, wherever the training ran.
-
-    Parameters
-    ----------
-    path
-        ``RUN/failure-STEP.npz``.
+    """Compute the step in ``RUN/failure-STEP.npz`` again on the CPU, with every layer watched.
 
     Raises
     ------
@@ -367,14 +348,9 @@ def replay(path: str | Path) -> Replayed:
 def save_failure(path: Path, failure: Failure, error: NotFiniteError) -> None:
     """Write a step that failed, whole or not at all; `load_failure` is the inverse.
 
-    Inside are ``parameters/NAME``, ``example/NAME`` (the image as the network takes it, its ground
+    Inside are ``parameters/NAME``, ``example/NAME`` (the image as the network reads it, its ground
     truths, proposals) and ``metadata``: JSON text as bytes, with the settings, the random state
     and the names of image and quantity.
-
-    Raises
-    ------
-    InputError
-        It could not be written.
     """
     trainer, example, proposals = failure
     annotation = example.annotation
@@ -408,36 +384,27 @@ def save_failure(path: Path, failure: Failure, error: NotFiniteError) -> None:
 
 
 def load_failure(path: Path) -> Failure:
-    """Return a step that failed, its trainer as it was before.
-
-    Raises
-    ------
-    InputError
-        There is no such file, it is damaged, or it holds something else.
-    """
+    """Return a step that failed, its trainer as it was before; raise InputError as `replay`."""
     metadata, arrays = read_archive(path, FAILURE_FORMAT, kind="file of a failed step")
     try:
-        example = _example(metadata, under("example/", arrays))
+        stored = under("example/", arrays)
+        annotation = Annotation(
+            image_id=metadata["image"],
+            image_path=Path(metadata["path"]),
+            image_size=tuple(metadata["image_size"]),
+            gt_boxes=stored["original_boxes"],
+            gt_classes=stored["gt_classes"],
+            difficult=stored["difficult"],
+        )
+        scale, flipped = metadata["scale"], metadata["flipped"]
+        example = Example(annotation, stored["image"], stored["gt_boxes"], scale, flipped)
         trainer = Trainer(from_table(TrainConfig, metadata["config"], str(path)))
         fill_parameters(trainer.model.parameters(), under("parameters/", arrays), path)
         trainer.begin_phase(metadata["phase"])
         trainer.step = metadata["step"] - 1
         trainer.rng.bit_generator.state = metadata["rng_state"]
+    except InputError:
+        raise
     except (KeyError, ValueError, TypeError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: not a file of a failed step: {error}") from error
-    return Failure(trainer, example, arrays.get("example/proposals"))
-
-
-def _example(metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> Example:
-    annotation = Annotation(
-        image_id=metadata["image"],
-        image_path=Path(metadata["path"]),
-        image_size=tuple(metadata["image_size"]),
-        gt_boxes=arrays["original_boxes"],
-        gt_classes=arrays["gt_classes"],
-        difficult=arrays["difficult"],
-    )
-    boxes, scale = arrays["gt_boxes"], metadata["scale"]
-    return Example(annotation, arrays["image"], boxes, scale, metadata["flipped"])
+    return Failure(trainer, example, stored.get("proposals"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from minirpn import backend
 from minirpn.data.loader import Draw
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
-from minirpn.files import one_line_errors, replace_file
+from minirpn.files import one_line_errors, replace_file, write_json
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import object_scores
 from minirpn.rpn.targets import NEGATIVE, POSITIVE
@@ -26,7 +27,7 @@ from minirpn.training.trainer import Trainer
 
 IMAGES = 3  # drawn again and again
 MOMENTS = 8  # at most, with the last step; step 0 is one more
-_NEGATIVES = 12  # drawn of the sampled ones
+_NEGATIVES = 12  # drawn of those sampled
 _PROPOSALS = 10
 FINAL_IMAGES = 6  # validation images drawn at the end, with proposals and detections
 FINAL_PROPOSALS = 30  # drawn on each
@@ -63,14 +64,9 @@ def moments_of(phases: tuple[Phase, ...], every: int) -> frozenset[int]:
 def draw_samples(trainer: Trainer, folder: RunFolder, dataset: VOCDataset) -> list[SamplePicture]:
     """Draw a few images as the network sees them now, into ``plots/samples``.
 
-    They are evenly spread over the data set, and the same ones each time. Above, the sampled
-    anchors: positives blue, some of the negatives grey. Below, the best proposals. The objects are
-    red.
-
-    Raises
-    ------
-    InputError
-        A picture could not be written.
+    They are evenly spread over the data set, and the same ones each time. Above are the sampled
+    anchors: positives blue, some of the negatives grey. Below are the best proposals. The objects
+    are red.
     """
     from minirpn.viz.small import save_small
 
@@ -121,14 +117,6 @@ def _sample_pixels(
     return above(upper, lower), len(positives)
 
 
-class FinalPicture(NamedTuple):
-    """A picture of the trained network: the file's name, what it shows, and the axes drawn."""
-
-    name: str
-    caption: str
-    axes: Any  # matplotlib's
-
-
 def draw_final_pictures(
     network: RPN,
     config: TrainConfig,
@@ -151,51 +139,18 @@ def draw_final_pictures(
     from minirpn import viz
 
     captions = {}
-
-    def save(picture: FinalPicture) -> None:
-        viz.save(picture.axes, folder.plots / picture.name)
-        captions[picture.name] = picture.caption
-
     with build_pipeline(config, network).in_order(train_set, 1) as examples:
-        for picture in _pictures_of_learning(network, config, train_set, next(examples)):
-            save(picture)
+        pictures = _pictures_of_learning(network, config, train_set, next(examples))
     if val_set is not None and result is not None:
-        for picture in _pictures_of_result(val_set, result):
-            save(picture)
-    folder.write_json("plots/captions.json", captions)
+        pictures = itertools.chain(pictures, _pictures_of_result(val_set, result))
+    for name, caption, axes in pictures:
+        viz.save(axes, folder.plots / name)
+        captions[name] = caption
+    write_json(folder.plots / "captions.json", captions)
 
 
-def _pictures_of_result(dataset: VOCDataset, result: SplitResult) -> Iterator[FinalPicture]:
-    """Yield images of a data set with their best proposals, and with detections."""
-    from minirpn import viz
-
-    # Evenly over the split, so that neighbours from one scene do not fill the page.
-    count = min(FINAL_IMAGES, len(result.proposals))
-    chosen = np.linspace(0, len(result.proposals) - 1, count).round().astype(int).tolist()
-    for number, index in enumerate(chosen, start=1):
-        sample, proposals = dataset[index], result.proposals[index]
-        objects = sample.annotation.gt_boxes[~sample.annotation.difficult]
-        axes = viz.draw_proposals(
-            sample.image, proposals.boxes, proposals.scores, objects, top=FINAL_PROPOSALS
-        )
-        yield FinalPicture(
-            f"proposals_{number}.png",
-            f"The {FINAL_PROPOSALS} best proposals for {sample.annotation.image_id}, which the "
-            "network was not trained on",
-            axes,
-        )
-        if result.detections:
-            yield FinalPicture(
-                f"detections_{number}.png",
-                f"What was detected in {sample.annotation.image_id} with a score of {LEAST_SCORE} "
-                "or more",
-                viz.draw_detections(
-                    sample.image,
-                    result.detections[index].detections,
-                    dataset.classes,
-                    score_threshold=LEAST_SCORE,
-                ),
-            )
+# The name of a file, what the picture shows, and matplotlib's axes.
+FinalPicture = tuple[str, str, Any]
 
 
 def _pictures_of_learning(
@@ -211,11 +166,8 @@ def _pictures_of_learning(
     A = network.base_anchors.shape[0]
     Hf, Wf = output.features.shape[2:]
     middle = ((Hf // 2) * Wf + Wf // 2) * A
-    yield FinalPicture(
-        "anchors.png",
-        f"The {A} anchors of the cell in the middle",
-        viz.draw_anchors(image, anchors[middle : middle + A]),
-    )
+    axes = viz.draw_anchors(image, anchors[middle : middle + A])
+    yield "anchors.png", f"The {A} anchors of the cell in the middle", axes
     batch = make_minibatch(
         output.anchors,
         backend.to_device(example.gt_boxes[learnt], example.image),
@@ -223,15 +175,39 @@ def _pictures_of_learning(
         rng=np.random.default_rng(config.run.seed),
         objective=build_objective(config),
     )
-    yield FinalPicture(
-        "labels.png",
-        f"A mini-batch of {config.sampling.batch_size} anchors, as the loss sees it",
-        viz.draw_labels(image, anchors, batch.host_labels, objects),
-    )
+    caption = f"A mini-batch of {config.sampling.batch_size} anchors, as the loss sees it"
+    yield "labels.png", caption, viz.draw_labels(image, anchors, batch.host_labels, objects)
     scores = backend.to_host(object_scores(output.objectness[0, ...]))
     best = scores.reshape(Hf, Wf, A).max(axis=2)  # (K,) -> (Hf, Wf)
-    yield FinalPicture(
-        "objectness.png",
-        "The best objectness among the anchors of each cell",
-        viz.plot_objectness(best, image, stride=network.stride / example.scale),
-    )
+    axes = viz.plot_objectness(best, image, stride=network.stride / example.scale)
+    yield "objectness.png", "The best objectness among the anchors of each cell", axes
+
+
+def _pictures_of_result(dataset: VOCDataset, result: SplitResult) -> Iterator[FinalPicture]:
+    """Yield images of a data set with their best proposals, and with detections."""
+    from minirpn import viz
+
+    # Evenly over the split, so that neighbours from one scene do not fill the page.
+    count = min(FINAL_IMAGES, len(result.proposals))
+    chosen = np.linspace(0, len(result.proposals) - 1, count).round().astype(int).tolist()
+    for number, index in enumerate(chosen, start=1):
+        sample, proposals = dataset[index], result.proposals[index]
+        image, annotation = sample.image, sample.annotation
+        objects = annotation.gt_boxes[~annotation.difficult]
+        yield (
+            f"proposals_{number}.png",
+            f"The {FINAL_PROPOSALS} best proposals for {annotation.image_id}, which the network "
+            "was not trained on",
+            viz.draw_proposals(
+                image, proposals.boxes, proposals.scores, objects, top=FINAL_PROPOSALS
+            ),
+        )
+        if result.detections:
+            detections = result.detections[index].detections
+            yield (
+                f"detections_{number}.png",
+                f"What was detected in {annotation.image_id} with a score of {LEAST_SCORE} or more",
+                viz.draw_detections(
+                    image, detections, dataset.classes, score_threshold=LEAST_SCORE
+                ),
+            )

@@ -1,4 +1,4 @@
-"""The folder of one training run: its files, its records, and that no run overwrites another."""
+"""The folder of one training run: its files, records and environment; no run overwrites another."""
 
 from __future__ import annotations
 
@@ -37,94 +37,52 @@ GPU_PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunFolder:
-    """Where the files of a run are; `create` and `open_run` make one.
+    """The paths of the files of a run; `create_run` and `open_run` make one.
 
-    ========================= ===============================================================
-    ``config.toml``           the settings in full
-    ``env.json``              versions and machine of the first start
-    ``metrics.jsonl``         one JSON object a line
-    ``log.txt``               what happened, in words
-    ``checkpoints/last.npz``  the state to resume from
-    ``checkpoints/best.npz``  the state with the best validation recall
-    ``checkpoints/start.npz`` the state before the first step, where a phase goes back to it
-    ``proposals/``            those that a phase of the training learns from
-    ``plots/``                pictures; in ``samples/`` the same images again and again
-    ``tensorboard/``          the records once more, with ``--tensorboard``
-    ``failure-STEP.npz``      a step whose numbers were not finite
-    ``report.html``           all of it on one page
-    ========================= ===============================================================
+    =============== ========================= ====================================================
+    ``config``      ``config.toml``           the settings in full
+    ``environment`` ``env.json``              versions and machine of the first start
+    ``metrics``     ``metrics.jsonl``         the records, one JSON object a line
+    ``text``        ``log.txt``               what happened, in words
+    ``last``        ``checkpoints/last.npz``  the state to resume from
+    ``best``        ``checkpoints/best.npz``  the state with the best validation recall
+    ``start``       ``checkpoints/start.npz`` the state before the first step, if a phase needs it
+    ``proposals()`` ``proposals/NAME.npz``    those that a phase of the training learns from
+    ``plots``       ``plots/``                pictures
+    ``samples``     ``plots/samples/``        the same images again and again
+    ``tensorboard`` ``tensorboard/``          the records once more, with ``--tensorboard``
+                    ``failure-STEP.npz``      a step whose numbers were not finite
+    ``report``      ``report.html``           all of it on one page
+    =============== ========================= ====================================================
     """
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        """The settings, a TOML file."""
-        return self.path / "config.toml"
+    def __post_init__(self) -> None:
+        self.config = self.path / "config.toml"
+        self.environment = self.path / "env.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.text = self.path / "log.txt"
+        self.last, self.best, self.start = (
+            self.path / "checkpoints" / f"{name}.npz" for name in ("last", "best", "start")
+        )
+        self.plots = self.path / "plots"
+        self.samples = self.plots / "samples"
+        self.tensorboard = self.path / "tensorboard"
+        self.report = self.path / "report.html"
 
-    @property
-    def environment(self) -> Path:
-        """Versions and machine, a JSON file."""
-        return self.path / "env.json"
-
-    @property
-    def metrics(self) -> Path:
-        """The records, JSON lines."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def text(self) -> Path:
-        """The log in words."""
-        return self.path / "log.txt"
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint to resume from."""
-        return self.path / "checkpoints" / "last.npz"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the best validation recall."""
-        return self.path / "checkpoints" / "best.npz"
-
-    @property
-    def start(self) -> Path:
-        """The checkpoint from before the first step."""
-        return self.path / "checkpoints" / "start.npz"
-
-    def proposals(self, name: str) -> Path:
-        """Return where the proposals are that a phase learns from."""
-        return self.path / "proposals" / f"{name}.npz"
-
-    @property
-    def plots(self) -> Path:
-        """The folder of pictures."""
-        return self.path / "plots"
-
-    @property
-    def samples(self) -> Path:
-        """The folder of pictures of the same images at several moments."""
-        return self.plots / "samples"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The folder of event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def report(self) -> Path:
-        """The page with all of it."""
-        return self.path / "report.html"
+    def proposals(self, phase: str) -> Path:
+        """Return the file of the proposals that a phase learns from, given its name."""
+        return self.path / "proposals" / f"{phase}.npz"
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Append a record to ``metrics.jsonl``. Its ``step`` counts the steps done, from 1.
 
         JSON has no nan and no infinity: they are written as null.
         """
-        line = json.dumps(_finite(record), allow_nan=False)
-        self._append(self.metrics, line)
+        self._append(self.metrics, json.dumps(_finite(record), allow_nan=False))
 
     def drop_records_after(self, step: int) -> None:
         """Drop the records of steps beyond `step`, and a line that a killed process cut short.
@@ -146,12 +104,6 @@ class RunFolder:
     def _append(self, path: Path, line: str) -> None:
         with one_line_errors(path, "write"), path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-
-    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
-        """Write ``NAME`` (such as ``env.json``) into the folder, whole or not at all."""
-        path = self.path / name
-        write_json(path, content)
-        return path
 
 
 def _finite(value: Any) -> Any:
@@ -177,7 +129,7 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
     Parameters
     ----------
     path
-        Of the folder.
+        The folder to make.
     config
         The run's settings.
     device
@@ -197,7 +149,7 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
         folder.plots.mkdir()
     save_config(folder.config, config)
     environment = describe_environment(device)
-    folder.write_json(folder.environment.name, environment)
+    write_json(folder.environment, environment)
     version = environment["minirpn"]
     folder.log(f"started on {device} with minirpn {version}: {shlex.join(sys.argv)}")
     return folder
@@ -207,7 +159,7 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
 def remove_on_failure(folder: RunFolder) -> Iterator[None]:
     """Remove a folder that `create_run` made if the block fails before the first checkpoint.
 
-    So a mistyped flag leaves no empty run behind that stops the next try.
+    So a mistyped flag leaves no empty run that stops the next try.
     """
     try:
         yield
@@ -234,38 +186,22 @@ def open_run(path: Path) -> RunFolder:
 
 
 def new_run_path(backbone: str, *, runs: Path = RUNS) -> Path:
-    """Return a path for a run under `runs` that nothing has yet: backbone and time (UTC)."""
-    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    names = itertools.chain([f"{backbone}-{now}"], (f"{backbone}-{now}-{i}" for i in range(2, 100)))
+    """Return a path under `runs` that does not exist yet: backbone and time (UTC)."""
+    name = f"{backbone}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(runs / name for name in names if not (runs / name).exists())
 
 
 def newest_run(*, runs: Path = RUNS) -> Path:
-    """Return the run under `runs` that was written to last.
-
-    Raises
-    ------
-    InputError
-        There is no run.
-    """
-    configs = [path for path in runs.glob("*/config.toml") if path.is_file()]
-    if not configs:
+    """Return the run under `runs` that was written to last; raise InputError if there is none."""
+    found = [path.parent for path in runs.glob("*/config.toml") if path.is_file()]
+    if not found:
         raise InputError(f"{runs}: no run in it")
-    return max((path.parent for path in configs), key=_last_written)
-
-
-def _last_written(run: Path) -> float:
-    return max(path.stat().st_mtime for path in run.iterdir())
+    return max(found, key=lambda run: max(path.stat().st_mtime for path in run.iterdir()))
 
 
 def require_tensorboard() -> None:
-    """Check that the library that writes for TensorBoard is installed.
-
-    Raises
-    ------
-    InputError
-        It is not.
-    """
+    """Raise InputError if the library that writes for TensorBoard is not installed."""
     try:
         import tensorboardX  # noqa: F401
     except ImportError:
@@ -280,9 +216,9 @@ class Records:
     Parameters
     ----------
     folder
-        Of the run.
+        The run's folder.
     step
-        Steps done. TensorBoard hides what an earlier start wrote of later steps.
+        Steps done. TensorBoard hides what an earlier start wrote about later steps.
     tensorboard
         Whether to write for TensorBoard too. Each start of a run adds an event file.
     """
@@ -293,7 +229,7 @@ class Records:
         if tensorboard:
             from tensorboardX import SummaryWriter
 
-            # The library names files by the second, and would write over one of the same name.
+            # The library names files by the second and overwrites one of the same name.
             self._writer = SummaryWriter(
                 str(folder.tensorboard),
                 purge_step=step + 1,
@@ -361,7 +297,7 @@ def package_versions(names: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def usable_cpus() -> int:
-    """Return how many cores this process may run on, which containers make fewer than there are."""
+    """Return how many cores this process may use; containers allow fewer than there are."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -369,7 +305,6 @@ def usable_cpus() -> int:
 
 def describe_blas() -> list[dict[str, Any]]:
     """Return name, version and threads of each BLAS library that NumPy has loaded."""
-    import numpy  # noqa: F401  (loads the BLAS that is described)
     from threadpoolctl import threadpool_info
 
     wanted = ("internal_api", "version", "num_threads", "architecture")

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 # Seconds between two progress lines where there is no terminal to draw a bar on.
@@ -18,18 +18,18 @@ _NOTICE = b"\nstopping after this step; the checkpoint is kept (Ctrl-C again: st
 class Progress:
     """Shows how far a loop is: a bar on a terminal, otherwise a plain line now and then.
 
-    Everything goes to stderr, so that stdout holds results alone.
+    Everything goes to stderr, so that stdout holds only results.
 
     Parameters
     ----------
     total
         Steps in all.
     done
-        Steps done before, when a run is resumed.
+        Steps done before, if a run is resumed.
     unit
         What is counted, such as ``"step"`` or ``"image"``.
     show
-        False: nothing at all.
+        False shows nothing.
     """
 
     def __init__(self, total: int, *, done: int = 0, unit: str = "step", show: bool = True) -> None:
@@ -45,12 +45,7 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
@@ -60,8 +55,15 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(words, refresh=False)
             self._bar.update()
-        elif self.show and (self._due() or self.done == self.total):
-            print(self._line(words), file=sys.stderr, flush=True)
+        elif self.show:
+            now = time.monotonic()
+            if now - self._shown >= LINE_INTERVAL or self.done == self.total:
+                self._shown = now
+                seconds = (now - self._began) / max(self.done - self._first, 1)
+                left = round(seconds * (self.total - self.done))
+                pace = f"{seconds:.2g} s/{self.unit}, {left} s left"
+                parts = f"{self.unit} {self.done}/{self.total}", words, pace
+                print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
     def say(self, message: str) -> None:
         """Show a line of its own, above the bar."""
@@ -70,26 +72,13 @@ class Progress:
         elif self.show:
             print(message, file=sys.stderr, flush=True)
 
-    def _due(self) -> bool:
-        now = time.monotonic()
-        if now - self._shown < LINE_INTERVAL:
-            return False
-        self._shown = now
-        return True
-
-    def _line(self, words: str) -> str:
-        seconds = (time.monotonic() - self._began) / max(self.done - self._first, 1)
-        left = round(seconds * (self.total - self.done))
-        pace = f"{seconds:.2g} s/{self.unit}, {left} s left"
-        return ", ".join(filter(None, (f"{self.unit} {self.done}/{self.total}", words, pace)))
-
 
 class InterruptRequest:
     """Inside the ``with`` block, SIGINT and SIGTERM set `requested` instead of ending the program.
 
-    The loop looks at `requested` between steps, saves, and leaves. A second SIGINT raises
-    ``KeyboardInterrupt`` where the program stands. On exit the handlers are what they were before.
-    Python gives signals to the main thread alone: in any other the block changes nothing.
+    The loop looks at `requested` between steps, saves, and stops. A second SIGINT raises
+    ``KeyboardInterrupt`` at once. At its end the block restores the handlers. Python gives signals
+    to the main thread alone, so in any other thread the block changes nothing.
 
     >>> with InterruptRequest() as interrupt:
     ...     interrupt.requested
@@ -106,12 +95,7 @@ class InterruptRequest:
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
@@ -120,5 +104,5 @@ class InterruptRequest:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
-        # A handler may run in the middle of a print: sys.stderr could raise here, a raw write not.
+        # A handler may run in the middle of a print. Then sys.stderr could raise, os.write cannot.
         os.write(2, _NOTICE)

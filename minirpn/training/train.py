@@ -19,7 +19,7 @@ from minirpn.detector import FasterRCNN
 from minirpn.devices import Device, open_device
 from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
-from minirpn.files import folder_lock, replace_file
+from minirpn.files import folder_lock, replace_file, write_json
 from minirpn.rpn.network import RPN
 from minirpn.training.build import (
     build_pipeline,
@@ -54,9 +54,9 @@ class TrainResult:
     steps
         Steps done in all, those before a resume too.
     interrupted
-        Whether it was asked to stop before the last step.
+        Whether a signal stopped it before the last step.
     recall
-        Of the proposals on the whole validation split; None when interrupted or without one.
+        Of the proposals on the whole validation split; None if interrupted or without a split.
     precision
         Of the detections on it; None without a detector, too.
     seconds
@@ -89,8 +89,8 @@ def train(
     device
         Where to compute; None for the device of the settings.
     resume
-        Go on from ``checkpoints/last.npz``. The run then ends with the same numbers, bit for bit,
-        as a run that never stopped.
+        Continue from ``checkpoints/last.npz``. The run then ends with the same numbers, bit for
+        bit, as a run that never stopped.
     progress
         Show the progress on stderr.
 
@@ -123,6 +123,7 @@ def train(
         train_set, val_set = open_dataset(config, folder, config.data.split), None
         if config.data.val_split is not None:
             val_set = open_dataset(config, folder, config.data.val_split)
+        sample_set = train_set if val_set is None else val_set
 
         # Model
         device = device or open_device(config.run.device, tf32=config.run.tf32)
@@ -149,9 +150,7 @@ def train(
             InterruptRequest() as interrupt,
         ):
             if not resume:
-                draw_samples_if_due(
-                    trainer, folder, train_set if val_set is None else val_set, records
-                )
+                draw_samples_if_due(trainer, folder, sample_set, records)
                 save_checkpoint(folder.last, trainer.checkpoint())
             interrupted = False
             while trainer.step < config.optimizer.steps and not interrupted:
@@ -181,7 +180,7 @@ def train_phase(
     *,
     progress: bool,
 ) -> bool:
-    """Take the steps that are left of the current phase; return whether a signal stopped it."""
+    """Take the remaining steps of the current phase; return whether a signal stopped it."""
     config, phase, run = trainer.config, trainer.phase, trainer.config.run
     saved = load_proposals(folder.proposals(phase.name)) if phase.needs_proposals else None
     draws = training_order(
@@ -207,18 +206,19 @@ def train_phase(
                 raise report_failure(error, trainer, folder, proposals) from error
 
             # Log
-            record = {
-                "kind": "train",
-                "step": trainer.step,
-                "phase": phase.name,
-                "image": example.image_id,
-                **result.losses,
-                **result.counts,
-                "lr": lr,
-                "step_seconds": perf_counter() - began,
-                "data_wait_seconds": examples.wait_seconds - waited,
-            }
-            records.write(record)
+            records.write(
+                {
+                    "kind": "train",
+                    "step": trainer.step,
+                    "phase": phase.name,
+                    "image": example.image_id,
+                    **result.losses,
+                    **result.counts,
+                    "lr": lr,
+                    "step_seconds": perf_counter() - began,
+                    "data_wait_seconds": examples.wait_seconds - waited,
+                }
+            )
             name, count = next(iter(result.counts.items()))
             bar.advance(f"loss {result.losses['loss']:.3f}, {count} {name}")
 
@@ -235,7 +235,7 @@ def train_phase(
 
 
 def is_due(trainer: Trainer, every: int) -> bool:
-    """Return whether the step just taken is one of every so many, or the last of a phase."""
+    """Return whether the step just taken is a multiple of `every`, or the last of a phase."""
     return trainer.step % every == 0 or trainer.step == trainer.phase.end
 
 
@@ -249,8 +249,8 @@ def begin_next_phase(
 ) -> None:
     """Begin the next phase: make its proposals, reset the backbone, save the state.
 
-    The proposals are on the disk before anything else changes. A run that is killed in between
-    resumes from before, and makes the same ones again.
+    The proposals are on the disk before anything else changes. So a run that is killed in between
+    resumes before this point, and makes the same proposals again.
     """
     before, phase = trainer.phases[trainer.phase_index : trainer.phase_index + 2]
     say(f"step {trainer.step}: {before.name} is done, {phase.name} begins")
@@ -282,7 +282,7 @@ def copy_proposals(given: Path, path: Path, train_set: VOCDataset) -> None:
 
 
 def load_start_weights(trainer: Trainer, folder: RunFolder, say: Callable[[str], None]) -> None:
-    """Load the pretrained weights of the settings; without any, warn of frozen random stages."""
+    """Load the pretrained weights of the settings; without any, warn about frozen stages."""
     path = trainer.config.model.weights
     if path is not None:
         for line in trainer.load_weights(path).lines():
@@ -301,7 +301,7 @@ def load_start_weights(trainer: Trainer, folder: RunFolder, say: Callable[[str],
 def report_findings(
     split: str | None, dataset: VOCDataset | None, folder: RunFolder, say: Callable[[str], None]
 ) -> None:
-    """Say in one line how many things are odd about a split; the log names what is left out."""
+    """Say in one line how many problems a split has; the log names what is left out."""
     if dataset is None:
         return
     for reason in dataset.skipped:
@@ -397,21 +397,18 @@ def finish_run(
     train_set: VOCDataset,
     val_set: VOCDataset | None,
 ) -> tuple[RecallResult | None, APResult | None]:
-    """Measure the trained network on all of `val_set`; draw what it learned, write the report.
+    """Draw what the network learned, write the report; return recall and precision on `val_set`.
 
-    Returns
-    -------
-    recall, precision
-        None without a `val_set`, the second also without a detector.
+    Both are None without a `val_set`, precision also without a detector.
     """
     from minirpn.report import write_report
 
     result = None if val_set is None else evaluate_split(model, config, val_set)
     if result is not None:
         split = {"split": config.data.val_split, "images": len(result.proposals)}
-        folder.write_json("recall.json", result.recall.to_dict() | split)
+        write_json(folder.path / "recall.json", result.recall.to_dict() | split)
         if result.precision is not None:
-            folder.write_json("precision.json", result.precision.to_dict() | split)
+            write_json(folder.path / "precision.json", result.precision.to_dict() | split)
     if config.run.pictures:
         draw_final_pictures(rpn_of(model), config, folder, train_set, val_set, result)
         write_report(folder.path)
