@@ -1,16 +1,16 @@
 """The state of a training run in memory (what a checkpoint holds), and one step of it.
 
-The labels of the anchors depend on the size of an image, but not on the network. So the threads of
-the loader prepare them before the step: `WorkAhead` labels, draws the mini-batch and sends it to
-the device. A joint training draws anchors, regions and dropout in turn from one stream of random
-numbers; there it only labels, and the step draws.
+The labels of the anchors depend on the size of an image, but not on the network. So a thread of the
+loader prepares them before the step (`Trainer.work_ahead`): it labels, draws the mini-batch and
+sends it to the device.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +35,11 @@ from minirpn.training.build import (
     rpn_of,
 )
 from minirpn.training.checkpoint import Checkpoint
-from minirpn.training.config import DataConfig, TrainConfig
+from minirpn.training.config import TrainConfig
 from minirpn.training.detector_step import detector_loss_and_gradients, joint_loss_and_gradients
 from minirpn.training.phases import Part, Phase, phases_of
 from minirpn.training.step import (
     Minibatch,
-    Objective,
     StepResult,
     anchor_counts,
     is_finite,
@@ -55,19 +54,29 @@ from minirpn.weights import LoadReport, load_weights
 class NotFiniteError(InputError):
     """A step whose loss or gradient is not finite; the parameters were not updated.
 
-    Parameters
-    ----------
-    example
-        Its image.
-    step
-        Its number, counted from 1.
-    quantity
-        What is not finite, such as ``"box_loss is nan"``.
+    It names the example, the number of the step from 1 on, and the quantity, such as ``"box_loss is
+    nan"``.
     """
 
     def __init__(self, example: Example, step: int, quantity: str) -> None:
         super().__init__(f"{example.annotation.image_path}: step {step}: {quantity}")
         self.example, self.step, self.quantity = example, step, quantity
+
+
+class DrawnAhead(NamedTuple):
+    """A mini-batch, and the states of the random generator before and after its draw."""
+
+    minibatch: Minibatch  # on the device of the image
+    state_before: Mapping[str, Any]
+    state_after: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledExample(Example):
+    """An example whose anchors were labelled before its step."""
+
+    assigned: AnchorLabels  # on the host
+    drawn: DrawnAhead | None  # None if the step draws
 
 
 class Trainer:
@@ -159,8 +168,8 @@ class Trainer:
         Raises
         ------
         NotFiniteError
-            A loss or a gradient is not finite; the message names image, step and quantity. The
-            trainer is what it was before, its random state too.
+            A loss or a gradient is not finite. The trainer is what it was before, its random state
+            too.
         """
         rng_state = self.rng.bit_generator.state
         try:
@@ -239,35 +248,54 @@ class Trainer:
             if drawn is not None and drawn.state_before == self.rng.bit_generator.state:
                 self.rng.bit_generator.state = drawn.state_after
                 return drawn.minibatch
-        batch = make_minibatch(
-            self.network.anchors_for(example.image_size, like=example.gt_boxes),
-            example.gt_boxes[self.config.data.learnt(example.difficult)],
-            example.image_size,
-            rng=self.rng,
-            objective=self.objective,
-            assigned=assigned,
-        )
-        return batch.on(example.image)
+        return self._draw(example, self.rng, assigned).on(example.image)
 
-    def work_ahead(self) -> WorkAhead | None:
-        """Return what a loader can do with the examples of the next steps of this phase.
+    def work_ahead(self) -> Callable[[Example], LabelledExample] | None:
+        """Return what a loader can do with the examples of the next steps of this phase, in order.
 
-        It draws from the random state as it is now. None if the phase trains the detector alone:
-        there are no anchors to label.
+        It labels their anchors. If the phase trains the RPN alone, it also draws their mini-batches
+        with a copy of the random generator as it is now. A joint training draws anchors, regions
+        and dropout in turn, so there the steps draw. None if there are no anchors to label.
         """
         if self.phase.loss == "detector":
             return None
-        rng = self.rng if self.phase.loss == "rpn" else None
-        return WorkAhead(self.network, self.objective, self.config.data, rng)
+        rng = copy.deepcopy(self.rng) if self.phase.loss == "rpn" else None
+        return partial(self._label_ahead, rng=rng)
+
+    # This must not change how many threads `minirpn.accel.threads` allows: that number holds for
+    # the whole process, and the last bits of a matrix product depend on it.
+    def _label_ahead(self, example: Example, rng: np.random.Generator | None) -> LabelledExample:
+        """Return the example with labels, and with a mini-batch if there is a generator."""
+        size, labels = example.image_size, self.objective.labels
+        assigned = label_anchors(*self._anchors_and_objects(example), size, config=labels)
+        drawn = None
+        if rng is not None:
+            before = rng.bit_generator.state
+            batch = self._draw(example, rng, assigned)
+            parts = backend.send_together([batch.labels, batch.targets], example.image)
+            batch = batch._replace(labels=parts[0], targets=parts[1])
+            drawn = DrawnAhead(batch, before, rng.bit_generator.state)
+        return LabelledExample(**vars(example), assigned=assigned, drawn=drawn)
+
+    def _draw(
+        self, example: Example, rng: np.random.Generator, assigned: AnchorLabels | None
+    ) -> Minibatch:
+        """Return a new mini-batch of an example, on the host."""
+        return make_minibatch(
+            *self._anchors_and_objects(example),
+            example.image_size,
+            rng=rng,
+            objective=self.objective,
+            assigned=assigned,
+        )
+
+    def _anchors_and_objects(self, example: Example) -> tuple[Array, Array]:
+        """Return anchors (K, 4) and the ground truths (M, 4) that are learned from, on the host."""
+        anchors = self.network.anchors_for(example.image_size, like=example.gt_boxes)
+        return anchors, example.gt_boxes[self.config.data.learnt(example.difficult)]
 
     def reset_backbone(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Give the backbone its values in a checkpoint, read from `path`; everything else stays.
-
-        Raises
-        ------
-        InputError
-            The checkpoint is of another network.
-        """
+        """Give the backbone its values in a checkpoint, read from `path`; everything else stays."""
         backbone = self.network.backbone.parameters()
         names = {parameter.name for parameter in backbone}
         values = {name: value for name, value in checkpoint.parameters.items() if name in names}
@@ -276,12 +304,8 @@ class Trainer:
     def load_weights(self, path: str | Path) -> LoadReport:
         """Start from pretrained weights, and from now on preprocess pixels as they need it.
 
-        The settings then say how.
-
-        Raises
-        ------
-        InputError
-            The weights cannot be used. Nothing is changed then.
+        The settings then say how. If the weights cannot be used, an InputError says why, and
+        nothing is changed.
         """
         model, backbone = self.config.model, self.network.backbone
         assert isinstance(backbone, Backbone)  # build_network makes no other
@@ -295,10 +319,7 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """Return the state as it is now, on the host.
 
-        Raises
-        ------
-        InputError
-            A parameter is not finite: no run could continue from such a state.
+        No run could continue from a parameter that is not finite: then an InputError names it.
         """
         parameters = {p.name: backend.to_host(p.value) for p in self.model.parameters()}
         for name, value in parameters.items():
@@ -321,10 +342,7 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint, path: Path) -> None:
         """Continue from a checkpoint, read from `path`.
 
-        Raises
-        ------
-        InputError
-            It is of another network, or damaged.
+        If it is of another network, or damaged, an InputError says why.
         """
         best = checkpoint.metrics.get("best")
         if not isinstance(best, float | int):
@@ -350,77 +368,3 @@ def _part_of(parameter: Parameter, backbone: set[str]) -> Part:
     if parameter.name in backbone:
         return "backbone"
     return "rpn" if parameter.name.startswith("rpn.") else "detector"
-
-
-class DrawnAhead(NamedTuple):
-    """A mini-batch, and the states of the random generator before and after its draw."""
-
-    minibatch: Minibatch  # on the device of the image
-    state_before: Mapping[str, Any]
-    state_after: Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledExample(Example):
-    """An example whose anchors were labelled before its step.
-
-    Parameters
-    ----------
-    assigned
-        The labels of its anchors, on the host.
-    drawn
-        The mini-batch; None if the step draws it.
-    """
-
-    assigned: AnchorLabels
-    drawn: DrawnAhead | None
-
-
-class WorkAhead:
-    """Labels the anchors of examples for later steps, and draws their mini-batches if it can.
-
-    A loader calls it with one example after the other, in the order of the steps.
-
-    Parameters
-    ----------
-    network
-        Says where the anchors are.
-    objective
-        How they are labelled and sampled.
-    data
-        Which objects are learned from.
-    rng
-        Its state is that before the first of these steps; a copy of it draws. None: the steps draw.
-
-    Notes
-    -----
-    Labelling must not change how many threads `minirpn.accel.threads` allows: that number holds for
-    the whole process, and the last bits of a matrix product depend on it.
-    """
-
-    def __init__(
-        self,
-        network: RPN,
-        objective: Objective,
-        data: DataConfig,
-        rng: np.random.Generator | None,
-    ) -> None:
-        self._network, self._objective, self._data = network, objective, data
-        self._rng = copy.deepcopy(rng)
-
-    def __call__(self, example: Example) -> LabelledExample:
-        """Return the example with labels, and with a mini-batch if there is a generator."""
-        anchors = self._network.anchors_for(example.image_size, like=example.gt_boxes)
-        gt_boxes = example.gt_boxes[self._data.learnt(example.difficult)]
-        size, objective, rng = example.image_size, self._objective, self._rng
-        assigned = label_anchors(anchors, gt_boxes, size, config=objective.labels)
-        if rng is None:
-            return LabelledExample(**vars(example), assigned=assigned, drawn=None)
-        before = rng.bit_generator.state
-        batch = make_minibatch(
-            anchors, gt_boxes, size, rng=rng, objective=objective, assigned=assigned
-        )
-        labels, targets = backend.send_together([batch.labels, batch.targets], example.image)
-        on_device = batch._replace(labels=labels, targets=targets)
-        drawn = DrawnAhead(on_device, before, rng.bit_generator.state)
-        return LabelledExample(**vars(example), assigned=assigned, drawn=drawn)
