@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
-    from minirpn.data import VOCDataset
-    from minirpn.detector import FasterRCNN
-    from minirpn.evaluation import APResult, RecallResult
-    from minirpn.rpn import RPN
     from minirpn.training.config import TrainConfig
-    from minirpn.training.evaluate import ImageDetections, ImageProposals
+    from minirpn.training.evaluate import SplitResult
 
 NAME = "eval"
 SUMMARY = "measure a run's proposals and detections on a data set"
@@ -75,29 +71,32 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print the tables, and return the exit status."""
     from minirpn.devices import open_device
     from minirpn.training.build import load_model, open_dataset
-    from minirpn.training.evaluate import precision_of, recall_of
+    from minirpn.training.evaluate import evaluate_split
     from minirpn.training.run_folder import open_run
 
     model, trained = load_model(args.folder, open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
     dataset = open_dataset(config, open_run(args.folder), args.split)
     _make_folders(args)
-    proposals, detections = _inference(model, dataset, config, counts[-1], args.limit)
-    measured = _Measured(
-        recall_of(proposals, counts=counts, matching=args.matching),
-        precision_of(detections, dataset.classes) if detections else None,
-        detections,
-        len(proposals),
+    result = evaluate_split(
+        model,
+        config,
+        dataset,
+        counts=counts,
+        matching=args.matching,
+        limit=args.limit,
+        progress=True,
     )
     for reason in dataset.skipped:
         print(f"left out: {reason}")
-    print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {measured.images} images")
-    mean = sum(len(item.boxes) for item in proposals) / measured.images
+    images = len(result.proposals)
+    print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {images} images")
+    mean = sum(len(item.boxes) for item in result.proposals) / images
     print(f"at most {counts[-1]} proposals an image, {mean:.0f} on average")
-    print(measured.recall.table())
-    if measured.precision is not None:
-        print(f"\n{measured.precision.table()}")
-    for path in _written(args, measured, dataset.classes):
+    print(result.recall.table())
+    if result.precision is not None:
+        print(f"\n{result.precision.table()}")
+    for path in _write(args, result, dataset.classes):
         print(f"written: {path}")
     return 0
 
@@ -145,71 +144,23 @@ def _counts(top: int | None) -> tuple[int, ...]:
     return (*(count for count in COUNTS if count < top), top)
 
 
-def _inference(
-    model: RPN | FasterRCNN,
-    dataset: VOCDataset,
-    config: TrainConfig,
-    most: int,
-    limit: int | None,
-) -> tuple[list[ImageProposals], list[ImageDetections]]:
-    """Return up to `most` proposals for each image, and the detections if there is a detector."""
-    from minirpn.detector import FasterRCNN
-    from minirpn.training.build import build_pipeline, rpn_of
-    from minirpn.training.evaluate import as_many_as, detect_all, propose_all
-    from minirpn.training.terminal import Progress
-
-    pipeline = build_pipeline(config, rpn_of(model))
-    settings = as_many_as(config.proposals, most)
-    proposals: list[ImageProposals] = []
-    detections: list[ImageDetections] = []
-    images = len(dataset) if limit is None else min(limit, len(dataset))
-    with Progress(images, unit="image") as progress:
-        if isinstance(model, FasterRCNN):
-            for image in detect_all(
-                model,
-                dataset,
-                pipeline,
-                config.proposals,
-                config.detections,
-                listed=settings,
-                limit=limit,
-            ):
-                detections.append(image)
-                proposals.append(image.proposals)
-                progress.advance()
-        else:
-            for item in propose_all(model, dataset, pipeline, settings, limit=limit):
-                proposals.append(item)
-                progress.advance()
-    return proposals, detections
-
-
-class _Measured(NamedTuple):
-    """The numbers of a run on a split."""
-
-    recall: RecallResult
-    precision: APResult | None  # None without a detector
-    detections: list[ImageDetections]
-    images: int
-
-
-def _written(args: argparse.Namespace, measured: _Measured, classes: tuple[str, ...]) -> list[Path]:
+def _write(args: argparse.Namespace, result: SplitResult, classes: tuple[str, ...]) -> list[Path]:
     """Write the files that the flags ask for, and return their paths."""
     from minirpn import evaluation
     from minirpn.files import write_json
 
     paths: list[Path] = []
     if args.json is not None:
-        about = {"split": args.split, "images": measured.images}
-        numbers = measured.recall.to_dict() | about
-        if measured.precision is not None:
-            numbers["precision"] = measured.precision.to_dict()
+        about = {"split": args.split, "images": len(result.proposals)}
+        numbers = result.recall.to_dict() | about
+        if result.precision is not None:
+            numbers["precision"] = result.precision.to_dict()
         write_json(args.json, numbers)
         paths.append(args.json)
     if args.out is not None:
-        paths += _draw(args.out, measured)
-    detections = [item.detections for item in measured.detections]
-    annotations = [item.annotation for item in measured.detections]
+        paths += _draw(args.out, result)
+    detections = [item.detections for item in result.detections]
+    annotations = [item.annotation for item in result.detections]
     if args.voc_results is not None:
         image_ids = [annotation.image_id for annotation in annotations]
         evaluation.write_voc_results(
@@ -224,13 +175,13 @@ def _written(args: argparse.Namespace, measured: _Measured, classes: tuple[str, 
     return paths
 
 
-def _draw(folder: Path, measured: _Measured) -> list[Path]:
+def _draw(folder: Path, result: SplitResult) -> list[Path]:
     """Draw the curves, and return the paths of the pictures."""
     from minirpn import viz
     from minirpn.files import one_line_errors
 
-    drawn = {"recall.png": viz.plot_recall(measured.recall)}
-    if measured.precision is not None:
-        drawn["precision_recall.png"] = viz.plot_precision_recall(measured.precision)
+    drawn = {"recall.png": viz.plot_recall(result.recall)}
+    if result.precision is not None:
+        drawn["precision_recall.png"] = viz.plot_precision_recall(result.precision)
     with one_line_errors(folder, "write"):
         return [viz.save(axes, folder / name) for name, axes in drawn.items()]

@@ -34,6 +34,7 @@ from minirpn.training.build import Pipeline, build_pipeline, rpn_of
 from minirpn.training.checkpoint import read_archive
 from minirpn.training.config import TrainConfig
 from minirpn.training.step import Objective, forward_loss, make_minibatch
+from minirpn.training.terminal import Progress
 
 # --- proposals and detections --------------------------------------------------------------------
 
@@ -68,11 +69,8 @@ def detections_in_original_pixels(
     detections: Detections, proposals: Proposals, example: Example
 ) -> ImageDetections:
     """Return the detections in a resized image in the pixels of the original, like proposals."""
-    on_host = Detections(
-        _original(detections.boxes, example),
-        backend.to_host(detections.scores),
-        backend.to_host(detections.classes),
-    )
+    scores, classes = backend.to_host(detections.scores), backend.to_host(detections.classes)
+    on_host = Detections(_original(detections.boxes, example), scores, classes)
     return ImageDetections(example.annotation, on_host, in_original_pixels(proposals, example))
 
 
@@ -97,16 +95,9 @@ def propose_all(
     *,
     limit: int | None = None,
 ) -> Iterator[ImageProposals]:
-    """Yield the proposals of each image of a data set, in its order.
+    """Yield the proposals of the first `limit` images of a data set, in its order.
 
-    Parameters
-    ----------
-    network, dataset, pipeline
-        What proposes, on what, prepared how.
-    config
-        Counts and thresholds.
-    limit
-        Only the first so many images.
+    `config` has counts and thresholds; `pipeline` prepares the images.
     """
     with pipeline.in_order(dataset, limit) as examples:
         for example in examples:
@@ -124,18 +115,18 @@ def detect_all(
     listed: ProposalConfig | None = None,
     limit: int | None = None,
 ) -> Iterator[ImageDetections]:
-    """Yield the detections in each image of a data set, in its order, and its proposals.
+    """Yield the detections in the first `limit` images of a data set, and their proposals.
 
     Parameters
     ----------
     model, dataset, pipeline
-        What detects, on what, prepared how.
+        The network, the images, and how these are prepared.
     proposals, detections
         How the RPN proposes what the detector classifies, and which detections are kept.
     listed
         How the RPN makes the proposals that are returned too; None returns those classified.
     limit
-        Only the first so many images.
+        None for all images.
     """
     with pipeline.in_order(dataset, limit) as examples:
         for example in examples:
@@ -143,7 +134,7 @@ def detect_all(
             size, scale = example.image_size, example.scale
             used = output.propose(size, scale=scale, config=proposals)
             detected = _detect(model, output, used, example, detections)
-            if listed is not None:
+            if listed is not None and listed != proposals:
                 used = output.propose(size, scale=scale, config=listed)
             yield detections_in_original_pixels(detected, used, example)
 
@@ -171,14 +162,7 @@ def recall_of(
 ) -> RecallResult:
     """Return the recall of the proposals of each image; see `minirpn.evaluation.proposal_recall`.
 
-    Parameters
-    ----------
-    images
-        Proposals of each image.
-    counts
-        Numbers of proposals an image.
-    matching
-        Whether one proposal may find several objects.
+    `counts` are numbers of proposals an image.
     """
     return proposal_recall(
         [item.boxes for item in images],
@@ -224,13 +208,13 @@ def validate(
 ) -> Validation:
     """Return mean losses, proposal recall and perhaps precision over a data set, changing nothing.
 
-    Each image's mini-batch is drawn from a generator of its own (`seed` and its position), so
-    that validating neither depends on the state of the training nor disturbs it.
+    Each image's mini-batch is drawn from a generator of its own (`seed` and its position). So a
+    validation neither depends on the state of the training nor changes it.
 
     Parameters
     ----------
     model, dataset, pipeline
-        What is measured, on what, prepared how.
+        The network, the images, and how these are prepared.
     objective, config
         What the RPN learns, and how it proposes.
     detections
@@ -274,7 +258,7 @@ def validate(
 
 
 class SplitResult(NamedTuple):
-    """What a network proposes and detects in all images of a data set, and how good that is."""
+    """What a network proposes and detects in the images of a data set, and how good that is."""
 
     proposals: list[ImageProposals]
     detections: list[ImageDetections]  # empty without a detector
@@ -283,9 +267,16 @@ class SplitResult(NamedTuple):
 
 
 def evaluate_split(
-    model: RPN | FasterRCNN, config: TrainConfig, dataset: VOCDataset
+    model: RPN | FasterRCNN,
+    config: TrainConfig,
+    dataset: VOCDataset,
+    *,
+    counts: tuple[int, ...] | None = None,
+    matching: Matching = "one-to-one",
+    limit: int | None = None,
+    progress: bool = False,
 ) -> SplitResult:
-    """Return proposals, detections, recall and precision of a network on a whole data set.
+    """Return proposals, detections, recall and precision of a network on a data set.
 
     Parameters
     ----------
@@ -295,17 +286,40 @@ def evaluate_split(
         The settings of its run.
     dataset
         The images.
+    counts
+        Numbers of proposals an image whose recall is measured, ascending. The last one proposals
+        are made then; a detector still gets those of the settings. None for as many as these say.
+    matching
+        See `minirpn.evaluation.proposal_recall`.
+    limit
+        Only the first so many images.
+    progress
+        Show the progress on stderr.
     """
-    pipeline = build_pipeline(config, rpn_of(model))
-    detected: list[ImageDetections] = []
-    precision = None
-    if isinstance(model, FasterRCNN):
-        detected = list(detect_all(model, dataset, pipeline, config.proposals, config.detections))
-        proposed = [item.proposals for item in detected]
-        precision = precision_of(detected, dataset.classes)
+    pipeline, settings = build_pipeline(config, rpn_of(model)), config.proposals
+    if counts is None:
+        counts = _counts_up_to(settings.post_nms)
     else:
-        proposed = list(propose_all(model, dataset, pipeline, config.proposals))
-    recall = recall_of(proposed, counts=_counts_up_to(config.proposals.post_nms))
+        settings = as_many_as(settings, counts[-1])
+    proposed: list[ImageProposals] = []
+    detected: list[ImageDetections] = []
+    images = len(dataset) if limit is None else min(limit, len(dataset))
+    with Progress(images, unit="image", show=progress) as bar:
+        if isinstance(model, FasterRCNN):
+            detections = config.detections
+            for image in detect_all(
+                model, dataset, pipeline, config.proposals, detections, listed=settings, limit=limit
+            ):
+                detected.append(image)
+                proposed.append(image.proposals)
+                bar.advance()
+        else:
+            for proposals in propose_all(model, dataset, pipeline, settings, limit=limit):
+                proposed.append(proposals)
+                bar.advance()
+    recall = recall_of(proposed, counts=counts, matching=matching)
+    has_detector = isinstance(model, FasterRCNN)
+    precision = precision_of(detected, dataset.classes) if has_detector else None
     return SplitResult(proposed, detected, recall, precision)
 
 
@@ -324,11 +338,6 @@ def save_proposals(path: Path, proposals: Sequence[ImageProposals]) -> None:
 
     Inside are ``boxes`` (R, 4) and ``scores`` (R,) of all images one after the other, and
     ``metadata``: JSON text as bytes, with the images' ids and their numbers of proposals.
-
-    Raises
-    ------
-    InputError
-        It could not be written.
     """
     metadata = {
         "format": PROPOSALS_FORMAT,
@@ -351,10 +360,7 @@ class SavedProposals(NamedTuple):
 def load_proposals(path: Path) -> dict[str, SavedProposals]:
     """Return the proposals in a file by image id; `save_proposals` is the inverse.
 
-    Raises
-    ------
-    InputError
-        There is no such file, it is damaged, or it holds something else.
+    If there is no such file, or it is damaged or holds something else, an InputError says so.
     """
     metadata, arrays = read_archive(path, PROPOSALS_FORMAT, kind="file of proposals")
     try:
@@ -386,13 +392,7 @@ def _check_saved(images: Any, counts: Any, boxes: np.ndarray, scores: np.ndarray
 
 
 def proposals_for(example: Example, saved: Mapping[str, SavedProposals], path: Path) -> np.ndarray:
-    """Return the saved proposals (R, 4) of an example in its own pixels, on the host.
-
-    Raises
-    ------
-    InputError
-        There are none for this image.
-    """
+    """Return the saved proposals (R, 4) of an example in its own pixels, on the host."""
     if example.image_id not in saved:
         raise InputError(f"{path}: no proposals for image {example.image_id!r}")
     boxes = saved[example.image_id].boxes
