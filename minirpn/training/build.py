@@ -30,12 +30,9 @@ from minirpn.training.step import Objective
 
 
 def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
-    """Return a new network as the settings describe it, its weights drawn from `rng`.
+    """Return a new RPN as the settings describe it, its weights drawn from `rng`.
 
-    Raises
-    ------
-    InputError
-        The backbone is unknown, or has no such stage to freeze.
+    An InputError says if the backbone has no such stage to freeze.
     """
     backbone = build_backbone(config.model.backbone, rng=rng)
     if config.model.preprocessing is not None:
@@ -62,10 +59,7 @@ def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
 def build_model(config: TrainConfig, *, rng: np.random.Generator) -> RPN | FasterRCNN:
     """Return a new network as `build_network` does, with a detector if the settings ask for one.
 
-    Raises
-    ------
-    InputError
-        As of `build_network`; or there is a detector, and no class for it to tell apart.
+    An InputError says if there is no class for the detector to tell apart.
     """
     network = build_network(config, rng=rng)
     if not config.sharing.has_detector:
@@ -177,13 +171,11 @@ def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:
 
 
 def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDataset:
-    """Return one split of the data the settings name.
+    """Return one split of the data the settings name, with their classes.
 
-    It has the classes that the settings name, as those of a detector do. Without any, each split
-    has those found in it: the RPN does not use them, and a class that is missing from a small
-    training split must not stop the validation.
-
-    Without a VOC folder, shapes are generated into the run's own folder, once.
+    If they name no classes, each split has those found in it: the RPN does not use them, and a
+    class that is missing from a small training split must not stop the validation. Without a VOC
+    folder, shapes are generated into the run's own folder, once.
     """
     data = config.data
     if data.voc is None:
@@ -212,10 +204,7 @@ def fill_parameters(
 ) -> None:
     """Give the parameters the values that a file at `path` holds, by name.
 
-    Raises
-    ------
-    InputError
-        They are those of another network. Nothing is changed then.
+    If they are those of another network, an InputError says so, and nothing is changed.
     """
     names = {parameter.name for parameter in parameters}
     if names != set(stored):
@@ -232,19 +221,10 @@ def fill_parameters(
 
 
 def load_model(run: Path, device: Device = CPU) -> tuple[RPN | FasterRCNN, TrainConfig]:
-    """Return the network of a run's last checkpoint, and the run's settings.
+    """Return the network of a run's last checkpoint, on a device, and the run's settings.
 
-    Parameters
-    ----------
-    run
-        The folder of the run.
-    device
-        Where the parameters are put, wherever they were trained.
-
-    Raises
-    ------
-    InputError
-        There is no such run, or its checkpoint is damaged or of another network.
+    If there is no such run, or its checkpoint is damaged or of another network, an InputError says
+    so.
     """
     folder = open_run(run)
     config = load_config(folder.config)

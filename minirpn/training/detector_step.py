@@ -34,21 +34,11 @@ from minirpn.training.step import Minibatch, StepResult, anchor_counts, forward_
 
 @dataclass(frozen=True)
 class DetectorObjective:
-    """What the detector learns, and from which regions.
-
-    Parameters
-    ----------
-    regions
-        Which regions it learns from.
-    proposals
-        How the RPN proposes them.
-    through_boxes
-        Whether gradients flow through the proposals into the RPN, in joint training.
-    """
+    """What the detector learns, and from which regions."""
 
     regions: RegionConfig = field(default_factory=RegionConfig)
-    proposals: ProposalConfig = field(default_factory=ProposalConfig)
-    through_boxes: bool = False
+    proposals: ProposalConfig = field(default_factory=ProposalConfig)  # how the RPN proposes them
+    through_boxes: bool = False  # gradients flow through the proposals into the RPN
 
 
 class RegionBatch(NamedTuple):
@@ -113,14 +103,10 @@ def detector_loss_and_gradients(
         Its backbone learns too, unless it is frozen; its RPN is not used.
     image
         (3, H, W), preprocessed.
-    proposals
-        (R, 4) half-open pixels of that image.
-    gt_boxes, gt_classes
-        (M, 4) in its pixels, and (M,) int64.
+    proposals, gt_boxes, gt_classes, config
+        See `make_regions`.
     rng
         Draws the regions, then the dropout.
-    config
-        Which regions it learns from.
     """
     backbone = network.rpn.backbone
     features, backbone_cache = backbone.forward(image[None, ...])
@@ -168,10 +154,8 @@ def joint_loss_and_gradients(
         Resized over original size.
     rng
         Draws the regions, then the dropout.
-    config
-        The form of the RPN's loss.
-    detector
-        What the detector learns.
+    config, detector
+        The form of the RPN's loss, and what the detector learns.
 
     Notes
     -----
@@ -217,23 +201,13 @@ def through_proposals(
     output: RPNOutput,
     image_size: ImageSize,
 ) -> Array:
-    """Return the gradient (K, 4) by the RPN's deltas, given the gradient by the regions.
+    """Return the gradient (K, 4) by the RPN's deltas, given that by the regions, (S, 4).
 
     region <- proposal <- clip <- decode <- deltas of the anchor it comes from
 
-    Parameters
-    ----------
-    dregions
-        (S, 4) gradient by the regions of `batch`.
-    batch, proposals, output
-        Where the regions come from: the proposals, and these from the anchors and deltas.
-    image_size
-        (height, width) that the proposals were clipped to.
-
-    Notes
-    -----
     An anchor gives at most one proposal, and a proposal at most one region, so nothing is added up.
-    Ground truths among the regions are no functions of the deltas.
+    Ground truths among the regions do not depend on the deltas. `image_size` is (height, width)
+    that the proposals were clipped to.
     """
     xp = backend.namespace_of(dregions)
     count = proposals.boxes.shape[0]
@@ -246,8 +220,8 @@ def through_proposals(
     deltas = xp.take(output.deltas[0, ...], device_anchors, axis=0)
     boxes = box_ops.decode(anchors, deltas)
     ddeltas = decode_backward(clip_backward(dboxes, boxes, image_size), anchors, deltas)
-    # The array standard cannot write to a list of positions. So each anchor reads its row, or a
-    # last row of zeros.
+    # The array standard cannot write to a list of positions. So each anchor reads its row, or the
+    # last row, which is zero.
     row_of = np.full(output.anchors.shape[0], len(rows), dtype=np.int64)
     row_of[anchor_of] = np.arange(len(rows))
     padded = xp.concat([ddeltas, xp.zeros_like(output.deltas[0, :1, :])], axis=0)

@@ -121,19 +121,7 @@ def norms(arrays: Mapping[str, Array], group: Callable[[str], str] = stage_of) -
 
 
 def examine(network: RPN, example: Example, last: LastStep, config: ProposalConfig) -> Health:
-    """Return the health of a network as one image shows it.
-
-    Parameters
-    ----------
-    network
-        Run forward once, with its activations observed.
-    example
-        The image.
-    last
-        The last step.
-    config
-        How proposals are made.
-    """
+    """Return the health of a network as one image shows it, in one forward pass."""
     stage_by_layer = {layer: stage for stage, layer in network.backbone.stages.items()}
     zero_share: dict[str, float] = {}
 
@@ -179,19 +167,9 @@ class _AnomalyError(Exception):
 def first_anomaly(model: Any, compute: Callable[[], object]) -> str | None:
     """Return where the first number that is not finite appears, None if every layer's are.
 
-    Parameters
-    ----------
-    model
-        An `RPN` or a `FasterRCNN`.
-    compute
-        Runs it forward and backward, such as `Trainer.loss_and_gradients` with its arguments bound.
-        It stops at the first such number.
-
-    Returns
-    -------
-    str or None
-        Such as ``"the output of conv3"`` on the way forward or ``"the gradient that conv3 hands
-        back"`` on the way back. Input, parameters and output of each layer are checked.
+    `compute` runs the `RPN` or `FasterRCNN` forward and backward. It stops at the first such
+    number. Input, parameters and output of each layer are checked: ``"the output of conv3"`` on the
+    way forward, ``"the gradient that conv3 hands back"`` on the way back.
     """
     layers = list(layers_of(model))
     try:
@@ -287,16 +265,8 @@ def report_failure(
 ) -> InputError:
     """Write the step that failed to ``RUN/failure-STEP.npz``; return the error to stop with.
 
-    Parameters
-    ----------
-    error
-        What `Trainer.train_step` raised.
-    trainer
-        In its state before the step. With ``run.detect_anomaly`` it computes the step again.
-    folder
-        The run's folder; its log and records get a line too.
-    proposals
-        The proposals of the step, if it had any.
+    The trainer is in its state before the step, with the `proposals` of the step, if it had any.
+    With ``run.detect_anomaly`` it computes the step again. Log and records get a line too.
     """
     words = error.quantity
     if trainer.config.run.detect_anomaly:
@@ -330,10 +300,7 @@ def _find_anomaly(trainer: Trainer, example: Example, proposals: np.ndarray | No
 def replay(path: str | Path) -> Replayed:
     """Compute the step in ``RUN/failure-STEP.npz`` again on the CPU, with every layer watched.
 
-    Raises
-    ------
-    InputError
-        There is no such file, it is damaged, or it holds something else.
+    If it is no such file, or damaged, an InputError says so.
     """
     trainer, example, proposals = load_failure(Path(path))
     where = _find_anomaly(trainer, example, proposals)

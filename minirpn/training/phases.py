@@ -37,7 +37,7 @@ class Phase:
     start, steps
         The number of steps before it, and in it.
     reset_backbone
-        Whether the backbone is set back to its values at the start of the run.
+        Whether the backbone goes back to its values at the start of the run.
     needs_proposals
         Whether it learns from proposals that the RPN makes once, before it.
     detector_usable
@@ -55,7 +55,7 @@ class Phase:
 
     @property
     def end(self) -> int:
-        """The number of steps done when it is over."""
+        """The number of steps done at its end."""
         return self.start + self.steps
 
     @property
@@ -77,7 +77,7 @@ def phases_of(config: TrainConfig) -> tuple[Phase, ...]:
     if scheme != "4-step":
         everything = frozenset[Part]({"backbone", "rpn", "detector"})
         return (Phase("joint", everything, "both", 0, steps, detector_usable=True),)
-    # Twice as many steps for an RPN as for a detector.
+    # An RPN gets twice as many steps as a detector.
     shares, parts = [0, 2, 3, 5, 6], _FOUR_STEPS
     if config.sharing.proposals is not None:  # another RPN has done the first step
         shares, parts = [0, 1, 3, 4], _FOUR_STEPS[1:]

@@ -138,8 +138,8 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
     Raises
     ------
     InputError
-        There is something at `path` already, the folder cannot be made, or the device that the
-        settings name cannot be used.
+        There is something at `path` already, the folder cannot be made, or the device cannot be
+        used.
     """
     folder, device = RunFolder(path), device or open_device(config.run.device, tf32=config.run.tf32)
     with one_line_errors(path, "make the run folder"):
@@ -170,13 +170,7 @@ def remove_on_failure(folder: RunFolder) -> Iterator[None]:
 
 
 def open_run(path: Path) -> RunFolder:
-    """Return the folder of a run that was started before.
-
-    Raises
-    ------
-    InputError
-        There is no such folder, or it is not that of a run.
-    """
+    """Return the folder of a run that was started before; raise InputError if it is none."""
     if not path.is_dir():
         raise InputError(f"{path}: no such run folder")
     folder = RunFolder(path)
@@ -213,14 +207,8 @@ def require_tensorboard() -> None:
 class Records:
     """Writes the records of a run to ``metrics.jsonl`` and, if asked, to TensorBoard.
 
-    Parameters
-    ----------
-    folder
-        The run's folder.
-    step
-        Steps done. TensorBoard hides what an earlier start wrote about later steps.
-    tensorboard
-        Whether to write for TensorBoard too. Each start of a run adds an event file.
+    Each start of a run adds an event file for TensorBoard. Given the `step` it starts from,
+    TensorBoard hides what an earlier start wrote about later steps.
     """
 
     def __init__(self, folder: RunFolder, step: int, *, tensorboard: bool) -> None:

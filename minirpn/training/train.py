@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from minirpn.backbones import stage_of
 from minirpn.data.findings import summary
 from minirpn.data.loader import training_order
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
-from minirpn.detector import FasterRCNN
 from minirpn.devices import Device, open_device
 from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
 from minirpn.files import folder_lock, replace_file, write_json
-from minirpn.rpn.network import RPN
 from minirpn.training.build import (
     build_pipeline,
     find_classes,
@@ -108,12 +105,6 @@ def train(
     began = perf_counter()
     if config.run.tensorboard:
         require_tensorboard()
-
-    def say(message: str) -> None:
-        folder.log(message)
-        if progress:
-            print(message, file=sys.stderr, flush=True)
-
     with folder_lock(folder.path):
         # Data
         if config.sharing.has_detector and config.data.classes is None:
@@ -123,7 +114,6 @@ def train(
         train_set, val_set = open_dataset(config, folder, config.data.split), None
         if config.data.val_split is not None:
             val_set = open_dataset(config, folder, config.data.val_split)
-        sample_set = train_set if val_set is None else val_set
 
         # Model
         device = device or open_device(config.run.device, tf32=config.run.tf32)
@@ -132,64 +122,58 @@ def train(
             trainer.restore(load_checkpoint(folder.last), folder.last)
             folder.drop_records_after(trainer.step)
             folder.log(f"resumed at step {trainer.step} on {device}")
-        else:
-            load_start_weights(trainer, folder, say)
-            config = trainer.config  # now with the preprocessing that the weights need
-            report_findings(config.data.split, train_set, folder, say)
-            report_findings(config.data.val_split, val_set, folder, say)
-            if config.sharing.proposals is not None:
-                given = Path(config.sharing.proposals)
-                copy_proposals(given, folder.proposals(trainer.phase.name), train_set)
-            if any(phase.reset_backbone for phase in trainer.phases):
-                save_checkpoint(folder.start, trainer.checkpoint())
-            folder.drop_records_after(-1)  # of a start that was killed before it saved
 
         # Loop
-        with (
-            closing(Records(folder, trainer.step, tensorboard=config.run.tensorboard)) as records,
-            InterruptRequest() as interrupt,
-        ):
+        with closing(Records(folder, trainer.step, tensorboard=config.run.tensorboard)) as records:
+            run = Training(trainer, folder, train_set, val_set, records, progress)
             if not resume:
-                draw_samples_if_due(trainer, folder, sample_set, records)
-                save_checkpoint(folder.last, trainer.checkpoint())
-            interrupted = False
-            while trainer.step < config.optimizer.steps and not interrupted:
-                if trainer.step == trainer.phase.end:
-                    begin_next_phase(trainer, folder, train_set, say, progress=progress)
-                interrupted = train_phase(
-                    trainer, folder, train_set, val_set, records, interrupt, progress=progress
-                )
-            if interrupted:
-                save_checkpoint(folder.last, trainer.checkpoint())
-                folder.log(f"stopped at step {trainer.step}, as asked")
+                begin(run)
+            with InterruptRequest() as interrupt:
+                if not resume:
+                    draw_samples_if_due(run)
+                    save_checkpoint(folder.last, trainer.checkpoint())
+                interrupted = False
+                while trainer.step < config.optimizer.steps and not interrupted:
+                    if trainer.step == trainer.phase.end:
+                        begin_next_phase(run)
+                    interrupted = train_phase(run, interrupt)
+                if interrupted:
+                    save_checkpoint(folder.last, trainer.checkpoint())
+                    folder.log(f"stopped at step {trainer.step}, as asked")
 
         # Finish
-        recall, precision = None, None
-        if not interrupted:
-            recall, precision = finish_run(trainer.model, config, folder, train_set, val_set)
+        recall, precision = (None, None) if interrupted else finish_run(run)
     return TrainResult(trainer.step, interrupted, recall, precision, perf_counter() - began)
 
 
-def train_phase(
-    trainer: Trainer,
-    folder: RunFolder,
-    train_set: VOCDataset,
-    val_set: VOCDataset | None,
-    records: Records,
-    interrupt: InterruptRequest,
-    *,
-    progress: bool,
-) -> bool:
+class Training(NamedTuple):
+    """What the parts of a training work with."""
+
+    trainer: Trainer
+    folder: RunFolder
+    train_set: VOCDataset
+    val_set: VOCDataset | None
+    records: Records
+    progress: bool  # whether it is shown on stderr
+
+    def say(self, message: str) -> None:
+        """Log a message, and show it."""
+        self.folder.log(message)
+        if self.progress:
+            print(message, file=sys.stderr, flush=True)
+
+
+def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
     """Take the remaining steps of the current phase; return whether a signal stopped it."""
-    config, phase, run = trainer.config, trainer.phase, trainer.config.run
+    trainer, folder, config, phase = run.trainer, run.folder, run.trainer.config, run.trainer.phase
     saved = load_proposals(folder.proposals(phase.name)) if phase.needs_proposals else None
     draws = training_order(
-        len(train_set), seed=run.seed, augment=config.data.augment, start=trainer.step
+        len(run.train_set), seed=config.run.seed, augment=config.data.augment, start=trainer.step
     )
     pipeline = build_pipeline(config, trainer.network)
     with (
-        pipeline.examples(train_set, draws, finish=trainer.work_ahead()) as examples,
-        Progress(config.optimizer.steps, done=trainer.step, show=progress) as bar,
+        pipeline.examples(run.train_set, draws, finish=trainer.work_ahead()) as examples,
+        Progress(config.optimizer.steps, done=trainer.step, show=run.progress) as bar,
     ):
         while trainer.step < phase.end:
             if interrupt.requested:
@@ -206,30 +190,28 @@ def train_phase(
                 raise report_failure(error, trainer, folder, proposals) from error
 
             # Log
-            records.write(
-                {
-                    "kind": "train",
-                    "step": trainer.step,
-                    "phase": phase.name,
-                    "image": example.image_id,
-                    **result.losses,
-                    **result.counts,
-                    "lr": lr,
-                    "step_seconds": perf_counter() - began,
-                    "data_wait_seconds": examples.wait_seconds - waited,
-                }
-            )
+            record = {
+                "kind": "train",
+                "step": trainer.step,
+                "phase": phase.name,
+                "image": example.image_id,
+                **result.losses,
+                **result.counts,
+                "lr": lr,
+                "step_seconds": perf_counter() - began,
+                "data_wait_seconds": examples.wait_seconds - waited,
+            }
+            run.records.write(record)
             name, count = next(iter(result.counts.items()))
             bar.advance(f"loss {result.losses['loss']:.3f}, {count} {name}")
 
             # Examine, validate, draw, save
-            if is_due(trainer, run.diagnose_every):
-                last = LastStep.of(trainer, result, lr)
-                record_health(trainer, example, last, folder, records, bar)
-            if val_set is not None and phase.rpn_usable and is_due(trainer, run.validate_every):
-                record_validation(trainer, val_set, folder, records, bar)
-            draw_samples_if_due(trainer, folder, train_set if val_set is None else val_set, records)
-            if is_due(trainer, run.checkpoint_every):
+            if is_due(trainer, config.run.diagnose_every):
+                record_health(run, example, LastStep.of(trainer, result, lr), bar)
+            if phase.rpn_usable and is_due(trainer, config.run.validate_every):
+                record_validation(run, bar)
+            draw_samples_if_due(run)
+            if is_due(trainer, config.run.checkpoint_every):
                 save_checkpoint(folder.last, trainer.checkpoint())
     return False
 
@@ -239,35 +221,49 @@ def is_due(trainer: Trainer, every: int) -> bool:
     return trainer.step % every == 0 or trainer.step == trainer.phase.end
 
 
-def begin_next_phase(
-    trainer: Trainer,
-    folder: RunFolder,
-    train_set: VOCDataset,
-    say: Callable[[str], None],
-    *,
-    progress: bool,
-) -> None:
-    """Begin the next phase: make its proposals, reset the backbone, save the state.
+# --- beginnings ----------------------------------------------------------------------------------
 
-    The proposals are on the disk before anything else changes. So a run that is killed in between
-    resumes before this point, and makes the same proposals again.
-    """
-    before, phase = trainer.phases[trainer.phase_index : trainer.phase_index + 2]
-    say(f"step {trainer.step}: {before.name} is done, {phase.name} begins")
-    if phase.needs_proposals:
-        pipeline = build_pipeline(trainer.config, trainer.network)
-        config, proposals = training_proposals(trainer.config), []
-        with Progress(len(train_set), unit="image", show=progress) as bar:
-            for item in propose_all(trainer.network, train_set, pipeline, config):
-                proposals.append(item)
-                bar.advance("proposals for training")
-        path = folder.proposals(phase.name)
-        path.parent.mkdir(exist_ok=True)
-        save_proposals(path, proposals)
-    if phase.reset_backbone:
-        trainer.reset_backbone(load_checkpoint(folder.start), folder.start)
-    trainer.begin_phase(trainer.phase_index + 1)
-    save_checkpoint(folder.last, trainer.checkpoint())
+
+def begin(run: Training) -> None:
+    """Load the first weights and proposals of a new run, and report what is odd about its data."""
+    trainer, folder, sharing = run.trainer, run.folder, run.trainer.config.sharing
+    load_start_weights(run)
+    report_findings(run, trainer.config.data.split, run.train_set)
+    report_findings(run, trainer.config.data.val_split, run.val_set)
+    if sharing.proposals is not None:
+        path = folder.proposals(trainer.phase.name)
+        copy_proposals(Path(sharing.proposals), path, run.train_set)
+    if any(phase.reset_backbone for phase in trainer.phases):
+        save_checkpoint(folder.start, trainer.checkpoint())
+    folder.drop_records_after(-1)  # of a start that was killed before it saved
+
+
+def load_start_weights(run: Training) -> None:
+    """Load the pretrained weights of the settings; without any, warn about frozen stages."""
+    trainer, model = run.trainer, run.trainer.config.model
+    if model.weights is not None:
+        for line in trainer.load_weights(model.weights).lines():
+            run.say(f"{model.weights}: {line}")
+        # The settings now have the preprocessing that the weights need.
+        save_config(run.folder.config, trainer.config)
+        return
+    parameters = trainer.network.backbone.parameters()
+    frozen = {stage_of(parameter.name) for parameter in parameters if not parameter.trainable}
+    if frozen:
+        run.say(
+            f"warning: no --weights: {', '.join(sorted(frozen))} of {model.backbone} stay frozen "
+            "at random numbers"
+        )
+
+
+def report_findings(run: Training, split: str | None, dataset: VOCDataset | None) -> None:
+    """Say in one line how many problems a split has; the log names what is left out."""
+    if dataset is None:
+        return
+    for reason in dataset.skipped:
+        run.folder.log(f"left out: {reason}")
+    if dataset.findings:
+        run.say(f"split {split}: {summary(dataset.findings)}; `minirpn check` lists them")
 
 
 def copy_proposals(given: Path, path: Path, train_set: VOCDataset) -> None:
@@ -281,61 +277,54 @@ def copy_proposals(given: Path, path: Path, train_set: VOCDataset) -> None:
     replace_file(path, lambda file: file.write(content))
 
 
-def load_start_weights(trainer: Trainer, folder: RunFolder, say: Callable[[str], None]) -> None:
-    """Load the pretrained weights of the settings; without any, warn about frozen stages."""
-    path = trainer.config.model.weights
-    if path is not None:
-        for line in trainer.load_weights(path).lines():
-            say(f"{path}: {line}")
-        save_config(folder.config, trainer.config)
-        return
-    parameters = trainer.network.backbone.parameters()
-    frozen = {stage_of(parameter.name) for parameter in parameters if not parameter.trainable}
-    if frozen:
-        say(
-            f"warning: no --weights: {', '.join(sorted(frozen))} of "
-            f"{trainer.config.model.backbone} stay frozen at random numbers"
-        )
+def begin_next_phase(run: Training) -> None:
+    """Begin the next phase: make its proposals, reset the backbone, save the state.
+
+    The proposals are on the disk before anything else changes. So a run that is killed in between
+    resumes before this point, and makes the same proposals again.
+    """
+    trainer, folder = run.trainer, run.folder
+    before, phase = trainer.phases[trainer.phase_index : trainer.phase_index + 2]
+    run.say(f"step {trainer.step}: {before.name} is done, {phase.name} begins")
+    if phase.needs_proposals:
+        pipeline = build_pipeline(trainer.config, trainer.network)
+        config, proposals = training_proposals(trainer.config), []
+        with Progress(len(run.train_set), unit="image", show=run.progress) as bar:
+            for item in propose_all(trainer.network, run.train_set, pipeline, config):
+                proposals.append(item)
+                bar.advance("proposals for training")
+        path = folder.proposals(phase.name)
+        path.parent.mkdir(exist_ok=True)
+        save_proposals(path, proposals)
+    if phase.reset_backbone:
+        trainer.reset_backbone(load_checkpoint(folder.start), folder.start)
+    trainer.begin_phase(trainer.phase_index + 1)
+    save_checkpoint(folder.last, trainer.checkpoint())
 
 
-def report_findings(
-    split: str | None, dataset: VOCDataset | None, folder: RunFolder, say: Callable[[str], None]
-) -> None:
-    """Say in one line how many problems a split has; the log names what is left out."""
-    if dataset is None:
-        return
-    for reason in dataset.skipped:
-        folder.log(f"left out: {reason}")
-    if dataset.findings:
-        say(f"split {split}: {summary(dataset.findings)}; `minirpn check` lists them")
+# --- measures and pictures -----------------------------------------------------------------------
 
 
-def record_health(
-    trainer: Trainer,
-    example: Example,
-    last: LastStep,
-    folder: RunFolder,
-    records: Records,
-    bar: Progress,
-) -> None:
+def record_health(run: Training, example: Example, last: LastStep, bar: Progress) -> None:
     """Record the health of the network, and warn of stages that are dying."""
-    step = trainer.step
-    health = examine(trainer.network, example, last, trainer.config.proposals)
-    records.write({"kind": "diagnose", "step": step, **health.to_record()})
+    step = run.trainer.step
+    health = examine(run.trainer.network, example, last, run.trainer.config.proposals)
+    run.records.write({"kind": "diagnose", "step": step, **health.to_record()})
     for warning in health.warnings():
-        records.write({"kind": "warning", "step": step, "message": warning})
-        folder.log(f"step {step}: {warning}")
+        run.records.write({"kind": "warning", "step": step, "message": warning})
+        run.folder.log(f"step {step}: {warning}")
         bar.say(f"warning: step {step}: {warning}")
 
 
-def record_validation(
-    trainer: Trainer, val_set: VOCDataset, folder: RunFolder, records: Records, bar: Progress
-) -> None:
+def record_validation(run: Training, bar: Progress) -> None:
     """Measure the network on the validation split; in the last phase, keep the best checkpoint."""
-    began, config, phase = perf_counter(), trainer.config, trainer.phase
+    if run.val_set is None:
+        return
+    began, trainer, phase = perf_counter(), run.trainer, run.trainer.phase
+    config = trainer.config
     result = validate(
         trainer.model,
-        val_set,
+        run.val_set,
         build_pipeline(config, trainer.network),
         trainer.objective,
         config.proposals,
@@ -361,22 +350,22 @@ def record_validation(
     if result.precision is not None:
         record["mean_ap"] = measure = result.precision.mean_ap
         message = f"mAP {measure:.3f}; {message}"
-    records.write(record)
+    run.records.write(record)
     bar.say(f"step {trainer.step}: validation loss {result.loss:.3f}; {message}")
     if phase is trainer.phases[-1] and measure >= trainer.best:
         trainer.best = measure
-        save_checkpoint(folder.best, trainer.checkpoint())
+        save_checkpoint(run.folder.best, trainer.checkpoint())
 
 
-def draw_samples_if_due(
-    trainer: Trainer, folder: RunFolder, dataset: VOCDataset, records: Records
-) -> None:
+def draw_samples_if_due(run: Training) -> None:
     """Draw the same few images again at some steps of the run, and record which they are."""
-    run, step = trainer.config.run, trainer.step
-    every = run.diagnose_every if trainer.config.data.val_split is None else run.validate_every
-    if not run.pictures or step not in moments_of(trainer.phases, every):
+    trainer, config, step = run.trainer, run.trainer.config.run, run.trainer.step
+    every = config.diagnose_every if run.val_set is None else config.validate_every
+    if not config.pictures or step not in moments_of(trainer.phases, every):
         return
-    pictures = draw_samples(trainer, folder, dataset)
+    pictures = draw_samples(
+        trainer, run.folder, run.train_set if run.val_set is None else run.val_set
+    )
     record = {
         "kind": "samples",
         "step": step,
@@ -385,24 +374,19 @@ def draw_samples_if_due(
         "files": [picture.name for picture in pictures],
         "positives": [picture.positives for picture in pictures],
     }
-    records.write(record)
+    run.records.write(record)
     for picture in pictures:
-        records.picture(f"samples/{picture.image_id}", picture.pixels, step)
+        run.records.picture(f"samples/{picture.image_id}", picture.pixels, step)
 
 
-def finish_run(
-    model: RPN | FasterRCNN,
-    config: TrainConfig,
-    folder: RunFolder,
-    train_set: VOCDataset,
-    val_set: VOCDataset | None,
-) -> tuple[RecallResult | None, APResult | None]:
+def finish_run(run: Training) -> tuple[RecallResult | None, APResult | None]:
     """Draw what the network learned, write the report; return recall and precision on `val_set`.
 
     Both are None without a `val_set`, precision also without a detector.
     """
     from minirpn.report import write_report
 
+    model, config, folder, val_set = run.trainer.model, run.trainer.config, run.folder, run.val_set
     result = None if val_set is None else evaluate_split(model, config, val_set)
     if result is not None:
         split = {"split": config.data.val_split, "images": len(result.proposals)}
@@ -410,6 +394,6 @@ def finish_run(
         if result.precision is not None:
             write_json(folder.path / "precision.json", result.precision.to_dict() | split)
     if config.run.pictures:
-        draw_final_pictures(rpn_of(model), config, folder, train_set, val_set, result)
+        draw_final_pictures(rpn_of(model), config, folder, run.train_set, val_set, result)
         write_report(folder.path)
     return (None, None) if result is None else (result.recall, result.precision)
