@@ -25,16 +25,16 @@ Train a Region Proposal Network.
 
 Without --voc, shapes are generated and the tiny backbone learns to find them, in about a minute.
 Settings come from a recipe, then --config FILE, then the flags; all of them are written to
-config.toml in the run's folder. The recipe is 'small' with --voc, what teaches SqueezeNet most in
-half an hour on two cores, and 'shapes' without. 'paper' is that of the paper: VGG-16, 80,000 steps.
+config.toml in the run's folder. With --voc the recipe is 'small': what trains SqueezeNet best in
+half an hour on two cores. Without it, it is 'shapes'. 'paper' is the paper's: VGG-16, 80,000 steps.
 """
 
 _INTERRUPTED = 130
-_LISTED = 20  # errors in the data
+_LISTED = 20  # errors in the data that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags of this command."""
+    """Add the flags of this command to the parser."""
     folder = parser.add_argument_group("the run's folder")
     folder.add_argument(
         "--out", type=Path, metavar="DIR", help="exactly this folder (default: a new one in runs/)"
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=Path(),
         metavar="RUN",
-        help="go on with this run (default: the one of --out, or the newest in runs/)",
+        help="continue this run (default: the one of --out, or the newest in runs/)",
     )
     add_recipe(folder)
     folder.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, show what came of it, and return the exit status."""
+    """Train, print the results, and return the exit status."""
     from minirpn.accel.threads import set_threads
     from minirpn.data.findings import BadDataError
     from minirpn.training.run_folder import remove_on_failure
@@ -69,11 +69,12 @@ def run(args: argparse.Namespace) -> int:
         try:
             result = train(config, folder, device=device, resume=resume, progress=True)
         except BadDataError as error:
-            _list(error)
+            _print_findings(error)
             raise
     if result.interrupted:
         print(
-            f"stopped after step {result.steps}; go on with: minirpn train --resume {folder.path}",
+            f"stopped after step {result.steps}; "
+            f"continue with: minirpn train --resume {folder.path}",
             file=sys.stderr,
         )
         return _INTERRUPTED
@@ -100,7 +101,7 @@ def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
 
 
 def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
-    """Return settings, folder and device of a run that goes on; it must end as it began."""
+    """Return settings, folder and device of a run to continue; its settings must not change."""
     from minirpn.devices import open_device
     from minirpn.training.config import check_resumable, load_config
     from minirpn.training.run_folder import newest_run, open_run
@@ -118,8 +119,8 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
     return config, folder, open_device(config.run.device, tf32=config.run.tf32)
 
 
-def _list(error: BadDataError) -> None:
-    """Show all that is bad in the data, before the line that stops the training."""
+def _print_findings(error: BadDataError) -> None:
+    """Print all errors in the data, before the line that stops the training."""
     findings = error.findings
     if len(findings) > 1:
         for one in findings[:_LISTED]:
@@ -129,7 +130,7 @@ def _list(error: BadDataError) -> None:
 
 
 def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> None:
-    """Print what came of the run, and what to do with it."""
+    """Print the results of the run, and what to try next."""
     print(f"\n{result.steps} steps in {result.seconds:.0f} s")
     if result.recall is not None:
         print(f"\n{result.recall.table()}")

@@ -11,7 +11,7 @@ import math
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -78,18 +78,21 @@ class _WrongValueError(Exception):
 
 
 def _section(kind: Any, table: Any, base: Any, key: str) -> Any:
-    """Return `base`, or a new dataclass `kind`, with the values of `table`; `key` names it."""
+    """Return the dataclass `kind` with the values of `table`, and others from `base`."""
+    if isinstance(table, kind):
+        table, base = {}, table
     if not isinstance(table, Mapping):
         raise _WrongValueError(key, f"expected a table, got {table!r}")
     hints, prefix = get_type_hints(kind), f"{key}." if key else ""
     names = [field.name for field in fields(kind)]
+    before = {} if base is None else {name: getattr(base, name) for name in names}
     values = {}
-    for name, value in table.items():
+    for name, value in (before | dict(table)).items():
         if name not in names:
             raise _WrongValueError(prefix + name, f"unknown; there are {', '.join(names)}")
-        values[name] = _value(hints[name], value, getattr(base, name, None), prefix + name)
+        values[name] = _value(hints[name], value, before.get(name), prefix + name)
     try:
-        return kind(**values) if base is None else replace(base, **values)
+        return kind(**values)
     except ValueError as error:
         message = str(error).removeprefix(f"{kind.__name__}: ")
         name, colon, reason = message.partition(": ")

@@ -175,6 +175,13 @@ def test_every_setting_survives_a_file(tmp_path: Path, voc: bool):
     assert set(written) == {section.name for section in fields(TrainConfig)}
 
 
+def test_a_setting_that_is_not_given_is_written_as_one_that_is(tmp_path: Path):
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    save_config(first, load_config(None, recipe="shapes"))  # 16 and not 16.0 in its class
+    save_config(second, load_config(first, recipe="paper"))
+    assert second.read_text() == first.read_text()
+
+
 def test_the_classes_have_the_papers_settings():
     config = TrainConfig()
     assert (config.resize.short_side, config.resize.max_side) == (600, 1000)
