@@ -18,7 +18,7 @@ DESCRIPTION = """\
 Measure the share of the objects of a split that the proposals find: for several numbers of
 proposals (up to 2,000, as in figure 4 of the paper), by IoU and by size of the object. With a
 detector, also measure the average precision of its detections for each class, by both of VOC's
-rules. Objects marked difficult are left out. Without --voc, the data is that of the run.
+rules. Objects marked difficult are left out. Without --voc, the data set is the run's.
 """
 
 # Flags that need a run with a detector.
@@ -113,7 +113,7 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
             raise InputError(f"--{flag.replace('_', '-')}: {args.folder} has no detector")
     values: dict[str, Any] = {"data.skip_bad": args.skip_bad}
     if args.voc is not None:
-        # The year is that of the data set of the run, not of another one.
+        # The year belongs to the run's data set, not to another one.
         values |= {"data.voc": args.voc, "data.year": None}
     if args.year is not None:
         values["data.year"] = args.year

@@ -121,7 +121,7 @@ def add_recipe(parser: Any) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | None = None) -> None:
-    """Add ``--anchors`` and the flags of `FLAGS`, all of them or those of some keys."""
+    """Add ``--anchors`` and all flags of `FLAGS`, or `only` the flags of some keys."""
     for title, flags in FLAGS.items():
         wanted = [flag for flag in flags if only is None or flag.key in only]
         group = parser.add_argument_group(title) if wanted else parser

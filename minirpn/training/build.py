@@ -204,7 +204,7 @@ def fill_parameters(
 ) -> None:
     """Give the parameters the values that a file at `path` holds, by name.
 
-    If they are those of another network, an InputError says so, and nothing is changed.
+    If they belong to another network, an InputError says so, and nothing is changed.
     """
     names = {parameter.name for parameter in parameters}
     if names != set(stored):

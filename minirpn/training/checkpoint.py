@@ -1,4 +1,4 @@
-"""Checkpoints: everything a training run needs to go on, in one ``.npz``.
+"""Checkpoints: everything a training run needs to continue, in one ``.npz``.
 
 Inside are ``parameters/NAME`` and ``velocity/NAME``, one array each, and ``metadata``: JSON text
 as bytes. Nothing is pickled, so that opening a stranger's checkpoint runs no code of theirs.
@@ -101,7 +101,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     ------
     InputError
         There is none, it is cut short or damaged (every member's CRC is checked before anything
-        is read), it is of another format, or of a newer version.
+        is read), or it has another format or a newer version.
     """
     metadata, arrays = read_archive(path, FORMAT, kind="checkpoint")
     del metadata["format"]

@@ -78,8 +78,8 @@ class DataConfig:
     year
         Year of a VOCdevkit; None if there is only one.
     classes
-        Names of the classes of a detector; None for those of the splits trained and validated on,
-        which the run's ``config.toml`` then lists. The RPN does not use them.
+        Names of the classes of a detector; None for the classes in the two splits, which the run's
+        ``config.toml`` then lists. The RPN does not use them.
     split
         Train on this split; ``"all"`` for a folder without splits.
     val_split
@@ -131,8 +131,8 @@ class ModelConfig:
         File of pretrained weights, in any format that `minirpn.weights.read_weights` reads. None
         starts from random weights.
     preprocessing
-        How pixels become the network's input; None for what goes with the weights, or else with the
-        backbone. The run's ``config.toml`` says which it was.
+        How pixels become the network's input; None for what the weights need, or else the backbone.
+        The run's ``config.toml`` says which it was.
     freeze
         Stages of the backbone that are not trained; None for the paper's choice.
     anchor_centre
@@ -204,7 +204,7 @@ class SharingConfig:
 
     @property
     def chosen_pooling(self) -> Literal["pool", "align"]:
-        """The pooling: the one given, or else that of the training scheme."""
+        """The pooling that was given, or else the one that fits the training scheme."""
         return self.pooling or ("align" if self.kind == "joint" else "pool")
 
 
@@ -393,17 +393,16 @@ def load_config(
     recipe: str | None = None,
     origins: Mapping[str, str] | None = None,
 ) -> TrainConfig:
-    """Return the settings of a recipe, with those of a TOML file and single values over them.
+    """Return the settings of a recipe, changed by a TOML file and then by single values.
 
     Parameters
     ----------
     path
         The file, which may leave out any setting; None for no file.
     overrides
-        Values by dotted key, such as ``{"optimizer.lr": 0.01}``. They win over the file, and the
-        file wins over the recipe.
+        Values by dotted key, such as ``{"optimizer.lr": 0.01}``.
     recipe
-        One of `RECIPES`; None for that of `default_config`.
+        One of `RECIPES`; None for the one that `default_config` picks.
     origins
         What messages call the overrides, such as ``{"optimizer.lr": "--lr"}``.
 

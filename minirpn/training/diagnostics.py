@@ -198,7 +198,7 @@ def layers_of(part: Any) -> Iterator[Layer]:
 
 
 def _watch(layer: Layer) -> None:
-    """Check the arrays of a layer in new methods of this object, which hide those of its class."""
+    """Give a layer methods that check its arrays and hide the methods of its class."""
     backward = layer.backward
 
     def watched(forward: Callable[..., Any]) -> Callable[..., Any]:

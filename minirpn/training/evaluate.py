@@ -287,8 +287,9 @@ def evaluate_split(
     dataset
         The images.
     counts
-        Numbers of proposals an image whose recall is measured, ascending. The last one proposals
-        are made then; a detector still gets those of the settings. None for as many as these say.
+        Numbers of proposals an image whose recall is measured, ascending. As many proposals as the
+        last one are made; a detector still gets as many as the settings say. None for the usual
+        numbers up to that.
     matching
         See `minirpn.evaluation.proposal_recall`.
     limit

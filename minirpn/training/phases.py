@@ -12,8 +12,7 @@ There is one network throughout, and one set of parameters. A phase says which p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from minirpn.nn.schedule import StepSchedule
 from minirpn.training.config import OptimizerConfig, TrainConfig
@@ -22,36 +21,17 @@ Part = Literal["backbone", "rpn", "detector"]
 Loss = Literal["rpn", "detector", "both"]
 
 
-@dataclass(frozen=True)
-class Phase:
-    """Some steps in which the same parts of the network learn from the same loss.
+class Phase(NamedTuple):
+    """Some steps in which the same parts of the network learn from the same loss."""
 
-    Parameters
-    ----------
-    name
-        Such as ``"rpn-1"``.
-    trainable_parts
-        The parts whose parameters change.
-    loss
-        Which loss is minimised.
-    start, steps
-        The number of steps before it, and in it.
-    reset_backbone
-        Whether the backbone goes back to its values at the start of the run.
-    needs_proposals
-        Whether it learns from proposals that the RPN makes once, before it.
-    detector_usable
-        Whether RPN and detector both fit the backbone at its end.
-    """
-
-    name: str
-    trainable_parts: frozenset[Part]
-    loss: Loss
-    start: int
-    steps: int
-    reset_backbone: bool = False
-    needs_proposals: bool = False
-    detector_usable: bool = False
+    name: str  # such as "rpn-1"
+    trainable_parts: frozenset[Part]  # the parts whose parameters change
+    loss: Loss  # which loss is minimised
+    start: int  # the number of steps before it
+    steps: int  # the number of steps in it
+    reset_backbone: bool = False  # whether the backbone goes back to its values at the very start
+    needs_proposals: bool = False  # whether it learns from proposals that the RPN makes before it
+    detector_usable: bool = False  # whether RPN and detector both fit the backbone at its end
 
     @property
     def end(self) -> int:

@@ -133,7 +133,7 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
     config
         The run's settings.
     device
-        Where it will compute, for ``env.json``; None for that of the settings.
+        Where it will compute, for ``env.json``; None for the one in the settings.
 
     Raises
     ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -42,29 +42,14 @@ from minirpn.training.terminal import InterruptRequest, Progress
 from minirpn.training.trainer import NotFiniteError, Trainer
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """How a call of `train` ended.
+class TrainResult(NamedTuple):
+    """How a call of `train` ended."""
 
-    Parameters
-    ----------
-    steps
-        Steps done in all, those before a resume too.
-    interrupted
-        Whether a signal stopped it before the last step.
-    recall
-        Of the proposals on the whole validation split; None if interrupted or without a split.
-    precision
-        Of the detections on it; None without a detector, too.
-    seconds
-        Wall time of this call.
-    """
-
-    steps: int
-    interrupted: bool
-    recall: RecallResult | None
-    precision: APResult | None
-    seconds: float
+    steps: int  # done in all, those before a resume too
+    interrupted: bool  # whether a signal stopped it before the last step
+    recall: RecallResult | None  # on the validation split; None if interrupted or without a split
+    precision: APResult | None  # on the same; None without a detector, too
+    seconds: float  # wall time of this call
 
 
 def train(

@@ -189,7 +189,7 @@ class Trainer:
     ) -> StepResult:
         """Return the loss of the phase on an example and its gradients; nothing is updated.
 
-        `recorded` is that of `rpn_step`.
+        `rpn_step` explains `recorded`.
         """
         if self.phase.loss == "rpn":
             return self.rpn_step(example.image, self.minibatch(example), recorded=recorded)
@@ -342,7 +342,7 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint, path: Path) -> None:
         """Continue from a checkpoint, read from `path`.
 
-        If it is of another network, or damaged, an InputError says why.
+        If it belongs to another network or is damaged, an InputError says why.
         """
         best = checkpoint.metrics.get("best")
         if not isinstance(best, float | int):

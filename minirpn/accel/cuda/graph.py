@@ -157,7 +157,7 @@ class Recorder:
         fixed: Sequence[Array] = (),
         mode: Hashable = None,
     ) -> Result:
-        """Return ``function(*inputs)``; the arrays in it may be those of an earlier call.
+        """Return ``function(*inputs)``; a later call may overwrite its arrays.
 
         Parameters
         ----------
