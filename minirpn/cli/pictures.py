@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from minirpn.data.samples import Example
-    from minirpn.training.batches import Pipeline
+    from minirpn.training.build import Pipeline
 
 
 class Found(NamedTuple):

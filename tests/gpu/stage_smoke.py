@@ -257,10 +257,10 @@ def a_step(report: Report, precision: str, *, graphs: bool) -> None:
         image = work.noise_image(SIZE)[0, ...]
         sent = device.put(image)
         batches = work.minibatch_for(here, image), work.minibatch_for(there, sent)
-        theirs = here.recorded_rpn_step(image, batches[0]).grads
+        theirs = here.rpn_step(image, batches[0], recorded=True).grads
         apart = []
         for _ in range(3 if graphs else 1):  # as it is, recorded, and from the record
-            ours = there.recorded_rpn_step(sent, batches[1]).grads
+            ours = there.rpn_step(sent, batches[1], recorded=True).grads
             for name, right in theirs.items():
                 found = to_host(ours[name]).astype(np.float64)
                 apart.append(np.max(np.abs(found - right)) / np.max(np.abs(right)))
