@@ -34,16 +34,6 @@ def laid(array: Array, channels_last: bool) -> Array:
     return copied.transpose(FIRST) if channels_last else copied
 
 
-def laid_as(array: Array, like: Array) -> Array:
-    """Return maps that lie in memory as `like` does: with channels last, or as NumPy has them.
-
-    They are returned as they are if they lie so already, or if their library does not tell.
-    """
-    if not hasattr(array, "flags"):
-        return array
-    return laid(array, is_channels_last(like))
-
-
 def dense(array: Array) -> Array:
     """Return an array without gaps in memory, row by row or channels last, itself if it is one."""
     if array.flags.c_contiguous or is_channels_last(array):

@@ -23,7 +23,6 @@ from typing import NamedTuple
 from minirpn._checks import check_floating, check_shape
 from minirpn._typing import Array
 from minirpn.accel.dispatch import accelerated
-from minirpn.accel.layout import laid_as
 from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.nn.window import Pair, conv_output_size, padded, pair, taps
 
@@ -149,11 +148,10 @@ def conv2d_backward(
     x, weight, stride, padding = cache
     output_size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
     check_shape(dy, (x.shape[0], weight.shape[0], *output_size), "dy")
-    dy_laid = laid_as(dy, x)  # both gradients read it; so it is copied once at most
-    dx = conv2d_dx(dy_laid, weight, x.shape[2:], stride, padding) if need_dx else None
+    dx = conv2d_dx(dy, weight, x.shape[2:], stride, padding) if need_dx else None
     if not need_dweight:
         return Conv2dGrads(dx, None, None)
-    dweight = conv2d_dweight(dy_laid, x, weight.shape[2:], stride, padding)
+    dweight = conv2d_dweight(dy, x, weight.shape[2:], stride, padding)
     return Conv2dGrads(dx, dweight, conv2d_dbias(dy))
 
 
