@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from typing import Any
 
 import array_api_compat
@@ -37,6 +37,8 @@ class Implementation:
     rounding
         How far a result may be from that of the loops, in machine epsilons times the largest
         result, or 1; None where both round alike, but for the order of sums.
+    options
+        Keyword arguments that the function always gets.
     """
 
     name: str
@@ -45,11 +47,13 @@ class Implementation:
     is_available: Callable[[], bool] = lambda: True
     is_preferred: str | Callable[..., bool] | None = None
     rounding: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The function itself."""
-        return _imported(self.place)
+        function = _imported(self.place)
+        return partial(function, **self.options) if self.options else function
 
     @cached_property
     def pays(self) -> Callable[..., bool]:

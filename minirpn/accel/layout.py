@@ -25,12 +25,16 @@ def is_channels_last(array: Array) -> bool:
     return bool(array.transpose(LAST).flags.c_contiguous)
 
 
+def lies(array: Array, channels_last: bool) -> bool:
+    """Tell whether (N,C,H,W) lies in memory in this way."""
+    return bool(memory(array, channels_last).flags.c_contiguous)
+
+
 def laid(array: Array, channels_last: bool) -> Array:
     """Return (N,C,H,W) laid in memory in this way, itself if it is."""
-    in_memory = array.transpose(LAST) if channels_last else array
-    if in_memory.flags.c_contiguous:
+    if lies(array, channels_last):
         return array
-    copied = namespace_of(array).ascontiguousarray(in_memory)
+    copied = namespace_of(array).ascontiguousarray(memory(array, channels_last))
     return copied.transpose(FIRST) if channels_last else copied
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirpn import accel, boxes
-from minirpn.accel.cuda._load import on_device
+from minirpn.accel.cuda._load import launch
 from minirpn.accel.cuda.products import batched_product, product_by_cublas
 from minirpn.accel.layout import laid
 
@@ -20,7 +20,7 @@ EQUAL = runpy.run_path(str(Path(__file__).parents[1] / "kernels" / "equal.py"))
 @pytest.fixture(scope="module")
 def machine():
     cupy = pytest.importorskip("cupy")
-    return EQUAL["Machine"](cupy.asarray, on_device)
+    return EQUAL["Machine"](cupy.asarray, launch)
 
 
 @pytest.mark.parametrize("operation", EQUAL["OPERATIONS"], ids=lambda one: one.name)

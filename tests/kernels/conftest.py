@@ -22,4 +22,4 @@ def library(tmp_path_factory):
 def machine(library, request):
     """The CPU as a device, whose threads come in one order or the other: no result may tell."""
     launch = _SHIM["OnCpu"](library, backwards=request.param == "backwards")
-    return _EQUAL["Machine"](lambda array: array, launch, around=_SHIM["poisoned"])
+    return _EQUAL["Machine"](lambda array: array, launch, memory=_SHIM["poisoned"])

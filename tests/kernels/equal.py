@@ -8,7 +8,7 @@ import itertools
 import math
 import runpy
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -16,6 +16,7 @@ from unittest import mock
 import numpy as np
 
 from minirpn import accel, loops, nn
+from minirpn.accel.cuda import _load
 from minirpn.accel.cuda import nms as cuda_nms
 from minirpn.accel.table import LOSS_ROUNDING
 from minirpn.backend import to_host
@@ -33,14 +34,20 @@ class Machine(NamedTuple):
 
     bring: Callable[[np.ndarray], object]
     launch: Callable
-    around: Callable = nullcontext
+    memory: Callable = nullcontext
+
+    @contextmanager
+    def around(self):
+        """Run kernels here, inside a ``with`` block."""
+        with self.memory(), mock.patch.object(_load, "launch", self.launch):
+            yield
 
     def run(self, operation, *args, **kwargs):
         """Return what implementation ``cuda`` makes of NumPy arrays, as NumPy arrays."""
         function = accel.operations()[operation].by_name["cuda"].function
         args, kwargs = self._brought(args), {k: self._brought(v) for k, v in kwargs.items()}
         with self.around():
-            return _hosted(function(*args, **kwargs, launch=self.launch))
+            return _hosted(function(*args, **kwargs))
 
     def _brought(self, argument):
         if isinstance(argument, tuple):

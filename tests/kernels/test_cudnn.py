@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,13 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirpn import accel
-from minirpn.accel.cuda import cudnn_plans
-from minirpn.accel.cuda.cudnn import (
-    conv2d_cudnn,
-    conv2d_dweight_cudnn,
-    conv2d_relu_cudnn,
-    suits,
-)
+from minirpn.accel.cuda import cudnn, cudnn_plans
 from minirpn.accel.layout import is_channels_last, laid
 
 HERE = Path(__file__).parent
@@ -31,18 +26,12 @@ DOUBLE = runpy.run_path(str(HERE / "cudnn_double.py"))
 OPERATIONS = [one for one in accel.operations().values() if "cudnn" in one.by_name]
 
 
-@pytest.fixture
-def forward(machine):
-    """The output by the stand-in, whose bias kernels for a device add."""
-
-    def compute(*args, **kwargs):
-        return conv2d_cudnn(*args, **kwargs, launch=machine.launch)
-
-    return compute
-
-
-def engine(tf32=False):
-    return DOUBLE["OnDouble"](SimpleNamespace(**DOUBLE), tf32)
+def run(machine, operation, *args, tf32=False, compute=None, **kwargs):
+    """Return the result by the stand-in, or by another `compute`; kernels add the bias."""
+    compute = compute or DOUBLE["Compute"](SimpleNamespace(**DOUBLE))
+    allowed = {"compute": compute, "tf32_allowed": lambda: tf32}
+    with machine.around(), mock.patch.multiple(cudnn, **allowed):
+        return accel.operations()[operation].by_name["cudnn"].function(*args, **kwargs)
 
 
 def float32(argument):
@@ -70,8 +59,7 @@ def test_implementation_equals_loops(operation, tf32, machine, data):
     args, kwargs = drawn(operation, data)
     untouched = copy.deepcopy(args)
     expected = operation.by_name["loops"].function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-    options = {"engine": engine(tf32), "launch": machine.launch}
-    actual = operation.by_name["cudnn"].function(*args, **kwargs, **options)
+    actual = run(machine, operation.name, *args, **kwargs, tf32=tf32)
     np.testing.assert_array_equal(actual, expected, strict=True)
     inputs = args[:5]  # behind them conv2d_relu has where it writes
     for one, before in zip(inputs, untouched[:5], strict=True):
@@ -83,38 +71,38 @@ def test_the_output_goes_where_it_is_wanted(tf32, machine, rng):
     x, weight = rng.integers(-4, 5, (1, 3, 6, 7)), rng.integers(-4, 5, (4, 3, 3, 3))
     x, weight, bias = x.astype(np.float32), weight.astype(np.float32), np.ones(4, np.float32)
     args = x, weight, bias, (1, 1), (1, 1)
-    options = {"engine": engine(tf32), "launch": machine.launch}
     joined = np.full((1, 9, 6, 7), np.nan, np.float32)
     out = joined[:, 5:]
-    assert conv2d_relu_cudnn(*args, out, **options) is out
-    np.testing.assert_array_equal(out, conv2d_relu_cudnn(*args, **options))
+    assert run(machine, "conv2d_relu", *args, out, tf32=tf32) is out
+    np.testing.assert_array_equal(out, run(machine, "conv2d_relu", *args, tf32=tf32))
     assert np.isnan(joined[:, :5]).all()
 
 
-def test_the_layout_is_that_which_the_units_want_and_passes_on(forward, rng):
+def test_the_layout_is_that_which_the_units_want_and_passes_on(machine, rng):
     x = rng.normal(size=(1, 3, 6, 7)).astype(np.float32)
     weight, bias = rng.normal(size=(3, 3, 3, 3)).astype(np.float32), np.zeros(3, np.float32)
-    plain = forward(x, weight, bias, (1, 1), (1, 1), engine=engine())
+    plain = run(machine, "conv2d", x, weight, bias, (1, 1), (1, 1))
     assert plain.flags.c_contiguous
-    last = forward(x, weight, bias, (1, 1), (1, 1), engine=engine(tf32=True))
+    last = run(machine, "conv2d", x, weight, bias, (1, 1), (1, 1), tf32=True)
     assert np.moveaxis(last, 1, -1).flags.c_contiguous
     np.testing.assert_array_equal(plain, last)
 
 
 @pytest.mark.parametrize("tf32", [False, True])
-def test_the_gradient_by_the_weight_lies_as_the_weight(tf32, rng):
+def test_the_gradient_by_the_weight_lies_as_the_weight(tf32, machine, rng):
     dy, x = rng.normal(size=(2, 1, 5, 6, 7)).astype(np.float32)
-    dweight = conv2d_dweight_cudnn(dy, x, (3, 3), (1, 1), (1, 1), engine=engine(tf32))
+    dweight = run(machine, "conv2d_dweight", dy, x, (3, 3), (1, 1), (1, 1), tf32=tf32)
     assert is_channels_last(dweight) == tf32
     # As `Device.put` lays weights, from the start.
     assert laid(dweight, tf32) is dweight
 
 
 @pytest.mark.parametrize(("tf32", "name"), [(False, "plain"), (True, "rounding")])
-def test_a_plan_rounds_only_where_it_may_and_is_always_steady(tf32, name, forward, rng):
-    used = engine(tf32)
+def test_a_plan_rounds_only_where_it_may_and_is_always_steady(tf32, name, machine, rng):
+    used = DOUBLE["Compute"](SimpleNamespace(**DOUBLE))
     x, weight = rng.normal(size=(2, 1, 1, 3, 3)).astype(np.float32)
-    forward(x, weight, np.zeros(1, np.float32), (1, 1), (0, 0), engine=used)
+    args = x, weight, np.zeros(1, np.float32), (1, 1), (0, 0)
+    run(machine, "conv2d", *args, tf32=tf32, compute=used)
     ((convolution, planned),) = used.planned
     assert (planned, convolution.tf32) == (name, tf32)
 
@@ -132,22 +120,12 @@ def test_without_a_plan_the_error_says_for_what_and_what_to_do():
         cudnn_plans.planned(module, convolution)
 
 
-class NoPlans:
-    """An engine that can compute nothing."""
-
-    tf32 = False
-
-    def compute(self, convolution, first, second, out):
-        raise cudnn_plans.NoPlanError("none")
-
-
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 @given(data=st.data())
 def test_without_a_plan_it_is_a_product_of_matrices(operation, machine, data):
     args, kwargs = drawn(operation, data)
     expected = operation.by_name["loops"].function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-    options = {"engine": NoPlans(), "launch": machine.launch}
-    actual = operation.by_name["cudnn"].function(*args, **kwargs, **options)
+    actual = run(machine, operation.name, *args, **kwargs, compute=lambda *args: False)
     np.testing.assert_array_equal(actual, expected, strict=True)
 
 
@@ -155,10 +133,10 @@ def test_the_implementation_is_for_what_is_on_a_gpu_and_not_empty():
     (conv2d, *_) = (one for one in OPERATIONS if one.name == "conv2d")
     assert not conv2d.by_name["cudnn"].supports(np.zeros(1, np.float32))
     x, weight = np.zeros((1, 2, 3, 3)), np.zeros((4, 2, 1, 1))
-    assert suits(x, weight, np.zeros(4))
-    assert not suits(x[:0], weight, np.zeros(4))
-    assert not suits(x, weight[:0], np.zeros(0))
-    assert suits(x, x, (1, 1))
+    assert cudnn.not_empty(x, weight, np.zeros(4))
+    assert not cudnn.not_empty(x[:0], weight, np.zeros(4))
+    assert not cudnn.not_empty(x, weight[:0], np.zeros(0))
+    assert cudnn.not_empty(x, x, (1, 1))
 
 
 def test_why_there_is_no_cudnn(monkeypatch):
@@ -251,12 +229,22 @@ def computed(monkeypatch):
     def compute(convolution, device):
         told.clear()
         first, second, out = (FakeArray(pointer, device) for pointer in (10, 20, 30))
-        cudnn_plans.OnDevice().compute(convolution, first, second, out)
+        assert cudnn_plans.compute(convolution, first, second, out)
         return list(told)
 
     yield compute
     for cache in caches:
         cache.cache_clear()
+
+
+def test_without_a_plan_it_says_so(monkeypatch):
+    cupy = SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(cudnn_plans, "device_of", lambda array: array)
+    monkeypatch.setattr(cudnn_plans, "computing_on", lambda device: device)
+    monkeypatch.setattr(cudnn_plans, "_plan", lambda *asked: None)
+    out = FakeArray(30, 0)
+    assert not cudnn_plans.compute(None, FakeArray(10, 0), FakeArray(20, 0), out)
 
 
 def test_a_device_plans_once_and_computes_on_the_current_stream(computed):

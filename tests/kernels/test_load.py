@@ -28,10 +28,11 @@ def test_real_is_what_the_dtype_says():
     ("size", "grid"),
     [((1, 1), (1, 1)), ((256, 3), (1, 3)), ((257, 3), (2, 3)), ((10, 70_000), (1, 65_535))],
 )
-def test_a_grid_has_a_thread_for_each_place(size, grid):
+def test_a_grid_has_a_thread_for_each_place(size, grid, monkeypatch):
     launched = []
+    monkeypatch.setattr(_load, "launch", lambda *args: launched.append(args))
     kernel = _load.Kernel("file", "name", "float32")
-    _load.for_each(lambda *args: launched.append(args), kernel, size, 3, 0.5, True, np.float32(2))
+    _load.for_each(kernel, size, 3, 0.5, True, np.float32(2))
     assert [launch[:3] for launch in launched] == [(kernel, grid, (256,))]
     assert [(arg.dtype.char, arg) for arg in launched[0][3]] == [
         ("i", 3),
@@ -42,14 +43,15 @@ def test_a_grid_has_a_thread_for_each_place(size, grid):
 
 
 @pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)])
-def test_nothing_is_launched_for_nothing(size):
-    _load.for_each(None, _load.Kernel("file", "name", "float32"), size)
+def test_nothing_is_launched_for_nothing(size, monkeypatch):
+    monkeypatch.setattr(_load, "launch", None)
+    _load.for_each(_load.Kernel("file", "name", "float32"), size)
 
 
 @pytest.mark.parametrize(("size", "args"), [((2**31 - 1, 1), ()), ((1, 1), (2**31,))])
 def test_numbers_that_do_not_fit_are_refused(size, args):
     with pytest.raises(OverflowError):
-        _load.for_each(None, _load.Kernel("file", "name", "float32"), size, *args)
+        _load.for_each(_load.Kernel("file", "name", "float32"), size, *args)
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_a_kernel_runs_on_the_device_of_its_arrays_and_is_compiled_once(fake_cup
     wanted = [(kernels[0], 0), (kernels[1], 0), (kernels[0], 0), (in_double, 0), (kernels[0], 1)]
     for kernel, device in wanted:
         array = fake_cupy.array(device)
-        _load.on_device(kernel, (2, 1), (256,), (array, np.int32(3)))
+        _load.launch(kernel, (2, 1), (256,), (array, np.int32(3)))
         options = _load.options_for(kernel.dtype)
         args = (array, np.int32(3))
         assert fake_cupy.launched[-1] == (device, kernel.name, options, (2, 1), (256,), args)

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from minirpn import accel
 from minirpn.accel import layout
 from minirpn.accel.cuda import winograd
-from minirpn.accel.cuda.bias import add_bias_cuda, dbias_cuda
-from minirpn.accel.cuda.relu import relu_cuda, relu_dx_cuda
+from minirpn.accel.cuda.bias import add_bias_cuda
 
 CASES = runpy.run_path(str(Path(__file__).parents[1] / "ladders" / "cases_nn.py"))["CASES"]
 WINOGRAD = [one for one in accel.operations().values() if "cuda-winograd" in one.by_name]
@@ -42,7 +41,7 @@ def last(array):
 def test_winograd_equals_loops(operation, machine, data):
     args, kwargs = CASES[operation.name](data.draw)
     expected = operation.by_name["loops"].function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-    actual = run(machine, operation.name, "cuda-winograd", *args, **kwargs, launch=machine.launch)
+    actual = run(machine, operation.name, "cuda-winograd", *args, **kwargs)
     assert_near(actual, expected)
 
 
@@ -52,18 +51,18 @@ def test_winograd_in_runs_of_tile_rows(planes_bytes, dtype, machine, rng, monkey
     monkeypatch.setattr(winograd, "PLANES_BYTES", planes_bytes)
     x, weight = rng.normal(size=(2, 5, 23, 18)), rng.normal(size=(7, 5, 3, 3))
     x, weight, bias = x.astype(dtype), weight.astype(dtype), rng.normal(size=7).astype(dtype)
-    arguments, launch = (x, weight, bias, (1, 1), (1, 0)), machine.launch
+    arguments = x, weight, bias, (1, 1), (1, 0)
     for name in ("conv2d", "conv2d_relu"):
         y = run(machine, name, "loops", *arguments)
-        assert_near(run(machine, name, "cuda-winograd", *arguments, launch=launch), y)
+        assert_near(run(machine, name, "cuda-winograd", *arguments), y)
     joined = np.zeros((2, 9, *y.shape[2:]), dtype)
-    run(machine, "conv2d_relu", "cuda-winograd", *arguments, joined[:, 1:8], launch=launch)
+    run(machine, "conv2d_relu", "cuda-winograd", *arguments, joined[:, 1:8])
     assert_near(joined[:, 1:8], y)
     assert (joined[:, [0, 8]] == 0).all()
     dy = rng.normal(size=y.shape).astype(dtype)
     arguments = dy, weight, (23, 18), (1, 1), (1, 0)
     dx = run(machine, "conv2d_dx", "loops", *arguments)
-    assert_near(run(machine, "conv2d_dx", "cuda-winograd", *arguments, launch=launch), dx)
+    assert_near(run(machine, "conv2d_dx", "cuda-winograd", *arguments), dx)
 
 
 def test_winograd_is_for_true_float32_and_work_enough(monkeypatch):
@@ -71,14 +70,14 @@ def test_winograd_is_for_true_float32_and_work_enough(monkeypatch):
     monkeypatch.setattr(winograd, "LEAST_WORK", 64 * 16 * 16)  # tiles times channels
     x, weight = np.zeros((1, 16, 30, 30)), np.zeros((16, 16, 3, 3))
     bias, same = np.zeros(16), ((1, 1), (1, 1))
-    assert winograd.suits(x, weight, bias, *same)
-    assert winograd.suits_dx(x, weight, (30, 30), *same)
-    assert not winograd.suits(x, weight, bias, (2, 2), (1, 1))
-    assert not winograd.suits(x[:, :, :28], weight, bias, *same)
-    assert not winograd.suits_dx(x, weight[:, :15], (30, 30), *same)
-    assert not winograd.suits(x, weight[:, :, :1, :1], bias, *same)
+    assert winograd.conv2d_preferred(x, weight, bias, *same)
+    assert winograd.conv2d_dx_preferred(x, weight, (30, 30), *same)
+    assert not winograd.conv2d_preferred(x, weight, bias, (2, 2), (1, 1))
+    assert not winograd.conv2d_preferred(x[:, :, :28], weight, bias, *same)
+    assert not winograd.conv2d_dx_preferred(x, weight[:, :15], (30, 30), *same)
+    assert not winograd.conv2d_preferred(x, weight[:, :, :1, :1], bias, *same)
     monkeypatch.setattr(winograd, "tf32_allowed", lambda: True)
-    assert not winograd.suits(x, weight, bias, *same)
+    assert not winograd.conv2d_preferred(x, weight, bias, *same)
 
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 64, 1, 9), (2, 5, 33, 40), (0, 3, 4, 5)]
@@ -92,16 +91,17 @@ def test_bias_and_relu_in_either_layout(lay, shape, dtype, machine, rng):
     bias = rng.normal(size=shape[1]).astype(dtype)
     for relu in (False, True):
         y = layout.dense(x.copy("K"))
-        add_bias_cuda(y, bias, relu, launch=machine.launch)
+        with machine.around():
+            add_bias_cuda(y, bias, relu)
         expected = x + bias[:, None, None]
         np.testing.assert_array_equal(y, np.maximum(expected, 0) if relu else expected)
         assert layout.is_channels_last(y) == layout.is_channels_last(x)
-    y = relu_cuda(x, launch=machine.launch)
+    y = run(machine, "relu", "cuda", x)
     np.testing.assert_array_equal(y, np.maximum(x, 0), strict=True)
     assert layout.is_channels_last(y) == layout.is_channels_last(x)
     # The gradient comes as it may; it leaves as the output lies.
     for given_dy in (np.ascontiguousarray(dy), last(dy)):
-        dx = relu_dx_cuda(given_dy, y, launch=machine.launch)
+        dx = run(machine, "relu_dx", "cuda", given_dy, y)
         np.testing.assert_array_equal(dx, np.where(x > 0, dy, 0), strict=True)
         assert layout.is_channels_last(dx) == layout.is_channels_last(x)
 
@@ -113,14 +113,14 @@ def test_bias_and_relu_in_either_layout(lay, shape, dtype, machine, rng):
 def test_the_gradient_of_the_bias_is_the_sum_of_pixels(shape, dtype, machine, rng):
     dy = rng.integers(-4, 5, shape).astype(dtype)  # whose sums are exact in any order
     for lay in (np.ascontiguousarray, last):
-        with machine.around():
-            dbias = dbias_cuda(lay(dy), launch=machine.launch)
+        dbias = run(machine, "conv2d_dbias", "cuda", lay(dy))
         np.testing.assert_array_equal(dbias, dy.sum(axis=(0, 2, 3)), strict=True)
 
 
 def test_bias_keeps_a_nan(machine):
     y = np.array([np.nan, -1, 1], np.float32).reshape(1, 1, 1, 3)
-    add_bias_cuda(y, np.zeros(1, np.float32), True, launch=machine.launch)
+    with machine.around():
+        add_bias_cuda(y, np.zeros(1, np.float32), True)
     np.testing.assert_array_equal(y.ravel(), [np.nan, 0, 1])
 
 
@@ -129,7 +129,7 @@ def test_pooling_with_channels_last_is_pooling(machine, data):
     (x, *windows, output_size), kwargs = CASES["max_pool2d"](data.draw)
     args = *windows, output_size
     plain = run(machine, "max_pool2d", "loops", x, *args, **kwargs)
-    turned = run(machine, "max_pool2d", "cuda", last(x), *args, **kwargs, launch=machine.launch)
+    turned = run(machine, "max_pool2d", "cuda", last(x), *args, **kwargs)
     for one, other in zip(turned, plain, strict=True):
         if other is None:
             assert one is None
@@ -144,7 +144,7 @@ def test_the_gradient_of_pooling_with_channels_last_is_the_same(machine, data):
     plain = run(machine, "max_pool2d_dx", "loops", dy, winner, *args, **kwargs)
     for given_dy in (dy, last(dy)):
         arguments = given_dy, last(winner), *args
-        turned = run(machine, "max_pool2d_dx", "cuda", *arguments, launch=machine.launch)
+        turned = run(machine, "max_pool2d_dx", "cuda", *arguments)
         np.testing.assert_array_equal(turned, plain, strict=True)
         # Winners of a single pixel lie in both ways at once.
         assert layout.is_channels_last(turned) or last(winner).flags.c_contiguous

@@ -1,9 +1,8 @@
-"""CUDA C sources, and how a kernel of theirs is launched.
+"""CUDA C sources, and how their kernels are launched.
 
-A ``.cu`` file is written for ``real``, which is float or double. On a device CuPy compiles it, once
-for each dtype and device. The functions that prepare a launch take the launching itself as an
-argument, so that tests run the very same code, and the very same source, on a machine without a
-device.
+A ``.cu`` file is written for ``real``, which is float or double. CuPy compiles it for the device,
+once for each dtype. Every kernel is launched by `launch`, which tests replace: so they run the same
+code and the same sources on a machine without a device.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import re
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,15 +40,6 @@ class Kernel(NamedTuple):
     dtype: str
 
 
-class Launch(Protocol):
-    """Runs a kernel: `on_device`, or a stand-in for it."""
-
-    def __call__(
-        self, kernel: Kernel, grid: tuple[int, int], block: tuple[int], args: tuple[Any, ...]
-    ) -> None:
-        """Run `block` threads in each block of `grid`; arrays are C-contiguous."""
-
-
 def real_of(array: Array) -> str:
     """Return ``"float32"`` or ``"float64"``, the dtype that ``real`` stands for."""
     return _NAMES[array.dtype]
@@ -76,10 +66,11 @@ def options_for(dtype: str) -> tuple[str, ...]:
     return (*OPTIONS, f"-DREAL={REALS[dtype]}")
 
 
-def on_device(
-    kernel: Kernel, grid: tuple[int, int], block: tuple[int], args: tuple[Any, ...]
-) -> None:
-    """Run a kernel where its first argument lies; see `Launch`."""
+def launch(kernel: Kernel, grid: tuple[int, int], block: tuple[int], args: tuple[Any, ...]) -> None:
+    """Run `block` threads in each block of `grid`, on the device of the first argument.
+
+    Arrays are C-contiguous, and numbers are NumPy's.
+    """
     device = device_of(args[0])
     with computing_on(device):
         _function(kernel, device.id)(grid, block, args)
@@ -113,7 +104,7 @@ def _module(file: str, dtype: str, device: int) -> Any:
     return module
 
 
-def for_each(launch: Launch, kernel: Kernel, size: tuple[int, int], *args: Any) -> None:
+def for_each(kernel: Kernel, size: tuple[int, int], *args: Any) -> None:
     """Run a kernel with a thread for each place of `size`; an empty one needs none.
 
     The first number is how many threads there are along x, and may be exceeded; the second is how

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minirpn._typing import Array, ImageSize
-from minirpn.accel.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
+from minirpn.accel.cuda._load import Kernel, contiguous, for_each, real_of
 from minirpn.backend import device_of, namespace_of
 
 
@@ -12,8 +12,6 @@ def assign_cuda(
     gt_boxes: Array,
     eligible: Array,
     tie_tolerance: float,
-    *,
-    launch: Launch = on_device,
 ) -> tuple[Array, Array, Array, Array]:
     """Return the fields of `Assignment`, a thread for each anchor; see `minirpn.loops.assign`.
 
@@ -27,9 +25,9 @@ def assign_cuda(
     gt_max_iou = xp.zeros(M, dtype=xp.float64, device=device)
     is_best = xp.empty(K, dtype=xp.bool, device=device)
     maxima, best = Kernel("assign", "assign_maxima", dtype), Kernel("assign", "assign_best", dtype)
-    for_each(launch, maxima, (K, 1), *pairs, max_iou, matched_gt, gt_max_iou, K, M)
+    for_each(maxima, (K, 1), *pairs, max_iou, matched_gt, gt_max_iou, K, M)
     # After the last maximum: launches on a device run one after the other.
-    for_each(launch, best, (K, 1), *pairs, max_iou, gt_max_iou, is_best, K, M, float(tie_tolerance))
+    for_each(best, (K, 1), *pairs, max_iou, gt_max_iou, is_best, K, M, float(tie_tolerance))
     return max_iou, matched_gt, gt_max_iou, is_best
 
 
@@ -41,8 +39,6 @@ def label_cuda(
     negative_iou: float,
     tie_tolerance: float,
     inside_only: bool,
-    *,
-    launch: Launch = on_device,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Return what `minirpn.loops.label` does, in two launches: overlaps, then labels."""
     xp, device = namespace_of(anchors, gt_boxes), device_of(anchors)
@@ -58,9 +54,9 @@ def label_cuda(
     is_best = xp.empty(K, dtype=xp.bool, device=device)
     sizes = K, M, *map(int, image_size), inside_only
     maxima = Kernel("assign", "label_maxima", "float64")
-    for_each(launch, maxima, (K, 1), anchors, gt_boxes, max_iou, matched_gt, gt_max_iou, *sizes)
+    for_each(maxima, (K, 1), anchors, gt_boxes, max_iou, matched_gt, gt_max_iou, *sizes)
     thresholds = float(positive_iou), float(negative_iou), float(tie_tolerance)
     results = max_iou, gt_max_iou, labels, is_best
     best = Kernel("assign", "label_best", "float64")
-    for_each(launch, best, (K, 1), anchors, gt_boxes, *results, *sizes, *thresholds)
+    for_each(best, (K, 1), anchors, gt_boxes, *results, *sizes, *thresholds)
     return labels, matched_gt, max_iou, is_best, gt_max_iou

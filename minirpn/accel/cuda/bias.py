@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
+from minirpn.accel.cuda._load import Kernel, contiguous, for_each, real_of
 from minirpn.accel.layout import empty, is_channels_last, laid, memory, rows_of
 
 EACH = 4  # numbers a thread has of a row; as in the source
 SUMMED = 64  # rows that a thread adds; as in the source
 
 
-def add_bias_cuda(y: Array, bias: Array, relu: bool, *, launch: Launch = on_device) -> None:
+def add_bias_cuda(y: Array, bias: Array, relu: bool) -> None:
     """Add bias (O,) to y (N,O,H,W) in place, and cut off what is negative if `relu`.
 
     y has no gaps in memory; the channels may come last.
@@ -19,10 +19,10 @@ def add_bias_cuda(y: Array, bias: Array, relu: bool, *, launch: Launch = on_devi
     rows, across = rows_of(y.shape, last)
     sizes = rows, across, y.shape[1], last, relu
     kernel = Kernel("bias", "add_bias", real_of(y))
-    for_each(launch, kernel, (-(-across // EACH), rows), memory(y, last), contiguous(bias), *sizes)
+    for_each(kernel, (-(-across // EACH), rows), memory(y, last), contiguous(bias), *sizes)
 
 
-def dbias_cuda(dy: Array, *, launch: Launch = on_device) -> Array:
+def dbias_cuda(dy: Array) -> Array:
     """Return dbias (O,) of dy (N,O,Ho,Wo) with channels last: sums of sums of its pixels."""
     outs = dy.shape[1]
     sums = memory(laid(dy, True), True).reshape((-1, outs))  # (N Ho Wo, O)
@@ -30,7 +30,7 @@ def dbias_cuda(dy: Array, *, launch: Launch = on_device) -> Array:
     while True:
         parts = max(1, -(-sums.shape[0] // SUMMED))  # of no pixels there is a sum, too
         fewer = empty((parts, outs), dy)
-        for_each(launch, kernel, (parts * outs, 1), sums, fewer, sums.shape[0], outs)
+        for_each(kernel, (parts * outs, 1), sums, fewer, sums.shape[0], outs)
         if parts == 1:
             return fewer[0, :]
         sums = fewer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minirpn._typing import Array, ImageSize
-from minirpn.accel.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
+from minirpn.accel.cuda._load import Kernel, contiguous, for_each, real_of
 from minirpn.backend import device_of, namespace_of
 
 
@@ -13,8 +13,6 @@ def candidates_cuda(
     deltas: Array,
     image_size: ImageSize,
     min_side: float,
-    *,
-    launch: Launch = on_device,
 ) -> tuple[Array, Array, Array]:
     """Return what `minirpn.loops.candidates` does, a thread for each anchor."""
     xp, device, K = namespace_of(anchors, objectness, deltas), device_of(anchors), anchors.shape[0]
@@ -24,7 +22,7 @@ def candidates_cuda(
     arrays = *map(contiguous, (anchors, objectness, deltas)), boxes, scores, large
     # NumPy compares an array with a Python float in the array's dtype; so must the kernel.
     limits = K, objectness.shape[1], *map(int, image_size), anchors.dtype.type(min_side)
-    for_each(launch, Kernel("candidates", "candidates", real_of(anchors)), (K, 1), *arrays, *limits)
+    for_each(Kernel("candidates", "candidates", real_of(anchors)), (K, 1), *arrays, *limits)
     return boxes, scores, large
 
 

@@ -13,12 +13,11 @@ import importlib
 import threading
 import warnings
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from minirpn._typing import Array
 from minirpn.accel.cuda._load import computing_on, cuda_present
 from minirpn.backend import device_of
-from minirpn.devices import tf32_allowed
 from minirpn.nn.window import Pair
 
 Shape: TypeAlias = tuple[int, ...]
@@ -39,7 +38,12 @@ class Convolution(NamedTuple):
     y: Shape  # (N,O,Ho,Wo)
     stride: Pair
     padding: Pair
-    tf32: bool
+    tf32: bool  # whether factors may be rounded to 10 bits
+
+    @property
+    def result_shape(self) -> Shape:
+        """The shape of what is computed."""
+        return {"y": self.y, "dx": self.x, "dweight": self.weight}[self.result]
 
     @property
     def channels_last(self) -> bool:
@@ -53,52 +57,30 @@ class Convolution(NamedTuple):
 
 
 class NoPlanError(RuntimeError):
-    """cuDNN cannot compute a convolution, or not well enough; something else has to."""
+    """cuDNN has no plan for a convolution that is good enough."""
 
 
-class Engine(Protocol):
-    """What computes convolutions: `OnDevice`, or a stand-in for it."""
+def compute(convolution: Convolution, first: Array, second: Array, out: Array) -> bool:
+    """Write the result into `out`, and return whether cuDNN has a plan for it.
 
-    @property
-    def tf32(self) -> bool:
-        """Whether factors may be rounded to 10 bits."""
+    The inputs are x, weight for y; dy, weight for dx; x, dy for dweight. All are arrays of CuPy,
+    and lie in memory as the convolution says. Without a plan, `out` is as it was.
+    """
+    import cupy
 
-    def compute(self, convolution: Convolution, first: Array, second: Array, out: Array) -> None:
-        """Write the result into `out`.
-
-        The inputs are x, weight for y; dy, weight for dx; x, dy for dweight. All lie in memory as
-        the convolution says.
-
-        Raises
-        ------
-        NoPlanError
-            It cannot compute this one; `out` is as it was.
-        """
-
-
-class OnDevice:
-    """CuPy's arrays, and cuDNN on the device they lie on."""
-
-    @property
-    def tf32(self) -> bool:
-        """Whether the program allows it; see `minirpn.devices.open_device`."""
-        return tf32_allowed()
-
-    def compute(self, convolution: Convolution, first: Array, second: Array, out: Array) -> None:
-        """Write the result into `out`; see `Engine`."""
-        import cupy
-
-        device = device_of(out)
-        with computing_on(device):
-            plan = _plan(convolution, device.id)
-            if plan is None:
-                raise NoPlanError(f"cuDNN has no plan for {convolution}")
-            handle = _handle(device.id, threading.get_ident())
-            _cudnn().set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
-            workspace = cupy.empty(plan.workspace_bytes, dtype=cupy.uint8)
-            pointers = (array.data.ptr for array in (first, second, out))
-            uids = dict(zip(plan.uids, pointers, strict=True))
-            plan.graph.execute(uids, workspace.data.ptr, handle=handle)
+    device = device_of(out)
+    with computing_on(device):
+        plan = _plan(convolution, device.id)
+        if plan is None:
+            return False
+        handle = _handle(device.id, threading.get_ident())
+        _cudnn().set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
+        workspace = cupy.empty(plan.workspace_bytes, dtype=cupy.uint8)
+        pointers = (array.data.ptr for array in (first, second, out))
+        plan.graph.execute(
+            dict(zip(plan.uids, pointers, strict=True)), workspace.data.ptr, handle=handle
+        )
+    return True
 
 
 class Plan(NamedTuple):
@@ -206,17 +188,15 @@ def _with_operation(graph: Any, float32: Any, convolution: Convolution) -> tuple
     match convolution.result:
         case "y":
             inputs = tensor("x", convolution.x), tensor("weight", convolution.weight)
-            shape = convolution.y
             result = graph.conv_fprop(image=inputs[0], weight=inputs[1], **windows)
         case "dx":
             inputs = tensor("dy", convolution.y), tensor("weight", convolution.weight)
-            shape = convolution.x
             result = graph.conv_dgrad(loss=inputs[0], filter=inputs[1], **windows)
         case _:
             inputs = tensor("x", convolution.x), tensor("dy", convolution.y)
-            shape = convolution.weight
             result = graph.conv_wgrad(image=inputs[0], loss=inputs[1], **windows)
     result.set_output(True).set_data_type(float32)
+    shape = convolution.result_shape
     result.set_dim(list(shape)).set_stride(strides_of(shape, convolution.channels_last))
     return *inputs, result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
+from minirpn.accel.cuda._load import Kernel, contiguous, for_each, real_of
 from minirpn.backend import device_of, namespace_of
 from minirpn.nn.conv import flat, products, runs_of_rows
 from minirpn.nn.window import Pair, conv_output_size
@@ -17,10 +17,8 @@ def conv2d_cuda(
     bias: Array,
     stride: Pair,
     padding: Pair,
-    relu: bool = False,
     out: Array | None = None,
-    *,
-    launch: Launch = on_device,
+    relu: bool = False,
 ) -> Array:
     """Return y (N,O,Ho,Wo): as `minirpn.nn.conv.conv2d`, with columns that a kernel writes."""
     xp = namespace_of(x, weight, bias)
@@ -31,7 +29,7 @@ def conv2d_cuda(
     if y is None:
         y = xp.empty((N, outs, Ho, Wo), dtype=x.dtype, device=device_of(x))
     for rows in runs_of_rows(x, x.shape[1], kernel, (Ho, Wo)):
-        product = products(kernels, _columns(launch, x, kernel, stride, padding, rows, Wo))
+        product = products(kernels, _columns(x, kernel, stride, padding, rows, Wo))
         product += bias[:, None]
         if relu:
             product = xp.maximum(product, xp.zeros((), dtype=x.dtype, device=device_of(x)))
@@ -40,28 +38,12 @@ def conv2d_cuda(
     return y
 
 
-def conv2d_relu_cuda(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    stride: Pair,
-    padding: Pair,
-    out: Array | None = None,
-    *,
-    launch: Launch = on_device,
-) -> Array:
-    """Return ``max(y, 0)``, written into `out` if it is given; as `conv2d_cuda`."""
-    return conv2d_cuda(x, weight, bias, stride, padding, True, out, launch=launch)
-
-
 def conv2d_dx_cuda(
     dy: Array,
     weight: Array,
     size: Pair,
     stride: Pair,
     padding: Pair,
-    *,
-    launch: Launch = on_device,
 ) -> Array:
     """Return dx (N,C,H,W): as `minirpn.nn.conv.conv2d_dx`; each pixel gathers from the columns."""
     xp = namespace_of(dy, weight)
@@ -76,7 +58,6 @@ def conv2d_dx_cuda(
         below = min((rows.stop - 1) * stride[0] - padding[0] + kernel[0], H)
         height = max(below - above, 0)
         for_each(
-            launch,
             Kernel("im2col", "col2im", real_of(dy)),
             (height * W, N * C),
             *(contiguous(dcolumns), dx, N * C, H, W, above, height, rows.start, len(rows), Wo),
@@ -91,15 +72,13 @@ def conv2d_dweight_cuda(
     kernel: Pair,
     stride: Pair,
     padding: Pair,
-    *,
-    launch: Launch = on_device,
 ) -> Array:
     """Return dweight (O,C,kh,kw): as `minirpn.nn.conv.conv2d_dweight`, with a kernel's columns."""
     xp, x = namespace_of(dy, x), contiguous(x)
     (outs, Ho, Wo), C = dy.shape[1:], x.shape[1]
     dkernels = xp.zeros((outs, C * math.prod(kernel)), dtype=x.dtype, device=device_of(x))
     for rows in runs_of_rows(x, C, kernel, (Ho, Wo)):
-        columns = _columns(launch, x, kernel, stride, padding, rows, Wo)
+        columns = _columns(x, kernel, stride, padding, rows, Wo)
         drows = flat(dy[:, :, rows.start : rows.stop, :])
         for n in range(drows.shape[0]):
             # (O, rows Wo) @ (rows Wo, C kh kw) -> (O, C kh kw)
@@ -107,9 +86,7 @@ def conv2d_dweight_cuda(
     return xp.reshape(dkernels, (outs, C, *kernel))
 
 
-def _columns(
-    launch: Launch, x: Array, kernel: Pair, stride: Pair, padding: Pair, rows: range, Wo: int
-) -> Array:
+def _columns(x: Array, kernel: Pair, stride: Pair, padding: Pair, rows: range, Wo: int) -> Array:
     """Return the windows of some output rows of x (N,C,H,W) as columns, a thread for each output.
 
     Nothing is padded: the kernel writes a 0 for what is off the image.
@@ -118,7 +95,6 @@ def _columns(
     positions, taps = len(rows) * Wo, kernel[0] * kernel[1]
     columns = xp.empty((N, C * taps, positions), dtype=x.dtype, device=device_of(x))
     for_each(
-        launch,
         Kernel("im2col", "im2col", real_of(x)),
         (positions, N * C),
         *(x, columns, N * C, H, W, rows.start, len(rows), Wo, *kernel, *stride, *padding),
@@ -126,15 +102,14 @@ def _columns(
     return columns
 
 
-def suits(x: Array, weight: Array, *rest: object) -> bool:
+def conv2d_preferred(x: Array, weight: Array, *rest: object) -> bool:
     """Tell whether there are columns to make: with a 1x1 kernel the pixels are the columns."""
     return tuple(weight.shape[2:]) != (1, 1)
 
 
-# By x the arguments are dy and weight: the same question.
-suits_dx = suits
+conv2d_dx_preferred = conv2d_preferred  # its arguments are dy and weight
 
 
-def suits_dweight(dy: Array, x: Array, kernel: Pair, *rest: object) -> bool:
-    """Tell the same of the gradient by the weight."""
+def conv2d_dweight_preferred(dy: Array, x: Array, kernel: Pair, *rest: object) -> bool:
+    """Tell the same for the gradient by the weight."""
     return tuple(kernel) != (1, 1)

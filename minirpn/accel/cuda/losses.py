@@ -7,10 +7,8 @@ import numpy as np
 from minirpn._typing import Array
 from minirpn.accel.cuda._load import (
     Kernel,
-    Launch,
     contiguous,
     for_each,
-    on_device,
     real_of,
 )
 from minirpn.backend import device_of, namespace_of
@@ -20,7 +18,7 @@ TARGETS = np.dtype(np.int8), np.dtype(np.int64)
 
 
 def softmax_cross_entropy_cuda(
-    logits: Array, targets: Array, weights: Array, *, launch: Launch = on_device
+    logits: Array, targets: Array, weights: Array
 ) -> tuple[Array, Array]:
     """Return the weighted sum of the rows' log losses (), and the softmax of each row (K,L).
 
@@ -31,7 +29,7 @@ def softmax_cross_entropy_cuda(
     costs, probabilities = xp.empty((K,), **options), xp.empty((K, L), **options)
     of_rows = *_bytes_of(targets), _as(logits.dtype, weights)
     kernel = Kernel("losses", "softmax_cross_entropy", real_of(logits))
-    for_each(launch, kernel, (K, 1), contiguous(logits), *of_rows, costs, probabilities, K, L)
+    for_each(kernel, (K, 1), contiguous(logits), *of_rows, costs, probabilities, K, L)
     return xp.asarray(xp.sum(costs)), probabilities
 
 
@@ -40,8 +38,6 @@ def softmax_cross_entropy_dx_cuda(
     targets: Array,
     weights: Array,
     dloss: Array | float,
-    *,
-    launch: Launch = on_device,
 ) -> Array:
     """Return the gradient of the sum (K,L), times `dloss`, a number or an array of shape ()."""
     xp, dtype = namespace_of(probabilities, targets, weights), probabilities.dtype
@@ -52,21 +48,21 @@ def softmax_cross_entropy_dx_cuda(
     of_rows = *_bytes_of(targets), _as(dtype, weights)
     arguments = contiguous(probabilities), *of_rows, dlogits, K, L, dtype.type(dloss)
     kernel = Kernel("losses", "softmax_cross_entropy_dx", real_of(probabilities))
-    for_each(launch, kernel, (K * L, 1), *arguments)
+    for_each(kernel, (K * L, 1), *arguments)
     return dlogits
 
 
-def smooth_l1_cuda(x: Array, sigma: float, *, launch: Launch = on_device) -> Array:
+def smooth_l1_cuda(x: Array, sigma: float) -> Array:
     """Return ``0.5 (sigma x)^2`` of each element below ``1 / sigma^2``, a line from there on."""
     y = namespace_of(x).empty(x.shape, dtype=x.dtype, device=device_of(x))
     # NumPy computes with an array and a Python float in the array's dtype; so must the kernel.
     numbers = map(x.dtype.type, (0.5 * sigma**2, 1 / sigma**2, 0.5 / sigma**2))
     kernel = Kernel("losses", "smooth_l1", real_of(x))
-    for_each(launch, kernel, (x.size, 1), contiguous(x), y, x.size, *numbers)
+    for_each(kernel, (x.size, 1), contiguous(x), y, x.size, *numbers)
     return y
 
 
-def smooth_l1_dx_cuda(dy: Array, x: Array, sigma: float, *, launch: Launch = on_device) -> Array:
+def smooth_l1_dx_cuda(dy: Array, x: Array, sigma: float) -> Array:
     """Return `dy` times the slope at x; dy may have any shape that goes with that of x.
 
     One number for each row of x, as the RPN's loss has it, is read where it is. What else differs
@@ -82,7 +78,7 @@ def smooth_l1_dx_cuda(dy: Array, x: Array, sigma: float, *, launch: Launch = on_
     dy, x = _as(dtype, dy), _as(dtype, x)
     dx = xp.empty(x.shape, dtype=dtype, device=device_of(x))
     kernel = Kernel("losses", "smooth_l1_dx", real_of(x))
-    for_each(launch, kernel, (dx.size, 1), dy, x, dx, dx.size, each, dtype.type(sigma**2))
+    for_each(kernel, (dx.size, 1), dy, x, dx, dx.size, each, dtype.type(sigma**2))
     return dx
 
 

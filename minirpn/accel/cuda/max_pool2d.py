@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import Kernel, Launch, for_each, on_device, real_of
+from minirpn.accel.cuda._load import Kernel, for_each, real_of
 from minirpn.accel.layout import dense, empty, is_channels_last, laid, memory, rows_of
 from minirpn.backend import namespace_of
 from minirpn.nn.window import Pair
@@ -16,8 +16,6 @@ def max_pool2d_cuda(
     padding: Pair,
     output_size: Pair,
     need_winner: bool = True,
-    *,
-    launch: Launch = on_device,
 ) -> tuple[Array, Array | None]:
     """Return the largest pixel of each window, and which tap it was, a thread for each output.
 
@@ -30,7 +28,6 @@ def max_pool2d_cuda(
     winner = empty(shape if need_winner else (1, 1, 1, 1), x, last, dtype=namespace_of(x).int32)
     rows, across = rows_of(shape, last)
     for_each(
-        launch,
         Kernel("max_pool2d", "max_pool2d", real_of(x)),
         (across, rows),
         *(memory(x, last), memory(y, last), memory(winner, last), need_winner),
@@ -47,8 +44,6 @@ def max_pool2d_dx_cuda(
     stride: Pair,
     padding: Pair,
     size: Pair,
-    *,
-    launch: Launch = on_device,
 ) -> Array:
     """Return dx (N,C,H,W), a thread for each pixel, which gathers what it gets."""
     winner = dense(winner)
@@ -56,7 +51,6 @@ def max_pool2d_dx_cuda(
     dx = empty(shape, dy, last)
     rows, across = rows_of(shape, last)
     for_each(
-        launch,
         Kernel("max_pool2d", "max_pool2d_dx", real_of(dy)),
         (across, rows),
         *(memory(laid(dy, last), last), memory(winner, last), memory(dx, last)),

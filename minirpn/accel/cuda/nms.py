@@ -6,10 +6,8 @@ from minirpn._typing import Array
 from minirpn.accel.cuda._load import (
     THREADS,
     Kernel,
-    Launch,
     contiguous,
     for_each,
-    on_device,
     real_of,
 )
 from minirpn.backend import device_of, namespace_of, to_host
@@ -20,9 +18,7 @@ WORD = 64  # boxes, a bit each
 MASK_WORDS = 8 * 2**20
 
 
-def nms_cuda(
-    boxes: Array, iou_threshold: float, max_keep: int, *, launch: Launch = on_device
-) -> Array:
+def nms_cuda(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
     """Return which boxes stay, run by run; see `minirpn.loops.nms`.
 
     The host waits once, at the end, for one number: how many have stayed.
@@ -45,7 +41,7 @@ def nms_cuda(
         width = words - first // WORD  # of the mask: the words of the run's boxes and those behind
         rows = min(mask_words // (WORD * width) * WORD, N - first)
         run = words, first, rows, most
-        for_each(launch, compare, (rows, width), boxes, gone, stayed, mask, N, *run, threshold)
-        for_each(launch, settle, (THREADS, 1), mask, gone, kept, stayed, *run)  # one block
+        for_each(compare, (rows, width), boxes, gone, stayed, mask, N, *run, threshold)
+        for_each(settle, (THREADS, 1), mask, gone, kept, stayed, *run)  # one block
         first += rows
     return kept[: to_host(stayed)[0].item()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
+from minirpn.accel.cuda._load import Kernel, contiguous, for_each, real_of
 from minirpn.backend import device_of, namespace_of
 from minirpn.nn.window import Pair
 
@@ -24,20 +24,17 @@ def roi_align_cuda(
     scale: float,
     samples: int,
     aligned: bool,
-    *,
-    launch: Launch = on_device,
 ) -> Array:
     """Return the mean of the samples in each bin of each box (R,C,h,w), a thread for each."""
     xp, (C, Hf, Wf), (h, w) = namespace_of(features, boxes), features.shape, output_size
     R, boxes = boxes.shape[0], contiguous(xp.astype(boxes, features.dtype, copy=False))
     y = xp.empty((R, C, h, w), dtype=features.dtype, device=device_of(features))
     for_each(
-        launch,
         _kernel("roi_align", features),
         (C * h * w, R),
         *(contiguous(features), boxes),
-        *_samples(launch, boxes, 1, h * samples, Hf, scale, aligned),
-        *_samples(launch, boxes, 0, w * samples, Wf, scale, aligned),
+        *_samples(boxes, 1, h * samples, Hf, scale, aligned),
+        *_samples(boxes, 0, w * samples, Wf, scale, aligned),
         *(y, R, C, Hf, Wf, h, w, samples),
     )
     return y
@@ -51,21 +48,19 @@ def roi_align_dx_cuda(
     samples: int,
     aligned: bool,
     need_dboxes: bool = True,
-    *,
-    launch: Launch = on_device,
 ) -> tuple[Array, Array | None]:
     """Return dfeatures (C,Hf,Wf), which each cell gathers, and dboxes (R, 4) or None."""
     xp, device = namespace_of(dy, features, boxes), device_of(features)
     (C, Hf, Wf), (R, _, h, w), dtype = features.shape, dy.shape, features.dtype
     dy, boxes = contiguous(dy), contiguous(xp.astype(boxes, dtype, copy=False))
     places = (
-        *_samples(launch, boxes, 1, h * samples, Hf, scale, aligned),
-        *_samples(launch, boxes, 0, w * samples, Wf, scale, aligned),
+        *_samples(boxes, 1, h * samples, Hf, scale, aligned),
+        *_samples(boxes, 0, w * samples, Wf, scale, aligned),
     )
     sizes = R, C, Hf, Wf, h, w, samples
     dfeatures = xp.empty((C, Hf, Wf), dtype=dtype, device=device)
     gather = _kernel("roi_align_dfeatures", features)
-    for_each(launch, gather, (Hf * Wf, C), dy, *places, dfeatures, *sizes)
+    for_each(gather, (Hf * Wf, C), dy, *places, dfeatures, *sizes)
     if not need_dboxes:
         return dfeatures, None
     parts = xp.empty((R, C, 4), dtype=dtype, device=device)
@@ -73,22 +68,20 @@ def roi_align_dx_cuda(
     by_channel, together = (
         _kernel(name, features) for name in ("roi_align_dboxes_parts", "roi_align_dboxes")
     )
-    for_each(launch, by_channel, (C, R), dy, contiguous(features), *places, parts, *sizes)
-    for_each(launch, together, (4 * R, 1), parts, dboxes, R, C)
+    for_each(by_channel, (C, R), dy, contiguous(features), *places, parts, *sizes)
+    for_each(together, (4 * R, 1), parts, dboxes, R, C)
     return dfeatures, dboxes
 
 
 def _samples(
-    launch: Launch, boxes: Array, axis: int, count: int, size: int, scale: float, aligned: bool
+    boxes: Array, axis: int, count: int, size: int, scale: float, aligned: bool
 ) -> _Samples:
     """Return where `count` samples of boxes (R, 4) are, along columns (axis 0) or rows (1)."""
     xp, device, R = namespace_of(boxes), device_of(boxes), boxes.shape[0]
     cells = xp.empty((R, count, 2), dtype=xp.int32, device=device)
     numbers = xp.empty((R, count, 5), dtype=boxes.dtype, device=device)
     kernel = _kernel("roi_align_samples", boxes)
-    for_each(
-        launch, kernel, (count, R), boxes, cells, numbers, R, axis, count, size, scale, aligned
-    )
+    for_each(kernel, (count, R), boxes, cells, numbers, R, axis, count, size, scale, aligned)
     return _Samples(cells, numbers)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import THREADS, Kernel, Launch, on_device, real_of
+from minirpn.accel.cuda._load import THREADS, Kernel, for_each, real_of
 from minirpn.accel.cuda.chunks import CHUNK, alike, dense_like, table_of
 from minirpn.accel.layout import is_channels_last
 from minirpn.backend import namespace_of
@@ -22,8 +20,6 @@ def sgd_cuda(
     momentum: float,
     rule: str,
     in_place: bool = False,
-    *,
-    launch: Launch = on_device,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Move all parameters of a dtype in one launch, a block for each chunk of one of them.
 
@@ -48,10 +44,9 @@ def sgd_cuda(
             ],
         )
         if blocks:
-            like = values[places[0]]
-            numbers = np.int32(len(places)), np.int32(CHUNK), np.float64(momentum)
-            args = table, *numbers, np.int32(rule == "caffe")
-            launch(Kernel("sgd", "sgd", real_of(like)), (blocks, 1), (THREADS,), args)
+            kernel = Kernel("sgd", "sgd", real_of(values[places[0]]))
+            numbers = len(places), CHUNK, float(momentum), rule == "caffe"
+            for_each(kernel, (blocks * THREADS, 1), table, *numbers)
         for n, (_, _, velocity, _) in zip(places, arrays, strict=True):
             if velocity is not velocities[n]:
                 velocities[n][...] = velocity

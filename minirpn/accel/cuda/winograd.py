@@ -9,11 +9,10 @@ larger than the result, and 10 bits of them are too few.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Iterator
 
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import Kernel, Launch, contiguous, for_each, on_device, real_of
+from minirpn.accel.cuda._load import Kernel, contiguous, for_each, real_of
 from minirpn.accel.cuda.im2col import conv2d_cuda, conv2d_dx_cuda
 from minirpn.accel.cuda.products import batched_product
 from minirpn.accel.numba.winograd import is_winograd
@@ -21,8 +20,6 @@ from minirpn.backend import device_of, namespace_of
 from minirpn.devices import tf32_allowed
 from minirpn.nn.window import Pair, conv_output_size
 
-# Many matrices times as many others.
-Product: TypeAlias = Callable[[Array, Array], Array]
 POINTS = 36
 # What the transformed tiles of both sides may take. VGG-16's largest layer has 690 MB at 600x1000.
 PLANES_BYTES = 2**30
@@ -38,41 +35,21 @@ def conv2d_winograd_cuda(
     bias: Array,
     stride: Pair,
     padding: Pair,
-    relu: bool = False,
     out: Array | None = None,
-    *,
-    launch: Launch = on_device,
-    product: Product = batched_product,
+    relu: bool = False,
 ) -> Array:
     """Return y (N,O,Ho,Wo): bias and ReLU come with the transform back."""
     if not is_winograd(weight.shape[2:], stride, padding):
-        return conv2d_cuda(x, weight, bias, stride, padding, relu, out, launch=launch)
+        return conv2d_cuda(x, weight, bias, stride, padding, out, relu)
     size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
     shape = x.shape[0], weight.shape[0], *size
     in_place = out is not None and out.flags.c_contiguous
     y = out if in_place else namespace_of(x).empty(shape, dtype=x.dtype, device=device_of(x))
-    _convolve(x, _transformed(weight, False, launch), bias, padding, relu, y, launch, product)
+    _convolve(x, _transformed(weight, False), bias, padding, relu, y)
     if out is None or in_place:
         return y
     out[...] = y
     return out
-
-
-def conv2d_relu_winograd_cuda(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    stride: Pair,
-    padding: Pair,
-    out: Array | None = None,
-    *,
-    launch: Launch = on_device,
-    product: Product = batched_product,
-) -> Array:
-    """Return ``max(y, 0)``, written into `out` if it is given; as `conv2d_winograd_cuda`."""
-    return conv2d_winograd_cuda(
-        x, weight, bias, stride, padding, True, out, launch=launch, product=product
-    )
 
 
 def conv2d_dx_winograd_cuda(
@@ -81,28 +58,25 @@ def conv2d_dx_winograd_cuda(
     size: Pair,
     stride: Pair,
     padding: Pair,
-    *,
-    launch: Launch = on_device,
-    product: Product = batched_product,
 ) -> Array:
     """Return dx (N,C,H,W): each pixel sees the outputs around it through the kernels turned."""
     if not is_winograd(weight.shape[2:], stride, padding):
-        return conv2d_dx_cuda(dy, weight, size, stride, padding, launch=launch)
+        return conv2d_dx_cuda(dy, weight, size, stride, padding)
     xp, C = namespace_of(dy), weight.shape[1]
     dx = xp.empty((dy.shape[0], C, *size), dtype=dy.dtype, device=device_of(dy))
     no_bias = xp.zeros(C, dtype=dy.dtype, device=device_of(dy))
     around = 2 - padding[0], 2 - padding[1]
-    _convolve(dy, _transformed(weight, True, launch), no_bias, around, False, dx, launch, product)
+    _convolve(dy, _transformed(weight, True), no_bias, around, False, dx)
     return dx
 
 
-def _transformed(weight: Array, turned: bool, launch: Launch) -> Array:
+def _transformed(weight: Array, turned: bool) -> Array:
     """Return the kernels of weight (O,C,3,3) as (36,O,C); turned by half a turn, as (36,C,O)."""
     outs, C = weight.shape[:2]
     shape = (POINTS, C, outs) if turned else (POINTS, outs, C)
     U = namespace_of(weight).empty(shape, dtype=weight.dtype, device=device_of(weight))
     kernel = Kernel("winograd", "winograd_weight", real_of(weight))
-    for_each(launch, kernel, (outs * C, 1), contiguous(weight), U, *shape[1:], turned)
+    for_each(kernel, (outs * C, 1), contiguous(weight), U, *shape[1:], turned)
     return U
 
 
@@ -113,8 +87,6 @@ def _convolve(
     padding: Pair,
     relu: bool,
     y: Array,
-    launch: Launch,
-    product: Product,
 ) -> None:
     """Write into y (N,O,Ho,Wo) what x (N,C,H,W) and transformed kernels (36,O,C) give."""
     xp, x, dtype = namespace_of(x), contiguous(x), real_of(x)
@@ -126,11 +98,11 @@ def _convolve(
         some = rows.start, len(rows), columns
         V = xp.empty((POINTS, C, N * tiles), **place)
         pixels = Kernel("winograd", "winograd_pixels", dtype)
-        for_each(launch, pixels, (tiles, N * C), x, V, N, C, H, W, *some, *padding)
-        M = product(kernels, V)  # (36,O,C) @ (36,C,N tiles)
+        for_each(pixels, (tiles, N * C), x, V, N, C, H, W, *some, *padding)
+        M = batched_product(kernels, V)  # (36,O,C) @ (36,C,N tiles)
         back = Kernel("winograd", "winograd_products", dtype)
         sizes = N, outs, Ho, Wo, *some, relu
-        for_each(launch, back, (tiles, N * outs), M, contiguous(bias), y, *sizes)
+        for_each(back, (tiles, N * outs), M, contiguous(bias), y, *sizes)
 
 
 def _runs(x: Array, outs: int, rows: int, columns: int) -> Iterator[range]:
@@ -142,15 +114,15 @@ def _runs(x: Array, outs: int, rows: int, columns: int) -> Iterator[range]:
         yield range(start, min(start + step, rows))
 
 
-def suits(
-    x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, *_: bool | Array | None
+def conv2d_preferred(
+    x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, out: Array | None = None
 ) -> bool:
-    """Tell whether the output is sooner ready than by cuDNN."""
+    """Tell whether the output is faster this way than by cuDNN."""
     return is_winograd(weight.shape[2:], stride, padding) and _pays(x, *weight.shape[:2])
 
 
-def suits_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> bool:
-    """Tell whether the gradient by x is sooner ready than by cuDNN."""
+def conv2d_dx_preferred(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> bool:
+    """Tell whether the gradient by x is faster this way than by cuDNN."""
     return is_winograd(weight.shape[2:], stride, padding) and _pays(dy, *weight.shape[:2])
 
 

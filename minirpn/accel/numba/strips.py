@@ -108,8 +108,8 @@ def conv2d_strips(
     bias: Array,
     stride: Pair,
     padding: Pair,
-    relu: bool = False,
     out: Array | None = None,
+    relu: bool = False,
 ) -> Array:
     """Return y (N,O,Ho,Wo), a strip of output rows at a time."""
     x, bias, kernel = np.ascontiguousarray(x), np.ascontiguousarray(bias), weight.shape[2:]
@@ -132,13 +132,6 @@ def conv2d_strips(
 
     share(strip, [(n, rows) for n in range(x.shape[0]) for rows in cut(Ho, height)])
     return y
-
-
-def conv2d_relu_strips(
-    x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, out: Array | None = None
-) -> Array:
-    """Return ``max(y, 0)``, written into `out` if it is given; as `conv2d_strips`."""
-    return conv2d_strips(x, weight, bias, stride, padding, True, out)
 
 
 def place_for(shape: tuple[int, ...], dtype: np.dtype, out: Array | None) -> Array:

@@ -52,24 +52,17 @@ def conv2d_winograd(
     bias: Array,
     stride: Pair,
     padding: Pair,
-    relu: bool = False,
     out: Array | None = None,
+    relu: bool = False,
 ) -> Array:
     """Return y (N,O,Ho,Wo), a strip of tile rows at a time."""
     kernel = weight.shape[2:]
     if not is_winograd(kernel, stride, padding):
-        return conv2d_strips(x, weight, bias, stride, padding, relu, out)
+        return conv2d_strips(x, weight, bias, stride, padding, out, relu)
     size = conv_output_size(x.shape[2:], kernel, stride, padding)
     y = place_for((x.shape[0], weight.shape[0], *size), x.dtype, out)
     _convolve(x, _transformed(weight), np.ascontiguousarray(bias), padding, relu, y)
     return y
-
-
-def conv2d_relu_winograd(
-    x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, out: Array | None = None
-) -> Array:
-    """Return ``max(y, 0)``, written into `out` if it is given; as `conv2d_winograd`."""
-    return conv2d_winograd(x, weight, bias, stride, padding, True, out)
 
 
 def conv2d_dx_winograd(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -164,20 +157,22 @@ def is_winograd(kernel: Pair, stride: Pair, padding: Pair) -> bool:
     return (*kernel, *stride) == (3, 3, 1, 1) and max(padding) <= 2
 
 
-def suits(
-    x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, *_: bool | Array | None
+def conv2d_preferred(
+    x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, out: Array | None = None
 ) -> bool:
-    """Tell whether the output is sooner ready than by strips."""
+    """Tell whether the output is faster this way than by strips."""
     return is_winograd(weight.shape[2:], stride, padding) and _pays(x, *weight.shape[:2])
 
 
-def suits_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> bool:
-    """Tell whether the gradient by x is sooner ready than by strips."""
+def conv2d_dx_preferred(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> bool:
+    """Tell whether the gradient by x is faster this way than by strips."""
     return is_winograd(weight.shape[2:], stride, padding) and _pays(dy, *weight.shape[:2])
 
 
-def suits_dweight(dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> bool:
-    """Tell whether the gradient by the weight is sooner ready than by strips."""
+def conv2d_dweight_preferred(
+    dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair
+) -> bool:
+    """Tell whether the gradient by the weight is faster this way than by strips."""
     return is_winograd(kernel, stride, padding) and _pays(dy, dy.shape[1], x.shape[1])
 
 
