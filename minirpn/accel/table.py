@@ -97,15 +97,15 @@ def _convolution(name: str, **options: Any) -> list[Implementation]:
 
 # Operation -> the implementations that are faster than its array code, the slowest first.
 FASTER: dict[str, Sequence[Implementation]] = {
-    "iou": [_numba("boxes:iou_numba"), _cuda("iou:iou_cuda")],
-    "nms": [_numba("boxes:nms_numba"), _cuda("nms:nms_cuda")],
-    "assign": [_numba("boxes:assign_numba"), _cuda("assign:assign_cuda")],
+    "iou": [_numba("boxes:iou_numba"), _cuda("boxes:iou_cuda")],
+    "nms": [_numba("boxes:nms_numba"), _cuda("boxes:nms_cuda")],
+    "assign": [_numba("boxes:assign_numba"), _cuda("boxes:assign_cuda")],
     # On a GPU these two are a few launches instead of dozens.
-    "label": [_cuda("assign:label_cuda")],
+    "label": [_cuda("boxes:label_cuda")],
     "candidates": [
         _cuda(
-            "candidates:candidates_cuda",
-            is_preferred="minirpn.accel.cuda.candidates:of_one_dtype",
+            "boxes:candidates_cuda",
+            is_preferred="minirpn.accel.cuda.boxes:of_one_dtype",
             rounding=8,
         )
     ],
@@ -115,14 +115,18 @@ FASTER: dict[str, Sequence[Implementation]] = {
     "conv2d_dweight": _convolution("conv2d_dweight"),
     # Only with channels last: otherwise CuPy's own sum is as good.
     "conv2d_dbias": [
-        _cuda("bias:dbias_cuda", is_preferred="minirpn.accel.layout:is_channels_last", rounding=100)
+        _cuda(
+            "maps:dbias_cuda",
+            is_preferred="minirpn.accel.cuda.layout:is_channels_last",
+            rounding=100,
+        )
     ],
-    "relu": [_numba("relu:relu_numba"), _cuda("relu:relu_cuda")],
-    "relu_dx": [_numba("relu:relu_dx_numba"), _cuda("relu:relu_dx_cuda")],
-    "max_pool2d": [_numba("max_pool2d:max_pool2d_numba"), _cuda("max_pool2d:max_pool2d_cuda")],
+    "relu": [_numba("relu:relu_numba"), _cuda("maps:relu_cuda")],
+    "relu_dx": [_numba("relu:relu_dx_numba"), _cuda("maps:relu_dx_cuda")],
+    "max_pool2d": [_numba("max_pool2d:max_pool2d_numba"), _cuda("maps:max_pool2d_cuda")],
     "max_pool2d_dx": [
         _numba("max_pool2d:max_pool2d_dx_numba"),
-        _cuda("max_pool2d:max_pool2d_dx_cuda"),
+        _cuda("maps:max_pool2d_dx_cuda"),
     ],
     "lrn": [_numba("lrn:lrn_numba")],
     "lrn_dx": [_numba("lrn:lrn_dx_numba")],
@@ -139,6 +143,6 @@ FASTER: dict[str, Sequence[Implementation]] = {
     "softmax_cross_entropy_dx": [_cuda("losses:softmax_cross_entropy_dx_cuda")],
     "smooth_l1": [_cuda("losses:smooth_l1_cuda")],
     "smooth_l1_dx": [_cuda("losses:smooth_l1_dx_cuda")],
-    "sgd": [_cuda("sgd:sgd_cuda")],
-    "square_sums": [_cuda("square_sums:square_sums_cuda")],
+    "sgd": [_cuda("optim:sgd_cuda")],
+    "square_sums": [_cuda("optim:square_sums_cuda")],
 }

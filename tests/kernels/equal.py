@@ -17,7 +17,7 @@ import numpy as np
 
 from minirpn import accel, loops, nn
 from minirpn.accel.cuda import _load
-from minirpn.accel.cuda import nms as cuda_nms
+from minirpn.accel.cuda import boxes as cuda_boxes
 from minirpn.accel.table import LOSS_ROUNDING
 from minirpn.backend import to_host
 from minirpn.nn import conv
@@ -174,7 +174,7 @@ def nms_in_several_runs(machine, rng, dtype):
     """Runs of one word, then of more; all stay, or enough have in the first run or a later one."""
     for N, mask_words in ((130, 0), (450, 64 * 9), (512, 64 * 9)):
         boxes = _boxes(rng, N, 300, dtype)
-        with mock.patch.object(cuda_nms, "MASK_WORDS", mask_words):
+        with mock.patch.object(cuda_boxes, "MASK_WORDS", mask_words):
             for threshold in (0.0, 0.4, 1.0):
                 expected = array_code("nms", boxes, threshold, N)
                 for max_keep in {1, 40, len(expected) - 1, len(expected), N}:

@@ -55,5 +55,5 @@ def test_a_function_of_float_would_be_an_approximation(compiler):
 
 
 def test_the_options_are_what_keeps_them_apart(compiler):
-    ptx = compiler.compiled(_load.source_of("iou"), ("-DREAL=float",), "compute_75").decode()
+    ptx = compiler.compiled(_load.source_of("boxes"), ("-DREAL=float",), "compute_75").decode()
     assert "fma.rn.f32" in ptx

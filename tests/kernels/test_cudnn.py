@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from minirpn import accel
 from minirpn.accel.cuda import cudnn, cudnn_plans
-from minirpn.accel.layout import is_channels_last, laid
+from minirpn.accel.cuda.layout import is_channels_last, laid
 
 HERE = Path(__file__).parent
 CASES = runpy.run_path(str(HERE.parent / "ladders" / "cases_nn.py"))["CASES"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn.accel.cuda import nms as cuda_nms
+from minirpn.accel.cuda import boxes as cuda_boxes
 
 EQUAL = runpy.run_path(str(Path(__file__).with_name("equal.py")))
 
@@ -32,9 +32,9 @@ APART = np.arange(2_000)[:, None] * np.array([2.0, 0, 2, 0]) + np.array([0.0, 0,
 MOST_RUNS = 16 + 3 + 1 + 1 + 1
 
 
-@pytest.mark.parametrize(("mask_words", "runs"), [(cuda_nms.MASK_WORDS, 1), (0, MOST_RUNS)])
+@pytest.mark.parametrize(("mask_words", "runs"), [(cuda_boxes.MASK_WORDS, 1), (0, MOST_RUNS)])
 def test_nms_launches_twice_a_run(mask_words, runs, machine, monkeypatch):
-    monkeypatch.setattr(cuda_nms, "MASK_WORDS", mask_words)
+    monkeypatch.setattr(cuda_boxes, "MASK_WORDS", mask_words)
     machine.launch.launched.clear()
     assert machine.run("nms", APART, 0.5, 512).tolist() == list(range(512))
     assert machine.launch.launched == runs * ["nms_mask", "nms_settle"]
@@ -54,7 +54,7 @@ def test_nms_compares_no_more_when_enough_have_stayed(machine, monkeypatch):
         if kernel.name == "nms_mask":
             compared.append((mask != 1).any())
 
-    monkeypatch.setattr(cuda_nms, "MASK_WORDS", 0)
+    monkeypatch.setattr(cuda_boxes, "MASK_WORDS", 0)
     kept = machine._replace(launch=launch).run("nms", APART, 0.5, 100)
     assert kept.tolist() == list(range(100))
     assert compared == [True, True] + (MOST_RUNS - 2) * [False]
@@ -75,7 +75,7 @@ def test_nms_walks_no_further_when_enough_have_stayed(machine):
     assert gone == [0, 0, 0, 0, 0, 2**64 - 1, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("mask_words", [cuda_nms.MASK_WORDS, 0])
+@pytest.mark.parametrize("mask_words", [cuda_boxes.MASK_WORDS, 0])
 def test_nms_tells_the_host_one_number(mask_words, machine, monkeypatch):
     moved = []
 
@@ -83,7 +83,7 @@ def test_nms_tells_the_host_one_number(mask_words, machine, monkeypatch):
         moved.append(array.tolist())
         return array
 
-    monkeypatch.setattr(cuda_nms, "MASK_WORDS", mask_words)
-    monkeypatch.setattr(cuda_nms, "to_host", to_host)
+    monkeypatch.setattr(cuda_boxes, "MASK_WORDS", mask_words)
+    monkeypatch.setattr(cuda_boxes, "to_host", to_host)
     machine.run("nms", APART, 0.5, 1_000)
     assert moved == [[1_000]]

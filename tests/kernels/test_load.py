@@ -98,8 +98,8 @@ def fake_cupy(monkeypatch):
 
 
 def test_a_kernel_runs_on_the_device_of_its_arrays_and_is_compiled_once(fake_cupy):
-    kernels = [_load.Kernel("nms", name, "float32") for name in ("nms_mask", "nms_settle")]
-    in_double = _load.Kernel("nms", "nms_mask", "float64")
+    kernels = [_load.Kernel("boxes", name, "float32") for name in ("nms_mask", "nms_settle")]
+    in_double = _load.Kernel("boxes", "nms_mask", "float64")
     wanted = [(kernels[0], 0), (kernels[1], 0), (kernels[0], 0), (in_double, 0), (kernels[0], 1)]
     for kernel, device in wanted:
         array = fake_cupy.array(device)
@@ -108,7 +108,7 @@ def test_a_kernel_runs_on_the_device_of_its_arrays_and_is_compiled_once(fake_cup
         args = (array, np.int32(3))
         assert fake_cupy.launched[-1] == (device, kernel.name, options, (2, 1), (256,), args)
     # For nms in float on device 0, in double on device 0, in float on device 1.
-    code = _load.source_of("nms")
+    code = _load.source_of("boxes")
     assert fake_cupy.compiled == [
         (code, _load.options_for(dtype)) for dtype in ("float32", "float64", "float32")
     ]

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirpn import accel
-from minirpn.accel import layout
-from minirpn.accel.cuda import winograd
-from minirpn.accel.cuda.bias import add_bias_cuda
+from minirpn.accel.cuda import layout, winograd
+from minirpn.accel.cuda.maps import add_bias_cuda
 
 CASES = runpy.run_path(str(Path(__file__).parents[1] / "ladders" / "cases_nn.py"))["CASES"]
 WINOGRAD = [one for one in accel.operations().values() if "cuda-winograd" in one.by_name]

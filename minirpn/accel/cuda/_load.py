@@ -124,6 +124,12 @@ def _as_in_c(argument: Any) -> Any:
     return np.float64(argument) if type(argument) is float else argument
 
 
+def empty(shape: tuple[int, ...], like: Array, dtype: str | None = None) -> Array:
+    """Return an uninitialised array on the device of `like`; of its dtype if none is given."""
+    xp = namespace_of(like)
+    return xp.empty(shape, dtype=dtype or like.dtype, device=device_of(like))
+
+
 def contiguous(array: Array) -> Array:
     """Return the array with its elements in row-major order, itself if they are."""
     return array if array.flags.c_contiguous else namespace_of(array).ascontiguousarray(array)

@@ -8,10 +8,10 @@ implementation ``cuda``, a product of matrices, computes what cuDNN has no plan 
 from __future__ import annotations
 
 from minirpn._typing import Array
-from minirpn.accel.cuda.bias import add_bias_cuda
 from minirpn.accel.cuda.cudnn_plans import Convolution, compute
 from minirpn.accel.cuda.im2col import conv2d_cuda, conv2d_dweight_cuda, conv2d_dx_cuda
-from minirpn.accel.layout import empty, laid, lies
+from minirpn.accel.cuda.layout import empty_maps, laid, lies
+from minirpn.accel.cuda.maps import add_bias_cuda
 from minirpn.devices import tf32_allowed
 from minirpn.nn.window import Pair, conv_output_size
 
@@ -66,6 +66,6 @@ def _computed(
     """Return the result, in `out` if that lies as cuDNN wants it; None if cuDNN has no plan."""
     last = convolution.channels_last
     if out is None or not lies(out, last):
-        out = empty(convolution.result_shape, first, last)
+        out = empty_maps(convolution.result_shape, first, last)
     found = compute(convolution, laid(first, last), laid(second, last), out)
     return out if found else None

@@ -1,9 +1,9 @@
-"""How maps (N,C,H,W) lie in the memory of a device: as NumPy would have them, or channels last.
+"""How maps (N,C,H,W) lie in the memory of a device: as NumPy has them, or channels last.
 
-Tensor cores, which TF32 is for, want the channels of a pixel side by side; the units for true
-float32 want the pixels of a channel so. Shapes never change: a map with channels last is a view of
-an array (N,H,W,C). What one operation gives goes into the next as it is, so nothing is copied on
-the way through a network.
+Tensor cores, which compute in TF32, want the channels of a pixel next to each other; the units for
+true float32 want the pixels of a channel next to each other. Shapes never change: maps with
+channels last are a view of an array (N,H,W,C). The output of one operation lies as the next one
+wants it, so nothing is copied on the way through a network.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from minirpn._typing import Array
-from minirpn.backend import device_of, namespace_of
+from minirpn.accel.cuda._load import contiguous, empty
 
 Shape = tuple[int, ...]
 # The axes of (N,C,H,W) with channels last, and the way back.
@@ -20,9 +20,7 @@ LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 def is_channels_last(array: Array) -> bool:
     """Tell whether (N,C,H,W) lies with channels last, and not also as NumPy would have it."""
-    if array.ndim != 4 or array.flags.c_contiguous:
-        return False
-    return bool(array.transpose(LAST).flags.c_contiguous)
+    return array.ndim == 4 and not array.flags.c_contiguous and lies(array, True)
 
 
 def lies(array: Array, channels_last: bool) -> bool:
@@ -34,15 +32,13 @@ def laid(array: Array, channels_last: bool) -> Array:
     """Return (N,C,H,W) laid in memory in this way, itself if it is."""
     if lies(array, channels_last):
         return array
-    copied = namespace_of(array).ascontiguousarray(memory(array, channels_last))
+    copied = contiguous(memory(array, channels_last))
     return copied.transpose(FIRST) if channels_last else copied
 
 
 def dense(array: Array) -> Array:
     """Return an array without gaps in memory, row by row or channels last, itself if it is one."""
-    if array.flags.c_contiguous or is_channels_last(array):
-        return array
-    return namespace_of(array).ascontiguousarray(array)
+    return array if is_channels_last(array) else contiguous(array)
 
 
 def memory(array: Array, channels_last: bool) -> Array:
@@ -50,21 +46,21 @@ def memory(array: Array, channels_last: bool) -> Array:
     return array.transpose(LAST) if channels_last else array
 
 
-def empty(shape: Shape, like: Array, channels_last: bool = False, dtype: object = None) -> Array:
-    """Return an array with nothing in it yet, maps laid in this way, where `like` is."""
-    xp = namespace_of(like)
-    options = {"dtype": dtype or like.dtype, "device": device_of(like)}
+def empty_maps(
+    shape: Shape, like: Array, channels_last: bool = False, dtype: str | None = None
+) -> Array:
+    """Return an uninitialised array laid in this way, on the device of `like`."""
     if not channels_last:
-        return xp.empty(shape, **options)
+        return empty(shape, like, dtype)
     N, C, H, W = shape
-    return xp.empty((N, H, W, C), **options).transpose(FIRST)
+    return empty((N, H, W, C), like, dtype).transpose(FIRST)
 
 
 def rows_of(shape: Shape, channels_last: bool = False) -> tuple[int, int]:
-    """Return how a kernel walks through an array: how many rows, and numbers in each.
+    """Return how a kernel walks through an array: how many rows, and how many numbers in each.
 
-    A row is a channel of maps (N,C,H,W), with channels last a row of an image, and else what the
-    last axis has.
+    A row is a channel of maps (N,C,H,W), or with channels last a row of an image. An array of
+    another shape has the rows of its last axis.
     """
     if len(shape) != 4:
         return math.prod(shape[:-1]), math.prod(shape[-1:])

@@ -1,4 +1,4 @@
-"""What a kernel that works on many arrays at once is told of them; see ``chunks.cuh``."""
+"""Launches ``optim.cu``: a step of SGD and sums of squares, for many arrays at once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,79 @@ from typing import Any
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import THREADS, address_of
+from minirpn.accel.cuda._load import THREADS, Kernel, address_of, empty, for_each, real_of
+from minirpn.accel.cuda.layout import dense
 from minirpn.backend import device_of, namespace_of, to_device
 
 # Elements that one block works on. Small enough that a network of 15 million parameters fills a
-# device, with thousands of blocks; large enough that a block finds its row in little of its time.
+# device with thousands of blocks; large enough that a block spends little of its time on finding
+# its row.
 CHUNK = 16 * THREADS
+
+
+def sgd_cuda(
+    values: Sequence[Array],
+    velocities: Sequence[Array],
+    grads: Sequence[Array],
+    rates: Sequence[float],
+    decays: Sequence[float],
+    momentum: float,
+    rule: str,
+    in_place: bool = False,
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Move all parameters of a dtype in one launch, a block for each chunk of one of them.
+
+    The kernel reads memory from end to end, so all arrays of a parameter must lie in the same
+    order, whichever it is. An array that lies in another order than the value is copied.
+    """
+    # `empty_like` keeps the order in memory, but leaves out gaps.
+    moved = tuple(
+        value if in_place and dense(value) is value else namespace_of(value).empty_like(value)
+        for value in values
+    )
+    for places in alike(values):
+        arrays = [
+            (moved[n], *(dense_like(array[n], moved[n]) for array in (values, velocities, grads)))
+            for n in places
+        ]
+        table, blocks = table_of(
+            [values[n] for n in places],
+            [
+                (value, new, velocity, grad, float(rates[n]), float(decays[n]))
+                for n, (new, value, velocity, grad) in zip(places, arrays, strict=True)
+            ],
+        )
+        kernel = Kernel("optim", "sgd", real_of(values[places[0]]))
+        numbers = len(places), CHUNK, float(momentum), rule == "caffe"
+        for_each(kernel, (blocks * THREADS, 1), table, *numbers)
+        for n, (_, _, velocity, _) in zip(places, arrays, strict=True):
+            if velocity is not velocities[n]:
+                velocities[n][...] = velocity
+    if not in_place:
+        return moved, tuple(velocities)
+    for value, new in zip(values, moved, strict=True):
+        if new is not value:
+            value[...] = new
+    return tuple(values), tuple(velocities)
+
+
+def square_sums_cuda(arrays: Sequence[Array], together: bool = False) -> Array:
+    """Add up the squares in two launches, a block for each chunk of an array, then for each sum."""
+    like = arrays[0]
+    if len(alike(arrays)) > 1:  # a kernel is for one dtype
+        sums = [square_sums_cuda([array], True) for array in arrays]
+        return sum(sums[1:], sums[0]) if together else namespace_of(*arrays).stack(sums)
+    # Elements may lie in any order, but without gaps.
+    arrays = [array if array.flags.f_contiguous else dense(array) for array in arrays]
+    table, blocks = table_of(arrays, [(array,) for array in arrays])
+    of_blocks = empty((blocks,), like, "float64")
+    kernel = Kernel("optim", "square_sums_of_chunks", real_of(like))
+    for_each(kernel, (blocks * THREADS, 1), table, len(arrays), CHUNK, of_blocks)
+    sums = empty((1 if together else len(arrays),), like)
+    kernel = Kernel("optim", "square_sums_of_arrays", real_of(like))
+    args = table, len(arrays), blocks, together, of_blocks, sums
+    for_each(kernel, (len(sums) * THREADS, 1), *args)
+    return sums[0, ...] if together else sums
 
 
 def alike(arrays: Sequence[Array]) -> list[list[int]]:
