@@ -10,12 +10,13 @@ How the work is cut does not depend on their number, nor does the order of any s
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minirpn._typing import Array
-from minirpn.accel.numba.buffers import buffer
 from minirpn.accel.numba.compiled import compiled
 from minirpn.accel.threads import share
 from minirpn.nn.window import Pair, conv_output_size, reached
@@ -29,6 +30,9 @@ LEAST_COLUMNS = 256
 CHUNK_ROWS = 144
 # A gradient by the weight is cut into at least this many pieces, so that many threads find work.
 LEAST_PIECES = 8
+# Memory that each thread uses again and again. A system gives new memory page by page, when it is
+# first touched, and clears it before; that can take longer than what is computed in it.
+_LOCAL = threading.local()
 
 
 def fill_columns(image: Array, columns: Array, first_row: int, stride: Pair, padding: Pair) -> None:
@@ -228,6 +232,19 @@ def _multiply_pixels(
 def _is_pointwise(kernel: Pair, stride: Pair, padding: Pair) -> bool:
     """Tell whether the pixels are the columns."""
     return (*kernel, *stride, *padding) == (1, 1, 1, 1, 0, 0)
+
+
+def buffer(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Return an uninitialised array in this thread's memory of that name.
+
+    It holds until the thread asks for the same name again.
+    """
+    needed = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = getattr(_LOCAL, name, None)
+    if memory is None or memory.nbytes < needed:
+        memory = np.empty(needed, np.uint8)
+        setattr(_LOCAL, name, memory)
+    return memory[:needed].view(dtype).reshape(shape)
 
 
 def cut(length: int, most: int) -> Iterator[range]:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minirpn._typing import Array
 from minirpn.accel.numba import tiles
-from minirpn.accel.numba.buffers import buffer, planes
 from minirpn.accel.numba.compiled import compiled
 from minirpn.accel.numba.strips import (
+    buffer,
     conv2d_dweight_strips,
     conv2d_dx_strips,
     conv2d_strips,
@@ -31,6 +32,7 @@ from minirpn.accel.threads import share
 from minirpn.nn.window import Pair, conv_output_size, reached
 
 POINTS = 36
+CACHE_LINE = 64  # bytes
 # Transformed tiles of a strip fill about a core's second-level cache (half or four times as much
 # differ by a few per cent)...
 STRIP_BYTES = 2**20
@@ -85,8 +87,8 @@ def _convolve(x: Array, kernels: Array, bias: Array, padding: Pair, relu: bool, 
     def strip(piece: tuple[int, range]) -> None:
         n, part = piece
         tiles, tile_rows = len(part) * columns, _ends(part)
-        pixels = planes("pixels", POINTS, C * tiles, x.dtype)
-        products = planes("products", POINTS, outs * tiles, x.dtype)
+        pixels = _planes("pixels", C * tiles, x.dtype)
+        products = _planes("products", outs * tiles, x.dtype)
         _transform_pixels(x[n], pixels, (0, C), tile_rows, columns, padding)
         np.matmul(kernels, _matrices(pixels, C, tiles), out=_matrices(products, outs, tiles))
         _transform_products(products, y[n], tile_rows, columns, bias, relu)
@@ -107,7 +109,7 @@ def conv2d_dweight_winograd(
     dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
     (N, outs), C = dy.shape[:2], x.shape[1]
     rows, columns = _tiles(dy)
-    sums = planes("kernels", POINTS, outs * C, x.dtype)
+    sums = _planes("kernels", outs * C, x.dtype)
     sums[...] = 0
     height = max(1, BLOCK_BYTES // (POINTS * (C + outs) * columns * x.itemsize))
     for n in range(N):
@@ -122,8 +124,8 @@ def _add_block(dy: Array, x: Array, sums: Array, part: range, padding: Pair) -> 
     """Add what some tile rows of dy (O,Ho,Wo) and x (C,H,W) give to `sums` (36,O,C)."""
     columns, tile_rows = _tiles(dy)[1], _ends(part)
     (outs, C), tiles = sums.shape[1:], len(part) * columns
-    pixels = planes("pixels", POINTS, C * tiles, x.dtype)
-    gradients = planes("products", POINTS, outs * tiles, x.dtype)
+    pixels = _planes("pixels", C * tiles, x.dtype)
+    gradients = _planes("products", outs * tiles, x.dtype)
 
     def transform(piece: tuple[str, range]) -> None:
         which, some = piece
@@ -143,11 +145,22 @@ def _add_block(dy: Array, x: Array, sums: Array, part: range, padding: Pair) -> 
     share(multiply, range(POINTS))
 
 
+def _planes(name: str, size: int, dtype: DTypeLike) -> Array:
+    """Return a buffer of 36 rows of at least `size` elements, which loops read in parallel.
+
+    The rows are an odd number of cache lines apart: at a power of two they would all compete for
+    the same few places in the cache.
+    """
+    per_line = CACHE_LINE // np.dtype(dtype).itemsize
+    lines = -(-size // per_line)
+    return buffer(name, (POINTS, (lines + 1 - lines % 2) * per_line), dtype)
+
+
 def _transformed(weight: Array, *, turned: bool = False) -> Array:
     """Return (36,O,C) of `weight` (O,C,3,3), in this thread's buffer."""
     weight = np.ascontiguousarray(weight)
     outs, C = weight.shape[:2]
-    kernels = planes("kernels", POINTS, outs * C, weight.dtype)
+    kernels = _planes("kernels", outs * C, weight.dtype)
     share(lambda some: _transform_weight(weight, kernels, _ends(some), turned), _parts(outs))
     return _matrices(kernels, outs, C)
 

@@ -1,14 +1,54 @@
-"""Max pooling and its gradient from compiled loops, with channels shared among threads."""
+"""ReLU, max pooling, local response normalization: compiled loops, with work shared by threads."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from minirpn._typing import Array
 from minirpn.accel.numba.compiled import compiled
 from minirpn.accel.threads import share
-from minirpn.loops import spread
+from minirpn.loops import rectify, rectify_dx, spread, window_sums
 from minirpn.nn.window import Pair, reached
+
+# --- ReLU ---
+
+# Elements of one piece of work. Fewer are not worth waking a second thread.
+PIECE = 2**17
+
+_rectify = compiled(rectify)
+_rectify_dx = compiled(rectify_dx)
+
+
+def relu_numba(x: Array) -> Array:
+    """Return ``max(x, 0)``, in pieces shared among threads."""
+    y = np.empty(x.shape, x.dtype)
+    _in_pieces(_rectify, np.ascontiguousarray(x), y)
+    return y
+
+
+def relu_dx_numba(dy: Array, y: Array) -> Array:
+    """Return `dy` where `y` is positive, and zero elsewhere, in pieces shared among threads.
+
+    `numpy.where` takes ten times as long: it chooses byte by byte, not in vectors.
+    """
+    dx = np.empty(dy.shape, dy.dtype)
+    _in_pieces(_rectify_dx, np.ascontiguousarray(dy), np.ascontiguousarray(y), dx)
+    return dx
+
+
+def _in_pieces(function: Callable[..., None], *arrays: Array) -> None:
+    """Call `function` with the same piece of each array, for all pieces."""
+    flat = [array.reshape(-1) for array in arrays]
+    if flat[0].size <= PIECE:
+        function(*flat)
+        return
+    starts = range(0, flat[0].size, PIECE)
+    share(lambda start: function(*(array[start : start + PIECE] for array in flat)), starts)
+
+
+# --- max pooling ---
 
 
 def pool_rows(x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair) -> None:
@@ -127,3 +167,42 @@ def max_pool2d_dx_numba(
 def _pieces(N: int, C: int) -> list[tuple[int, slice]]:
     """Return an image and some of its channels, for all of them."""
     return [(n, slice(start, start + 8)) for n in range(N) for start in range(0, C, 8)]
+
+
+# --- local response normalization ---
+
+_window_sums = compiled(window_sums)
+
+
+def lrn_numba(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
+    """Return y and scale, both (N,C,H,W)."""
+    y, scale = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+
+    def normalize(some: slice) -> None:
+        pixels = x[:, some]
+        scale[:, some] = 1.0 + alpha / size**2 * _sums(pixels * pixels, size)
+        y[:, some] = pixels * np.power(scale[:, some], -beta)
+
+    share(normalize, _channel_slices(x.shape[1]))
+    return y, scale
+
+
+def lrn_dx_numba(dy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
+    """Return dx (N,C,H,W)."""
+    dx = np.empty(x.shape, x.dtype)
+
+    def spread(some: slice) -> None:
+        kept = dy[:, some] * np.power(scale[:, some], -beta)
+        sums = _sums(kept * x[:, some] / scale[:, some], size)
+        dx[:, some] = kept - 2.0 * alpha * beta / size**2 * x[:, some] * sums
+
+    share(spread, _channel_slices(x.shape[1]))
+    return dx
+
+
+def _sums(x: Array, size: int) -> Array:
+    return _window_sums(np.ascontiguousarray(x), size)
+
+
+def _channel_slices(C: int) -> list[slice]:
+    return [slice(start, min(start + 2, C)) for start in range(0, C, 2)]

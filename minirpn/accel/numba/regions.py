@@ -1,8 +1,12 @@
-"""RoI align from compiled loops: a few cells weighted and added, `LANES` channels at a time.
+"""RoI pooling and RoI align from compiled loops that run along channels.
 
-Along each axis a bin is the mean of interpolated samples, and so a weighted sum of a few cells:
-often fewer than the samples, which share them. Rows times columns of weights give the cells of a
-bin, the same ones for all channels.
+The cells of a box lie scattered over the map, but are the same for all channels. So the loops work
+on `LANES` channels at once, whose values at a cell lie next to each other: each cell is then a few
+vectors. Threads share the blocks of channels.
+
+Along each axis, a bin of RoI align is the mean of interpolated samples, and so a weighted sum of a
+few cells: often fewer than the samples, which share them. Rows times columns of weights give the
+cells of a bin.
 """
 
 from __future__ import annotations
@@ -11,11 +15,100 @@ import numpy as np
 
 from minirpn._typing import Array
 from minirpn.accel.numba.compiled import compiled
-from minirpn.accel.numba.lanes import blocks, cells_of, planes_of
 from minirpn.accel.threads import share
+from minirpn.loops import hand_back
 from minirpn.nn.roi_align import Positions, positions_of, slopes_along, weights_along
-from minirpn.nn.roi_pool import of_nan
+from minirpn.nn.roi_pool import bins, of_nan
 from minirpn.nn.window import Pair
+
+# Channels in a block. Fewer are too few for the work around each vector, and the cells of twice as
+# many (38x63 of a 600x1000 image, 4 bytes each) do not fit an L2 cache of 1 MiB.
+LANES = 64
+
+
+def blocks(C: int) -> list[slice]:
+    """Return up to `LANES` channels each, for all of them."""
+    return [slice(start, min(start + LANES, C)) for start in range(0, C, LANES)]
+
+
+def cells_of(features: Array) -> Array:
+    """Return a block of channels (K,Hf,Wf) as cells (Hf Wf,K)."""
+    K, Hf, Wf = features.shape
+    return np.ascontiguousarray(features.reshape(K, Hf * Wf).T)
+
+
+def planes_of(cells: Array, features: Array) -> None:
+    """Write cells (Hf Wf,K) into a block of channels (K,Hf,Wf)."""
+    features[:] = cells.T.reshape(features.shape)
+
+
+# --- RoI pooling ---
+
+
+def pool_block(
+    cells: Array, Wf: int, rows: Array, columns: Array, y: Array, argmax: Array, first: int
+) -> None:
+    """Write the largest cell of each bin, and which it was, for the channels of one block.
+
+    `cells` (Hf Wf,K) is of `cells_of`, `rows` (R,h,2) and `columns` (R,w,2) of `bins`. Of `y` and
+    `argmax` (R,C,h,w), the block has K channels from `first` on.
+    """
+    (R, _, h, w), K = y.shape, cells.shape[1]
+    best, winner = np.empty(K, cells.dtype), np.empty(K, np.int32)
+    for r in range(R):
+        for i in range(h):
+            for j in range(w):
+                best[:] = 0
+                winner[:] = -1
+                for row in range(rows[r, i, 0], rows[r, i, 1]):
+                    for column in range(columns[r, j, 0], columns[r, j, 1]):
+                        cell = np.int32(row * Wf + column)
+                        values = cells[cell]
+                        for k in range(K):
+                            value = values[k]
+                            wins = (value > best[k]) | (value != value) | (winner[k] < 0)
+                            best[k] = value if wins else best[k]
+                            winner[k] = cell if wins else winner[k]
+                for k in range(K):
+                    y[r, first + k, i, j] = best[k]
+                    argmax[r, first + k, i, j] = winner[k]
+
+
+_pool_block = compiled(pool_block)
+_hand_back = compiled(hand_back)
+
+
+def roi_pool_numba(
+    features: Array, boxes: Array, output_size: Pair, scale: float
+) -> tuple[Array, Array]:
+    """Return y and the winners (R,C,h,w), with blocks of channels shared among threads."""
+    C, Hf, Wf = features.shape
+    rows, columns = bins(boxes, output_size, scale, (Hf, Wf))
+    y = np.empty((len(boxes), C, *output_size), features.dtype)
+    argmax = np.empty(y.shape, np.int32)
+
+    def pool(block: slice) -> None:
+        cells = cells_of(features[block])
+        _pool_block(cells, Wf, rows, columns, y, argmax, block.start)
+
+    share(pool, blocks(C))
+    y[of_nan(boxes)] = np.nan
+    return y, argmax
+
+
+def roi_pool_dx_numba(dy: Array, argmax: Array, size: Pair) -> Array:
+    """Return dfeatures (C,Hf,Wf), with blocks of channels shared among threads."""
+    dy, argmax = np.ascontiguousarray(dy), np.ascontiguousarray(argmax)
+    dfeatures = np.empty((dy.shape[1], *size), dy.dtype)
+
+    def hand_back(block: slice) -> None:
+        _hand_back(dy, argmax, dfeatures, block.start, block.stop)
+
+    share(hand_back, blocks(len(dfeatures)))
+    return dfeatures
+
+
+# --- RoI align ---
 
 
 def cells_in(weights: Array, found: Array) -> Array:
