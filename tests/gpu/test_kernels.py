@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minirpn import accel, boxes
 from minirpn.accel.cuda._load import launch
 from minirpn.accel.cuda.layout import laid
-from minirpn.accel.cuda.products import batched_product, product_by_cublas
+from minirpn.accel.cuda.winograd import batched_product, product_by_cublas
 
 pytestmark = pytest.mark.gpu
 EQUAL = runpy.run_path(str(Path(__file__).parents[1] / "kernels" / "equal.py"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from minirpn._typing import Array
 from minirpn.accel.cuda.cudnn_plans import Convolution, compute
-from minirpn.accel.cuda.im2col import conv2d_cuda, conv2d_dweight_cuda, conv2d_dx_cuda
+from minirpn.accel.cuda.im2col import conv2d_cuda, conv2d_dweight_cuda, conv2d_dx_cuda, written
 from minirpn.accel.cuda.layout import empty_maps, laid, lies
 from minirpn.accel.cuda.maps import add_bias_cuda
 from minirpn.devices import tf32_allowed
@@ -38,10 +38,7 @@ def conv2d_cudnn(
     if y is None:
         return conv2d_cuda(x, weight, bias, stride, padding, out, relu)
     add_bias_cuda(y, bias, relu)
-    if out is None or out is y:
-        return y
-    out[...] = y
-    return out
+    return written(y, out)
 
 
 def conv2d_dx_cudnn(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:

@@ -138,7 +138,7 @@ class Recorder:
     than twice as often as the rarest take its place. For all other shapes the function runs.
 
     Work that raises `NotImplementedError` cannot be recorded and runs too: CuPy does not record
-    products of matrices (`minirpn.accel.cuda.products` does). Any other error, such as too little
+    products of matrices (`minirpn.accel.cuda.winograd` does). Any other error, such as too little
     memory or work that waits for the GPU, gives one warning, and nothing more is recorded.
     """
 

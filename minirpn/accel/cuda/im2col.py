@@ -1,11 +1,17 @@
-"""Launches ``im2col.cu``, for convolutions as matrix products."""
+"""Launches ``im2col.cu``: convolutions as products of matrices, whose columns a kernel writes.
+
+The loops over runs of rows are those of `minirpn.nn.conv`, so that both can be read side by side.
+The array code there makes columns from one view of a padded image for each tap. Here one launch
+makes them all, and nothing is padded.
+"""
 
 from __future__ import annotations
 
 import math
 
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import Kernel, contiguous, for_each, real_of
+from minirpn.accel.cuda._load import Kernel, contiguous, empty, for_each, real_of
+from minirpn.accel.cuda.maps import add_bias_cuda
 from minirpn.backend import device_of, namespace_of
 from minirpn.nn.conv import flat, products, runs_of_rows
 from minirpn.nn.window import Pair, conv_output_size
@@ -20,32 +26,30 @@ def conv2d_cuda(
     out: Array | None = None,
     relu: bool = False,
 ) -> Array:
-    """Return y (N,O,Ho,Wo): as `minirpn.nn.conv.conv2d`, with columns that a kernel writes."""
+    """Return y (N,O,Ho,Wo): the kernels as rows times the windows as columns."""
     xp = namespace_of(x, weight, bias)
     (N, outs), kernel = (x.shape[0], weight.shape[0]), weight.shape[2:]
     Ho, Wo = conv_output_size(x.shape[2:], kernel, stride, padding)
     kernels, x = xp.reshape(weight, (outs, -1)), contiguous(x)  # (O,C,kh,kw) -> (O, C kh kw)
-    y = out
-    if y is None:
-        y = xp.empty((N, outs, Ho, Wo), dtype=x.dtype, device=device_of(x))
+    y = empty((N, outs, Ho, Wo), x)
     for rows in runs_of_rows(x, x.shape[1], kernel, (Ho, Wo)):
         product = products(kernels, _columns(x, kernel, stride, padding, rows, Wo))
-        product += bias[:, None]
-        if relu:
-            product = xp.maximum(product, xp.zeros((), dtype=x.dtype, device=device_of(x)))
         # (N, O, rows Wo) -> (N,O,rows,Wo)
         y[:, :, rows.start : rows.stop, :] = xp.reshape(product, (N, outs, len(rows), Wo))
-    return y
+    add_bias_cuda(y, bias, relu)
+    return written(y, out)
 
 
-def conv2d_dx_cuda(
-    dy: Array,
-    weight: Array,
-    size: Pair,
-    stride: Pair,
-    padding: Pair,
-) -> Array:
-    """Return dx (N,C,H,W): as `minirpn.nn.conv.conv2d_dx`; each pixel gathers from the columns."""
+def written(y: Array, out: Array | None) -> Array:
+    """Return `out` with y in it, or y itself if there is no `out`."""
+    if out is None or out is y:
+        return y
+    out[...] = y
+    return out
+
+
+def conv2d_dx_cuda(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """Return dx (N,C,H,W): each pixel gathers from the gradient of the columns."""
     xp = namespace_of(dy, weight)
     (N, outs, Ho, Wo), (C, *kernel), (H, W) = dy.shape, weight.shape[1:], size
     kernels = xp.matrix_transpose(xp.reshape(weight, (outs, -1)))  # (O,C,kh,kw) -> (C kh kw, O)
@@ -66,14 +70,8 @@ def conv2d_dx_cuda(
     return dx
 
 
-def conv2d_dweight_cuda(
-    dy: Array,
-    x: Array,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-) -> Array:
-    """Return dweight (O,C,kh,kw): as `minirpn.nn.conv.conv2d_dweight`, with a kernel's columns."""
+def conv2d_dweight_cuda(dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    """Return dweight (O,C,kh,kw): output gradients as rows times the columns, transposed."""
     xp, x = namespace_of(dy, x), contiguous(x)
     (outs, Ho, Wo), C = dy.shape[1:], x.shape[1]
     dkernels = xp.zeros((outs, C * math.prod(kernel)), dtype=x.dtype, device=device_of(x))
@@ -87,13 +85,9 @@ def conv2d_dweight_cuda(
 
 
 def _columns(x: Array, kernel: Pair, stride: Pair, padding: Pair, rows: range, Wo: int) -> Array:
-    """Return the windows of some output rows of x (N,C,H,W) as columns, a thread for each output.
-
-    Nothing is padded: the kernel writes a 0 for what is off the image.
-    """
-    xp, (N, C, H, W) = namespace_of(x), x.shape
-    positions, taps = len(rows) * Wo, kernel[0] * kernel[1]
-    columns = xp.empty((N, C * taps, positions), dtype=x.dtype, device=device_of(x))
+    """Return the windows of some output rows of x (N,C,H,W) as columns (N, C kh kw, rows Wo)."""
+    (N, C, H, W), positions = x.shape, len(rows) * Wo
+    columns = empty((N, C * math.prod(kernel), positions), x)
     for_each(
         Kernel("im2col", "im2col", real_of(x)),
         (positions, N * C),
