@@ -20,7 +20,7 @@ __all__ = ["Implementation", "Operation", "accelerated", "available", "operation
 
 def operations() -> dict[str, Operation]:
     """Return every operation by name."""
-    for module in ("boxes", "nn", "rpn"):  # they define them
+    for module in ("boxes", "nn", "rpn"):  # they define the operations
         importlib.import_module(f"minirpn.{module}")
     return dict(sorted(OPERATIONS.items()))
 
@@ -31,7 +31,7 @@ def available(array: Array | None = None) -> dict[str, tuple[str, ...]]:
     Parameters
     ----------
     array
-        Of these, the ones that support arrays of this kind; None for all of them.
+        Return only those that support arrays of this kind; None for all.
 
     Examples
     --------
@@ -60,8 +60,8 @@ def use(implementation: str, *names: str) -> Iterator[None]:
         Such as ``"loops"``, ``"array"`` or ``"numba"``.
     names
         The operations it is for, such as ``"iou"``. Without any: every operation that has an
-        implementation of this name. The others choose for themselves, also where they are a part of
-        a named one (as IoU of NMS); but ``"conv2d"`` stands for ``"conv2d_relu"``, too.
+        implementation of this name. For all other operations the choice is automatic, also where a
+        named one calls them (as NMS calls IoU); but ``"conv2d"`` includes ``"conv2d_relu"``.
 
     Raises
     ------

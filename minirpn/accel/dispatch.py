@@ -1,8 +1,8 @@
-"""Run a faster implementation in the place of a function, where there is one that pays.
+"""Run a faster implementation in the place of a function, where one is available and faster.
 
-`accelerated` is the decorator above functions that have other implementations: plain loops,
-compiled loops, kernels for a GPU. Their body is the definition as array code, for arrays of any
-library. `minirpn.accel.table` lists the others; tests hold all of them equal.
+`accelerated` decorates a function that has other implementations: plain loops, compiled loops,
+kernels for a GPU. Its body is the definition as array code, for arrays of any library.
+`minirpn.accel.table` lists the others; tests check that all of them are equal.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Operation:
     def choose(self, *args: Any) -> Implementation:
         """Return the implementation that runs for these arguments.
 
-        With the one chosen by name, raise ``TypeError`` if it does not support arrays of this kind,
-        and ``RuntimeError`` if it needs a library or a device that is not here.
+        If it was chosen by name: raise ``TypeError`` if it does not support arrays of this kind,
+        and ``RuntimeError`` if it needs a library or a device that is not available.
         """
         arrays = args[0] if isinstance(args[0], list | tuple) else args[:1]
         choices = CHOICES.get()
@@ -46,7 +46,7 @@ class Operation:
         if not chosen:
             on_host = not arrays or type(arrays[0]) is np.ndarray
             possible = self._for_numpy if on_host else self._possible(arrays)
-            return next(one for one in possible if one.pays(*args))
+            return next(one for one in possible if one.preferred(*args))
         if not all(map(chosen.supports, arrays)):
             kind = f"{type(arrays[0]).__module__}.{type(arrays[0]).__qualname__}"
             raise TypeError(f"{self.name}: {chosen.name!r} does not support {kind}")
@@ -69,19 +69,20 @@ class Operation:
 def accelerated(
     name: str, *, checks: Callable[..., tuple[Any, ...]] | None = None
 ) -> Callable[[Function], Function]:
-    """Return a decorator: the function is the implementation ``array`` of the operation `name`.
+    """Return a decorator for the implementation ``array`` of the operation `name`.
 
     Parameters
     ----------
     name
         The operation, as `minirpn.accel.use` calls it.
     checks
-        Called first: raises, or returns the arguments as every implementation takes them.
+        Called first: it raises an error, or returns the arguments in the form that every
+        implementation expects.
     """
     from minirpn.accel.table import operation
 
     def decorate(function: Function) -> Function:
-        of_name = operation(name, function)
+        the_operation = operation(name, function)
         signature = inspect.signature(function)
         if checks is not None:
             checks.__qualname__ = function.__qualname__  # Python's own errors name the function
@@ -94,7 +95,7 @@ def accelerated(
                 args = bound.args
             if checks is not None:
                 args = checks(*args)
-            return of_name.choose(*args).function(*args)
+            return the_operation.choose(*args).function(*args)
 
         return cast(Function, run)
 

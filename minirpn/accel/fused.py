@@ -1,6 +1,6 @@
-"""Operations computed together, because that saves a walk through memory.
+"""Two operations in one, which reads and writes memory once less.
 
-The layers use them; each equals what it fuses.
+The layers use it; the result equals that of the two, one after the other.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def conv2d_relu_forward(
     x, weight, bias, stride, padding
         As of `minirpn.nn.conv2d_forward`.
     out
-        Where to write the output: some channels of a larger array, to be joined with others'. The
-        pixels of each image must lie one after the other in memory.
+        Where to write the output, such as some channels of a larger array that holds the outputs
+        of several layers. The pixels of each image must lie one after the other in memory.
 
     Returns
     -------
     y
-        (N,O,Ho,Wo); it is `out` if that was given.
+        (N,O,Ho,Wo); `out` itself if it was given.
     caches
-        For `conv2d_backward` and `relu_backward`, which comes first.
+        For `conv2d_backward` and `relu_backward`; the latter runs first.
 
     Raises
     ------

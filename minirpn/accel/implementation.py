@@ -1,4 +1,4 @@
-"""One implementation of an operation: where it is, what it supports, whether it is here."""
+"""One implementation of an operation: where it is, what it supports, when it is available."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Implementation:
     place
         The function, or where it is: ``"module:function"``, imported on the first call.
     supports
-        Whether it works on arrays of this kind; asked of the first argument, or of each array in
-        it if that is a list.
+        Tells whether it works on arrays of this kind. Called with the first argument, or with each
+        array in it if that is a list.
     is_available
-        Whether the library or the device it needs is here.
+        Tells whether the library or the device it needs is on this machine.
     is_preferred
-        Whether it pays for these arguments; not asked when it was chosen by name. A function, or
-        where it is.
+        Tells whether it is faster for these arguments; not called if it was chosen by name. A
+        function, or where it is.
     rounding
         How far a result may be from that of the loops, in machine epsilons times the largest
         result, or 1; None where both round alike, but for the order of sums.
@@ -56,8 +56,8 @@ class Implementation:
         return partial(function, **self.options) if self.options else function
 
     @cached_property
-    def pays(self) -> Callable[..., bool]:
-        """Whether it is preferred for some arguments."""
+    def preferred(self) -> Callable[..., bool]:
+        """The function that tells whether it is preferred for some arguments."""
         return _imported(self.is_preferred or (lambda *args: True))
 
 
@@ -76,7 +76,7 @@ def numba_available() -> bool:
 
 @cache
 def warn_of_missing_numba() -> None:
-    """Say once that numba is not installed, where it would be used."""
+    """Warn once that numba is not installed, when it would be used."""
     warnings.warn(
         "numba is not installed: slower implementations run instead, with the same results",
         RuntimeWarning,
@@ -84,17 +84,17 @@ def warn_of_missing_numba() -> None:
     )
 
 
-# The dtypes that kernels for a GPU are written for.
+# The kernels for a GPU are compiled for these.
 _REALS = {np.dtype("float32"), np.dtype("float64")}
 
 
 def on_cuda(array: Array) -> bool:
-    """Tell whether the kernels for a GPU support this array: of CuPy, and float or double."""
+    """Tell whether the kernels for a GPU support this array: one of CuPy, float or double."""
     if isinstance(array, np.ndarray):
         return False
     return array_api_compat.is_cupy_array(array) and array.dtype in _REALS
 
 
 def on_cuda_float32(array: Array) -> bool:
-    """Tell whether cuDNN supports this array; it has little for doubles."""
+    """Tell whether cuDNN supports this array; it computes few convolutions in double."""
     return on_cuda(array) and bool(array.dtype == np.float32)

@@ -1,8 +1,8 @@
-"""How many threads compute, and work shared among them.
+"""How many threads compute, and how they share work.
 
-Implementations that cut their work into pieces hand the pieces to `share`. Matrix products and
-numba's loops release the interpreter's lock, so plain Python threads do. While pieces run, the BLAS
-is held to one thread of its own: its threads and ours would fight for the same cores.
+Implementations cut their work into pieces and give these to `share`. Plain Python threads are
+enough, because matrix products and numba's loops release the interpreter's lock. While pieces run,
+the BLAS uses one thread: its threads and ours would compete for the same cores.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ def _cores() -> int:
 
 
 class _State:
-    """What the functions below share."""
+    """The number of threads, and the threads themselves."""
 
     def __init__(self) -> None:
         self.count = _cores()
-        self.begin_afresh()
+        self.reset()
 
-    def begin_afresh(self) -> None:
-        # One call of `share` at a time. Two at once would use the same cores, and the later to
-        # end would put back the BLAS limit of the earlier.
+    def reset(self) -> None:
+        # One call of `share` at a time. Two at once would use the same cores, and the one that
+        # ends last would restore the BLAS limit of the other.
         self.busy = threading.RLock()
         self.pool: ThreadPoolExecutor | None = None
 
 
 _STATE = _State()
-if hasattr(os, "register_at_fork"):  # the parent's threads, and what they held, are not in a child
-    os.register_at_fork(after_in_child=_STATE.begin_afresh)
+# A child has no threads of its parent, but would have their locks.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_STATE.reset)
 
 
 @cache
@@ -57,12 +58,12 @@ def _blas() -> Any:
 
 
 def thread_count() -> int:
-    """Return how many threads compute: the cores this process may use, or what was set."""
+    """Return how many threads compute: what was set, or the cores this process may use."""
     return _STATE.count
 
 
 def set_threads(count: int) -> None:
-    """Compute with so many threads from now on, matrix products outside `share` included.
+    """Compute with this many threads from now on, in matrix products outside `share` too.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def set_threads(count: int) -> None:
 
     Notes
     -----
-    Results of `share` do not depend on it: how work is cut, and in what order sums are added, is
+    Results of `share` do not depend on it: how work is cut and in which order sums are added is
     fixed.
     """
     if count < 1:
@@ -81,8 +82,8 @@ def set_threads(count: int) -> None:
             _STATE.pool.shutdown()
         _STATE.count, _STATE.pool = count, None
         _blas().limit(limits=count)
-        # From threadpoolctl 3.7 on, the thread that has set a limit owns OpenBLAS, and those of
-        # others are ignored, until it leaves a ``with`` block.
+        # From threadpoolctl 3.7 on, OpenBLAS ignores the limits of other threads than the one that
+        # set a limit, until that one leaves a ``with`` block.
         with _blas().limit(limits=count):
             pass
 
@@ -90,9 +91,9 @@ def set_threads(count: int) -> None:
 def share(function: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Call `function` with each piece, on `thread_count` threads; return when all are done.
 
-    The calls must write to places apart from each other, and not call `share`; their order is not
-    fixed. What the caller has set in its context (`numpy.errstate`, `accel.use`) holds in all
-    of them. After an error no further piece is begun; it is raised when those under way have ended.
+    Each call must write to a place of its own, and not call `share`; their order is not fixed. What
+    the caller has set in its context (`numpy.errstate`, `accel.use`) holds in all of them. After an
+    error, no further piece begins; the error is raised when the pieces that have begun have ended.
     """
     queue: SimpleQueue[Piece] = SimpleQueue()
     for piece in pieces:
@@ -129,7 +130,7 @@ def _drain(queue: SimpleQueue[Any]) -> None:
 
 def _pool() -> ThreadPoolExecutor:
     if _STATE.pool is None:
-        # Some BLAS libraries keep a limit for each thread, hence the initializer.
+        # Each thread sets the limit at its start, because some BLAS libraries keep one for each.
         _STATE.pool = ThreadPoolExecutor(
             _STATE.count, "minirpn", initializer=lambda: _blas().limit(limits=1)
         )

@@ -1,9 +1,9 @@
 """Kernels in CUDA C, the implementations ``cuda``: for arrays of CuPy, float32 and float64.
 
-One ``.cu`` file an operation, with the names of variables that its loops have, and beside it the
-module of the same name that launches it. No two threads write to the same place (but for the
-maximum of whole numbers, in which order does not matter), and what is summed is summed in a fixed
-order: so results are the same from run to run. No thread waits for another, but in NMS and in sums
-of squares those of one block meet at barriers. So a CPU can run the kernels, thread after thread,
-or thread after thread up to the next barrier, to prove them equal to the loops.
+Operations that belong together are one ``.cu`` file, with the variable names of the loops; the
+module of the same name launches its kernels. No two threads write to the same place, and sums are
+added in a fixed order, so results are the same from run to run. (An atomic maximum of whole numbers
+is the exception; its order does not matter.) Threads do not wait for each other, except those of a
+block at the barriers of NMS and of sums of squares. So a CPU can run the kernels, one thread after
+the other or from barrier to barrier, and tests can check that they equal the loops.
 """

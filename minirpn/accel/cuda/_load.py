@@ -21,19 +21,19 @@ from minirpn.devices import find_gpus
 
 FOLDER = Path(__file__).parent
 REALS = {"float32": "float", "float64": "double"}
-# Looked up, because NumPy takes longer to spell a dtype than a device to start a kernel.
+# A table, because NumPy needs longer to name a dtype than a device to start a kernel.
 _NAMES = {np.dtype(name): name for name in REALS}
-# A compiler for the GPU makes one operation, rounded once, of a product and the sum it is in. CPUs
-# round both; so the last bit of an IoU would differ, and with it the label of an anchor whose IoU
+# Without this, the compiler turns a product and a sum into one operation, which rounds once. CPUs
+# round twice, so the last bit of an IoU would differ, and so could the label of an anchor whose IoU
 # is at a threshold or ties with another's.
 OPTIONS = ("--fmad=false",)
-THREADS = 256  # in a block; a multiple of the 32 that run in step
+THREADS = 256  # in a block; a multiple of 32, the number that run in step
 MOST_DOWN = 65_535  # blocks along the second axis of a grid, a limit of CUDA
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
 class Kernel(NamedTuple):
-    """A kernel in the dtype that ``real`` stands for."""
+    """A kernel, and the dtype that ``real`` stands for in it."""
 
     file: str  # in this folder, without its ending
     name: str
@@ -52,10 +52,10 @@ def cuda_present() -> bool:
 
 
 def source_of(file: str) -> str:
-    """Return the text of ``file.cu`` with what it includes in place.
+    """Return the text of ``file.cu``, with the text of the files that it includes.
 
-    In place, because CuPy keeps what it compiled under the text of the source alone, and would not
-    see that an included file has changed.
+    CuPy keeps compiled code by the text of the source, and would not see that an included file has
+    changed.
     """
     text = (FOLDER / f"{file}.cu").read_text(encoding="utf-8")
     return _INCLUDE.sub(lambda line: (FOLDER / line[1]).read_text(encoding="utf-8"), text)
@@ -77,9 +77,10 @@ def launch(kernel: Kernel, grid: tuple[int, int], block: tuple[int], args: tuple
 
 
 def computing_on(device: Any) -> AbstractContextManager[object]:
-    """Return what makes a device the current one of this thread; it mostly is, at no cost."""
+    """Return a context in which a device is the current one of this thread."""
     from cupy.cuda import runtime
 
+    # It mostly is already, and then a context that does nothing is faster.
     return nullcontext() if runtime.getDevice() == device.id else device
 
 
@@ -92,7 +93,7 @@ def _function(kernel: Kernel, device: int) -> Any:
 def _module(file: str, dtype: str, device: int) -> Any:
     """Return the compiled source, loaded on the current device.
 
-    Not by `cupy.RawModule`, which adds ``-ftz=true``: numbers near zero become 0 by that, and the
+    `cupy.RawModule` would add the option ``-ftz=true``, which turns numbers near zero into 0: the
     IoU of a tiny box with itself would be 0 here and 1 on the host.
     """
     from cupy.cuda import compiler, function
@@ -105,11 +106,11 @@ def _module(file: str, dtype: str, device: int) -> Any:
 
 
 def for_each(kernel: Kernel, size: tuple[int, int], *args: Any) -> None:
-    """Run a kernel with a thread for each place of `size`; an empty one needs none.
+    """Run a kernel with a thread for each place of `size`; do nothing if there is none.
 
-    The first number is how many threads there are along x, and may be exceeded; the second is how
-    many blocks there are along y, and may not be reached: a kernel goes on in steps of
-    ``gridDim.y``. Python's numbers become C's ``int`` and ``double``.
+    The first number is the number of threads along x; there may be more. The second is the number
+    of blocks along y; there may be fewer, so a kernel loops in steps of ``gridDim.y``. Python's
+    numbers become C's ``int`` and ``double``.
     """
     across, down = size
     np.int32(across + THREADS)  # raises OverflowError where a thread's number would not fit
@@ -131,10 +132,10 @@ def empty(shape: tuple[int, ...], like: Array, dtype: str | None = None) -> Arra
 
 
 def contiguous(array: Array) -> Array:
-    """Return the array with its elements in row-major order, itself if they are."""
+    """Return the array with its elements in row-major order, itself if it has them so."""
     return array if array.flags.c_contiguous else namespace_of(array).ascontiguousarray(array)
 
 
 def address_of(array: Array) -> int:
-    """Return where in memory the first element of a NumPy or CuPy array is."""
+    """Return the address of the first element of a NumPy or CuPy array."""
     return array.ctypes.data if is_numpy(array) else array.data.ptr

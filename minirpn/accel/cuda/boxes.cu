@@ -24,15 +24,16 @@ extern "C" __global__ void iou(const real* a, const real* b, real* overlaps, int
 
 // --- assign and label: the two passes of `assign` in loops.py are two kernels each ---
 
-// Replace *maximum by a number that is larger. Both are at least 0, and such numbers are in the
-// order of their bits, read as whole numbers; so the threads' order makes no difference.
+// Replace *maximum by the number if that is larger. Both are at least 0, and the order of such
+// numbers is that of their bits, read as whole numbers. The order of the threads makes no
+// difference.
 __device__ inline void raise_to(double* maximum, double number) {
     atomicMax((unsigned long long*)maximum, (unsigned long long)__double_as_longlong(number));
 }
 
-// The first walk for one anchor: its best overlap, and which ground truth that is with. Where it is
-// eligible, it may be the best of each ground truth.
-__device__ inline void meet_all(
+// The first pass for one anchor: its best overlap, and with which ground truth. If it is eligible,
+// its overlaps count for the best one of each ground truth.
+__device__ inline void compare_with_all(
     const real* anchor, const real* gt_boxes, bool eligible, double* max_iou, long long* matched_gt,
     double* gt_max_iou, int M
 ) {
@@ -50,7 +51,7 @@ __device__ inline void meet_all(
     *matched_gt = match;
 }
 
-// The second walk for one eligible anchor that touches something.
+// The second pass for one eligible anchor that touches a ground truth.
 __device__ inline bool is_best_of_one(
     const real* anchor, const real* gt_boxes, const double* gt_max_iou, int M, double tie_tolerance
 ) {
@@ -68,7 +69,7 @@ extern "C" __global__ void assign_maxima(
 ) {
     int k = thread_number();
     if (k >= K) return;
-    meet_all(
+    compare_with_all(
         anchors + 4 * k, gt_boxes, eligible[k], max_iou + k, matched_gt + k, gt_max_iou, M
     );
 }
@@ -89,7 +90,7 @@ __device__ inline bool is_inside(const real* box, int height, int width) {
     return box[0] >= 0 && box[1] >= 0 && box[2] <= width && box[3] <= height;
 }
 
-// As assign_maxima; eligible are the anchors inside of the image, or all. Threads: k across.
+// As assign_maxima; the anchors inside the image are eligible, or all anchors. Threads: k across.
 extern "C" __global__ void label_maxima(
     const real* anchors, const real* gt_boxes, double* max_iou, long long* matched_gt,
     double* gt_max_iou, int K, int M, int height, int width, int inside_only
@@ -98,7 +99,7 @@ extern "C" __global__ void label_maxima(
     if (k >= K) return;
     const real* anchor = anchors + 4 * k;
     bool eligible = !inside_only || is_inside(anchor, height, width);
-    meet_all(anchor, gt_boxes, eligible, max_iou + k, matched_gt + k, gt_max_iou, M);
+    compare_with_all(anchor, gt_boxes, eligible, max_iou + k, matched_gt + k, gt_max_iou, M);
 }
 
 // labels (K,) and is_best (K,), after the last maximum. Threads: k across.
@@ -122,8 +123,8 @@ extern "C" __global__ void label_best(
 // --- candidates: the box and the score of every anchor ---
 
 // boxes (K, 4), scores (K,) and large (K,) of anchors and deltas (K, 4) and objectness (K, values),
-// one value or two. exp is that of double, wrong by a last bit at most: CUDA's exp of a float has
-// an approximation in it. Threads: k across.
+// one value or two. exp is that of double, whose error is a last bit at most: CUDA's exp of a float
+// is an approximation. Threads: k across.
 extern "C" __global__ void candidates(
     const real* anchors, const real* objectness, const real* deltas, real* boxes, real* scores,
     bool* large, int K, int values, int height, int width, real min_side
@@ -154,17 +155,17 @@ extern "C" __global__ void candidates(
 // --- nms ---
 //
 // The loops ask of each box whether one that stayed covers it. Here each box of a run is compared
-// with all boxes after it at once, and the answers are bits, 64 boxes in a word. Only a walk down the
-// words of the run has to be in order, and one block does it. All runs are queued at once; those
-// after the last box that stays return at once.
+// with all boxes after it in parallel, and the answers are bits, 64 boxes in a word. Only deciding
+// which boxes stay has to go in order, word by word, and one block does it. All runs are queued
+// together; those after the last box that stays return immediately.
 
 typedef unsigned long long word;
 enum { WORD = 64 };   // boxes in a word
-enum { BATCH = 16 };  // words that a thread asks the memory for before it waits for the first
+enum { BATCH = 16 };  // words that a thread reads from memory before it waits for the first
 
-// mask (rows, width), width being the words from the run's first one on: the boxes of a word that
-// box `first + row` covers; they are behind it. What lies before a row's own word stays as it was,
-// and so do rows of boxes that are gone. Threads: row across, words down.
+// mask (rows, width), where width counts the words from the run's first one on: the later boxes, as
+// bits of each word, that box `first + row` covers. Words before a row's own one are not written,
+// nor are rows of boxes that are gone. Threads: row across, words down.
 extern "C" __global__ void nms_mask(
     const real* boxes, const word* gone, const int* stayed, word* mask, int N, int words, int first,
     int rows, int max_keep, real iou_threshold
@@ -186,9 +187,10 @@ extern "C" __global__ void nms_mask(
     }
 }
 
-// Walk down a run: a box that is not gone stays, and those it covers are gone. `kept` and `stayed`
-// go on where the run before ended. Word by word one thread finds which boxes stay, from shared
-// memory, and all threads gather what these cover behind it. Threads: one block, at least WORD.
+// Decide which boxes of a run stay: a box that is not gone stays, and the boxes it covers are gone.
+// `kept` and `stayed` continue those of the run before. Word by word, one thread finds which boxes
+// stay, from shared memory, and all threads collect the later boxes that these cover. Threads: one
+// block, at least WORD.
 extern "C" __global__ void nms_settle(
     const word* mask, word* gone, long long* kept, int* stayed, int words, int first, int rows,
     int max_keep
@@ -203,7 +205,7 @@ extern "C" __global__ void nms_settle(
     for (int row = 0, column = 0; row < rows && count < max_keep; row += WORD, column++) {
         if (t < WORD) covers[t] = covers_next;
         __syncthreads();
-        // Asked for now, so that the memory has answered when the next turn needs it.
+        // Read now, so that the number has come from memory when the next turn needs it.
         int later = row + WORD + t;
         covers_next = t < WORD && later < rows ? mask[(size_t)later * width + column + 1] : 0;
         if (t == 0) {
@@ -226,7 +228,7 @@ extern "C" __global__ void nms_settle(
         for (int behind = column + 1 + t; behind < width; behind += blockDim.x) {
             word covered = gone[first / WORD + behind];
             for (int n = 0; n < staying; n += BATCH)
-                // A batch that is not full has the last row again and again, which adds nothing.
+                // A batch that is not full repeats the last row, which adds nothing.
 #pragma unroll
                 for (int k = n; k < n + BATCH; k++)
                     covered |= mask[stay_at[min(k, staying - 1)] + behind];

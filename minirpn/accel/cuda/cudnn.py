@@ -17,7 +17,7 @@ from minirpn.nn.window import Pair, conv_output_size
 
 
 def not_empty(first: Array, second: Array, *rest: object) -> bool:
-    """Tell whether there is anything to multiply, which cuDNN insists on."""
+    """Tell whether there is anything to multiply: cuDNN refuses empty arrays."""
     return 0 not in first.shape and 0 not in getattr(second, "shape", ())
 
 

@@ -1,9 +1,9 @@
-"""How cuDNN computes a convolution of given shapes: planned once, and kept for the next time.
+"""How cuDNN computes a convolution of given shapes: it is planned once, and the plan is kept.
 
-cuDNN (``pip install nvidia-cudnn-frontend nvidia-cudnn-cu12``, or ``cu13``) takes a graph of
-operations, here of a single one, and offers plans for it. The first of those it recommends is
-taken that gives the same result every time, needs no more memory than `WORKSPACE_BYTES`, and, if
-TF32 is not allowed, multiplies in true float32.
+cuDNN (``pip install nvidia-cudnn-frontend nvidia-cudnn-cu12``, or ``cu13``) offers plans for a
+graph of operations, here of a single one. The plan used is the first recommended one that gives the
+same result every time, needs no more memory than `WORKSPACE_BYTES`, and multiplies in true float32
+if TF32 is not allowed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minirpn.nn.window import Pair
 
 Shape: TypeAlias = tuple[int, ...]
 
-# What a plan may need beside its inputs and output: six times what the largest here takes.
+# The most that a plan may need besides its inputs and output: six times the most needed here.
 WORKSPACE_BYTES = 2**30
 # A network has some 40 convolutions and their gradients, and VOC2007 alone 416 sizes of input.
 MOST_PLANS = 32_768
@@ -30,7 +30,7 @@ INSTALL = "pip install nvidia-cudnn-frontend, and nvidia-cudnn-cu12 or -cu13"
 
 
 class Convolution(NamedTuple):
-    """What is planned: which of the arrays of a convolution is computed from the other two."""
+    """A convolution to plan: one of its arrays is computed from the other two."""
 
     result: str  # "y", "dx" or "dweight"; the shape of a gradient is that of its array
     x: Shape  # (N,C,H,W)
@@ -47,10 +47,10 @@ class Convolution(NamedTuple):
 
     @property
     def channels_last(self) -> bool:
-        """Whether channels are what changes fastest in the memory of all arrays.
+        """Whether all arrays lie in memory with channels last.
 
-        That is how tensor cores, which TF32 is for, want them. The units for true float32 want
-        them as NumPy has them. Either way cuDNN would take the other, and turn it around in a
+        Tensor cores, which compute in TF32, want them so; the units for true float32 want them as
+        NumPy has them. cuDNN would also accept the other order, and rearrange the arrays in a
         workspace of twice the size of an image's activations.
         """
         return self.tf32
@@ -84,23 +84,23 @@ def compute(convolution: Convolution, first: Array, second: Array, out: Array) -
 
 
 class Plan(NamedTuple):
-    """A graph that can be executed."""
+    """A graph that is ready to run."""
 
     graph: Any
     uids: tuple[int, ...]  # of both inputs and the result
     workspace_bytes: int
 
 
-# The smallest convolution of the kind a network is made of, to see whether cuDNN plans at all.
+# A small convolution as networks have them, to see whether cuDNN can plan at all.
 TRIAL = Convolution("y", (1, 8, 8, 8), (8, 8, 3, 3), (1, 8, 8, 8), (1, 1), (1, 1), tf32=False)
 
 
 @cache
 def find_cudnn() -> tuple[str, str | None]:
-    """Return which cuDNN there is, and why it cannot be used; None if it can.
+    """Return which cuDNN is installed, and why it cannot be used; None if it can.
 
-    Where there is a GPU that works, it has planned a convolution for it: frontends differ in what
-    they need, and some find out as late as that.
+    Where there is a working GPU, this plans a convolution for it: frontends differ in what they
+    need, and some fail only when they plan.
     """
     about = ""
     try:
@@ -111,16 +111,16 @@ def find_cudnn() -> tuple[str, str | None]:
     except ModuleNotFoundError as error:
         missing = error.name or "cudnn"
         return about, f"{missing} is not installed ({INSTALL})"
-    except Exception as error:  # whatever it finds wrong with its libraries
+    except Exception as error:  # any trouble with its libraries
         return about, f"{type(error).__name__}: {str(error).splitlines()[0]}"
     return about, None
 
 
 @cache
 def cudnn_present() -> bool:
-    """Tell whether cuDNN and a CUDA device that works are here; `minirpn info` says why not.
+    """Tell whether there are cuDNN and a working CUDA device; `minirpn info` says why not.
 
-    Where it is installed and yet cannot plan, that is said once, as a warning.
+    If it is installed but cannot plan, a warning says so once.
     """
     if not cuda_present():
         return False
@@ -135,21 +135,16 @@ def _warn(trouble: str) -> None:
 
 
 def planned(cudnn: Any, convolution: Convolution, **options: Any) -> Plan:
-    """Return a plan.
+    """Return a plan, or raise `NoPlanError` if none is good enough.
 
     Parameters
     ----------
     cudnn
         The module, or a stand-in for it.
     convolution
-        What for.
+        The convolution to plan.
     options
-        Of the graph: ``handle=`` of the device that plans and computes.
-
-    Raises
-    ------
-    NoPlanError
-        cuDNN has no plan that is good enough.
+        Those of the graph, such as ``handle=`` of the device that plans and computes.
     """
     float32 = cudnn.data_type.FLOAT
     graph = cudnn.pygraph(
@@ -202,13 +197,13 @@ def _with_operation(graph: Any, float32: Any, convolution: Convolution) -> tuple
 
 
 def _barred(notes: Any, tf32: bool) -> list[Any]:
-    """Return what a plan must not say of its numbers."""
+    """Return the notes on numbers that a plan must not have."""
     rounds = [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS, notes.REDUCED_PRECISION_REDUCTION]
     return [notes.NONDETERMINISTIC, *([] if tf32 else rounds)]
 
 
 def strides_of(shape: Shape, channels_last: bool) -> list[int]:
-    """Return how far apart neighbours are along each axis of (N,C,H,W), in elements."""
+    """Return the strides of (N,C,H,W), in elements."""
     _, C, H, W = shape
     return [C * H * W, 1, W * C, C] if channels_last else [C * H * W, H * W, W, 1]
 
@@ -221,11 +216,12 @@ def _cudnn() -> Any:
 
 
 def _load_cudart() -> None:
-    """Load the CUDA runtime, which frontends from 1.24 on look for among what is loaded.
+    """Load the CUDA runtime, which frontends from 1.24 on expect to be loaded.
 
-    CuPy brings its own inside; `cuda.pathfinder`, which comes with CuPy, knows where pip put one.
+    CuPy has its own built in. `cuda.pathfinder`, which comes with CuPy, finds the one that pip has
+    installed.
     """
-    # Without any, an older frontend has no need of it, and a newer one will say so.
+    # If there is none, an older frontend does not need it, and a newer one will say so.
     with contextlib.suppress(Exception):
         pathfinder = importlib.import_module("cuda.pathfinder")
         pathfinder.load_nvidia_dynamic_lib("cudart")
@@ -236,12 +232,12 @@ def _plan(convolution: Convolution, device: int) -> Plan | None:
     """Return the plan for a convolution; None, after a warning, where cuDNN has none."""
     try:
         return planned(_cudnn(), convolution, handle=_handle(device, threading.get_ident()))
-    except Exception as error:  # what cuDNN lacks, it finds out in many ways
+    except Exception as error:  # cuDNN has many kinds of errors for what it lacks
         _warn(f"{type(error).__name__}: {str(error).splitlines()[0]}")
         return None
 
 
 @cache
 def _handle(device: int, thread: int) -> Any:
-    """Return a handle for the current device; no two threads may use one at a time."""
+    """Return a handle for the current device; two threads must not use one at the same time."""
     return _cudnn().create_handle()

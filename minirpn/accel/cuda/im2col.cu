@@ -1,5 +1,5 @@
-// Columns for the operations conv2d, conv2d_dx and conv2d_dweight. Read beside im2col.py. A plane is
-// one channel of one image.
+// Columns for the operations conv2d, conv2d_dx and conv2d_dweight. A plane is one channel of one
+// image.
 #include "common.cuh"
 
 // columns (planes, kh kw, rows Wo) of x (planes, H, W): the windows of `rows` output rows from
@@ -24,9 +24,9 @@ extern "C" __global__ void im2col(
     }
 }
 
-// Add to dx (planes, H, W) what dcolumns (planes, kh kw, rows Wo) give back to `height` rows of
-// pixels from `above` on, all that these columns came from. Each pixel gathers, tap by tap.
-// Threads: pixels of these rows across, planes down.
+// Add dcolumns (planes, kh kw, rows Wo) to the pixels of dx (planes, H, W) that the columns came
+// from: `height` rows of pixels from `above` on. Each pixel adds what it gets, tap by tap. Threads:
+// pixels of these rows across, planes down.
 extern "C" __global__ void col2im(
     const real* dcolumns, real* dx, int planes, int H, int W, int above, int height, int first,
     int rows, int Wo, int kernel_h, int kernel_w, int stride_h, int stride_w, int padding_h,

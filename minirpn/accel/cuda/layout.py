@@ -36,9 +36,14 @@ def laid(array: Array, channels_last: bool) -> Array:
     return copied.transpose(FIRST) if channels_last else copied
 
 
+def is_dense(array: Array) -> bool:
+    """Tell whether an array lies without gaps in memory, row by row or channels last."""
+    return bool(array.flags.c_contiguous) or is_channels_last(array)
+
+
 def dense(array: Array) -> Array:
-    """Return an array without gaps in memory, row by row or channels last, itself if it is one."""
-    return array if is_channels_last(array) else contiguous(array)
+    """Return the array without gaps in memory, itself if `is_dense`."""
+    return array if is_dense(array) else contiguous(array)
 
 
 def memory(array: Array, channels_last: bool) -> Array:

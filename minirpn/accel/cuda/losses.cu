@@ -1,5 +1,5 @@
-// The losses of eq. 1 and their gradients; read beside those in loops.py. Numbers of Python
-// come as NumPy would round them beside an array of `real`.
+// The losses of eq. 1 and their gradients. Read beside those in loops.py. Python's numbers come in
+// as NumPy would round them in a formula with an array of `real`.
 #include "common.cuh"
 
 // Return the target of row k from numbers of one byte, or of eight.
@@ -7,13 +7,13 @@ __device__ inline long long target_of(const signed char* targets, int bytes, int
     return bytes == 1 ? targets[k] : ((const long long*)targets)[k];
 }
 
-// costs[k] = weights[k] (-log softmax(logits[k])[targets[k]]), 0 where the target is no class, and
-// probabilities[k] = softmax(logits[k]). logits, probabilities (K,L), the rest (K,). Threads: rows.
-// exp and log are those of double, wrong by a last bit at most: CUDA's exp of a float has an
+// row_losses[k] = weights[k] (-log softmax(logits[k])[targets[k]]), 0 where the target is no class,
+// and probabilities[k] = softmax(logits[k]). logits, probabilities (K,L), the rest (K,). Threads:
+// rows. exp and log are those of double, wrong by a last bit at most: CUDA's exp of a float has an
 // approximation in it.
 extern "C" __global__ void softmax_cross_entropy(
-    const real* logits, const signed char* targets, int bytes, const real* weights, real* costs,
-    real* probabilities, int K, int L
+    const real* logits, const signed char* targets, int bytes, const real* weights,
+    real* row_losses, real* probabilities, int K, int L
 ) {
     int k = thread_number();
     if (k >= K) return;
@@ -29,7 +29,7 @@ extern "C" __global__ void softmax_cross_entropy(
     long long target = target_of(targets, bytes, k);
     if (0 <= target && target < L)
         log_loss = (real)log((double)total) - (row[target] - largest);
-    costs[k] = weights[k] * log_loss;
+    row_losses[k] = weights[k] * log_loss;
 }
 
 // dlogits[k, l] = (probabilities[k, l] - [l is targets[k]]) dloss weights[k]. Threads: K L.
@@ -44,7 +44,7 @@ extern "C" __global__ void softmax_cross_entropy_dx(
     dlogits[place] = (probabilities[place] - wanted) * (dloss * weights[k]);
 }
 
-// y = half x^2 where |x| < turn, |x| - rest elsewhere; all (P,). Threads: P.
+// y = half x^2 where |x| < turn, |x| - rest elsewhere; both (P,). Threads: P.
 extern "C" __global__ void smooth_l1(
     const real* x, real* y, int P, real half, real turn, real rest
 ) {
@@ -54,8 +54,8 @@ extern "C" __global__ void smooth_l1(
     y[place] = size < turn ? half * number * number : size - rest;
 }
 
-// dx = dy times `steep` x, which goes no further than -1 and 1. x, dx (P,); dy (P / each,), one
-// for `each` in a row. Threads: P.
+// dx = dy times the slope, `steep` x limited to -1 and 1. x, dx (P,); dy (P / each,), a number for
+// each `each` numbers of x. Threads: P.
 extern "C" __global__ void smooth_l1_dx(
     const real* dy, const real* x, real* dx, int P, int each, real steep
 ) {

@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.accel.cuda._load import (
-    Kernel,
-    contiguous,
-    for_each,
-    real_of,
-)
-from minirpn.backend import device_of, namespace_of
+from minirpn.accel.cuda._load import Kernel, contiguous, empty, for_each, real_of
+from minirpn.backend import namespace_of
 
-# What targets the kernels read: those of the RPN and of the detector. Others are copied.
+# The kernels read targets of these dtypes, those of the RPN and of the detector. Others are copied.
 TARGETS = np.dtype(np.int8), np.dtype(np.int64)
 
 
@@ -22,15 +17,14 @@ def softmax_cross_entropy_cuda(
 ) -> tuple[Array, Array]:
     """Return the weighted sum of the rows' log losses (), and the softmax of each row (K,L).
 
-    A launch for what each row costs, and another for the sum.
+    One launch computes the loss of each row; the sum is another.
     """
     xp, (K, L) = namespace_of(logits, targets, weights), logits.shape
-    options = {"dtype": logits.dtype, "device": device_of(logits)}
-    costs, probabilities = xp.empty((K,), **options), xp.empty((K, L), **options)
+    row_losses, probabilities = empty((K,), logits), empty((K, L), logits)
     of_rows = *_bytes_of(targets), _as(logits.dtype, weights)
     kernel = Kernel("losses", "softmax_cross_entropy", real_of(logits))
-    for_each(kernel, (K, 1), contiguous(logits), *of_rows, costs, probabilities, K, L)
-    return xp.asarray(xp.sum(costs)), probabilities
+    for_each(kernel, (K, 1), contiguous(logits), *of_rows, row_losses, probabilities, K, L)
+    return xp.asarray(xp.sum(row_losses)), probabilities
 
 
 def softmax_cross_entropy_dx_cuda(
@@ -40,11 +34,10 @@ def softmax_cross_entropy_dx_cuda(
     dloss: Array | float,
 ) -> Array:
     """Return the gradient of the sum (K,L), times `dloss`, a number or an array of shape ()."""
-    xp, dtype = namespace_of(probabilities, targets, weights), probabilities.dtype
-    K, L = probabilities.shape
-    if not isinstance(dloss, int | float):  # one that lies on the device stays there
+    (K, L), dtype = probabilities.shape, probabilities.dtype
+    if not isinstance(dloss, int | float):  # an array on the device stays there
         dloss, weights = 1.0, dloss * weights
-    dlogits = xp.empty((K, L), dtype=dtype, device=device_of(probabilities))
+    dlogits = empty((K, L), probabilities)
     of_rows = *_bytes_of(targets), _as(dtype, weights)
     arguments = contiguous(probabilities), *of_rows, dlogits, K, L, dtype.type(dloss)
     kernel = Kernel("losses", "softmax_cross_entropy_dx", real_of(probabilities))
@@ -54,7 +47,7 @@ def softmax_cross_entropy_dx_cuda(
 
 def smooth_l1_cuda(x: Array, sigma: float) -> Array:
     """Return ``0.5 (sigma x)^2`` of each element below ``1 / sigma^2``, a line from there on."""
-    y = namespace_of(x).empty(x.shape, dtype=x.dtype, device=device_of(x))
+    y = empty(x.shape, x)
     # NumPy computes with an array and a Python float in the array's dtype; so must the kernel.
     numbers = map(x.dtype.type, (0.5 * sigma**2, 1 / sigma**2, 0.5 / sigma**2))
     kernel = Kernel("losses", "smooth_l1", real_of(x))
@@ -63,10 +56,10 @@ def smooth_l1_cuda(x: Array, sigma: float) -> Array:
 
 
 def smooth_l1_dx_cuda(dy: Array, x: Array, sigma: float) -> Array:
-    """Return `dy` times the slope at x; dy may have any shape that goes with that of x.
+    """Return `dy` times the slope at x; the shape of dy may be any that broadcasts with that of x.
 
-    One number for each row of x, as the RPN's loss has it, is read where it is. What else differs
-    in shape or dtype is copied first.
+    The RPN's loss has one number for each row of x, which the kernel reads as it is. If shapes or
+    dtypes differ in another way, arrays are copied first.
     """
     xp, each = namespace_of(dy, x), 1
     if x.ndim and dy.shape == (*x.shape[:-1], 1):
@@ -76,14 +69,14 @@ def smooth_l1_dx_cuda(dy: Array, x: Array, sigma: float) -> Array:
         dy, x = xp.broadcast_to(dy, shape), xp.broadcast_to(x, shape)
     dtype = dy.dtype if dy.dtype == x.dtype else xp.result_type(dy, x)
     dy, x = _as(dtype, dy), _as(dtype, x)
-    dx = xp.empty(x.shape, dtype=dtype, device=device_of(x))
+    dx = empty(x.shape, x)
     kernel = Kernel("losses", "smooth_l1_dx", real_of(x))
     for_each(kernel, (dx.size, 1), dy, x, dx, dx.size, each, dtype.type(sigma**2))
     return dx
 
 
 def _bytes_of(targets: Array) -> tuple[Array, int]:
-    """Return whole numbers as their bytes, in row-major order, and how many bytes each has."""
+    """Return the bytes of whole numbers in row-major order, and how many bytes a number has."""
     xp = namespace_of(targets)
     if targets.dtype not in TARGETS:
         targets = xp.astype(targets, xp.int64)

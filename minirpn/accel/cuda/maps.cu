@@ -9,8 +9,10 @@
 
 // A thread has `EACH` numbers of a row, far apart, so that neighbouring threads read neighbouring
 // numbers. It reads all of them before it writes one: a device is faster when it waits for many
-// numbers at a time. A thread adds `SUMMED` rows, `AT_ONCE` of them side by side.
-enum { EACH = 4, SUMMED = 64, AT_ONCE = 8 };
+// numbers at a time.
+enum { EACH = 4 };
+// For the sum of rows: how many a thread adds, and how many sums it has at the same time.
+enum { SUMMED = 64, AT_ONCE = 8 };
 
 // y = max(x, 0), a NaN stays one; both (rows, across). Threads: a quarter of `across`, rows down.
 extern "C" __global__ void relu(const real* x, real* y, int rows, int across) {
@@ -52,9 +54,8 @@ extern "C" __global__ void relu_dx(
     }
 }
 
-// Add to y in place the bias of its channel, and cut off what is negative if `relu`. y lies
-// as rows of `across` numbers: with channels last a row is one of an image, (N H, W C), otherwise
-// a channel of one, (N C, H W). Threads: a quarter of `across`, rows down.
+// Add to y (rows, across), in place, the bias of its channel; then replace negative numbers by 0 if
+// `relu`. Threads: a quarter of `across`, rows down.
 extern "C" __global__ void add_bias(
     real* y, const real* bias, int rows, int across, int channels, int channels_last, int relu
 ) {
@@ -76,9 +77,9 @@ extern "C" __global__ void add_bias(
     }
 }
 
-// sums (parts, C) of x (rows, C): each of `SUMMED` rows in a row, in an order of its own that is
-// always the same. So little for a thread, because there shall be very many of them. Threads:
-// parts times channels across.
+// sums (parts, C) of x (rows, C): each of `SUMMED` consecutive rows, always added in the same
+// order. They are few rows, so that there are very many threads. Threads: parts times channels
+// across.
 extern "C" __global__ void sums_of_rows(const real* x, real* sums, int rows, int C) {
     int place = thread_number(), parts = max(1, (rows + SUMMED - 1) / SUMMED);
     if (place >= parts * C) return;
@@ -95,8 +96,8 @@ extern "C" __global__ void sums_of_rows(const real* x, real* sums, int rows, int
 
 // --- max pooling ---
 
-// Where a thread is in its row of (N,C,H,W): the row and the column of its pixel, how far the pixels
-// of its map are apart in memory, and where the first lies in maps that are `pixels` large.
+// The place of a thread in its row of (N,C,H,W): row and column of its pixel; the step from pixel
+// to pixel of a channel in memory; and where that channel starts in maps of `pixels` pixels.
 struct Place { int i, j, step; size_t start; };
 
 __device__ inline Place place_of(
@@ -117,11 +118,11 @@ __device__ inline Place place_of(
     return at;
 }
 
-// y and winner of x (N,C,H,W). Without need_winner, that one is not written. Threads: numbers of
-// a row of y across, its rows down.
+// y and winner of x (N,C,H,W); the latter only if need_winner. Threads: numbers of a row of y
+// across, its rows down.
 extern "C" __global__ void max_pool2d(
-    const real* x, real* y, int* winner, int need_winner, int out_rows, int out_across, int channels,
-    int channels_last, int H, int W, int Ho, int Wo, int kernel_h, int kernel_w, int stride_h,
+    const real* x, real* y, int* winner, int need_winner, int out_rows, int out_across,
+    int channels, int channels_last, int H, int W, int Ho, int Wo, int kernel_h, int kernel_w, int stride_h,
     int stride_w, int padding_h, int padding_w
 ) {
     int across = thread_number();
@@ -130,7 +131,7 @@ extern "C" __global__ void max_pool2d(
         Place at = place_of(out_row, across, channels, Ho, Wo, H * W, channels_last);
         const real* image = x + at.start;
         int top = at.i * stride_h - padding_h, left = at.j * stride_w - padding_w;
-        real best = 0;  // of no meaning until the first tap
+        real best = 0;  // means nothing before the first tap
         int best_tap = -1;
         // Only pixels of the image compete, so padding never wins.
         for (int row = max(top, 0); row < min(top + kernel_h, H); row++)
@@ -147,8 +148,9 @@ extern "C" __global__ void max_pool2d(
     }
 }
 
-// dx (N,C,H,W): each pixel gathers from the outputs whose window it won, in their order, so that
-// its sum is that of the loops, bit by bit. Threads: numbers of a row of dx across, its rows down.
+// dx (N,C,H,W): each pixel adds the gradients of the outputs whose window it won, in the order of
+// the loops, so that the sums are equal bit by bit. Threads: numbers of a row of dx across, its
+// rows down.
 extern "C" __global__ void max_pool2d_dx(
     const real* dy, const int* winner, real* dx, int in_rows, int in_across, int channels,
     int channels_last, int H, int W, int Ho, int Wo, int kernel_h, int kernel_w, int stride_h,
@@ -158,7 +160,7 @@ extern "C" __global__ void max_pool2d_dx(
     if (across >= in_across) return;
     for (int in_row = blockIdx.y; in_row < in_rows; in_row += gridDim.y) {
         Place at = place_of(in_row, across, channels, H, W, Ho * Wo, channels_last);
-        // Windows that begin after the pixel, or end before it, do not have it.
+        // Windows that begin after the pixel, or end before it, do not contain it.
         int last_i = min((at.i + padding_h) / stride_h, Ho - 1);
         int last_j = min((at.j + padding_w) / stride_w, Wo - 1);
         int first_i = max(at.i + padding_h - kernel_h + stride_h, 0) / stride_h;

@@ -1,9 +1,9 @@
 // The operations sgd and square_sums, which work on many arrays in one launch.
 #include "common.cuh"
 
-// A table of 64-bit words says where the arrays are; `table_of` in optim.py makes it. A row is about
-// one array, and begins with the number of the first block that works on it, and with its number of
-// elements. A block works on one chunk of one array.
+// A table of 64-bit words says where the arrays are; `table_of` in optim.py makes it. A row is
+// about one array, and begins with the number of the first block that works on it, and with its
+// number of elements. A block works on one chunk of one array.
 typedef unsigned long long word;
 
 // Which row this block works on: the last one that begins at its number or before.

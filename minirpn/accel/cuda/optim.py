@@ -11,7 +11,7 @@ import numpy as np
 
 from minirpn._typing import Array
 from minirpn.accel.cuda._load import THREADS, Kernel, address_of, empty, for_each, real_of
-from minirpn.accel.cuda.layout import dense
+from minirpn.accel.cuda.layout import dense, is_dense
 from minirpn.backend import device_of, namespace_of, to_device
 
 # Elements that one block works on. Small enough that a network of 15 million parameters fills a
@@ -37,7 +37,7 @@ def sgd_cuda(
     """
     # `empty_like` keeps the order in memory, but leaves out gaps.
     moved = tuple(
-        value if in_place and dense(value) is value else namespace_of(value).empty_like(value)
+        value if in_place and is_dense(value) else namespace_of(value).empty_like(value)
         for value in values
     )
     for places in alike(values):
@@ -86,7 +86,7 @@ def square_sums_cuda(arrays: Sequence[Array], together: bool = False) -> Array:
 
 
 def alike(arrays: Sequence[Array]) -> list[list[int]]:
-    """Return the places of arrays that one launch can work on: of one dtype, on one device."""
+    """Return the positions of the arrays of each dtype and device, for one launch each."""
     places: dict[Any, list[int]] = defaultdict(list)
     for place, array in enumerate(arrays):
         device = device_of(array)
@@ -95,18 +95,18 @@ def alike(arrays: Sequence[Array]) -> list[list[int]]:
 
 
 def dense_like(array: Array, like: Array) -> Array:
-    """Return the array in the dtype of `like`, and in its order in memory; itself if it is.
+    """Return the array with the dtype of `like` and its order in memory, itself if it has them.
 
     Parameters
     ----------
     array
         Of the shape of `like`.
     like
-        Dense: elements follow each other without gaps, axes in any order, such as channels last.
+        Without gaps in memory; its axes in any order, such as channels last.
     """
     if array.dtype == like.dtype and array.strides == like.strides:
         return array
-    # Where an axis has length 1, its stride is of no meaning.
+    # The stride of an axis of length 1 means nothing.
     steps = [
         [stride for stride, length in zip(one.strides, one.shape, strict=True) if length > 1]
         for one in (array, like)
@@ -121,19 +121,19 @@ def dense_like(array: Array, like: Array) -> Array:
 def table_of(
     arrays: Sequence[Array], rows: Iterable[tuple[Array | float, ...]]
 ) -> tuple[Array, int]:
-    """Return the table (rows, words) uint64 of a launch, where the arrays are, and its blocks.
+    """Return the table (rows, words) uint64 of a launch on the arrays' device, and its blocks.
 
     Parameters
     ----------
     arrays
-        One for each row: it says how many elements there are. At least one.
+        At least one. Each has a row of the table, and its number of elements stands there.
     rows
-        What comes after the first block and the count: arrays, which become addresses, and
+        The words of a row after the first block and the count: arrays, which become addresses, and
         numbers, which become doubles.
 
     Notes
     -----
-    The same rows again are the same table again: it is not sent twice.
+    The table for the same rows is kept, and not sent twice.
     """
     words = tuple(
         (array.size, *(x if type(x) is float else address_of(x) for x in row))
@@ -154,8 +154,7 @@ def table_of(
     return made
 
 
-# Some kilobytes each.
-MOST_TABLES = 64
+MOST_TABLES = 64  # of some kilobytes each
 _TABLES: OrderedDict[Any, tuple[Array, int]] = OrderedDict()
 _LOCK = threading.Lock()
 

@@ -10,7 +10,7 @@ __device__ inline bool has_nan(const Number* box) {
 
 // --- roi_pool ---
 
-// Cells. What lies farther out counts as lying here.
+// In cells. A position farther out counts as this far.
 const double FAR = 1 << 30;
 
 // The nearest whole number, halves away from zero.
@@ -36,8 +36,8 @@ __device__ inline void bin_cells(
     *stop = clipped(first + ((k + 1) * length + count - 1) / count, size);  // rounded up
 }
 
-// y and argmax (R,C,h,w) of features (C,Hf,Wf). The corners (R, 4) are those of the boxes in
-// cells, multiplied already: in the boxes' own dtype, which need not be that of the features.
+// y and argmax (R,C,h,w) of features (C,Hf,Wf). The corners (R, 4) are those of the boxes in cells.
+// They have been scaled in the boxes' own dtype, which may differ from that of the features.
 // Threads: channels and bins (C,h,w) across, boxes down.
 extern "C" __global__ void roi_pool(
     const real* features, const double* corners, real* y, int* argmax, int R, int C, int Hf, int Wf,
@@ -71,8 +71,8 @@ extern "C" __global__ void roi_pool(
     }
 }
 
-// bounds (R,C,4): first row, first column, last row and last column of the cells that won a bin;
-// the first are behind the last where none did. Threads: channels across, boxes down.
+// bounds (R,C,4): first row, first column, last row and last column of the cells that won a bin; if
+// none did, the first are greater than the last. Threads: channels across, boxes down.
 extern "C" __global__ void roi_pool_bounds(
     const int* argmax, int* bounds, int R, int C, int Hf, int Wf, int h, int w
 ) {
@@ -97,9 +97,9 @@ extern "C" __global__ void roi_pool_bounds(
     }
 }
 
-// dfeatures (C,Hf,Wf): each cell gathers from the bins it won, in the order of the loops, whose
-// sum it has bit by bit. The bounds keep it from asking boxes that are elsewhere. Threads: cells
-// of a channel across, channels down.
+// dfeatures (C,Hf,Wf): each cell adds the gradients of the bins it won, in the order of the loops,
+// so that the sums are equal bit by bit. With the bounds it skips boxes that are elsewhere.
+// Threads: cells of a channel across, channels down.
 extern "C" __global__ void roi_pool_dx(
     const real* dy, const int* argmax, const int* bounds, real* dfeatures, int R, int C, int Hf,
     int Wf, int h, int w
@@ -122,12 +122,12 @@ extern "C" __global__ void roi_pool_dx(
 
 // --- roi_align. Where the samples of a box are is computed once, for all channels and outputs ---
 
-// What is known of a sample along one axis, in `numbers`, five a sample.
+// Where the numbers of a sample are, along one axis: five for each sample.
 enum { WEIGHTS = 0, SLOPE = 2, BY_CORNERS = 3, NUMBERS = 5 };
 
-// cells (R, count, 2) and numbers (R, count, 5) of the samples of boxes (R, 4) along an axis, 0
-// for columns and 1 for rows, on a map of `size`. The cells are -1 for a sample over a cell off
-// the map, which has no numbers. Threads: k across, boxes down.
+// cells (R, count, 2) and numbers (R, count, 5) of the samples of boxes (R, 4) along an axis, 0 for
+// columns and 1 for rows, on a map of `size`. A sample more than a cell off the map has cells -1
+// and no numbers. Threads: k across, boxes down.
 extern "C" __global__ void roi_align_samples(
     const real* boxes, int* cells, real* numbers, int R, int axis, int count, int size,
     double scale, int aligned
@@ -147,7 +147,7 @@ extern "C" __global__ void roi_align_samples(
         real position = first * (real)scale - (real)(aligned ? 0.5 : 0) + length * (real)t;
         int* here = cells + 2 * ((size_t)r * count + k);
         here[0] = here[1] = -1;
-        if (!(-1 <= position && position <= size)) continue;  // nor is a NaN anywhere
+        if (!(-1 <= position && position <= size)) continue;  // true for a NaN, too
         bool moves = 0 < position && position < size - 1;
         position = least(most(position, 0), size - 1);
         int low = (int)position;
@@ -201,8 +201,8 @@ __device__ inline bool reaches(const int* cells, int samples, int cell) {
     return false;
 }
 
-// dfeatures (C,Hf,Wf): each cell gathers from the samples beside it, in the order of the loops,
-// whose sum it has bit by bit. Threads: cells of a channel across, channels down.
+// dfeatures (C,Hf,Wf): each cell adds the gradients of the samples next to it, in the order of the
+// loops, so that the sums are equal bit by bit. Threads: cells of a channel across, channels down.
 extern "C" __global__ void roi_align_dfeatures(
     const real* dy, const int* row_cells, const real* rows, const int* column_cells,
     const real* columns, real* dfeatures, int R, int C, int Hf, int Wf, int h, int w, int samples
@@ -273,8 +273,8 @@ extern "C" __global__ void roi_align_dboxes_parts(
     }
 }
 
-// dboxes (R, 4): the sum of the parts, channel by channel. The loops add all channels of one
-// sample before the next; so the last bits differ. Threads: coordinates of all boxes across.
+// dboxes (R, 4): the sum of the parts, channel by channel. The last bits differ from the loops,
+// which add all channels of one sample before the next. Threads: coordinates of all boxes across.
 extern "C" __global__ void roi_align_dboxes(const real* parts, real* dboxes, int R, int C) {
     int side = thread_number();
     if (side >= 4 * R) return;

@@ -1,5 +1,5 @@
-// The transforms of Winograd's F(4x4, 3x3) on a device. Read beside numba/tiles.py: the names,
-// the formulas and their order are the same; a thread does here what a pass of a loop does there.
+// The transforms of Winograd's F(4x4, 3x3). Read beside numba/tiles.py: the names, the formulas and
+// their order are the same, and a thread is a turn of the loops there.
 // Planes of points: (36, rows, columns), the point changing slowest.
 #include "common.cuh"
 
@@ -89,8 +89,8 @@ extern "C" __global__ void winograd_pixels(
     }
 }
 
-// The rows of y (N,O,Ho,Wo) that these tiles cover, of M (36, O, N tiles): bias added, and what is
-// negative cut off if `relu`. Threads: as above, with outputs for channels.
+// The rows of y (N,O,Ho,Wo) that these tiles cover, of M (36, O, N tiles): with bias, and with 0 in
+// place of negative numbers if `relu`. Threads: as above, with outputs for channels.
 extern "C" __global__ void winograd_products(
     const real* M, const real* bias, real* y, int N, int O, int Ho, int Wo, int first, int rows,
     int columns, int relu
