@@ -116,16 +116,16 @@ def conv2d_preferred(
     x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, out: Array | None = None
 ) -> bool:
     """Tell whether the output is faster this way than by cuDNN."""
-    return is_winograd(weight.shape[2:], stride, padding) and _pays(x, *weight.shape[:2])
+    return is_winograd(weight.shape[2:], stride, padding) and _is_faster(x, *weight.shape[:2])
 
 
 def conv2d_dx_preferred(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> bool:
     """Tell whether the gradient by x is faster this way than by cuDNN."""
-    return is_winograd(weight.shape[2:], stride, padding) and _pays(dy, *weight.shape[:2])
+    return is_winograd(weight.shape[2:], stride, padding) and _is_faster(dy, *weight.shape[:2])
 
 
-def _pays(maps: Array, outs: int, C: int) -> bool:
-    """Tell whether there is work enough for four launches, and true float32 is asked for."""
+def _is_faster(maps: Array, outs: int, C: int) -> bool:
+    """Tell whether there is enough work for four launches, in true float32."""
     tiles = maps.shape[0] * math.prod(-(-side // 4) for side in maps.shape[2:])
     return tiles * outs * C >= LEAST_WORK and not tf32_allowed()
 

@@ -1,1 +1,1 @@
-"""Loops compiled by numba for the CPU, and products of matrices shared among threads."""
+"""Loops compiled by numba for the CPU, and matrix products, with the work shared by threads."""

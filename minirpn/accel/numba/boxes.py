@@ -1,4 +1,4 @@
-"""IoU, non-maximum suppression and assignment from compiled loops in vectors."""
+"""IoU, non-maximum suppression and assignment: compiled loops that run in vectors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from minirpn.accel.threads import share
 
 # Pairs in one piece of work of `iou`. Fewer are not worth waking a second thread.
 PIECE = 2**20
-# Kept boxes that a candidate of `nms` is compared with before it is asked whether one covers it.
+# Kept boxes that `nms` compares a candidate with before it checks whether one of them covers it.
 KEPT_BLOCK = 64
-# Anchors that meet the ground truths together: their columns stay in the first-level cache.
+# Anchors in a block of `assign`: their columns stay in the first-level cache.
 ANCHOR_BLOCK = 512
-ZERO = np.float32(0)  # of no dtype wider than another's
+ZERO = np.float32(0)  # does not widen the dtype of a result
 
 
 def vector_iou(
@@ -22,14 +22,14 @@ def vector_iou(
 ) -> Array:
     """Return the IoU of a box given by coordinates and area with `box` (4,).
 
-    The numbers are those of `pair_iou`, but there is no branch in it: in a loop over boxes whose
-    coordinates lie in arrays of their own it compiles to vectors.
+    The results are those of `pair_iou`, but without a branch. So a loop over boxes whose
+    coordinates lie in one array each compiles to vectors.
     """
     width = min(x2, box[2]) - max(x1, box[0])
     height = min(y2, box[3]) - max(y1, box[1])
     shared = width * height
     overlaps = (width > 0) & (height > 0) & (shared > 0)
-    # Divided in any case, and forgotten where nothing is shared.
+    # Computed in any case, and not used where the boxes share nothing.
     overlap = shared / (area + box_area - shared)
     return overlap if overlaps else ZERO
 
@@ -48,7 +48,7 @@ _iou_rows = compiled(iou_rows, vector_iou)
 
 
 def iou_numba(a: Array, b: Array) -> Array:
-    """Return the IoU of a (N, 4) and b (M, 4) from compiled loops in vectors: (N, M)."""
+    """Return the IoU of a (N, 4) and b (M, 4): (N, M)."""
     a, columns = np.ascontiguousarray(a), as_columns(b)
     overlaps = np.empty((len(a), len(b)), a.dtype)
     step = max(1, PIECE // max(1, len(b)))
@@ -61,7 +61,7 @@ def iou_numba(a: Array, b: Array) -> Array:
 
 
 def as_columns(boxes: Array) -> Array:
-    """Return x1, y1, x2, y2 and area of boxes (M, 4), each in a row of its own: (5, M)."""
+    """Return x1, y1, x2, y2 and area of boxes (M, 4) as the rows of one array (5, M)."""
     columns = np.empty((5, len(boxes)), boxes.dtype)
     columns[:4] = boxes.T
     columns[4] = (columns[2] - columns[0]) * (columns[3] - columns[1])
@@ -71,8 +71,9 @@ def as_columns(boxes: Array) -> Array:
 def nms_blocks(boxes: Array, iou_threshold: float, kept: Array, kept_columns: Array) -> int:
     """Write which boxes stay into `kept` and return how many do; as `minirpn.loops.nms`.
 
-    A candidate is compared with a block of kept boxes at once, in vectors: more comparisons, and
-    yet sooner done. The kept boxes lie in `kept_columns` x1, y1, x2, y2 and area (5, max_keep).
+    A candidate is compared with a whole block of kept boxes, in vectors: these are more
+    comparisons, but faster. The kept boxes lie in `kept_columns` x1, y1, x2, y2 and area (5,
+    max_keep).
     """
     x1, y1, x2, y2 = kept_columns[0], kept_columns[1], kept_columns[2], kept_columns[3]
     areas = kept_columns[4]
@@ -101,7 +102,7 @@ _nms_blocks = compiled(nms_blocks, vector_iou)
 
 
 def nms_numba(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
-    """Return which boxes stay, from compiled loops in vectors; see `minirpn.loops.nms`."""
+    """Return which boxes stay; see `minirpn.loops.nms`."""
     # NumPy compares an array with a Python float in the array's dtype; so must the machine code.
     threshold = boxes.dtype.type(iou_threshold)
     kept = np.empty(min(max_keep, len(boxes)), np.int64)
@@ -122,28 +123,29 @@ def assign_columns(
 ) -> None:
     """Write the fields of `Assignment` into the last four; as `minirpn.loops.assign`.
 
-    A block of anchors meets one ground truth after the other, in vectors. The anchors lie in
-    `columns` x1, y1, x2, y2 and area (5, K). Memory grows with K + M, never with their product.
+    A block of anchors is compared with one ground truth after the other, in vectors. The anchors
+    lie in `columns` x1, y1, x2, y2 and area (5, K). Memory grows with K + M, never with their
+    product.
     """
     x1, y1, x2, y2, areas = columns[0], columns[1], columns[2], columns[3], columns[4]
     max_iou[:] = 0
     matched_gt[:] = 0 if len(gt_boxes) else -1
-    # The best of a ground truth is kept for each place in a block, since a maximum over all
-    # anchors is one chain of comparisons, which a vector does not shorten.
+    # The best IoU of a ground truth is kept for each position in a block: a single maximum over all
+    # anchors would be one long chain of comparisons, which vectors cannot shorten.
     best = np.zeros((len(gt_boxes), ANCHOR_BLOCK))
     for start in range(0, len(areas), ANCHOR_BLOCK):
         count = min(ANCHOR_BLOCK, len(areas) - start)
         own = slice(start, start + count)
         ax1, ay1, ax2, ay2, aarea = x1[own], y1[own], x2[own], y2[own], areas[own]
-        top, match, open_to_all = max_iou[own], matched_gt[own], eligible[own]
+        best_iou, match, can_be_best = max_iou[own], matched_gt[own], eligible[own]
         for m in range(len(gt_boxes)):
             box, best_of_gt = gt_boxes[m], best[m]
             area = (box[2] - box[0]) * (box[3] - box[1])
             for k in range(count):
                 overlap = vector_iou(ax1[k], ay1[k], ax2[k], ay2[k], aarea[k], box, area)
-                match[k] = m if overlap > top[k] else match[k]
-                top[k] = overlap if overlap > top[k] else top[k]
-                wins = open_to_all[k] & (overlap > best_of_gt[k])
+                match[k] = m if overlap > best_iou[k] else match[k]
+                best_iou[k] = overlap if overlap > best_iou[k] else best_iou[k]
+                wins = can_be_best[k] & (overlap > best_of_gt[k])
                 best_of_gt[k] = overlap if wins else best_of_gt[k]
     for m in range(len(gt_boxes)):
         gt_max_iou[m] = best[m].max()
@@ -164,14 +166,14 @@ _assign_columns = compiled(assign_columns, vector_iou)
 def assign_numba(
     anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Return the fields of `Assignment` from compiled loops; see `minirpn.loops.assign`."""
+    """Return the fields of `Assignment`; see `minirpn.loops.assign`."""
     K, M = len(anchors), len(gt_boxes)
-    found = np.empty(K), np.empty(K, np.int64), np.empty(M), np.empty(K, np.bool_)
+    results = np.empty(K), np.empty(K, np.int64), np.empty(M), np.empty(K, np.bool_)
     _assign_columns(
         as_columns(anchors),
         np.ascontiguousarray(gt_boxes),
         np.ascontiguousarray(eligible),
         float(tie_tolerance),
-        *found,
+        *results,
     )
-    return found
+    return results

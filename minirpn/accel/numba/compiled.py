@@ -1,4 +1,4 @@
-"""Compile a plain Python function with numba when it is first called, not when it is imported."""
+"""Compile a Python function with numba on its first call, not when it is imported."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LOG = logging.getLogger(__name__)
 class Compiled:
     """A function that numba compiles on its first call.
 
-    Importing numba takes longer than importing this whole package, and most programs need few of
-    its kernels; so both wait until a kernel is called. The machine code is kept on disk, and the
-    global interpreter lock is released while it runs.
+    To import numba takes longer than to import this whole package, and most programs need few of
+    the compiled functions. The machine code is kept on disk, and releases the global interpreter
+    lock while it runs.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ class Compiled:
         The loops, in the subset of Python that numba compiles.
     helpers
         Plain functions that `function` calls, in this or another file; a helper of a helper comes
-        before it. (numba's disk cache watches the file of `function` alone. So the name it is
-        kept under carries a checksum of the helpers' files.)
+        before it. (numba's cache on disk notices changes only in the file of `function`. So a
+        checksum of the helpers' files is part of the name of the machine code.)
     """
 
     def __init__(self, function: Callable[..., Any], *helpers: Callable[..., Any]) -> None:
@@ -61,19 +61,19 @@ class Compiled:
 
 
 def _is_kept(machine: Any) -> bool:
-    """Tell whether numba has machine code of this function on disk, for some arguments."""
+    """Tell whether numba has machine code of this function on disk."""
     folder, name = Path(machine.stats.cache_path), machine.py_func.__qualname__
     return any(name in index.name for index in folder.glob("*.nbi"))
 
 
 @cache
 def _announce() -> None:
-    """Say once that there will be a wait, for those who listen (the command line does)."""
+    """Log once that there will be a wait; the command line prints it."""
     _LOG.info("compiling for this machine: some seconds, once; the code is kept on disk")
 
 
 def _checksum(helpers: tuple[Callable[..., Any], ...]) -> str:
-    """Return a name for the text of the files the helpers are in."""
+    """Return a checksum of the files that the helpers are in."""
     files = sorted({helper.__code__.co_filename for helper in helpers})
     return f"{zlib.crc32(b''.join(Path(file).read_bytes() for file in files)):08x}"
 
@@ -81,7 +81,7 @@ def _checksum(helpers: tuple[Callable[..., Any], ...]) -> str:
 def _rebound(
     function: Callable[..., Any], helpers: dict[str, Callable[..., Any]], checksum: str
 ) -> FunctionType:
-    """Return the function calling the compiled helpers, under a name that tells their version."""
+    """Return the function with compiled helpers, under a name that has their checksum."""
     namespace = {**function.__globals__, **helpers}
     copy = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__

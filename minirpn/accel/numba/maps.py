@@ -22,16 +22,16 @@ _rectify_dx = compiled(rectify_dx)
 
 
 def relu_numba(x: Array) -> Array:
-    """Return ``max(x, 0)``, in pieces shared among threads."""
+    """Return ``max(x, 0)``."""
     y = np.empty(x.shape, x.dtype)
     _in_pieces(_rectify, np.ascontiguousarray(x), y)
     return y
 
 
 def relu_dx_numba(dy: Array, y: Array) -> Array:
-    """Return `dy` where `y` is positive, and zero elsewhere, in pieces shared among threads.
+    """Return `dy` where `y` is positive, and zero elsewhere.
 
-    `numpy.where` takes ten times as long: it chooses byte by byte, not in vectors.
+    `numpy.where` is ten times as slow: it selects byte by byte, not in vectors.
     """
     dx = np.empty(dy.shape, dy.dtype)
     _in_pieces(_rectify_dx, np.ascontiguousarray(dy), np.ascontiguousarray(y), dx)
@@ -39,7 +39,7 @@ def relu_dx_numba(dy: Array, y: Array) -> Array:
 
 
 def _in_pieces(function: Callable[..., None], *arrays: Array) -> None:
-    """Call `function` with the same piece of each array, for all pieces."""
+    """Call `function` with the same piece of each array, for all pieces, on several threads."""
     flat = [array.reshape(-1) for array in arrays]
     if flat[0].size <= PIECE:
         function(*flat)
@@ -54,12 +54,12 @@ def _in_pieces(function: Callable[..., None], *arrays: Array) -> None:
 def pool_rows(x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair) -> None:
     """Write the largest pixel of each window of `x` (C,H,W) into `y` (C,Ho,Wo).
 
-    First over the rows of a window, then over its columns: each pixel is compared less often, and
-    the first and larger part runs along rows, in vectors.
+    The maximum is first over the rows of a window, then over its columns. So each pixel is compared
+    less often, and the first and larger part runs along rows, in vectors.
     """
     C, H, W = x.shape
     _, Ho, Wo = y.shape
-    # One row of the image behind its padding, and whatever the last window reaches beyond.
+    # One row of the image with its padding, and the rest that the last window reaches.
     row = np.empty(padding[1] + W + Wo * stride[1] + kernel[1], x.dtype)
     for c in range(C):
         for i in range(Ho):
@@ -73,7 +73,7 @@ def pool_rows(x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair) -> 
             largest = y[c, i]
             largest[:] = -np.inf
             for q in range(kernel[1]):
-                if stride[1] == 2:  # apart, because a known step compiles to vectors
+                if stride[1] == 2:  # a case of its own: a known step compiles to vectors
                     for j in range(Wo):
                         largest[j] = greater(row[q + 2 * j], largest[j])
                 else:
@@ -89,7 +89,7 @@ def greater(value: float, best: float) -> float:
 def pool_taps(x: Array, y: Array, winner: Array, kernel: Pair, stride: Pair, padding: Pair) -> None:
     """Write the largest pixel of each window, and which tap it was.
 
-    Tap by tap, each compared with all windows of an output row at once, in vectors.
+    Tap by tap; the loop runs over all windows of an output row, in vectors.
     """
     C, H, W = x.shape
     _, Ho, Wo = y.shape
@@ -107,7 +107,7 @@ def pool_taps(x: Array, y: Array, winner: Array, kernel: Pair, stride: Pair, pad
                     best, best_tap = y[c, i, low:high], winner[c, i, low:high]
                     pixels = x[c, row, low * stride[1] + offset :]
                     tap = np.int32(p * kernel[1] + q)
-                    if stride[1] == 2:  # apart, because a known step compiles to vectors
+                    if stride[1] == 2:  # a case of its own: a known step compiles to vectors
                         for j in range(len(best)):
                             value = pixels[2 * j]
                             wins = (value > best[j]) | (value != value) | (best_tap[j] < 0)
@@ -134,7 +134,7 @@ def max_pool2d_numba(
     output_size: Pair,
     need_winner: bool = True,
 ) -> tuple[Array, Array | None]:
-    """Return y (N,C,Ho,Wo) and the winners or None, with the channels shared among threads."""
+    """Return y (N,C,Ho,Wo) and the winners or None."""
     x = np.ascontiguousarray(x)
     y = np.empty((*x.shape[:2], *output_size), x.dtype)
     winner = np.empty(y.shape, np.int32) if need_winner else None
@@ -153,19 +153,19 @@ def max_pool2d_numba(
 def max_pool2d_dx_numba(
     dy: Array, winner: Array, kernel: Pair, stride: Pair, padding: Pair, size: Pair
 ) -> Array:
-    """Return dx (N,C,H,W), with the channels shared among threads."""
+    """Return dx (N,C,H,W)."""
     dy, winner = np.ascontiguousarray(dy), np.ascontiguousarray(winner)
     dx = np.empty((*dy.shape[:2], *size), dy.dtype)
 
-    def spread(piece: tuple[int, slice]) -> None:
+    def spread_piece(piece: tuple[int, slice]) -> None:
         _spread(dy[piece], winner[piece], dx[piece], kernel, stride, padding)
 
-    share(spread, _pieces(*dy.shape[:2]))
+    share(spread_piece, _pieces(*dy.shape[:2]))
     return dx
 
 
 def _pieces(N: int, C: int) -> list[tuple[int, slice]]:
-    """Return an image and some of its channels, for all of them."""
+    """Return pieces of work: an image, and eight of its channels."""
     return [(n, slice(start, start + 8)) for n in range(N) for start in range(0, C, 8)]
 
 

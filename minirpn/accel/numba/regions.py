@@ -21,13 +21,14 @@ from minirpn.nn.roi_align import Positions, positions_of, slopes_along, weights_
 from minirpn.nn.roi_pool import bins, of_nan
 from minirpn.nn.window import Pair
 
-# Channels in a block. Fewer are too few for the work around each vector, and the cells of twice as
-# many (38x63 of a 600x1000 image, 4 bytes each) do not fit an L2 cache of 1 MiB.
+# Channels in a block. With fewer, the work around each vector takes longer than the vectors; with
+# twice as many, the cells (38x63 of a 600x1000 image, 4 bytes each) do not fit an L2 cache of 1
+# MiB.
 LANES = 64
 
 
 def blocks(C: int) -> list[slice]:
-    """Return up to `LANES` channels each, for all of them."""
+    """Return the channels in blocks of up to `LANES`."""
     return [slice(start, min(start + LANES, C)) for start in range(0, C, LANES)]
 
 
@@ -81,7 +82,7 @@ _hand_back = compiled(hand_back)
 def roi_pool_numba(
     features: Array, boxes: Array, output_size: Pair, scale: float
 ) -> tuple[Array, Array]:
-    """Return y and the winners (R,C,h,w), with blocks of channels shared among threads."""
+    """Return y and the winners (R,C,h,w)."""
     C, Hf, Wf = features.shape
     rows, columns = bins(boxes, output_size, scale, (Hf, Wf))
     y = np.empty((len(boxes), C, *output_size), features.dtype)
@@ -97,7 +98,7 @@ def roi_pool_numba(
 
 
 def roi_pool_dx_numba(dy: Array, argmax: Array, size: Pair) -> Array:
-    """Return dfeatures (C,Hf,Wf), with blocks of channels shared among threads."""
+    """Return dfeatures (C,Hf,Wf)."""
     dy, argmax = np.ascontiguousarray(dy), np.ascontiguousarray(argmax)
     dfeatures = np.empty((dy.shape[1], *size), dy.dtype)
 
@@ -112,7 +113,7 @@ def roi_pool_dx_numba(dy: Array, argmax: Array, size: Pair) -> Array:
 
 
 def cells_in(weights: Array, found: Array) -> Array:
-    """Write the cells that have a weight in each bin (n,size), and return how many (n,)."""
+    """Write the cells with a weight other than 0 in each bin (n,size); return their number (n,)."""
     counts = np.zeros(len(weights), np.int64)
     for k in range(len(weights)):
         for cell in range(weights.shape[1]):
@@ -146,7 +147,7 @@ def sample_block(cells: Array, rows: Array, columns: Array, y: Array, first: int
 
 
 def spread_block(dy: Array, rows: Array, columns: Array, dcells: Array, first: int) -> None:
-    """Add to `dcells` (Hf Wf,K) what K channels of `dy` (R,C,h,w) hand to the cells of bins."""
+    """Add the gradients of K channels of `dy` (R,C,h,w) to the cells of their bins (Hf Wf,K)."""
     (R, _, h, w), K, Wf = dy.shape, dcells.shape[1], columns.shape[2]
     given = np.empty(K, dy.dtype)
     rows_in, columns_in = np.empty(rows.shape[1:], np.int64), np.empty(columns.shape[1:], np.int64)
@@ -166,10 +167,10 @@ def spread_block(dy: Array, rows: Array, columns: Array, dcells: Array, first: i
 def slopes_block(
     dy: Array, cells: Array, rows: Array, columns: Array, dboxes: Array, first: int
 ) -> None:
-    """Write the gradients by the boxes (R, 4), as far as the channels of one block go.
+    """Write the part of the gradients by the boxes (R, 4) that the channels of one block give.
 
-    `rows` (R,4,h,Hf) and `columns` (R,4,w,Wf) hold weights, their slopes by the first and by the
-    last corner of the box, and a number other than 0 where one of those is.
+    `rows` (R,4,h,Hf) and `columns` (R,4,w,Wf) hold the weights, their slopes by the first and by
+    the last corner of the box, and a number other than 0 where one of these three is not 0.
     """
     (R, _, h, w), K, Wf = dy.shape, cells.shape[1], columns.shape[3]
     given, total = np.empty(K, dy.dtype), np.empty((4, K), dy.dtype)
@@ -198,7 +199,7 @@ def slopes_block(
 
 
 def _with_slopes(weights: Array, places: Positions) -> Array:
-    """Return what `slopes_block` needs of one axis: (R,n,size) -> (R,4,n,size)."""
+    """Return the argument of `slopes_block` for one axis: (R,n,size) -> (R,4,n,size)."""
     slopes = slopes_along(places, weights.shape[2])
     used = (weights != 0) | (slopes[0] != 0) | (slopes[1] != 0)
     return np.stack([weights, *slopes, used], axis=1)
@@ -212,7 +213,7 @@ _slopes_block = compiled(slopes_block, cells_in)
 def roi_align_numba(
     features: Array, boxes: Array, output_size: Pair, scale: float, samples: int, aligned: bool
 ) -> Array:
-    """Return what `minirpn.loops.roi_align` does, with blocks of channels shared among threads."""
+    """Return y (R,C,h,w), as `minirpn.loops.roi_align` does."""
     places = positions_of(boxes, output_size, samples, features.shape[1:], scale, aligned)
     rows, columns = map(weights_along, places, features.shape[1:])
     y = np.empty((len(boxes), len(features), *output_size), features.dtype)
@@ -234,9 +235,9 @@ def roi_align_dx_numba(
     aligned: bool,
     need_dboxes: bool = True,
 ) -> tuple[Array, Array | None]:
-    """Return what `minirpn.loops.roi_align_dx` does, with blocks of channels shared among threads.
+    """Return dfeatures and dboxes, as `minirpn.loops.roi_align_dx` does.
 
-    What they say of the boxes is added up in the order of the blocks, whoever is ready first.
+    The parts of dboxes are added in the order of the blocks, not in the order they are ready.
     """
     dy, size = np.ascontiguousarray(dy), features.shape[1:]
     places = positions_of(boxes, dy.shape[2:], samples, size, scale, aligned)

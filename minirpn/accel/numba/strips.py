@@ -1,10 +1,10 @@
-"""Convolution in strips: im2col piece by piece, in buffers that fit a core's cache.
+"""Convolution in strips: im2col piece by piece, in buffers that fit the cache of a core.
 
-Columns for the whole image would be kh kw times larger than it, and go to memory and back. So the
-work is cut: the output into strips of rows, the gradients into chunks of channels (each owns its
-part of the result, and its columns overlap no other's). For each piece, numba's loops fill a small
-buffer and `numpy.matmul` multiplies it straight into the result. Pieces are shared among threads.
-How the work is cut does not depend on their number, nor does the order of any sum.
+Columns for the whole image would be kh kw times larger than it, and would be written to memory and
+read again. So the work is cut: the output into strips of rows, the gradients into chunks of
+channels (each chunk has its own part of the result, and its own columns). For each piece, numba's
+loops fill a small buffer, and `numpy.matmul` writes the product into the result. Threads share the
+pieces. How the work is cut does not depend on the number of threads, nor does the order of any sum.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from minirpn.accel.numba.compiled import compiled
 from minirpn.accel.threads import share
 from minirpn.nn.window import Pair, conv_output_size, reached
 
-# A core's second-level cache. Measured on two cores at SqueezeNet's sizes, half and twice as much
-# differ by a few per cent.
+# The second-level cache of a core. Measured on two cores at SqueezeNet's sizes, half and twice as
+# much differ by a few per cent.
 BUFFER_BYTES = 2**20
-# OpenBLAS multiplies at full speed from about this many columns on (at 62 it loses a fifth).
+# OpenBLAS multiplies at full speed from about this many columns on (with 62 it is a fifth slower).
 LEAST_COLUMNS = 256
-# Rows of columns (channels times taps) in one piece of a gradient: at half of it a tenth slower.
+# Rows of columns (channels times taps) in one piece of a gradient: half as many are a tenth slower.
 CHUNK_ROWS = 144
-# A gradient by the weight is cut into at least this many pieces, so that many threads find work.
+# A gradient by the weight is cut into at least this many pieces, so that many threads have work.
 LEAST_PIECES = 8
-# Memory that each thread uses again and again. A system gives new memory page by page, when it is
-# first touched, and clears it before; that can take longer than what is computed in it.
+# Memory that each thread uses again and again. A system clears new memory page by page, when it is
+# first used; that can take longer than the computation in it.
 _LOCAL = threading.local()
 
 
@@ -56,10 +56,10 @@ def fill_columns(image: Array, columns: Array, first_row: int, stride: Pair, pad
                     target[high:] = 0
                     start = low * stride[1] + q - padding[1]
                     inside, source = target[low:high], image[c, y, start:]
-                    if stride[1] == 1:  # apart, because the compiler copies this in vectors
+                    if stride[1] == 1:  # a case of its own: the compiler copies this in vectors
                         for j in range(len(inside)):
                             inside[j] = source[j]
-                    elif stride[1] == 2:  # and this in vectors of every other pixel
+                    elif stride[1] == 2:  # and this one in vectors of every other pixel
                         for j in range(len(inside)):
                             inside[j] = source[2 * j]
                     else:
@@ -93,7 +93,7 @@ def add_columns(columns: Array, dimage: Array, first_row: int, stride: Pair, pad
 
 
 def finish(y: Array, start: int, end: int, bias: Array, relu: bool) -> None:
-    """Add `bias` (O,) to the pixels from `start` to `end` of `y` (O, Ho Wo), and rectify them."""
+    """Add `bias` (O,) to the pixels from `start` to `end` of `y` (O, Ho Wo); and ReLU."""
     for o in range(len(y)):
         pixels = y[o, start:end]
         for k in range(len(pixels)):
@@ -139,7 +139,7 @@ def conv2d_strips(
 
 
 def place_for(shape: tuple[int, ...], dtype: np.dtype, out: Array | None) -> Array:
-    """Return the array to write an output into: `out` if there is one, or a new one.
+    """Return the array for an output: `out` if there is one, or a new one.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def conv2d_dx_strips(dy: Array, weight: Array, size: Pair, stride: Pair, padding
 def conv2d_dweight_strips(dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """Return dweight (O,C,kh,kw), a chunk of channels and a band of rows at a time.
 
-    Each band has a sum of its own; they are added in order at the end.
+    Each band has its own sum; these are added in order at the end.
     """
     dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
     (N, outs, Ho, Wo), C, taps = dy.shape, x.shape[1], math.prod(kernel)
@@ -237,7 +237,7 @@ def _is_pointwise(kernel: Pair, stride: Pair, padding: Pair) -> bool:
 def buffer(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return an uninitialised array in this thread's memory of that name.
 
-    It holds until the thread asks for the same name again.
+    It is valid until the thread calls this with the same name again.
     """
     needed = math.prod(shape) * np.dtype(dtype).itemsize
     memory = getattr(_LOCAL, name, None)
@@ -248,9 +248,9 @@ def buffer(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 
 def cut(length: int, most: int) -> Iterator[range]:
-    """Yield ``range(length)`` in equal parts, up to one, of `most` at most; an even number of them.
+    """Yield ``range(length)`` in parts of at most `most`, which differ in length by at most one.
 
-    An even number, because two threads then get equal shares.
+    Their number is even, so that two threads have equal shares.
     """
     count = -(-length // most)
     count = min(length, count + count % 2)

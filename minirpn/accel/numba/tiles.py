@@ -1,16 +1,16 @@
 """The transforms of Winograd's F(4x4, 3x3), which turn a 3x3 convolution into 36 matrix products.
 
 Four outputs in a row of a correlation with three weights need six pixels and, computed directly,
-twelve products. Six will do::
+twelve products. Six are enough::
 
     y = At [ (G w) * (Bt d) ]       d (6) pixels, w (3) weights, y (4) outputs, * elementwise
 
 The idea: d, w and y stand for polynomials, and a product of polynomials is known from its values
 at enough points; here 0, 1, -1, 2, -2 and infinity. In two dimensions each transform is applied
-along the columns and along the rows, and a tile of 4x4 outputs takes 36 products instead of 144.
-Summed over channels, each of the 36 is one of a matrix product.
+along the columns and along the rows, and a tile of 4x4 outputs needs 36 products instead of 144.
+Each of the 36 is summed over channels: that is a matrix product.
 
-The formula is linear in d and in w, so the gradient needs no new matrices, only transposes::
+The formula is linear in d and in w, so the gradient needs only the transposed matrices::
 
     dw = Gt [ (A dy) * (Bt d) ]
 

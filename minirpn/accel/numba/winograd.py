@@ -1,13 +1,14 @@
 """Convolution by Winograd's F(4x4, 3x3): a quarter of the multiplications, for 3x3 of stride 1.
 
 Tiles are transformed, multiplied as 36 matrices, and transformed back; `minirpn.accel.numba.tiles`
-has the transforms. The output is made a strip of tile rows at a time, small enough for the
-transformed tiles to stay in the cache between the three. The gradient by x is the same convolution
-of dy with the kernels turned around. That by the weight sums over all tiles, in blocks.
+has the transforms. The output is computed in strips of tile rows, so small that the transformed
+tiles stay in the cache between the three steps. The gradient by x is the same convolution of dy
+with the kernels turned by half a turn. The gradient by the weight is a sum over all tiles, in
+blocks.
 
 How the work is cut does not depend on the number of threads, nor does the order of any sum.
-Results differ from those of a direct sum by rounding that is some ten times larger: intermediate
-numbers are larger than the result. Other convolutions than 3x3 of stride 1 go to `strips`.
+Rounding errors are some ten times larger than those of a direct sum, because intermediate numbers
+are larger than the result. For other convolutions than 3x3 of stride 1, `strips` runs.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ from minirpn.nn.window import Pair, conv_output_size, reached
 
 POINTS = 36
 CACHE_LINE = 64  # bytes
-# Transformed tiles of a strip fill about a core's second-level cache (half or four times as much
-# differ by a few per cent)...
+# The transformed tiles of a strip fill about the second-level cache of a core (half or four times
+# as much differ by a few per cent).
 STRIP_BYTES = 2**20
-# ... but matrix products with fewer columns are slower.
+# A strip has at least so many tiles: matrix products with fewer columns are slower.
 LEAST_TILES = 64
-# Those of x and dy in a block of the gradient by the weight fill half a third-level cache.
+# The transformed tiles of x and dy in a block of the gradient by the weight fill half a third-level
+# cache.
 BLOCK_BYTES = 2**24
 
 _transform_pixels = compiled(tiles.transform_pixels, tiles.pixel_points, reached, tiles.split)
@@ -68,7 +70,7 @@ def conv2d_winograd(
 
 
 def conv2d_dx_winograd(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """Return dx (N,C,H,W): each pixel sees the outputs around it through the kernels turned."""
+    """Return dx (N,C,H,W): dy convolved with the kernels turned by half a turn."""
     if not is_winograd(weight.shape[2:], stride, padding):
         return conv2d_dx_strips(dy, weight, size, stride, padding)
     kernels = _transformed(weight, turned=True).transpose(0, 2, 1)  # (36,O,C) -> (36,C,O)
@@ -121,7 +123,7 @@ def conv2d_dweight_winograd(
 
 
 def _add_block(dy: Array, x: Array, sums: Array, part: range, padding: Pair) -> None:
-    """Add what some tile rows of dy (O,Ho,Wo) and x (C,H,W) give to `sums` (36,O,C)."""
+    """Add the products of some tile rows of dy (O,Ho,Wo) and x (C,H,W) to `sums` (36,O,C)."""
     columns, tile_rows = _tiles(dy)[1], _ends(part)
     (outs, C), tiles = sums.shape[1:], len(part) * columns
     pixels = _planes("pixels", C * tiles, x.dtype)
@@ -166,7 +168,7 @@ def _transformed(weight: Array, *, turned: bool = False) -> Array:
 
 
 def is_winograd(kernel: Pair, stride: Pair, padding: Pair) -> bool:
-    """Tell whether Winograd's way is for such a convolution."""
+    """Tell whether F(4x4, 3x3) can compute such a convolution."""
     return (*kernel, *stride) == (3, 3, 1, 1) and max(padding) <= 2
 
 
@@ -174,27 +176,27 @@ def conv2d_preferred(
     x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, out: Array | None = None
 ) -> bool:
     """Tell whether the output is faster this way than by strips."""
-    return is_winograd(weight.shape[2:], stride, padding) and _pays(x, *weight.shape[:2])
+    return is_winograd(weight.shape[2:], stride, padding) and _is_faster(x, *weight.shape[:2])
 
 
 def conv2d_dx_preferred(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> bool:
     """Tell whether the gradient by x is faster this way than by strips."""
-    return is_winograd(weight.shape[2:], stride, padding) and _pays(dy, *weight.shape[:2])
+    return is_winograd(weight.shape[2:], stride, padding) and _is_faster(dy, *weight.shape[:2])
 
 
 def conv2d_dweight_preferred(
     dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair
 ) -> bool:
     """Tell whether the gradient by the weight is faster this way than by strips."""
-    return is_winograd(kernel, stride, padding) and _pays(dy, dy.shape[1], x.shape[1])
+    return is_winograd(kernel, stride, padding) and _is_faster(dy, dy.shape[1], x.shape[1])
 
 
-def _pays(maps: Array, outs: int, C: int) -> bool:
-    """Tell whether there is work enough for transforms and their three walks to pay.
+def _is_faster(maps: Array, outs: int, C: int) -> bool:
+    """Tell whether there is enough work, so that the transforms cost less than they save.
 
-    Measured (`tests/benchmarks`): with 16 channels on both sides it breaks even at 37x62, with 32
-    at 19x31; with 12 tiles it does not at any number of channels, because the kernels are
-    transformed for too few.
+    Measured (`tests/benchmarks`): with 16 channels on both sides strips are as fast at 37x62, with
+    32 at 19x31. With 12 tiles strips are faster for any number of channels, because the kernels are
+    transformed for too few tiles.
     """
     tiles = maps.shape[0] * math.prod(_tiles(maps))
     return min(C, outs) >= 16 and tiles >= 40 and tiles * outs * C >= 40 * 32 * 32
