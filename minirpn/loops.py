@@ -1,8 +1,8 @@
 """Every operation as plain loops, one number after the other: the definition.
 
-They are slow, and say what happens to each number. Tests hold them to oracles of their own, and all
-other implementations to them; ``minirpn.accel.use("loops")`` runs them. Arguments are those of the
-functions they define, as these have checked them; arrays are NumPy's.
+The loops are slow, and show what happens to each number. Tests compare them with oracles, and all
+other implementations with them; ``minirpn.accel.use("loops")`` runs them. Arguments are those of
+the functions they define, which have checked them; arrays are NumPy's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minirpn.nn.window import Pair, conv_output_size
 def pair_iou(a: Array, b: Array) -> float:
     """Return the IoU of two boxes (4,), (4,): shared area over covered area.
 
-    Boxes that share no area, empty ones among them, have IoU 0; so the division never meets 0/0.
+    Boxes that share no area, such as empty ones, have IoU 0. So there is no division 0/0.
     """
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
@@ -46,16 +46,16 @@ def iou(a: Array, b: Array) -> Array:
 
 
 def nms(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
-    """Return which boxes stay, asking of each whether a better one that stayed covers it.
+    """Return which boxes stay: those that no better box that stayed covers.
 
     Parameters
     ----------
     boxes
         (N, 4), highest score first.
     iou_threshold
-        A box goes when its IoU with a better one that stayed is above this.
+        A box is removed if its IoU with a better one that stayed is above this.
     max_keep
-        Stop when this many have stayed.
+        Stop when this many stay.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def nms(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
         (R,) int64 positions in `boxes`, ascending; R <= max_keep.
     """
     kept = np.zeros(min(max_keep, len(boxes)), dtype=np.int64)
-    # A copy side by side: the inner loop reads it from end to end.
+    # A copy without gaps: the inner loop reads it from end to end.
     kept_boxes = np.zeros((len(kept), 4), dtype=boxes.dtype)
     count = 0
     for candidate in range(len(boxes)):
@@ -87,18 +87,18 @@ def nms(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
 def assign(
     anchors: Array, gt_boxes: Array, eligible: Array, tie_tolerance: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Return the fields of `Assignment`, in two walks over all pairs.
+    """Return the fields of `Assignment`, in two passes over all pairs.
 
-    The second walk computes each IoU again instead of keeping all K x M of them.
+    The second pass computes each IoU again instead of keeping all K x M of them.
 
     Parameters
     ----------
     anchors, gt_boxes
         (K, 4) and (M, 4), float64.
     eligible
-        (K,) bool: the anchors a ground truth may choose its best from.
+        (K,) bool: the anchors that may be the best of a ground truth.
     tie_tolerance
-        An anchor reaches a best IoU from this much below it.
+        An anchor ties with the best IoU if its own is at most this much lower.
     """
     max_iou = np.zeros(len(anchors))
     matched_gt = np.full(len(anchors), -1)
@@ -144,8 +144,7 @@ def label(
         for k, (x1, y1, x2, y2) in enumerate(anchors):
             eligible[k] = x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
     doubles = anchors.astype(np.float64), gt_boxes.astype(np.float64)
-    found = assign(*doubles, eligible, tie_tolerance)
-    max_iou, matched_gt, gt_max_iou, is_best = found
+    max_iou, matched_gt, gt_max_iou, is_best = assign(*doubles, eligible, tie_tolerance)
     labels = np.full(len(anchors), -1, np.int8)
     for k in range(len(anchors)):
         if not eligible[k]:
@@ -169,14 +168,14 @@ def candidates(
     objectness
         (K, 2) softmax scores, or (K, 1) logits.
     image_size
-        (height, width), at whose borders boxes are cut off.
+        (height, width); boxes are clipped to the image.
     min_side
-        The least side of a box that is large enough.
+        A box is large enough if its shorter side is at least this.
     """
     real, (height, width) = anchors.dtype.type, image_size
     boxes, scores = np.empty_like(anchors), np.empty(len(anchors), anchors.dtype)
     large = np.empty(len(anchors), np.bool_)
-    with np.errstate(over="ignore"):  # a wild side is infinite, until the border cuts it
+    with np.errstate(over="ignore"):  # a side may be infinite until it is clipped
         for k, ((x1, y1, x2, y2), (tx, ty, tw, th)) in enumerate(zip(anchors, deltas, strict=True)):
             # Eq. 2, solved for x, y, w and h.
             x, half_w = tx * (x2 - x1) + (x1 + real(0.5) * (x2 - x1)), real(0.5) * (x2 - x1)
@@ -198,13 +197,7 @@ def candidates(
 # --- convolution: three sums over the same products ---
 
 
-def conv2d(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    stride: Pair,
-    padding: Pair,
-) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array, stride: Pair, padding: Pair) -> Array:
     """Return y (N,O,Ho,Wo): each output is a window of `x` times a kernel, summed."""
     (N, outs), kernel = (x.shape[0], weight.shape[0]), weight.shape[2:]
     image = _padded(x, padding)
@@ -217,7 +210,7 @@ def conv2d(
 
 
 def conv2d_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """Return dx (N,C,H,W): each output hands its gradient to the window it came from."""
+    """Return dx (N,C,H,W): the gradient of each output is added to its window, times the kernel."""
     (N, C), kernel = (dy.shape[0], weight.shape[1]), weight.shape[2:]
     (H, W), (top, left) = size, padding
     dimage = np.zeros((N, C, H + 2 * top, W + 2 * left), dy.dtype)
@@ -228,7 +221,7 @@ def conv2d_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair)
 
 
 def conv2d_dweight(dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    """Return dweight (O,C,kh,kw): each output hands its gradient to the kernel that made it."""
+    """Return dweight (O,C,kh,kw): each window, times the gradient of its output, summed."""
     image = _padded(x, padding)
     dweight = np.zeros((dy.shape[1], x.shape[1], *kernel), x.dtype)
     for n, o, i, j in np.ndindex(dy.shape):
@@ -238,7 +231,7 @@ def conv2d_dweight(dy: Array, x: Array, kernel: Pair, stride: Pair, padding: Pai
 
 
 def conv2d_dbias(dy: Array) -> Array:
-    """Return dbias (O,): each output hands its gradient to the bias of its channel."""
+    """Return dbias (O,): the gradients of all outputs of a channel, summed."""
     dbias = np.zeros(dy.shape[1], dy.dtype)
     for n, o, i, j in np.ndindex(dy.shape):
         dbias[o] += dy[n, o, i, j]
@@ -271,45 +264,40 @@ def _window(i: int, j: int, kernel: Pair, stride: Pair) -> tuple[slice, slice]:
 # --- ReLU, max pooling, local response normalization ---
 
 
-def rectify(x: Array, y: Array) -> None:
-    """Write ``max(x, 0)`` into `y`, both (P,); a NaN stays one."""
+def write_relu(x: Array, y: Array) -> None:
+    """Write ``max(x, 0)`` into `y`, both (P,); a NaN remains a NaN."""
     for k in range(len(x)):
         y[k] = 0 if x[k] < 0 else x[k]
 
 
-def rectify_dx(dy: Array, y: Array, dx: Array) -> None:
+def write_relu_dx(dy: Array, y: Array, dx: Array) -> None:
     """Write `dy` where `y` is positive, and zero elsewhere, into `dx`, all (P,)."""
     for k in range(len(y)):
         dx[k] = dy[k] if y[k] > 0 else 0
 
 
 def relu(x: Array) -> Array:
-    """Return ``max(x, 0)`` of any shape; a NaN stays one."""
+    """Return ``max(x, 0)`` of any shape; a NaN remains a NaN."""
     y = np.empty(x.shape, x.dtype)
-    rectify(x.reshape(-1), y.reshape(-1))
+    write_relu(x.reshape(-1), y.reshape(-1))
     return y
 
 
 def relu_dx(dy: Array, y: Array) -> Array:
     """Return `dy` where `y` is positive, and zero elsewhere."""
     dx = np.empty(dy.shape, dy.dtype)
-    rectify_dx(dy.reshape(-1), y.reshape(-1), dx.reshape(-1))
+    write_relu_dx(dy.reshape(-1), y.reshape(-1), dx.reshape(-1))
     return dx
 
 
 def max_pool2d(
-    x: Array,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    output_size: Pair,
-    need_winner: bool = True,
+    x: Array, kernel: Pair, stride: Pair, padding: Pair, output_size: Pair, need_winner: bool = True
 ) -> tuple[Array, Array | None]:
     """Return the largest pixel of each window (N,C,Ho,Wo), and which tap it was, int32.
 
-    Without `need_winner`, None instead of the latter: a layer below which nothing is trained has
-    no use for it. Taps are numbered in row-major order; of equal pixels the first wins. A NaN
-    makes the output NaN; which tap then gets the gradient is left open.
+    Without `need_winner`, the latter is None: a layer does not need it if nothing below is trained.
+    Taps are numbered in row-major order; of equal pixels the first wins. A NaN makes the output
+    NaN; which tap then gets the gradient is undefined.
     """
     N, C, H, W = x.shape
     Ho, Wo = output_size
@@ -318,7 +306,7 @@ def max_pool2d(
     for n, c, i, j in np.ndindex(y.shape):
         top, left = i * stride[0] - padding[0], j * stride[1] - padding[1]
         best, best_tap = -np.inf, -1
-        # Only pixels of the image compete, so padding never wins.
+        # Only over pixels of the image, so padding never wins.
         for row in range(max(top, 0), min(top + kernel[0], H)):
             for column in range(max(left, 0), min(left + kernel[1], W)):
                 value = x[n, c, row, column]
@@ -332,15 +320,17 @@ def max_pool2d(
 def max_pool2d_dx(
     dy: Array, winner: Array, kernel: Pair, stride: Pair, padding: Pair, size: Pair
 ) -> Array:
-    """Return dx (N,C,H,W): each output hands its gradient to the pixel that won its window."""
+    """Return dx (N,C,H,W): each output's gradient is added to the pixel that won its window."""
     dx = np.empty((*dy.shape[:2], *size), dy.dtype)
     for n in range(len(dy)):
-        spread(dy[n], winner[n], dx[n], kernel, stride, padding)
+        write_max_pool2d_dx(dy[n], winner[n], dx[n], kernel, stride, padding)
     return dx
 
 
-def spread(dy: Array, winner: Array, dx: Array, kernel: Pair, stride: Pair, padding: Pair) -> None:
-    """Write into `dx` (C,H,W) what each of `dy` (C,Ho,Wo) hands to the winner of its window."""
+def write_max_pool2d_dx(
+    dy: Array, winner: Array, dx: Array, kernel: Pair, stride: Pair, padding: Pair
+) -> None:
+    """Write into `dx` (C,H,W) the sum of `dy` (C,Ho,Wo) over the windows that each pixel won."""
     C, Ho, Wo = dy.shape
     dx[:] = 0
     for c in range(C):
@@ -357,7 +347,7 @@ def window_sums(x: Array, size: int) -> Array:
     N, C, H, W = x.shape
     reach = size // 2
     sums = np.zeros(x.shape, x.dtype)
-    columns = np.zeros(W + 2 * reach, x.dtype)  # of the windows in one row; zero beside the map
+    columns = np.zeros(W + 2 * reach, x.dtype)  # of the windows in a row; zero outside the map
     for n in range(N):
         for c in range(C):
             for i in range(H):
@@ -378,7 +368,7 @@ def lrn(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
 
 
 def lrn_dx(dy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
-    """Return dx (N,C,H,W): what a pixel does to itself, and to the windows it is in."""
+    """Return dx (N,C,H,W): by way of the pixel itself, and of the windows that contain it."""
     kept = dy * np.power(scale, -beta)
     return kept - 2.0 * alpha * beta / size**2 * x * window_sums(kept * x / scale, size)
 
@@ -396,10 +386,10 @@ def rounded(position: float) -> int:
 
 
 def bin_cells(first: int, last: int, k: int, count: int, size: int) -> tuple[int, int]:
-    """Return the cells, from one up to another, of bin `k` of `count` on a map of `size`.
+    """Return the first cell of bin `k` of `count`, and the one after the last, on a map of `size`.
 
-    The box spans the cells `first` to `last`, both included, and at least one. A cell that two
-    bins share is in both.
+    The box spans the cells `first` to `last`, both included, and at least one. Two bins may share a
+    cell.
     """
     length = max(last - first + 1, 1)
     start = first + k * length // count
@@ -412,7 +402,7 @@ def roi_pool(features: Array, boxes: Array, output_size: Pair, scale: float) -> 
 
     Cells of the map (C,Hf,Wf) are numbered in row-major order; of equal cells the first wins. A
     bin without a cell gives 0 and has the winner -1. A NaN makes the output NaN; which cell then
-    gets the gradient is left open. A box with a NaN gives NaN, and has no winners.
+    gets the gradient is undefined. A box with a NaN gives NaN, and has no winners.
     """
     C, Hf, Wf = features.shape
     y = np.zeros((len(boxes), C, *output_size), features.dtype)
@@ -436,17 +426,17 @@ def roi_pool(features: Array, boxes: Array, output_size: Pair, scale: float) -> 
 
 
 def roi_pool_dx(dy: Array, argmax: Array, size: Pair) -> Array:
-    """Return dfeatures (C,Hf,Wf): each output hands its gradient to the cell that won its bin."""
+    """Return dfeatures (C,Hf,Wf): each output's gradient is added to the cell that won its bin."""
     dfeatures = np.empty((dy.shape[1], *size), dy.dtype)
-    hand_back(dy, argmax, dfeatures, 0, dy.shape[1])
+    write_roi_pool_dx(dy, argmax, dfeatures, 0, dy.shape[1])
     return dfeatures
 
 
-def hand_back(dy: Array, argmax: Array, dfeatures: Array, first: int, behind: int) -> None:
-    """Write into some channels of `dfeatures` (C,Hf,Wf) what their `dy` (R,C,h,w) hand back."""
+def write_roi_pool_dx(dy: Array, argmax: Array, dfeatures: Array, first: int, end: int) -> None:
+    """Write the channels from `first` to `end` of `dfeatures` (C,Hf,Wf), given `dy` (R,C,h,w)."""
     R, _, h, w = dy.shape
     Wf = dfeatures.shape[2]
-    for c in range(first, behind):
+    for c in range(first, end):
         dfeatures[c] = 0
         for r in range(R):
             for i in range(h):
@@ -456,35 +446,35 @@ def hand_back(dy: Array, argmax: Array, dfeatures: Array, first: int, behind: in
                         dfeatures[c, cell // Wf, cell % Wf] += dy[r, c, i, j]
 
 
-class Sample(NamedTuple):
-    """A sample along one axis: the two cells it lies between, and how the box moves it."""
+class AxisSample(NamedTuple):
+    """A sample along one axis: the two cells it lies between, and how it depends on the box."""
 
     cells: tuple[int, int]
     weights: tuple[float, float]
-    slope: float  # of the second weight by the position; of the first, minus that
-    by_corners: tuple[float, float]  # of the position by the first and by the last corner
+    slope: float  # derivative of the second weight by the position; that of the first is minus this
+    by_corners: tuple[float, float]  # derivatives of the position by the first and the last corner
 
 
 def sample_at(
     first: float, last: float, k: int, count: int, size: int, scale: float, aligned: bool
-) -> Sample | None:
-    """Return sample `k` of `count` on a map of `size`; None if it is over a cell off the map.
+) -> AxisSample | None:
+    """Return sample `k` of `count` on a map of `size`; None if it is more than a cell off the map.
 
-    Less far off it is as at the border, where moving it changes nothing.
+    If it is less far off, it is moved to the border, and its slope is 0.
     """
     t = (k + 0.5) / count
     length, by_corners = (last - first) * scale, (scale * (1 - t), scale * t)
     if not aligned and length < 1:  # one cell, wherever the last corner is
         length, by_corners = 1.0, (scale, 0.0)
     position = first * scale - (0.5 if aligned else 0.0) + length * t
-    if not -1 <= position <= size:  # nor is a NaN anywhere
+    if not -1 <= position <= size:  # true for a NaN, too
         return None
     moves = 0 < position < size - 1
     position = min(max(position, 0.0), size - 1.0)
     low = int(position)
     weight = position - low
     cells = low, min(low + 1, size - 1)
-    return Sample(cells, (1 - weight, weight), 1.0 if moves else 0.0, by_corners)
+    return AxisSample(cells, (1 - weight, weight), 1.0 if moves else 0.0, by_corners)
 
 
 def roi_align(
@@ -493,7 +483,7 @@ def roi_align(
     """Return the mean of the samples in each bin of each box: (R,C,h,w).
 
     A bin has `samples` rows and columns of samples, each interpolated between four cells of the
-    map (C,Hf,Wf); one over a cell off the map counts as 0. A box with a NaN gives NaN.
+    map (C,Hf,Wf). A sample more than a cell off the map counts as 0. A box with a NaN gives NaN.
     """
     (C, Hf, Wf), (h, w) = features.shape, output_size
     y = np.zeros((len(boxes), C, h, w), features.dtype)
@@ -531,8 +521,8 @@ def roi_align_dx(
             continue
         for c in range(C):
             given = dy[r, c, i, j] / samples**2
-            by_row = by_column = 0.0  # of this sample, by its position
-            # The second cell of each pair gains what the first one loses.
+            by_row = by_column = 0.0  # derivatives of this sample by its position
+            # The weights of a pair add up to 1: their slopes differ only in sign.
             for p, of_row, row_sign in zip(row.cells, row.weights, (-1, 1), strict=True):
                 for q, of_column, column_sign in zip(
                     column.cells, column.weights, (-1, 1), strict=True
@@ -552,7 +542,7 @@ def roi_align_dx(
 def softmax_cross_entropy(logits: Array, targets: Array, weights: Array) -> tuple[Array, Array]:
     """Return the weighted sum of the rows' log losses (), and the softmax of each row (K,L).
 
-    A row whose target is no class costs nothing.
+    The loss of a row whose target is no class is 0.
     """
     (K, L), loss = logits.shape, logits.dtype.type(0)
     probabilities = np.empty((K, L), logits.dtype)
@@ -573,13 +563,13 @@ def softmax_cross_entropy_dx(
     """Return the gradient of the sum (K,L), times `dloss`, a number or an array of shape ()."""
     dlogits = np.empty_like(probabilities)
     for k, l in np.ndindex(probabilities.shape):  # noqa: E741
-        wanted = 1 if l == targets[k] else 0
-        dlogits[k, l] = (probabilities[k, l] - wanted) * (dloss * weights[k])
+        is_target = 1 if l == targets[k] else 0
+        dlogits[k, l] = (probabilities[k, l] - is_target) * (dloss * weights[k])
     return dlogits
 
 
 def smooth_l1(x: Array, sigma: float) -> Array:
-    """Return ``0.5 (sigma x)^2`` of each element below ``1 / sigma^2``, a line from there on."""
+    """Return ``0.5 (sigma x)^2`` where ``|x| < 1 / sigma^2``, ``|x| - 0.5 / sigma^2`` elsewhere."""
     y = np.empty(x.shape, x.dtype)
     half, turn, rest = map(x.dtype.type, (0.5 * sigma**2, 1 / sigma**2, 0.5 / sigma**2))
     for place in np.ndindex(x.shape):
@@ -589,9 +579,9 @@ def smooth_l1(x: Array, sigma: float) -> Array:
 
 
 def smooth_l1_dx(dy: Array, x: Array, sigma: float) -> Array:
-    """Return `dy` times the slope at x, which is ``sigma^2 x``, but never beyond -1 and 1.
+    """Return `dy` times the slope at x, which is ``sigma^2 x`` limited to -1 and 1.
 
-    dy may have another shape that goes with that of x, such as (K,1) where x is (K,4).
+    dy may have another shape that broadcasts with that of x, such as (K,1) where x is (K,4).
     """
     dy, x = np.broadcast_arrays(dy, x)
     dx = np.empty(x.shape, np.result_type(dy, x))
@@ -638,7 +628,7 @@ def sgd(
 def square_sums(arrays: Sequence[Array], together: bool = False) -> Array:
     """Return the sum of squares of each of some arrays (n,), or of all `together` ().
 
-    It is not finite if a number is not, and the other way round but for an overflow.
+    A sum is finite exactly if all its numbers are, unless it overflows.
     """
     sums = np.zeros(len(arrays), np.result_type(*arrays))
     for n, array in enumerate(arrays):

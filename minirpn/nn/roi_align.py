@@ -200,7 +200,7 @@ def roi_align_dx(
 
 
 class Positions(NamedTuple):
-    """Positions of the samples along one axis, (R,n,samples); see `minirpn.loops.Sample`."""
+    """Positions of the samples along one axis, (R,n,samples); see `minirpn.loops.AxisSample`."""
 
     at: Array  # in cells, moved onto the map
     on_map: Array  # whether at most one cell off the map; the value of the others is 0

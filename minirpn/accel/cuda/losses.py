@@ -46,7 +46,7 @@ def softmax_cross_entropy_dx_cuda(
 
 
 def smooth_l1_cuda(x: Array, sigma: float) -> Array:
-    """Return ``0.5 (sigma x)^2`` of each element below ``1 / sigma^2``, a line from there on."""
+    """Return ``0.5 (sigma x)^2`` where ``|x| < 1 / sigma^2``, ``|x| - 0.5 / sigma^2`` elsewhere."""
     y = empty(x.shape, x)
     # NumPy computes with an array and a Python float in the array's dtype; so must the kernel.
     numbers = map(x.dtype.type, (0.5 * sigma**2, 1 / sigma**2, 0.5 / sigma**2))

@@ -2,7 +2,7 @@
 // in loops.py.
 #include "common.cuh"
 
-// Whether one of the four corners of a box is not a number.
+// Whether one of the four coordinates of a box is not a number.
 template <typename Number>
 __device__ inline bool has_nan(const Number* box) {
     return box[0] != box[0] || box[1] != box[1] || box[2] != box[2] || box[3] != box[3];

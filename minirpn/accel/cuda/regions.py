@@ -78,9 +78,9 @@ def _samples(
 ) -> list[Array]:
     """Return where the samples of boxes (R, 4) are: along rows, then along columns.
 
-    Of each axis two arrays, see `minirpn.loops.Sample`: cells (R, count, 2) int32, between which a
-    sample lies, or -1; and numbers (R, count, 5), the weights, the slope, and how the position
-    depends on the corners.
+    There are two arrays for each axis, see `minirpn.loops.AxisSample`: cells (R, count, 2) int32,
+    or -1 for a sample off the map; and numbers (R, count, 5), which are weights, slope, and
+    derivatives by the corners.
     """
     R, places = boxes.shape[0], []
     for axis, bins, cells_there in ((1, output_size[0], size[0]), (0, output_size[1], size[1])):

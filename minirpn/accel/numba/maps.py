@@ -9,7 +9,7 @@ import numpy as np
 from minirpn._typing import Array
 from minirpn.accel.numba.compiled import compiled
 from minirpn.accel.threads import share
-from minirpn.loops import rectify, rectify_dx, spread, window_sums
+from minirpn.loops import window_sums, write_max_pool2d_dx, write_relu, write_relu_dx
 from minirpn.nn.window import Pair, reached
 
 # --- ReLU ---
@@ -17,14 +17,14 @@ from minirpn.nn.window import Pair, reached
 # Elements of one piece of work. Fewer are not worth waking a second thread.
 PIECE = 2**17
 
-_rectify = compiled(rectify)
-_rectify_dx = compiled(rectify_dx)
+_write_relu = compiled(write_relu)
+_write_relu_dx = compiled(write_relu_dx)
 
 
 def relu_numba(x: Array) -> Array:
     """Return ``max(x, 0)``."""
     y = np.empty(x.shape, x.dtype)
-    _in_pieces(_rectify, np.ascontiguousarray(x), y)
+    _in_pieces(_write_relu, np.ascontiguousarray(x), y)
     return y
 
 
@@ -34,7 +34,7 @@ def relu_dx_numba(dy: Array, y: Array) -> Array:
     `numpy.where` is ten times as slow: it selects byte by byte, not in vectors.
     """
     dx = np.empty(dy.shape, dy.dtype)
-    _in_pieces(_rectify_dx, np.ascontiguousarray(dy), np.ascontiguousarray(y), dx)
+    _in_pieces(_write_relu_dx, np.ascontiguousarray(dy), np.ascontiguousarray(y), dx)
     return dx
 
 
@@ -123,7 +123,7 @@ def pool_taps(x: Array, y: Array, winner: Array, kernel: Pair, stride: Pair, pad
 
 _pool_rows = compiled(pool_rows, greater)
 _pool_taps = compiled(pool_taps, reached)
-_spread = compiled(spread)
+_write_max_pool2d_dx = compiled(write_max_pool2d_dx)
 
 
 def max_pool2d_numba(
@@ -157,10 +157,10 @@ def max_pool2d_dx_numba(
     dy, winner = np.ascontiguousarray(dy), np.ascontiguousarray(winner)
     dx = np.empty((*dy.shape[:2], *size), dy.dtype)
 
-    def spread_piece(piece: tuple[int, slice]) -> None:
-        _spread(dy[piece], winner[piece], dx[piece], kernel, stride, padding)
+    def spread(piece: tuple[int, slice]) -> None:
+        _write_max_pool2d_dx(dy[piece], winner[piece], dx[piece], kernel, stride, padding)
 
-    share(spread_piece, _pieces(*dy.shape[:2]))
+    share(spread, _pieces(*dy.shape[:2]))
     return dx
 
 
@@ -191,12 +191,12 @@ def lrn_dx_numba(dy: Array, x: Array, scale: Array, size: int, alpha: float, bet
     """Return dx (N,C,H,W)."""
     dx = np.empty(x.shape, x.dtype)
 
-    def spread(some: slice) -> None:
+    def normalize_dx(some: slice) -> None:
         kept = dy[:, some] * np.power(scale[:, some], -beta)
         sums = _sums(kept * x[:, some] / scale[:, some], size)
         dx[:, some] = kept - 2.0 * alpha * beta / size**2 * x[:, some] * sums
 
-    share(spread, _channel_slices(x.shape[1]))
+    share(normalize_dx, _channel_slices(x.shape[1]))
     return dx
 
 

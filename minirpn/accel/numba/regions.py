@@ -16,7 +16,7 @@ import numpy as np
 from minirpn._typing import Array
 from minirpn.accel.numba.compiled import compiled
 from minirpn.accel.threads import share
-from minirpn.loops import hand_back
+from minirpn.loops import write_roi_pool_dx
 from minirpn.nn.roi_align import Positions, positions_of, slopes_along, weights_along
 from minirpn.nn.roi_pool import bins, of_nan
 from minirpn.nn.window import Pair
@@ -76,7 +76,7 @@ def pool_block(
 
 
 _pool_block = compiled(pool_block)
-_hand_back = compiled(hand_back)
+_write_roi_pool_dx = compiled(write_roi_pool_dx)
 
 
 def roi_pool_numba(
@@ -102,10 +102,10 @@ def roi_pool_dx_numba(dy: Array, argmax: Array, size: Pair) -> Array:
     dy, argmax = np.ascontiguousarray(dy), np.ascontiguousarray(argmax)
     dfeatures = np.empty((dy.shape[1], *size), dy.dtype)
 
-    def hand_back(block: slice) -> None:
-        _hand_back(dy, argmax, dfeatures, block.start, block.stop)
+    def channels_dx(block: slice) -> None:
+        _write_roi_pool_dx(dy, argmax, dfeatures, block.start, block.stop)
 
-    share(hand_back, blocks(len(dfeatures)))
+    share(channels_dx, blocks(len(dfeatures)))
     return dfeatures
 
 
