@@ -76,8 +76,7 @@ def accelerated(
     name
         The operation, as `minirpn.accel.use` calls it.
     checks
-        Called first: it raises an error, or returns the arguments in the form that every
-        implementation expects.
+        Called first: raises an error, or returns the arguments as every implementation needs them.
     """
     from minirpn.accel.table import operation
 

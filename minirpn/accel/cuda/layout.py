@@ -62,7 +62,7 @@ def empty_maps(
 
 
 def rows_of(shape: Shape, channels_last: bool = False) -> tuple[int, int]:
-    """Return how a kernel walks through an array: how many rows, and how many numbers in each.
+    """Return how a kernel goes through an array: how many rows, and how many numbers in each.
 
     A row is a channel of maps (N,C,H,W), or with channels last a row of an image. An array of
     another shape has the rows of its last axis.

@@ -158,7 +158,7 @@ def product_by_cublas(a: Array, b: Array) -> Array:
     stream = ctypes.c_void_p(cupy.cuda.get_current_stream().ptr)
     _check(library.cublasSetStream_v2(handle, stream))
     # What is row by row here is column by column to cuBLAS: it sees the transposed matrices, and
-    # is asked for (a b)^T = b^T a^T.
+    # computes (a b)^T = b^T a^T.
     _check(
         library.cublasGemmStridedBatchedEx(
             *(handle, AS_IT_IS, AS_IT_IS, M, N, K, ctypes.byref(real(1))),
