@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +158,34 @@ def stop_after() -> Callable[[pytest.MonkeyPatch, int], None]:
         patch.setattr("minirpn.training.train.InterruptRequest", _Asked(times))
 
     return stops
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the last part of training, which takes the longest, where a test needs none.
+
+    It measures the network, draws and writes the report: several times as long as a small training.
+    """
+    monkeypatch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
+
+
+@pytest.fixture
+def run_and_kill() -> Callable[..., Any]:
+    """Return a function that runs a program with kills.py beside it, and reads what it prints."""
+
+    def run(program: str, *arguments: object) -> Any:
+        # One thread, or there would be some that are not in a forked child.
+        environment = os.environ | dict.fromkeys(
+            ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+        )
+        folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+        command = [sys.executable, "-c", program, *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
 
 
 @pytest.hookimpl(optionalhook=True)

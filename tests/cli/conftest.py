@@ -55,12 +55,6 @@ def trained_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the last part of training, which takes the longest, where a test needs none."""
-    monkeypatch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
-
-
-@pytest.fixture
 def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command that must end in one line on stderr and status 2; return what it says."""
 

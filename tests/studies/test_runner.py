@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -17,7 +15,7 @@ from minirpn.studies.runner import JSON, PICTURE, TABLE
 from minirpn.training.build import load_network
 from minirpn.training.config import load_config, override, save_config
 
-KILLS = 30
+KILLS = 20
 LAMBDA = STUDIES["lambda"]
 
 
@@ -167,75 +165,44 @@ def test_stopped_it_goes_on_to_the_same_end(
     assert found_in(out) == found_in(whole)
 
 
-# Loads everything once and forks for each start, as tests/training/test_kill.py does.
 PROGRAM = """
-import json, os, random, signal, sys, time
+import json, sys
 from pathlib import Path
+from kills import Killer
 from minirpn.studies import STUDIES, run_study, runner
 from minirpn.training.config import load_config
 from minirpn.viz import save  # loaded before the first fork, as all else
 
-base, out, kills = load_config(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
-study, chance = STUDIES["lambda"], random.Random(0)
+base, out = load_config(Path(sys.argv[1])), Path(sys.argv[2])
+study = STUDIES["lambda"]
 variants = study.variants(base)[1:3]
 study = study._replace(variants=lambda base: variants, published=None)
 
 
-def start(folder):
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        run_study(study, base, folder, seeds=2, progress=False)
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def left_in_peace(name):
-    began = time.perf_counter()
-    _, status = os.waitpid(start(out / name), 0)
-    assert status == 0
-    return time.perf_counter() - began
+def run(folder):
+    run_study(study, base, folder, seeds=2, progress=False)
 
 
 run_study(study, base, out / "warm", seeds=1, progress=False)
-longest, done, number = left_in_peace("undisturbed") / 3, 0, 0
-moments = []
-while len(moments) < kills:
-    folder, ended = out / f"killed-{number}", False
+killer = Killer(int(sys.argv[3]), lambda: run(out / "undisturbed"))
+moments, number = [], 0
+while killer.left:
+    folder = out / f"killed-{number}"
     number += 1
-    while not ended:
-        child = start(folder)
-        if len(moments) < kills:
-            time.sleep(chance.uniform(0, longest))
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        ended = status == 0
-        assert ended or os.WIFSIGNALED(status), status
-        if os.WIFSIGNALED(status):
-            file = folder / runner.JSON
-            outcomes = json.loads(file.read_text())["outcomes"] if file.exists() else []
-            moments.append(len(outcomes))
+    for _ in killer.until_done(lambda: run(folder)):
+        file = folder / runner.JSON
+        moments.append(len(json.loads(file.read_text())["outcomes"]) if file.exists() else 0)
 print(json.dumps({"moments": moments, "folders": number}))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_thirty_moments_it_finds_the_same(base, tmp_path):
+def test_killed_anywhere_it_finds_the_same(base, run_and_kill, tmp_path):
     save_config(tmp_path / "settings.toml", base)
-    command = [sys.executable, "-c", PROGRAM, tmp_path / "settings.toml", tmp_path, KILLS]
-    # One thread, or there would be some that are not in a forked child.
-    one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    done = subprocess.run(
-        list(map(str, command)), env=os.environ | one_thread, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = run_and_kill(PROGRAM, tmp_path / "settings.toml", tmp_path, KILLS)
     assert len(found["moments"]) == KILLS
-    assert len(set(found["moments"])) > 1
+    assert set(found["moments"]) >= {0, 1, 2, 3}  # of four trainings
     for number in range(found["folders"]):
         assert found_in(tmp_path / f"killed-{number}") == found_in(tmp_path / "undisturbed")
 

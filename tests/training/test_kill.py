@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,68 +19,35 @@ from minirpn.training.run_folder import RunFolder, open_run
 KILLS = 45
 STEPS = 12
 
-# Loads everything once, and forks for each start of the run: a start then takes hundredths of a
-# second. What a killed process leaves behind is its files, and they change only in the C functions
-# counted here, so a kill before one of these stands for every moment since the one before.
 PROGRAM = """
-import collections, json, os, random, signal, sys
+import json, sys
 from pathlib import Path
+from kills import Killer
 from minirpn.training import train as training
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import load_config
 from minirpn.training.run_folder import create_run
 
-CHANGES = {"open", "write", "writelines", "flush", "close", "fsync", "replace", "unlink", "mkdir"}
 training.finish_run = lambda *args: (None, None)  # nothing is lost there: all is measured again
-config = load_config(Path(sys.argv[1]))
-folder_of, kills, chance = Path(sys.argv[2]), int(sys.argv[3]), random.Random(0)
+config, folder_of = load_config(Path(sys.argv[1])), Path(sys.argv[2])
 
 
-def start(folder, kill_at=None):
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    calls = collections.Counter()
-
-    def watch(frame, event, function):
-        if event == "c_call" and function.__name__ in CHANGES:
-            calls[function.__name__] += 1
-            if (function.__name__, calls[function.__name__]) == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    status = 1
-    try:
-        stored = load_config(folder.config)
-        sys.setprofile(watch)
-        training.train(stored, folder, resume=folder.last.exists(), progress=False)
-        sys.setprofile(None)
-        if kill_at is None:
-            (folder_of / "calls.json").write_text(json.dumps(calls))
-        status = 0
-    finally:
-        os._exit(status)
+def run(folder):
+    stored = load_config(folder.config)
+    training.train(stored, folder, resume=folder.last.exists(), progress=False)
 
 
-training.train(config, create_run(folder_of / "warm", config), progress=False)
-assert start(create_run(folder_of / "undisturbed", config)) == 0
-calls = json.loads((folder_of / "calls.json").read_text())
+run(create_run(folder_of / "warm", config))
+undisturbed = create_run(folder_of / "undisturbed", config)
+killer = Killer(int(sys.argv[3]), lambda: run(undisturbed))
 moments, runs = [], 0
-while len(moments) < kills:
-    folder = create_run(folder_of / f"killed-{runs}", config)
+while killer.left:
+    folder, step = create_run(folder_of / f"killed-{runs}", config), -1
     runs += 1
-    done, step = False, -1
-    while not done:
-        # The few renames count as much as the many writes. A third of a run, so that most starts
-        # are killed, and a run several times.
-        name = chance.choice(sorted(calls))
-        kill_at = (name, chance.randint(1, 1 + calls[name] // 3))
-        status = start(folder, kill_at if len(moments) < kills else None)
-        done = status == 0
-        assert done or os.WIFSIGNALED(status), status
-        if not done:
-            before, step = step, load_checkpoint(folder.last).step if folder.last.exists() else -1
-            assert before <= step, "a checkpoint is gone"
-            moments.append(step)
+    for _ in killer.until_done(lambda: run(folder)):
+        before, step = step, load_checkpoint(folder.last).step if folder.last.exists() else -1
+        assert before <= step, "a checkpoint is gone"
+        moments.append(step)
 print(json.dumps({"moments": moments, "runs": runs}))
 """
 
@@ -95,7 +61,9 @@ def records(folder: RunFolder) -> list[dict]:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kind", ["rpn-only", "4-step"])
-def test_killed_anywhere_it_ends_the_same(small_config: TrainConfig, tmp_path: Path, kind: str):
+def test_killed_anywhere_it_ends_the_same(
+    small_config: TrainConfig, run_and_kill: Callable, tmp_path: Path, kind: str
+):
     config = replace(
         small_config,
         sharing=SharingConfig(kind=kind, pre_nms=60, post_nms=30),
@@ -105,14 +73,7 @@ def test_killed_anywhere_it_ends_the_same(small_config: TrainConfig, tmp_path: P
         ),
     )
     save_config(tmp_path / "settings.toml", config)
-    command = [sys.executable, "-c", PROGRAM, tmp_path / "settings.toml", tmp_path, KILLS]
-    # One thread, or there would be some that are not in a forked child.
-    one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    done = subprocess.run(
-        list(map(str, command)), env=os.environ | one_thread, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = run_and_kill(PROGRAM, tmp_path / "settings.toml", tmp_path, KILLS)
     assert len(found["moments"]) == KILLS
     # Wherever it was: in every phase, and before the first checkpoint too.
     moments = set(found["moments"])

@@ -66,6 +66,7 @@ def test_the_run_folder_is_complete(whole):
     assert all((whole.plots / name).is_file() for name in captions)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_same_seed_gives_the_same_bits(whole, new_run, small_config):
     again = new_run("again")
     train(small_config, again, progress=False)
@@ -107,6 +108,7 @@ def test_the_picture_of_a_mini_batch_has_the_objects_that_are_learned(
     assert (seen[-1] > 0) == use_difficult  # the last call draws the picture
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_another_seed_gives_another_run(whole, new_run, small_config):
     other = new_run("other")
     train(replace(small_config, run=replace(small_config.run, seed=1)), other, progress=False)
@@ -115,7 +117,7 @@ def test_another_seed_gives_another_run(whole, new_run, small_config):
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5])
 def test_resumed_at_any_step_it_ends_as_if_never_stopped(
-    whole, new_run, small_config, monkeypatch, stop_after, steps
+    whole, new_run, small_config, monkeypatch, stop_after, steps, request
 ):
     folder = new_run("stopped")
     with monkeypatch.context() as patch:
@@ -123,12 +125,14 @@ def test_resumed_at_any_step_it_ends_as_if_never_stopped(
         result = train(small_config, folder, progress=False)
     assert (result.interrupted, result.steps) == (True, steps)
     assert not (folder.path / "report.html").exists()
+    request.getfixturevalue("no_pictures")
     result = train(small_config, folder, resume=True, progress=False)
     assert (result.interrupted, result.steps) == (False, 6)
     assert records(folder) == records(whole)
     assert_same_state(folder, whole)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_checkpoint_older_than_the_log_is_caught_up(whole, new_run, small_config):
     """As after a kill: steps were recorded after the last save, and are taken again."""
     folder = new_run("killed")
@@ -172,6 +176,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_name_and_keeps_the_checkpoint(
     assert all(np.isfinite(value).all() for value in checkpoint.parameters.values())
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_frozen_random_stages_are_warned_of(new_run, small_config, capsys):
     model = replace(small_config.model, backbone="squeezenet")
     config = replace(
@@ -184,6 +189,7 @@ def test_frozen_random_stages_are_warned_of(new_run, small_config, capsys):
     assert warning in folder.text.read_text()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_tiny_starts_from_random_numbers_without_a_warning(new_run, small_config):
     folder = new_run("quiet")
     train(small_config, folder, progress=False)
@@ -203,7 +209,11 @@ def test_images_without_objects_train(new_run, small_config, shapes, tmp_path):
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    config = replace(small_config, data=replace(small_config.data, voc=str(bare)))
+    config = replace(
+        small_config,
+        data=replace(small_config.data, voc=str(bare)),
+        run=replace(small_config.run, pictures=False),
+    )
     result = train(config, new_run("bare-run", config), progress=False)
     assert result.steps == 6
     assert result.recall is not None

@@ -1,5 +1,6 @@
 """Trainings with a detector: phases, what learns in which, and that a stop changes nothing."""
 
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import OptimizerConfig, RunConfig, SharingConfig, load_config
 from minirpn.training.evaluate import load_proposals
 from minirpn.training.phases import phases_of
+from minirpn.training.run_folder import create_run
 from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 
@@ -22,7 +24,7 @@ KINDS = ("4-step", "approximate-joint", "joint")
 STEPS = 12
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sharing_config(small_config):
     """Make the settings of a small run with a detector."""
 
@@ -37,14 +39,14 @@ def sharing_config(small_config):
     return make
 
 
-@pytest.fixture
-def finished(sharing_config, new_run):
-    """Train one of each kind, once."""
+@pytest.fixture(scope="module")
+def finished(sharing_config, tmp_path_factory):
+    """Train one of each kind, once; to be read only."""
 
-    def make(kind, name="whole", **options):
-        config = sharing_config(kind, **options)
-        folder = new_run(name, config)
-        return folder, train(config, folder, progress=False)
+    @functools.cache
+    def make(kind):
+        folder = create_run(tmp_path_factory.mktemp(kind) / "whole", sharing_config(kind))
+        return folder, train(sharing_config(kind), folder, progress=False)
 
     return make
 
@@ -101,6 +103,7 @@ def changed(before, after):
     }
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_phase_changes_what_it_is_for(sharing_config, new_run, monkeypatch):
     config = sharing_config("4-step")
     folder = new_run("phases", config)
@@ -123,7 +126,7 @@ def test_a_phase_changes_what_it_is_for(sharing_config, new_run, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_is_whole_and_repeats_to_the_bit(finished, kind):
+def test_a_run_is_whole_and_repeats_to_the_bit(finished, sharing_config, new_run, request, kind):
     folder, result = finished(kind)
     assert result.steps == STEPS
     assert 0 <= result.precision.mean_ap <= 1
@@ -137,7 +140,9 @@ def test_a_run_is_whole_and_repeats_to_the_bit(finished, kind):
     assert isinstance(model, FasterRCNN)
     assert config.data.classes
     assert model.detector.pooling == ("align" if kind == "joint" else "pool")
-    again, _ = finished(kind, "again")
+    request.getfixturevalue("no_pictures")
+    again = new_run("again", config)
+    train(sharing_config(kind), again, progress=False)
     assert_same_end(again, folder)
     kinds = {record["phase"] for record in records(folder) if record["kind"] == "train"}
     assert kinds == {phase.name for phase in phases_of(config)}
@@ -146,27 +151,28 @@ def test_a_run_is_whole_and_repeats_to_the_bit(finished, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("often", [1, 3])
 def test_stopped_and_resumed_anywhere_it_ends_the_same(
-    finished, sharing_config, new_run, monkeypatch, stop_after, kind
+    finished, sharing_config, new_run, monkeypatch, stop_after, kind, often
 ):
+    """Stopped before the first step, then after every `often` steps of every start."""
     whole, _ = finished(kind)
-    config = sharing_config(kind)
-    stopped_at = set()
-    for times in range(STEPS + 2 * len(phases_of(config))):
-        folder = new_run(f"stopped-{times}", config)
-        with monkeypatch.context() as patch:
-            stop_after(patch, times)
-            patch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
-            stopped_at.add(train(config, folder, progress=False).steps)
-            patch.undo()
-            patch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
-            train(load_config(folder.config), folder, resume=True, progress=False)
-        assert_same_end(folder, whole)
-    assert stopped_at == set(range(STEPS + 1))
+    folder, stopped_at = new_run("stopped", sharing_config(kind)), []
+    for start in range(STEPS + 2):
+        stop_after(monkeypatch, often if start else 0)
+        config = load_config(folder.config)
+        result = train(config, folder, resume=start > 0, progress=False)
+        stopped_at.append(result.steps)
+        if not result.interrupted:
+            break
+    assert_same_end(folder, whole)
+    assert stopped_at == [*range(0, STEPS, often), STEPS]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_death_between_two_phases_changes_nothing(finished, sharing_config, new_run, monkeypatch):
     whole, _ = finished("4-step")
     config = sharing_config("4-step")
@@ -192,6 +198,7 @@ def test_saved_proposals_start_the_second_step(finished, sharing_config, new_run
     first, _ = finished("4-step")
     path = first.proposals("detector-1")
     config = sharing_config("4-step", proposals=str(path))
+    config = replace(config, run=replace(config.run, pictures=False))
     folder = new_run("from-file", config)
     result = train(config, folder, progress=False)
     assert result.precision is not None

@@ -1,0 +1,74 @@
+"""Kill a process before its calls that change a file, time after time.
+
+What a killed process leaves behind is its files, and they change only in the C functions counted
+here. A kill before one of these calls stands for every moment since the call before. Programs of
+one thread load everything once and import this; each start is a fork of theirs, and takes
+hundredths of a second.
+"""
+
+import collections
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+
+CHANGES = {"open", "write", "writelines", "flush", "close", "fsync", "replace", "unlink", "mkdir"}
+
+
+class Killer:
+    """Kills so often; the same calls in every test run.
+
+    Parameters
+    ----------
+    kills
+        How many processes are killed in all.
+    work
+        A function whose calls are counted, in a process of its own that is left in peace.
+    """
+
+    def __init__(self, kills, work):
+        self.left, self.chance = kills, random.Random(0)
+        with tempfile.TemporaryFile("w+") as file:
+            assert self._start(work, counts=file) == 0
+            file.seek(0)
+            self.calls = json.load(file)
+
+    def until_done(self, work):
+        """Start `work` until it ends by itself; yield after every kill."""
+        while True:
+            # The few renames count as much as the many writes. A third of the whole work, so that
+            # most starts are killed, and one work several times.
+            name = self.chance.choice(sorted(self.calls))
+            kill_at = (name, self.chance.randint(1, 1 + self.calls[name] // 3))
+            status = self._start(work, kill_at if self.left else None)
+            if status == 0:
+                return
+            assert os.WIFSIGNALED(status), status
+            self.left -= 1
+            yield
+
+    def _start(self, work, kill_at=None, counts=None):
+        child = os.fork()
+        if child:
+            return os.waitpid(child, 0)[1]
+        calls = collections.Counter()
+
+        def watch(frame, event, function):
+            if event == "c_call" and function.__name__ in CHANGES:
+                calls[function.__name__] += 1
+                if (function.__name__, calls[function.__name__]) == kill_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        status = 1
+        try:
+            sys.setprofile(watch)
+            work()
+            sys.setprofile(None)
+            if counts is not None:
+                json.dump(calls, counts)
+                counts.flush()
+            status = 0
+        finally:
+            os._exit(status)
