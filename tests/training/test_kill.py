@@ -67,9 +67,9 @@ def test_killed_anywhere_it_ends_the_same(
     config = replace(
         small_config,
         sharing=SharingConfig(kind=kind, pre_nms=60, post_nms=30),
-        optimizer=replace(small_config.optimizer, steps=STEPS),
+        optimizer=replace(small_config.optimizer, steps=STEPS, lr=0.03),
         run=replace(
-            small_config.run, checkpoint_every=1, validate_every=4, diagnose_every=4, threads=1
+            small_config.run, checkpoint_every=1, validate_every=3, diagnose_every=4, threads=1
         ),
     )
     save_config(tmp_path / "settings.toml", config)
