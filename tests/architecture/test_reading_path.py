@@ -46,16 +46,16 @@ CASES = {
     "convolution there and back": (
         "x, w = rng.normal(size=(1, 3, 9, 9)), rng.normal(size=(4, 3, 3, 3))",
         "nn.conv2d_backward(*nn.conv2d_forward(x, w, np.zeros(4), padding=1))",
-        5,
-        900,
-        200,
+        4,
+        600,
+        170,
     ),
     "labels": (
         "anchors = rpn.grid_anchors(rpn.base_anchors(rpn.AnchorConfig()), (19, 31), 16)",
         "rpn.label_anchors(anchors, np.array([[10.0, 20, 150, 140]]), (300, 500))",
-        5,
-        900,
-        200,
+        4,
+        850,
+        120,
     ),
     "a training step of tiny": (
         """
@@ -74,9 +74,9 @@ gt_boxes = np.array([[10.0, 20, 60, 80]], np.float32)
     result = loss_and_gradients(network, image, batch, config=objective.loss)
     sgd_update(optimizer, result, lr=0.001)
 """,
-        19,
-        3600,
-        720,
+        18,
+        3500,
+        710,
     ),
 }
 
