@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,20 +193,31 @@ def run_and_kill() -> Callable[..., Any]:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a file together, which share what they trained or built.
 
-    Those of the documentation are one such file: they build it in the source tree.
+    Files come in the order of the collection, see `pytest_collection_modifyitems`.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "docs" if file.startswith("tests/docs/") else file
+            return scope_of(nodeid)
 
+    config.option.loadscopereorder = False  # that would be by the number of tests
     return ByFile(config, log)
 
 
+def scope_of(nodeid: str) -> str:
+    """Return the file of a test; those of the documentation are one, for they share a build."""
+    file = nodeid.partition("::")[0]
+    return "docs" if file.startswith("tests/docs/") else file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where none can be used, and say why."""
+    """Put files with many slow tests first, so that no worker begins one when the others are done.
+
+    Skip the tests that need a GPU where none can be used, and say why.
+    """
+    slow = Counter(scope_of(item.nodeid) for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[scope_of(item.nodeid)])
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if not needing:
         return

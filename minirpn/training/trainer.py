@@ -134,10 +134,8 @@ class Trainer:
     def begin_phase(self, phase_index: int) -> None:
         """Make the parts of a phase trainable, and start with no momentum."""
         self.phase_index = phase_index
-        backbone = {parameter.name for parameter in self.network.backbone.parameters()}
         for parameter in self.model.parameters():
-            part = _part_of(parameter, backbone)
-            learns = part in self.phase.trainable_parts
+            learns = self.part_of(parameter) in self.phase.trainable_parts
             parameter.trainable = learns and parameter.name not in self._frozen
         self._runner = StepRunner(
             self.network.parameters(), record=self.config.run.graphs and self.phase.loss == "rpn"
@@ -294,6 +292,12 @@ class Trainer:
         anchors = self.network.anchors_for(example.image_size, like=example.gt_boxes)
         return anchors, example.gt_boxes[self.config.data.learnt(example.difficult)]
 
+    def part_of(self, parameter: Parameter) -> Part:
+        """Return the part of the network that a parameter belongs to."""
+        if parameter.name in {p.name for p in self.network.backbone.parameters()}:
+            return "backbone"
+        return "rpn" if parameter.name.startswith("rpn.") else "detector"
+
     def reset_backbone(self, checkpoint: Checkpoint, path: Path) -> None:
         """Give the backbone its values in a checkpoint, read from `path`; everything else stays."""
         backbone = self.network.backbone.parameters()
@@ -361,10 +365,3 @@ class Trainer:
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise InputError(f"{path}: no state of this random generator: {error}") from error
         self.step, self.best = checkpoint.step, float(best)
-
-
-def _part_of(parameter: Parameter, backbone: set[str]) -> Part:
-    """Return the part of the network that a parameter is in, given the names in the backbone."""
-    if parameter.name in backbone:
-        return "backbone"
-    return "rpn" if parameter.name.startswith("rpn.") else "detector"
