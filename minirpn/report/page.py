@@ -118,7 +118,7 @@ def render(contents: Contents) -> str:
     body = join(
         [
             element("header", element("h1", name), element("p", _summary(contents))),
-            notices and element("ul", *notices, class_="notices"),
+            element("ul", *notices, class_="notices") if notices else HTML(""),
             _headline(contents),
             section("Recall of the proposals", _recall(contents), _figures(drawn, "recall.png")),
             section(

@@ -150,12 +150,12 @@ def draw_final_pictures(
 
 
 # The name of a file, what the picture shows, and matplotlib's axes.
-FinalPicture = tuple[str, str, Any]
+_FinalPicture = tuple[str, str, Any]
 
 
 def _pictures_of_learning(
     network: RPN, config: TrainConfig, train_set: VOCDataset, example: Example
-) -> Iterator[FinalPicture]:
+) -> Iterator[_FinalPicture]:
     """Yield anchors, labels and objectness on one training image."""
     from minirpn import viz
 
@@ -183,7 +183,7 @@ def _pictures_of_learning(
     yield "objectness.png", "The best objectness among the anchors of each cell", axes
 
 
-def _pictures_of_result(dataset: VOCDataset, result: SplitResult) -> Iterator[FinalPicture]:
+def _pictures_of_result(dataset: VOCDataset, result: SplitResult) -> Iterator[_FinalPicture]:
     """Yield images of a data set with their best proposals, and with detections."""
     from minirpn import viz
 

@@ -153,7 +153,9 @@ def convert(
         matched = recognise(file.arrays, kind=file.kind)
     else:
         matched = match(network, file.arrays, kind=file.kind)
-    arrays = arrays_that_fit(file, matched, backbone_shapes(matched.network))
+    backbone = arrays_that_fit(file, matched, backbone_shapes(matched.network))
+    others = [name for name in matched.theirs if name not in backbone]
+    arrays = backbone | {name: matched.array(name, file.arrays) for name in others}
     known = preprocessing_for(file, preprocessing)
     finite = {name: array for name, array in arrays.items() if is_finite(array)}
     return Conversion(
@@ -209,10 +211,10 @@ def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
 def arrays_that_fit(
     file: WeightsFile, matched: Match, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, np.ndarray]:
-    """Return the matched arrays by our names.
+    """Return the arrays that are named in `shapes`, by our names.
 
-    Raise InputError unless the backbone is complete, and the arrays named in `shapes` have these
-    shapes and are finite.
+    Raise InputError unless the backbone is complete, and the arrays have these shapes and are
+    finite.
     """
     if matched.missing:
         raise InputError(
@@ -220,7 +222,7 @@ def arrays_that_fit(
             f"{len(backbone_shapes(matched.network))} arrays of {matched.network} missing, "
             f"{matched.missing[0]!r} first"
         )
-    arrays = {name: matched.array(name, file.arrays) for name in matched.theirs}
+    arrays = {name: matched.array(name, file.arrays) for name in shapes}
     mismatches = [
         f"{name} {tuple(arrays[name].shape)}, expected {shape}"
         for name, shape in shapes.items()

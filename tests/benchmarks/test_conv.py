@@ -1,7 +1,7 @@
 """Convolutions of SqueezeNet, VGG-16 and the RPN's head at 600x1000, beside PyTorch on the CPU.
 
-The last sizes lie around where another implementation becomes the fastest: `suits` decides by
-what was measured with them.
+At the last sizes another implementation becomes the fastest: `conv2d_preferred` of
+`minirpn.accel.numba.winograd` has its limits from these measurements.
 
 Left out by default; ``pytest tests/benchmarks --benchmark-only`` runs it.
 """

@@ -95,7 +95,7 @@ def test_every_setting_is_documented_with_its_meaning(site):
 
 def test_fields_of_named_tuples_are_explained(site):
     text = (site.folder / "reference/library/rpn.html").read_text()
-    assert "the ground truth overlapped most; -1 if there is none" in text
+    assert "the ground truth with the largest IoU; -1 if there is none" in text
     assert "Alias for field number" not in text
 
 

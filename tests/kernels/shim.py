@@ -57,7 +57,7 @@ def build(folder, *flags):
 
 
 class OnCpu:
-    """A `Launch` that runs the kernels on the CPU; it keeps the names of those it ran.
+    """Stands in for `_load.launch`: runs the kernels on the CPU and keeps their names.
 
     `guard` is the number of bytes on either side of an array.
     """

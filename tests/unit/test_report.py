@@ -116,6 +116,11 @@ def whole_run(tmp_path_factory):
     return run
 
 
+def test_nothing_to_notice_shows_nothing(whole_run):
+    assert read_contents(whole_run).notices == []
+    assert "[]" not in (whole_run / "report.html").read_text(encoding="utf-8")
+
+
 def read_page(run):
     return Page((run / "report.html").read_text(encoding="utf-8"))
 

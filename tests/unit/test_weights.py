@@ -14,6 +14,7 @@ from minirpn.errors import InputError
 from minirpn.rpn.head import RPNHead
 from minirpn.weights import PRESETS, convert, load_weights, read_npz, read_weights, write_weights
 from minirpn.weights.names import (
+    Match,
     backbone_shapes,
     channels_first,
     foreground_beside_background,
@@ -131,6 +132,22 @@ def test_the_report_says_what_became_of_everything(rng, tmp_path):
         "unused: fc6.bias",
         "pixels: BGR, minus (104, 117, 123), divided by (1, 1, 1): preset caffe, as asked",
     ]
+
+
+def test_arrays_that_the_network_does_not_have_are_left_alone(rng, tmp_path, monkeypatch):
+    """To bring fc6 of VGG-16 into our layout takes 400 MB."""
+    arrays = arrays_for("zf", "Caffe", rng) | {"fc6.bias": np.zeros(4096, np.float32)}
+    np.savez(tmp_path / "zf.npz", **arrays)
+    made = []
+
+    def watched(self, name, arrays, _array=Match.array):
+        made.append(name)
+        return _array(self, name, arrays)
+
+    monkeypatch.setattr(Match, "array", watched)
+    parameters = build_backbone("zf", rng=None).parameters()
+    load_weights("zf", parameters, tmp_path / "zf.npz", preprocessing=CAFFE_BGR)
+    assert sorted(made) == sorted(parameter.name for parameter in parameters)
 
 
 def refused(parameters, path, match):
