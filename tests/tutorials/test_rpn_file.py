@@ -406,7 +406,7 @@ def printed_recall(output):
 @pytest.mark.slow
 def test_it_finds_shapes_and_draws_a_picture(tmp_path):
     output = run(tmp_path, "500")  # a quarter of its steps; boxes of an untrained one find 0.6
-    assert printed_recall(output) >= 0.93
+    assert printed_recall(output) >= 0.95
     assert output.count("step ") == 5
     assert "rpn.png" in output
     assert (tmp_path / "rpn.png").read_bytes().startswith(b"\x89PNG")
