@@ -287,10 +287,10 @@ def bench_figure(record: str) -> str:
 
 def _tests(rehearse: bool) -> Part:
     cores = len(os.sched_getaffinity(0))
-    where = [f"tests/{name}" for name in ("gpu", "worlds", "ladders", "kernels")]
+    where = [f"tests/{name}" for name in ("gpu", "worlds", "unit")]  # that have tests for a GPU
     chosen = ["tests/gpu/test_send.py", "tests/worlds/test_boxes.py"] if rehearse else where
     options = ["-q", "-n", str(min(cores, WORKERS)), "--maxfail=40", "--durations=8"]
-    command = [sys.executable, "-m", "pytest", "-m", "gpu and not slow", *options, *chosen]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", *options, *chosen]
     # As CI draws examples: the same ones each time. One thread each, for there are many processes.
     env = {"CI": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return Part("tests", command, 240, 40, pytest_figure, "pytest.txt", env)
