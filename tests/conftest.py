@@ -17,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from PIL import Image
 
 from minirpn import backend
 from minirpn.devices import NO_CUPY, find_gpus
@@ -168,6 +169,29 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     It measures the network, draws and writes the report: several times as long as a small training.
     """
     monkeypatch.setattr("minirpn.training.train.finish_run", lambda *args: (None, None))
+
+
+@pytest.fixture(scope="session")
+def without_figures() -> Callable[[pytest.MonkeyPatch], None]:
+    """Return a function that has a pixel written in place of every figure.
+
+    Each takes half a second, and most tests of a run look at none.
+    """
+
+    def save(picture: Any, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (1, 1)).save(path)
+        return path
+
+    return lambda patch: patch.setattr("minirpn.viz.save", save)
+
+
+@pytest.fixture
+def no_figures(
+    monkeypatch: pytest.MonkeyPatch, without_figures: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """Write a pixel in place of every figure."""
+    without_figures(monkeypatch)
 
 
 @pytest.fixture

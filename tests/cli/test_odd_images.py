@@ -74,8 +74,8 @@ RUNS = {
 }
 
 
-# Where time is short, no detector is trained.
-SLOW = "approximate-joint", "joint", "4-step"
+# Where time is short, only the smallest network is trained.
+SLOW = "squeezenet", "approximate-joint", "joint", "4-step"
 
 
 @pytest.fixture(
@@ -87,6 +87,7 @@ def run(
     odd: Path,
     tmp_path_factory: pytest.TempPathFactory,
     small_config: Path,
+    without_figures: Callable[[pytest.MonkeyPatch], None],
 ) -> Path:
     """An epoch on the odd images, for each phase."""
     backbone, sharing, epochs = RUNS[request.param]
@@ -96,7 +97,9 @@ def run(
     # Without flips and with one epoch, every image is seen once.
     words += ["--steps", epochs * len(ODD), "--no-flip", "--lr", 1e-4]
     words += ["--backbone", backbone, "--sharing", sharing]
-    assert main([str(word) for word in words]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        without_figures(patch)
+        assert main([str(word) for word in words]) == 0
     return run
 
 
@@ -135,7 +138,16 @@ def test_what_was_found_is_said_in_one_line(run: Path):
         assert f"split {split}: {said}\n" in text
 
 
-def test_proposals_lie_on_every_image(run: Path, odd: Path, tmp_path: Path):
+def test_proposals_lie_on_every_image(
+    run: Path,
+    odd: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    without_figures: Callable[[pytest.MonkeyPatch], None],
+):
+    if request.node.callspec.params["run"] != "tiny":  # whatever proposes, they are drawn alike
+        without_figures(monkeypatch)
     paths = sorted((odd / "JPEGImages").iterdir())
     words = ["propose", run, *paths, "--top", 5, "--out", tmp_path]
     assert main([str(word) for word in words]) == 0

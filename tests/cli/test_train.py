@@ -55,6 +55,7 @@ def test_a_run_leaves_all_its_files(trained: Path):
     assert [record["step"] for record in records if record["kind"] == "train"] == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_end_says_what_to_do_next(
     tmp_path: Path, small_config: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -77,6 +78,7 @@ def test_threads_are_as_many_as_asked(tmp_path: Path, small_config: Path):
     assert threads.thread_count() == 1
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_training_on_voc(tmp_path: Path, small_config: Path, voc: Path):
     run = tmp_path / "run"
     words = ["train", "--config", small_config, "--voc", voc, "--split", "train", "--out", run]

@@ -3,7 +3,8 @@
 Before each block stands a comment: ``<!-- run -->``, ``<!-- run: needs weights -->``,
 ``<!-- file: NAME -->``, or ``<!-- skip: reason -->``. The blocks of a page run one after the other
 in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit`` and ``picture.jpg`` are real. ``minirpn
-train`` makes a few steps there, whatever the page says; all else runs as it is written.
+train`` makes a few steps on a few pictures there, whatever the page says; all else runs as it is
+written.
 """
 
 import os
@@ -20,12 +21,14 @@ from minirpn.data import SyntheticConfig, generate
 
 SECONDS = 600  # a limit against hanging; all blocks together take a minute of one core
 STEPS = 6  # the fewest that the four steps of alternating training can share
+PICTURES = 60  # of shapes, where a page names no data set
 _RUNNABLE = {"", "bash", "sh", "python"}
 _MINIRPN = """\
 #!/bin/sh
 case "$1 $*" in
   "train "*--resume*) exec {python} -m minirpn "$@" ;;
-  "train "*) exec {python} -m minirpn "$@" --steps {steps} --validate-every {steps} ;;
+  "train "*--voc*) exec {python} -m minirpn "$@" --steps {steps} --validate-every {steps} ;;
+  "train "*) exec {python} -m minirpn "$@" --steps {steps} --validate-every {steps} --config {few} ;;
   *) exec {python} -m minirpn "$@" ;;
 esac
 """
@@ -63,7 +66,9 @@ def surroundings(tmp_path_factory):
     commands = folder / ".commands"
     commands.mkdir()
     script = commands / "minirpn"
-    script.write_text(_MINIRPN.format(python=sys.executable, steps=STEPS))
+    few = commands / "few.toml"
+    few.write_text(f"[synthetic]\nimages = {PICTURES}\n")
+    script.write_text(_MINIRPN.format(python=sys.executable, steps=STEPS, few=few))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     run(["minirpn", "train", "--out", "RUN"], folder)
     return folder

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from minirpn.data import VOCDataset
 from minirpn.studies import Measured
 from minirpn.studies.numerics import first_steps
 from minirpn.training.build import load_network
 
 
+@pytest.mark.slow
 def test_labels_and_samples_of_the_first_steps(
     run, config_of, device, same_arithmetic, shapes, monkeypatch
 ):

@@ -10,8 +10,10 @@ from minirpn.accel.cuda import _load
 
 COMPILERS = runpy.run_path(str(Path(__file__).with_name("compilers.py")))
 # Turing, Ampere, Hopper, and Blackwell in servers and in desktops.
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sm_80", "sm_90", "sm_100")]
-ARCHITECTURES = ["sm_75", *SLOW, "sm_120"]
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("sm_75", "sm_80", "sm_90", "sm_100")
+]
+ARCHITECTURES = [*SLOW, "sm_120"]
 FILES = sorted(path.stem for path in _load.FOLDER.glob("*.cu"))
 # CUDA's functions of double, wrong by a last bit at most, are made of what is forbidden elsewhere.
 OF_CUDA = re.compile(r"\b(?:exp|log)\((?=\(double\))")

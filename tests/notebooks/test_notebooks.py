@@ -200,6 +200,7 @@ def test_with_solutions_every_check_passes(path):
     assert len(pictures) <= 8
 
 
+@pytest.mark.slow
 def test_an_execution_is_kept_until_the_notebook_changes(tmp_path):
     source = tmp_path / "00_chapter.ipynb"
     kept = tmp_path / "kept"

@@ -284,6 +284,7 @@ def test_questions_without_an_answer(two, base, tmp_path, values, seeds, limit, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_numerics_tells_rounding_from_labels(base, tmp_path):
     threads = thread_count()
     set_threads(2)

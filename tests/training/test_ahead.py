@@ -215,7 +215,7 @@ def test_an_error_while_labelling_stops_the_run(config_of, new_run, monkeypatch,
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_the_anchors_are_those_of_the_forward_pass(config_of, name, dtype, rng):
     config = config_of()
     config = replace(config, model=replace(config.model, backbone=name, dtype=dtype))

@@ -175,6 +175,7 @@ def test_the_page_needs_nothing_but_itself(whole_run):
     )
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_what_users_write_is_text_and_never_tags(tmp_path):
     evil = "<script>alert('x')</script>\"&"
     warning = {"kind": "warning", "step": 1, "message": evil}
@@ -196,6 +197,7 @@ def test_what_users_write_is_text_and_never_tags(tmp_path):
     assert "<i>run&" in page.text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_detector_has_a_table_of_its_own(tmp_path):
     plain = json.dumps(PRECISION.to_dict() | {"split": "val", "images": 1})
     page = report(fill(tmp_path / "run", **{"precision.json": plain}))
@@ -230,6 +232,7 @@ def test_no_more_samples_are_shown_than_a_run_makes(tmp_path):
     assert shown[8] == "a, step 29"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_photographs_are_made_smaller(tmp_path, rng):
     run = fill(tmp_path / "run")
     path = run / "plots" / "proposals_2.png"
@@ -272,12 +275,14 @@ def test_an_empty_folder_has_a_report(tmp_path):
     assert page.pictures() == []
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_a_last_measurement_the_last_validation_is_shown(tmp_path):
     page = report(fill(tmp_path / "run", **{"recall.json": None}))
     assert "0.250 recall at IoU 0.5, 50 proposals, validation at step 4" in page.text
     assert "- recall at IoU 0.5, 100 proposals, validation at step 4" in page.text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_recall_of_no_objects_is_a_dash(tmp_path):
     nothing = json.dumps(proposal_recall([], []).to_dict())
     assert "- average recall" in report(fill(tmp_path / "run", **{"recall.json": nothing})).text
