@@ -94,7 +94,7 @@ def _sample_pixels(
 
     config = trainer.config
     output, _ = trainer.network.forward(example.image[None, ...])
-    objects = example.gt_boxes[~example.difficult]
+    objects = example.gt_boxes[config.data.learnt(example.difficult)]
     batch = make_minibatch(
         output.anchors,
         backend.to_device(objects, example.image),
