@@ -27,8 +27,8 @@ _MINIRPN = """\
 #!/bin/sh
 case "$1 $*" in
   "train "*--resume*) exec {python} -m minirpn "$@" ;;
-  "train "*--voc*) exec {python} -m minirpn "$@" --steps {steps} --validate-every {steps} ;;
-  "train "*) exec {python} -m minirpn "$@" --steps {steps} --validate-every {steps} --config {few} ;;
+  "train "*--voc*) exec {python} -m minirpn "$@" {brief} ;;
+  "train "*) exec {python} -m minirpn "$@" {brief} --config {few} ;;
   *) exec {python} -m minirpn "$@" ;;
 esac
 """
@@ -68,7 +68,8 @@ def surroundings(tmp_path_factory):
     script = commands / "minirpn"
     few = commands / "few.toml"
     few.write_text(f"[synthetic]\nimages = {PICTURES}\n")
-    script.write_text(_MINIRPN.format(python=sys.executable, steps=STEPS, few=few))
+    brief = f"--steps {STEPS} --validate-every {STEPS}"
+    script.write_text(_MINIRPN.format(python=sys.executable, brief=brief, few=few))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     run(["minirpn", "train", "--out", "RUN"], folder)
     return folder

@@ -18,7 +18,9 @@ def library(tmp_path_factory):
     return _SHIM["build"](tmp_path_factory.mktemp("kernels"))
 
 
-@pytest.fixture(scope="session", params=["forwards", "backwards"])
+@pytest.fixture(
+    scope="session", params=["forwards", pytest.param("backwards", marks=pytest.mark.slow)]
+)
 def machine(library, request):
     """The CPU as a device, whose threads come in one order or the other: no result may tell."""
     launch = _SHIM["OnCpu"](library, backwards=request.param == "backwards")
