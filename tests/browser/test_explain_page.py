@@ -34,12 +34,18 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="session")
-def run(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(
+    browser: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    without_figures: Callable[[pytest.MonkeyPatch], None],
+) -> Path:
     """A small run; where there is no browser nothing is trained."""
     folder = tmp_path_factory.mktemp("runs")
     write_toml(folder / "small.toml", SETTINGS)
     words = ["train", "--config", str(folder / "small.toml"), "--out", str(folder / "run")]
-    assert main(words) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        without_figures(patch)
+        assert main(words) == 0
     return folder / "run"
 
 

@@ -37,7 +37,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pat
 
 
 @pytest.fixture(scope="session")
-def trained_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_detector(
+    tmp_path_factory: pytest.TempPathFactory,
+    without_figures: Callable[[pytest.MonkeyPatch], None],
+) -> Path:
     """The folder of a finished run with a detector; not to be changed."""
     folder = tmp_path_factory.mktemp("runs")
     table = SMALL | {
@@ -50,7 +53,9 @@ def trained_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     write_toml(folder / "settings.toml", table)
     words = ["train", "--config", str(folder / "settings.toml"), "--out", str(folder / "run")]
-    assert main(words) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        without_figures(patch)
+        assert main(words) == 0
     return folder / "run"
 
 

@@ -64,6 +64,7 @@ def test_the_report_is_printed_and_written(
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_suggestion_can_be_measured_again(
     voc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -79,6 +80,7 @@ def test_the_suggestion_can_be_measured_again(
     assert json.loads((tmp_path / "anchors.json").read_text())["now"] == before["suggested"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_grid_of_a_backbone(voc: Path, tmp_path: Path):
     words = ["anchors", "--voc", str(voc), "--split", "val", "--out", str(tmp_path)]
     stride = build_backbone("tiny", rng=np.random.default_rng(0)).geometry.stride
@@ -100,6 +102,7 @@ def test_what_is_bad_is_left_out_and_said(tmp_path: Path, capsys: pytest.Capture
     assert "images 1, objects 2\n" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_anchors_that_fit_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     # Squares of 128 pixels at the training scale, as one of the paper's anchors.
     (tmp_path / "Annotations").mkdir()

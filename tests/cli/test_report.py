@@ -26,6 +26,7 @@ def test_the_report_of_a_finished_run_is_written_again(
     assert len(after) < 3_000_000
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_that_goes_on_is_not_disturbed(
     trained: Path, tmp_path: Path, small_config: Path, monkeypatch: pytest.MonkeyPatch
 ):
