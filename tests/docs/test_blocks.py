@@ -21,7 +21,7 @@ from minirpn.data import SyntheticConfig, generate
 
 SECONDS = 600  # a limit against hanging; all blocks together take a minute of one core
 STEPS = 6  # the fewest that the four steps of alternating training can share
-PICTURES = 60  # of shapes, where a page names no data set
+PICTURES = 30  # of shapes, where a page names no data set
 _RUNNABLE = {"", "bash", "sh", "python"}
 _MINIRPN = """\
 #!/bin/sh

@@ -51,6 +51,7 @@ def test_all_equations_and_sections_are_there():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("kind", ["rpn-only", "4-step", "joint"])
 def test_the_files_of_a_run_are_described(kind, tmp_path):
     config = default_config(voc=False)
