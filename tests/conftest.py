@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ def stop_after() -> Callable[[pytest.MonkeyPatch, int], None]:
 
 
 @pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_finish(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the last part of training, which takes the longest, where a test needs none.
 
     It measures the network, draws and writes the report: several times as long as a small training.
@@ -172,8 +173,8 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def without_figures() -> Callable[[pytest.MonkeyPatch], None]:
-    """Return a function that has a pixel written in place of every figure.
+def without_figures() -> Callable[[], AbstractContextManager[None]]:
+    """Return a context in which a pixel is written in place of every figure.
 
     Each takes half a second, and most tests of a run look at none.
     """
@@ -183,15 +184,20 @@ def without_figures() -> Callable[[pytest.MonkeyPatch], None]:
         Image.new("L", (1, 1)).save(path)
         return path
 
-    return lambda patch: patch.setattr("minirpn.viz.save", save)
+    @contextmanager
+    def context() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("minirpn.viz.save", save)
+            yield
+
+    return context
 
 
 @pytest.fixture
-def no_figures(
-    monkeypatch: pytest.MonkeyPatch, without_figures: Callable[[pytest.MonkeyPatch], None]
-) -> None:
+def no_figures(without_figures: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
     """Write a pixel in place of every figure."""
-    without_figures(monkeypatch)
+    with without_figures():
+        yield
 
 
 @pytest.fixture

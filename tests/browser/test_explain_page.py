@@ -6,6 +6,7 @@ What the page says is held to the step computed anew in Python, from the same ru
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,13 @@ SETTINGS = {
 def run(
     browser: Any,
     tmp_path_factory: pytest.TempPathFactory,
-    without_figures: Callable[[pytest.MonkeyPatch], None],
+    without_figures: Callable[[], AbstractContextManager[None]],
 ) -> Path:
     """A small run; where there is no browser nothing is trained."""
     folder = tmp_path_factory.mktemp("runs")
     write_toml(folder / "small.toml", SETTINGS)
     words = ["train", "--config", str(folder / "small.toml"), "--out", str(folder / "run")]
-    with pytest.MonkeyPatch.context() as patch:
-        without_figures(patch)
+    with without_figures():
         assert main(words) == 0
     return folder / "run"
 

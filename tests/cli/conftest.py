@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pat
 @pytest.fixture(scope="session")
 def trained_detector(
     tmp_path_factory: pytest.TempPathFactory,
-    without_figures: Callable[[pytest.MonkeyPatch], None],
+    without_figures: Callable[[], AbstractContextManager[None]],
 ) -> Path:
     """The folder of a finished run with a detector; not to be changed."""
     folder = tmp_path_factory.mktemp("runs")
@@ -53,8 +54,7 @@ def trained_detector(
     }
     write_toml(folder / "settings.toml", table)
     words = ["train", "--config", str(folder / "settings.toml"), "--out", str(folder / "run")]
-    with pytest.MonkeyPatch.context() as patch:
-        without_figures(patch)
+    with without_figures():
         assert main(words) == 0
     return folder / "run"
 

@@ -121,7 +121,7 @@ def test_training_stops_with_the_list(
 
 
 def test_training_repairs_what_is_safe_and_logs_it(
-    voc: Path, tmp_path: Path, small_config: Path, no_pictures: None
+    voc: Path, tmp_path: Path, small_config: Path, no_finish: None
 ):
     spoil(voc, "<difficult>0</difficult>", "")
     run = tmp_path / "run"

@@ -66,7 +66,7 @@ def test_mistakes_are_one_line(fails: Fails, tiny: Path, tmp_path: Path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["weights.npz"]
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_a_run_keeps_how_its_weights_want_their_pixels(
     tiny: Path, tmp_path: Path, small_config: Path, capsys
 ):
@@ -85,7 +85,7 @@ def test_a_run_keeps_how_its_weights_want_their_pixels(
     assert main(["train", "--resume", str(run), "--preset", "girshick"]) == 0
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_a_run_without_weights_has_the_backbones_own_pixels(
     fails: Fails, tmp_path: Path, small_config: Path, capsys
 ):

@@ -35,7 +35,7 @@ def test_every_image_is_there_with_boxes_inside(trained: Path, saved: Path):
         assert np.all(np.diff(scores) <= 0)
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_four_step_training_begins_with_them(
     saved: Path, trained: Path, small_config: Path, tmp_path: Path
 ):
@@ -47,7 +47,7 @@ def test_four_step_training_begins_with_them(
     assert (run / "proposals" / "detector-2.npz").is_file()
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_a_file_for_other_images_is_refused(
     saved: Path, trained: Path, small_config: Path, tmp_path: Path, fails: Fails
 ):

@@ -69,7 +69,7 @@ def test_the_end_says_what_to_do_next(
     assert "minirpn train --voc DIR" in out
 
 
-@pytest.mark.usefixtures("no_pictures", "threads_restored")
+@pytest.mark.usefixtures("no_finish", "threads_restored")
 def test_threads_are_as_many_as_asked(tmp_path: Path, small_config: Path):
     words = ["train", "--config", small_config, "--steps", 1, "--out", tmp_path / "run"]
     assert main([*map(str, words), "--threads", "2"]) == 0
@@ -86,7 +86,7 @@ def test_training_on_voc(tmp_path: Path, small_config: Path, voc: Path):
     assert (run / "recall.json").exists()
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_without_out_a_new_folder_in_runs(
     tmp_path: Path, small_config: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -167,7 +167,7 @@ def test_weights_of_another_network(fails: Fails, tmp_path: Path, small_config: 
 # --- stopping and going on -----------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_a_finished_run_can_be_finished_again(copied: Path):
     before = load_checkpoint(copied / "checkpoints" / "last.npz")
     assert main(["train", "--resume", str(copied)]) == 0
@@ -197,7 +197,7 @@ def test_resume_takes_no_other_settings(fails: Fails, trained: Path, small_confi
     assert "contradicts --resume" in fails("train", "--resume", trained, "--out", "elsewhere")
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_resume_finds_the_run_by_out_or_by_time(copied: Path, monkeypatch: pytest.MonkeyPatch):
     assert main(["train", "--resume", "--out", str(copied)]) == 0
     monkeypatch.chdir(copied.parent)
@@ -240,7 +240,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pa
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_interrupted_and_resumed_is_as_if_never_stopped(
     straight: Path, tmp_path: Path, small_config: Path, number: int
 ):

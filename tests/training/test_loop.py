@@ -66,7 +66,7 @@ def test_the_run_folder_is_complete(whole):
     assert all((whole.plots / name).is_file() for name in captions)
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_the_same_seed_gives_the_same_bits(whole, new_run, small_config):
     again = new_run("again")
     train(small_config, again, progress=False)
@@ -109,7 +109,7 @@ def test_the_picture_of_a_mini_batch_has_the_objects_that_are_learned(
     assert {count > 0 for count in seen} == {use_difficult}  # at the end, and on the way there
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_another_seed_gives_another_run(whole, new_run, small_config):
     other = new_run("other")
     train(replace(small_config, run=replace(small_config.run, seed=1)), other, progress=False)
@@ -126,14 +126,14 @@ def test_resumed_at_any_step_it_ends_as_if_never_stopped(
         result = train(small_config, folder, progress=False)
     assert (result.interrupted, result.steps) == (True, steps)
     assert not (folder.path / "report.html").exists()
-    request.getfixturevalue("no_pictures")
+    request.getfixturevalue("no_finish")
     result = train(small_config, folder, resume=True, progress=False)
     assert (result.interrupted, result.steps) == (False, 6)
     assert records(folder) == records(whole)
     assert_same_state(folder, whole)
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_a_checkpoint_older_than_the_log_is_caught_up(whole, new_run, small_config):
     """As after a kill: steps were recorded after the last save, and are taken again."""
     folder = new_run("killed")
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_name_and_keeps_the_checkpoint(
     assert all(np.isfinite(value).all() for value in checkpoint.parameters.values())
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_frozen_random_stages_are_warned_of(new_run, small_config, capsys):
     model = replace(small_config.model, backbone="squeezenet")
     config = replace(
@@ -190,7 +190,7 @@ def test_frozen_random_stages_are_warned_of(new_run, small_config, capsys):
     assert warning in folder.text.read_text()
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_tiny_starts_from_random_numbers_without_a_warning(new_run, small_config):
     folder = new_run("quiet")
     train(small_config, folder, progress=False)

@@ -103,7 +103,7 @@ def changed(before, after):
     }
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_a_phase_changes_what_it_is_for(sharing_config, new_run, monkeypatch):
     config = sharing_config("4-step")
     folder = new_run("phases", config)
@@ -140,7 +140,7 @@ def test_a_run_is_whole_and_repeats_to_the_bit(finished, sharing_config, new_run
     assert isinstance(model, FasterRCNN)
     assert config.data.classes
     assert model.detector.pooling == ("align" if kind == "joint" else "pool")
-    request.getfixturevalue("no_pictures")
+    request.getfixturevalue("no_finish")
     again = new_run("again", config)
     train(sharing_config(kind), again, progress=False)
     assert_same_end(again, folder)
@@ -151,7 +151,7 @@ def test_a_run_is_whole_and_repeats_to_the_bit(finished, sharing_config, new_run
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("often", [1, 3])
 def test_stopped_and_resumed_anywhere_it_ends_the_same(
@@ -172,7 +172,7 @@ def test_stopped_and_resumed_anywhere_it_ends_the_same(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_finish")
 def test_death_between_two_phases_changes_nothing(finished, sharing_config, new_run, monkeypatch):
     whole, _ = finished("4-step")
     config = sharing_config("4-step")
