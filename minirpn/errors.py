@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Something the user handed over is wrong: a file, a box, a flag.
@@ -9,3 +12,9 @@ class InputError(ValueError):
     The message is one line that names the file, the object and the reason, in this order. The
     command line prints it as it is and exits with code 2; a library caller gets a ``ValueError``.
     """
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean NAME?"`` for the known name nearest to a word, or else ``""``."""
+    nearest = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""

@@ -22,11 +22,11 @@ from minirpn.nn import Parameter
 from minirpn.rpn.head import RPNHead
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig
-from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.config import TrainConfig, load_config
+from minirpn.training.config import TrainConfig
 from minirpn.training.detector_step import DetectorObjective
-from minirpn.training.run_folder import RunFolder, open_run
+from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import Objective
+from minirpn.training.stored import StoredModel, read_stored
 
 
 def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
@@ -220,23 +220,24 @@ def fill_parameters(
         parameter.value = device_with(parameter.value).put(stored[parameter.name])
 
 
-def load_model(run: Path, device: Device = CPU) -> tuple[RPN | FasterRCNN, TrainConfig]:
-    """Return the network of a run's last checkpoint, on a device, and the run's settings.
+def load_model(
+    source: str | Path | StoredModel, device: Device = CPU
+) -> tuple[RPN | FasterRCNN, TrainConfig]:
+    """Return a trained network, on a device, and the settings it was trained with.
 
-    If there is no such run, or its checkpoint is damaged or of another network, an InputError says
-    so.
+    `source` is what `minirpn.training.stored.read_stored` returns or reads: a run, a checkpoint, a
+    shipped model. An InputError says if there is none, or if it is damaged or of another network.
     """
-    folder = open_run(run)
-    config = load_config(folder.config)
-    checkpoint = load_checkpoint(folder.last)
+    stored = source if isinstance(source, StoredModel) else read_stored(source)
+    config = stored.config
     model = build_model(config, rng=np.random.default_rng(config.run.seed))
-    fill_parameters(model.parameters(), checkpoint.parameters, folder.last)
+    fill_parameters(model.parameters(), stored.parameters, stored.path)
     for parameter in model.parameters():
         parameter.value = device.put(parameter.value)
     return model, config
 
 
-def load_network(run: Path, device: Device = CPU) -> tuple[RPN, TrainConfig]:
-    """Return the RPN a run has trained, with or without a detector; otherwise as `load_model`."""
-    model, config = load_model(run, device)
+def load_network(source: str | Path | StoredModel, device: Device = CPU) -> tuple[RPN, TrainConfig]:
+    """Return a trained RPN, with or without a detector beside it; otherwise as `load_model`."""
+    model, config = load_model(source, device)
     return rpn_of(model), config

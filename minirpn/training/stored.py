@@ -1,0 +1,151 @@
+"""Trained networks on the disk: of a run, of one of its checkpoints, or one of minirpn's own.
+
+A model of minirpn's own is one ``.npz`` in ``minirpn/shipped``: the parameters as float16, and
+``metadata``: JSON text as bytes, with the settings it was trained with and what its card says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minirpn.errors import InputError, did_you_mean
+from minirpn.files import write_npz
+from minirpn.training.checkpoint import load_checkpoint, read_archive
+from minirpn.training.config import TrainConfig, load_config
+from minirpn.training.run_folder import RUNS, RunFolder
+from minirpn.training.tables import from_table, to_table
+
+FORMAT = "minirpn model"
+VERSION = 1
+SHIPPED = Path(__file__).parents[1] / "shipped"
+_BEST, _LAST = "@best", "@last"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredModel:
+    """The parameters of a trained network, and the settings that say which network it is.
+
+    Parameters
+    ----------
+    name
+        As the user named it: a shipped model, a run folder, a checkpoint.
+    path
+        The file that was read.
+    parameters
+        Host array of each parameter, by name.
+    config
+        The settings it was trained with.
+    folder
+        The run it belongs to; None for a shipped model, or a checkpoint outside a run.
+    about
+        Of a shipped model: what it was trained on, what was measured, and its licence.
+    """
+
+    name: str
+    path: Path
+    parameters: Mapping[str, np.ndarray]
+    config: TrainConfig
+    folder: RunFolder | None
+    about: Mapping[str, Any]
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Return the names of the models that come with minirpn, sorted."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.npz")))
+
+
+def names_a_model(source: str | Path) -> bool:
+    """Tell whether a word names a model that `read_stored` would look for, and not a picture.
+
+    It is the name of a shipped model, ends with ``@best`` or ``@last``, is a folder with a
+    ``config.toml`` in it, or a file that ends with ``.npz``.
+    """
+    text, path = str(source), Path(source)
+    if text in shipped_models() or text.endswith((_BEST, _LAST, ".npz")):
+        return True
+    return (path / "config.toml").is_file()
+
+
+def read_stored(source: str | Path, *, best: bool = False) -> StoredModel:
+    """Return the trained network that `source` names.
+
+    Parameters
+    ----------
+    source
+        A folder of a run, with its last checkpoint; ``RUN@best`` or ``RUN@last`` for one of the
+        two; a checkpoint file; or the name of a shipped model, if there is no such folder.
+    best
+        Take the best checkpoint of a run, as ``RUN@best`` does.
+
+    Raises
+    ------
+    InputError
+        There is no such run, file or model, or the file is damaged.
+    """
+    name, path = str(source), Path(source)
+    wanted = "best" if best else "last"
+    if not path.exists() and name.endswith((_BEST, _LAST)):
+        path, wanted = Path(name[: -len(_BEST)]), name[-len("best") :]
+    if path.is_dir():
+        folder = RunFolder(path)
+        if not folder.config.is_file():
+            raise InputError(f"{path}: not a run folder: no {folder.config.name} in it")
+        file = folder.best if wanted == "best" else folder.last
+        if wanted == "best" and folder.last.exists() and not file.exists():
+            raise InputError(f"{file}: no such file: the run never measured a best one")
+        parameters = load_checkpoint(file).parameters
+        return StoredModel(name, file, parameters, load_config(folder.config), folder, {})
+    if path.is_file():
+        return _read_checkpoint(name, path)
+    if name in shipped_models():
+        return _read_shipped(name, SHIPPED / f"{name}.npz")
+    if path.suffix == ".npz":
+        raise InputError(f"{path}: no such checkpoint")
+    known = [*shipped_models(), *(str(run.parent) for run in RUNS.glob("*/config.toml"))]
+    raise InputError(f"{path}: no such run folder, and no such model{did_you_mean(name, known)}")
+
+
+def _read_checkpoint(name: str, path: Path) -> StoredModel:
+    """Return the network of a checkpoint file, and the run that it lies in."""
+    checkpoint = load_checkpoint(path)
+    config = from_table(TrainConfig, checkpoint.config, str(path))
+    folder = RunFolder(path.absolute().parents[1])
+    inside = folder.config.is_file()
+    return StoredModel(name, path, checkpoint.parameters, config, folder if inside else None, {})
+
+
+def _read_shipped(name: str, path: Path) -> StoredModel:
+    """Return a shipped model, its parameters widened to float32."""
+    metadata, arrays = read_archive(path, FORMAT, kind="model")
+    if metadata.get("version") != VERSION:
+        raise InputError(
+            f"{path}: model version {metadata.get('version')}, this minirpn reads {VERSION}"
+        )
+    config = from_table(TrainConfig, metadata["config"], str(path))
+    parameters = {key: value.astype(np.float32) for key, value in arrays.items()}
+    return StoredModel(name, path, parameters, config, None, metadata["about"])
+
+
+def write_shipped(path: Path, model: StoredModel, about: Mapping[str, Any]) -> None:
+    """Write the parameters of a trained network as float16, with its settings and its card.
+
+    `about` is anything that JSON holds. An InputError says if a number is too great for float16,
+    or if the file cannot be written.
+    """
+    with np.errstate(over="ignore"):  # what became infinite is reported below
+        arrays = {key: value.astype(np.float16) for key, value in model.parameters.items()}
+    for key, value in arrays.items():
+        if not np.all(np.isfinite(value)):
+            raise InputError(f"{path}: {key}: holds numbers that float16 cannot hold")
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": to_table(model.config),
+        "about": dict(about),
+    }
+    write_npz(path, metadata, arrays)

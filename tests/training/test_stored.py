@@ -1,0 +1,96 @@
+"""Trained networks on the disk: what names one, and that it comes back as it was written."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minirpn.errors import InputError
+from minirpn.training import stored
+from minirpn.training.build import load_model
+from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
+from minirpn.training.run_folder import create_run
+from minirpn.training.stored import names_a_model, read_stored, shipped_models, write_shipped
+from minirpn.training.train import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, small_config, without_figures):
+    """A finished run with a last and a best checkpoint."""
+    folder = create_run(tmp_path_factory.mktemp("runs") / "run", small_config)
+    with without_figures():
+        train(small_config, folder, progress=False)
+    return folder
+
+
+def test_a_run_is_named_by_its_folder_or_with_best(run):
+    last, best = read_stored(run.path), read_stored(f"{run.path}@best")
+    assert (last.path, best.path) == (run.last, run.best)
+    assert read_stored(run.path, best=True).path == run.best
+    assert read_stored(f"{run.path}@last").path == run.last
+    assert best.folder == run
+    assert best.config == last.config
+
+
+def test_a_checkpoint_has_the_settings_of_its_run(run, tmp_path):
+    inside = read_stored(run.best)
+    assert inside.folder.path == run.path.absolute()
+    alone = read_stored(shutil.copy(run.best, tmp_path / "alone.npz"))
+    assert alone.folder is None
+    assert alone.config == inside.config == read_stored(run.path).config
+
+
+def test_a_shipped_model_keeps_its_parameters_to_float16(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "SHIPPED", tmp_path)
+    before = read_stored(run.path)
+    write_shipped(tmp_path / "mine.npz", before, {"licence": "MIT"})
+    assert shipped_models() == ("mine",)
+    after = read_stored("mine")
+    assert after.about == {"licence": "MIT"}
+    assert (after.config, after.folder) == (before.config, None)
+    for name, value in before.parameters.items():
+        np.testing.assert_allclose(after.parameters[name], value, rtol=2**-11, atol=2**-24)
+        assert after.parameters[name].dtype == np.float32
+    model, _ = load_model("mine")
+    assert {p.name for p in model.parameters()} == set(before.parameters)
+
+
+def test_a_number_beyond_float16_is_refused(run, tmp_path):
+    checkpoint = load_checkpoint(run.last)
+    name = next(iter(checkpoint.parameters))
+    great = {**checkpoint.parameters, name: checkpoint.parameters[name] + np.float32(1e5)}
+    save_checkpoint(tmp_path / "great.npz", replace(checkpoint, parameters=great))
+    with pytest.raises(InputError, match=f"{name}: holds numbers that float16 cannot hold"):
+        write_shipped(tmp_path / "x.npz", read_stored(tmp_path / "great.npz"), {})
+    assert not (tmp_path / "x.npz").exists()
+
+
+def test_what_is_no_model_is_named_with_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/blood").mkdir(parents=True)
+    Path("runs/blood/config.toml").touch()
+    with pytest.raises(InputError, match=r"^runs/bloood: no such run folder.*mean runs/blood\?$"):
+        read_stored("runs/bloood")
+    with pytest.raises(InputError, match=r"^shape: no such run folder.*did you mean shapes\?$"):
+        read_stored("shape")
+    with pytest.raises(InputError, match=r"^a\.npz: no such checkpoint$"):
+        read_stored("a.npz")
+    Path("photos").mkdir()
+    with pytest.raises(InputError, match=r"^photos: not a run folder: no config\.toml in it$"):
+        read_stored("photos")
+
+
+def test_a_run_without_a_best_checkpoint_says_so(run, tmp_path):
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    (copy / "checkpoints" / "best.npz").unlink()
+    with pytest.raises(InputError, match=r"best\.npz: .*never measured a best one"):
+        read_stored(f"{copy}@best")
+
+
+def test_words_that_name_a_model(run, tmp_path):
+    for word in (run.path, run.last, "shapes", "gone@best", "gone.npz"):
+        assert names_a_model(word), word
+    for word in (tmp_path, "photo.jpg", "photos/*.jpg", "-"):
+        assert not names_a_model(word), word
