@@ -30,6 +30,7 @@ _SUBMODULES = (
     "nn",
     "report",
     "rpn",
+    "samples",
     "testing",
     "training",
     "viz",

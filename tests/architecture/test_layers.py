@@ -17,7 +17,7 @@ STOREYS = [
     {"boxes", "box_gradients", "nn", "loops", "accel"},
     {"rpn"},
     {"backbones", "weights", "detector"},
-    {"data", "evaluation", "training", "viz", "report", "explain", "testing", "bench"},
+    {"data", "evaluation", "training", "viz", "report", "explain", "testing", "bench", "samples"},
     {"studies"},
     {"cli", "__main__"},
 ]
