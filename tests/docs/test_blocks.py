@@ -2,8 +2,8 @@
 
 Before each block stands a comment: ``<!-- run -->``, ``<!-- run: needs weights -->``,
 ``<!-- file: NAME -->``, or ``<!-- skip: reason -->``. The blocks of a page run one after the other
-in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit`` and ``picture.jpg`` are real. ``minirpn
-train`` makes a few steps on a few pictures there, whatever the page says; all else runs as it is
+in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit``, ``picture.jpg`` and ``minirpn/samples`` are
+real. ``minirpn train`` makes a few steps on a few pictures there, whatever the page says; all else runs as it is
 written.
 """
 
@@ -63,6 +63,8 @@ def surroundings(tmp_path_factory):
     generate(folder / "VOCdevkit" / "VOC2007", SyntheticConfig(images=10))
     shutil.copytree(folder / "VOCdevkit" / "VOC2007", folder / "DIR")
     shutil.copy(next((folder / "DIR" / "JPEGImages").iterdir()), folder / "picture.jpg")
+    (folder / "minirpn").mkdir()  # without code in it: Python finds the package elsewhere
+    (folder / "minirpn/samples").symlink_to(ROOT / "minirpn/samples")
     commands = folder / ".commands"
     commands.mkdir()
     script = commands / "minirpn"
