@@ -3,8 +3,8 @@
 Before each block stands a comment: ``<!-- run -->``, ``<!-- run: needs weights -->``,
 ``<!-- file: NAME -->``, or ``<!-- skip: reason -->``. The blocks of a page run one after the other
 in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit``, ``picture.jpg`` and ``minirpn/samples`` are
-real. ``minirpn train`` makes a few steps on a few pictures there, whatever the page says; all else runs as it is
-written.
+real. ``minirpn train`` makes a few steps on a few pictures there, whatever the page says; all else
+runs as it is written.
 """
 
 import os
