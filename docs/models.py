@@ -50,10 +50,9 @@ RECIPES = {
         trained_on="4,368 photographs: 942 of VOC 2007 trainval (each holds a car, bus, cat or "
         "train) and 3,426 of VOC 2012 trainval (each holds a cat, dog, cow, horse or sheep)",
         measured_on="483 photographs of VOC 2007 test (each holds a car, bus, cat or train)",
-        limits="A small network, trained for half an hour on two cores of a CPU, on a part of VOC: "
-        "its proposals are good enough to look at and to teach with, and its detector knows best "
-        "the classes that part is rich in. Pictures are seen at 300 x 500 pixels at most; small "
-        "objects are missed.",
+        limits="A small network, trained in less than an hour on two cores of a CPU, on a part of "
+        "VOC: its detector knows the classes that this part is rich in, and hardly the others. "
+        "Pictures are seen at 300 x 500 pixels at most, so small objects are missed.",
         licence="MIT, as minirpn. It began from the SqueezeNet 1.1 of its authors (BSD), trained "
         "on ImageNet. The photographs are by users of Flickr and are not in the file.",
     ),
