@@ -18,7 +18,11 @@ from minirpn.detector.targets import decode_regions
 
 
 class Detections(NamedTuple):
-    """The objects detected in one image, highest score first."""
+    """The objects detected in one image, highest score first.
+
+    The network's own, on its device; `minirpn.results.Detections` is in original pixels on the
+    host.
+    """
 
     boxes: Array  # (D, 4) half-open pixels
     scores: Array  # (D,) probability of the class

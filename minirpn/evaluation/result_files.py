@@ -19,6 +19,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from minirpn._typing import ImageSize
 from minirpn.backend import to_host
 from minirpn.data.annotation import half_open, voc_corners
 from minirpn.data.samples import Annotation
@@ -178,14 +179,22 @@ def write_coco_detections(path: Path, detections: Sequence[Detections]) -> None:
     ``COCO(ground_truth)``, its ``loadRes(detections)``, and ``COCOeval`` of the two with
     ``iouType="bbox"``.
     """
-    lines = []
-    for image_id, of_image in enumerate(detections, start=1):
-        boxes = _to_coco(of_image.boxes)
-        scores, labels = to_host(of_image.scores).tolist(), to_host(of_image.classes).tolist()
-        for box, score, label in zip(boxes, scores, labels, strict=True):
-            row = {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
-            lines.append(json.dumps(row))
+    lines = [
+        json.dumps(row)
+        for image_id, of_image in enumerate(detections, start=1)
+        for row in coco_rows(of_image, image_id)
+    ]
     replace_file(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+
+
+def coco_rows(detections: Detections, image_id: int) -> list[dict[str, Any]]:
+    """Return the detections of an image as rows of COCO's results format, classes from 1."""
+    boxes = _to_coco(detections.boxes)
+    scores, labels = to_host(detections.scores).tolist(), to_host(detections.classes).tolist()
+    return [
+        {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
+        for box, score, label in zip(boxes, scores, labels, strict=True)
+    ]
 
 
 def read_coco_detections(path: Path, images: int, classes: int) -> list[Detections]:
@@ -258,9 +267,7 @@ def write_coco_ground_truth(
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
     for image_id, annotation in enumerate(annotations, start=1):
-        height, width = annotation.image_size
-        file_name = annotation.image_path.name
-        images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+        images.append(_coco_image(image_id, annotation.image_path.name, annotation.image_size))
         boxes, labels = _to_coco(annotation.gt_boxes), annotation.gt_classes.tolist()
         for box, label, hard in zip(boxes, labels, annotation.difficult.tolist(), strict=True):
             objects.append(
@@ -274,6 +281,45 @@ def write_coco_ground_truth(
                     "ignore": int(hard),
                 }
             )
+    _write_coco_data(path, images, objects, classes)
+
+
+def write_coco_images(
+    path: Path, file_names: Sequence[str], sizes: Sequence[ImageSize], classes: Sequence[str]
+) -> None:
+    """Write which image and which class has which number, as a COCO file without objects.
+
+    Parameters
+    ----------
+    path
+        The JSON file.
+    file_names, sizes
+        The file and (height, width) of each image, in the order in which they are numbered.
+    classes
+        The class names.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    named = zip(file_names, sizes, strict=True)
+    images = [_coco_image(number, name, size) for number, (name, size) in enumerate(named, start=1)]
+    _write_coco_data(path, images, [], classes)
+
+
+def _coco_image(image_id: int, file_name: str, image_size: ImageSize) -> dict[str, Any]:
+    height, width = image_size
+    return {"id": image_id, "file_name": file_name, "height": height, "width": width}
+
+
+def _write_coco_data(
+    path: Path,
+    images: list[dict[str, Any]],
+    objects: list[dict[str, Any]],
+    classes: Sequence[str],
+) -> None:
+    """Write the images, the objects and the classes of a data set."""
     categories = [{"id": label, "name": name} for label, name in enumerate(classes, start=1)]
     # pycocotools requires "info", though it may be empty.
     content = {"info": {}, "images": images, "annotations": objects, "categories": categories}

@@ -54,7 +54,10 @@ class ProposalConfig:
 
 
 class Proposals(NamedTuple):
-    """Boxes and their scores, highest score first."""
+    """Boxes and their scores, highest score first.
+
+    The network's own, on its device; `minirpn.results.Proposals` is in original pixels on the host.
+    """
 
     boxes: Array  # (R, 4) pixels of the resized image
     scores: Array  # (R,) probability of an object

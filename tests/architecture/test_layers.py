@@ -18,7 +18,8 @@ STOREYS = [
     {"rpn"},
     {"backbones", "weights", "detector"},
     {"data", "evaluation", "training", "viz", "report", "explain", "testing", "bench", "samples"},
-    {"studies"},
+    {"studies", "results"},
+    {"models"},
     {"cli", "__main__"},
 ]
 STOREY_OF = {name: level for level, names in enumerate(STOREYS) for name in names}
