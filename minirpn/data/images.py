@@ -128,6 +128,11 @@ def _turn(file: Image.Image) -> _Turn | None:
     return _UPRIGHT.get(Image.Image.getexif(file).get(ExifTags.Base.Orientation, 1))
 
 
+def rgb_pixels(image: Image.Image) -> np.ndarray:
+    """Return the pixels (H, W, 3) uint8 RGB of a Pillow image, as it is: not turned upright."""
+    return np.array(_to_rgb(image))
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Return `image` in mode RGB."""
     if image.mode.startswith("I;16") or image.mode == "I":

@@ -199,7 +199,8 @@ def build_head(
     Parameters
     ----------
     backbone
-        The name of the backbone.
+        The name of the backbone. One that has no head of its own in `HEADS` gets the light head, on
+        regions pooled to 7x7.
     channels
         C of its features.
     classes
@@ -207,5 +208,5 @@ def build_head(
     rng
         Draws the weights; None leaves them 0.
     """
-    build, pool_size = HEADS[backbone]
+    build, pool_size = HEADS.get(backbone, (light_head, (7, 7)))
     return build(channels, pool_size, classes, rng=rng), pool_size

@@ -11,7 +11,7 @@ import numpy as np
 from minirpn.backbones import Backbone, build_backbone
 from minirpn.data.augment import AS_IS, Augmentation
 from minirpn.data.loader import Draw, Loader
-from minirpn.data.samples import Example, Sample
+from minirpn.data.samples import Dataset, Example, Sample
 from minirpn.data.synthetic import generate
 from minirpn.data.transforms import ResizeConfig, prepare
 from minirpn.data.voc import VOCDataset, choose_classes
@@ -149,7 +149,7 @@ class Pipeline:
 
     def examples(
         self,
-        dataset: VOCDataset,
+        dataset: Dataset,
         draws: Iterator[Draw],
         *,
         finish: Callable[[Example], Example] | None = None,
@@ -157,7 +157,7 @@ class Pipeline:
         """Return a loader of prepared examples for a ``with`` block; see `minirpn.data.Loader`."""
         return Loader(dataset, draws, self.example, threads=self.threads, finish=finish)
 
-    def in_order(self, dataset: VOCDataset, limit: int | None) -> Loader:
+    def in_order(self, dataset: Dataset, limit: int | None) -> Loader:
         """Return a loader of the first `limit` images in their order, as they are."""
         count = len(dataset) if limit is None else min(limit, len(dataset))
         return self.examples(dataset, (Draw(index) for index in range(count)))

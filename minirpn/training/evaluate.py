@@ -15,7 +15,7 @@ import numpy as np
 from minirpn import backend
 from minirpn import boxes as box_ops
 from minirpn._typing import Array
-from minirpn.data.samples import Annotation, Example
+from minirpn.data.samples import Annotation, Dataset, Example
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
 from minirpn.errors import InputError
@@ -89,7 +89,7 @@ def as_many_as(config: ProposalConfig, count: int) -> ProposalConfig:
 
 def propose_all(
     network: RPN,
-    dataset: VOCDataset,
+    dataset: Dataset,
     pipeline: Pipeline,
     config: ProposalConfig,
     *,
@@ -107,7 +107,7 @@ def propose_all(
 
 def detect_all(
     model: FasterRCNN,
-    dataset: VOCDataset,
+    dataset: Dataset,
     pipeline: Pipeline,
     proposals: ProposalConfig,
     detections: DetectionConfig,
@@ -269,7 +269,7 @@ class SplitResult(NamedTuple):
 def evaluate_split(
     model: RPN | FasterRCNN,
     config: TrainConfig,
-    dataset: VOCDataset,
+    dataset: Dataset,
     *,
     counts: tuple[int, ...] | None = None,
     matching: Matching = "one-to-one",
@@ -285,7 +285,7 @@ def evaluate_split(
     config
         The settings of its run.
     dataset
-        The images.
+        The images. Their classes are numbered as in the settings.
     counts
         Numbers of proposals an image whose recall is measured, ascending. As many proposals as the
         last one are made; a detector still gets as many as the settings say. None for the usual
@@ -320,7 +320,7 @@ def evaluate_split(
                 bar.advance()
     recall = recall_of(proposed, counts=counts, matching=matching)
     has_detector = isinstance(model, FasterRCNN)
-    precision = precision_of(detected, dataset.classes) if has_detector else None
+    precision = precision_of(detected, config.data.classes or ()) if has_detector else None
     return SplitResult(proposed, detected, recall, precision)
 
 
