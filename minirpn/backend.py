@@ -14,7 +14,7 @@ import array_api_compat
 import numpy as np
 
 from minirpn._checks import device_of, is_numpy, namespace_of
-from minirpn._typing import Array
+from minirpn._typing import Array, OtherArray
 
 __all__ = [
     "Move",
@@ -47,7 +47,7 @@ _MOVE_LISTS: list[list[Move]] = []
 _CONSTANTS: dict[tuple[Any, ...], Array] = {}
 
 
-def host_dtype(array: Array) -> np.dtype[Any]:
+def host_dtype(array: OtherArray) -> np.dtype[Any]:
     """Return the dtype of `array` as a NumPy dtype."""
     if isinstance(array.dtype, np.dtype):  # CuPy's are NumPy's
         return array.dtype
@@ -55,7 +55,7 @@ def host_dtype(array: Array) -> np.dtype[Any]:
     return np.dtype(str(array.dtype).split(".")[-1])
 
 
-def to_host(array: Array) -> np.ndarray:
+def to_host(array: OtherArray) -> np.ndarray:
     """Copy `array` to the host as a NumPy array; a NumPy array is returned as it is.
 
     Raises

@@ -25,6 +25,7 @@ from minirpn._typing import ImageSize
 from minirpn.data.images import read_image
 from minirpn.errors import InputError
 from minirpn.evaluation.result_files import (
+    COCORow,
     coco_rows,
     write_coco_detections,
     write_coco_images,
@@ -301,7 +302,7 @@ class Found:
         except (TypeError, ValueError) as error:
             raise InputError(f"{where}: not {cls.kind}: {error}") from error
 
-    def to_coco(self, image_id: int = 1, path: str | Path | None = None) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int = 1, path: str | Path | None = None) -> list[COCORow]:
         """Return the boxes in COCO's results format, and write them to `path` if that is given.
 
         Parameters

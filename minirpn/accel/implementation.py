@@ -13,7 +13,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from minirpn._typing import Array
+from minirpn._typing import Array, OtherArray
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def warn_of_missing_numba() -> None:
 _REALS = {np.dtype("float32"), np.dtype("float64")}
 
 
-def on_cuda(array: Array) -> bool:
+def on_cuda(array: OtherArray) -> bool:
     """Tell whether the kernels for a GPU support this array: one of CuPy, float or double."""
     if isinstance(array, np.ndarray):
         return False

@@ -107,6 +107,7 @@ class FastRCNN:
             `need_dboxes` with RoI max pooling, which has no gradient by the boxes.
         """
         need_dpooled = need_dfeatures or need_dboxes
+        dpooled: Any
         dpooled, grads = self.head.backward(dlogits, ddeltas, cache.head, need_dx=need_dpooled)
         if not need_dpooled:
             return FastRCNNGrads(None, None, grads)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
 
@@ -29,6 +29,16 @@ from minirpn.files import one_line_errors, replace_file, write_json
 
 _ANY_BYTES = "surrogateescape"  # image ids are file names, and those may be any bytes
 _LARGEST = float(np.finfo(np.float32).max)
+
+
+class COCORow(TypedDict):
+    """A detection in COCO's results format."""
+
+    image_id: int
+    category_id: int  # its class, from 1
+    bbox: list[float]  # [x, y, width, height]
+    score: float
+
 
 _Row = tuple[int, float, tuple[float, float, float, float]]  # class, score, half-open box
 
@@ -187,7 +197,7 @@ def write_coco_detections(path: Path, detections: Sequence[Detections]) -> None:
     replace_file(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
 
 
-def coco_rows(detections: Detections, image_id: int) -> list[dict[str, Any]]:
+def coco_rows(detections: Detections, image_id: int) -> list[COCORow]:
     """Return the detections of an image as rows of COCO's results format, classes from 1."""
     boxes = _to_coco(detections.boxes)
     scores, labels = to_host(detections.scores).tolist(), to_host(detections.classes).tolist()

@@ -159,7 +159,7 @@ def conv2d_backward(
 def conv2d_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """Return dx (N,C,H,W): the gradients of the columns, added where their pixels came from."""
     xp = namespace_of(dy, weight)
-    (N, outs, Ho, Wo), (C, *kernel) = dy.shape, weight.shape[1:]
+    (N, outs, Ho, Wo), C, kernel = dy.shape, weight.shape[1], weight.shape[2:]
     (H, W), (top, left) = size, padding
     kernels = xp.matrix_transpose(xp.reshape(weight, (outs, -1)))  # (O,C,kh,kw) -> (C kh kw, O)
     dimage = xp.zeros((N, C, H + 2 * top, W + 2 * left), dtype=dy.dtype, device=device_of(dy))

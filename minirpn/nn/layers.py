@@ -152,7 +152,7 @@ class _Affine(Layer):
 
     def _named(self, dweight: Array | None, dbias: Array | None) -> Grads:
         """Return the gradients of the trainable parameters by name."""
-        both = ((self.weight, dweight), (self.bias, dbias))
+        both: Any = ((self.weight, dweight), (self.bias, dbias))
         return {parameter.name: grad for parameter, grad in both if parameter.trainable}
 
 
@@ -375,7 +375,7 @@ class Sequential(Layer):
         first = 0 if need_dx else self._first_trainable()
         if any(kept is None for kept in cache[first:]):
             raise ValueError("need_dx: forward was called with need_dx=False and kept no caches")
-        dx: Array | None = dy
+        dx: Any = dy
         grads: Grads = {}
         for index in reversed(range(first, len(self.layers))):
             layer_needs_dx = need_dx or index > first

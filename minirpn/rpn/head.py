@@ -146,8 +146,8 @@ class RPNHead:
             Whether the backbone is trained.
         """
         check_shape(ddeltas, (*dobjectness.shape[:2], 4), "ddeltas")
-        dhidden: Array
-        dhidden_by_deltas: Array
+        dhidden: Any
+        dhidden_by_deltas: Any
         dy = anchor_map(dobjectness, cache.feature_size)
         dhidden, objectness_grads = self.objectness.backward(dy, cache.objectness)
         dy = anchor_map(ddeltas, cache.feature_size)

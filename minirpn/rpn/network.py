@@ -190,8 +190,8 @@ class RPN:
         trained = self.trains_backbone
         by_head, grads = self.head.backward(dobjectness, ddeltas, cache.head, need_dx=trained)
         if trained:
-            dfeatures = by_head if dfeatures is None else by_head + dfeatures
-            grads = self.backbone.backward(dfeatures, cache.backbone) | grads
+            of_features: Any = by_head if dfeatures is None else by_head + dfeatures
+            grads = self.backbone.backward(of_features, cache.backbone) | grads
         return grads
 
     def propose(

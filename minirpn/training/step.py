@@ -14,7 +14,7 @@ training may make it ahead of time: see `minirpn.training.trainer`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Minibatch(NamedTuple):
 class StepResult(NamedTuple):
     """The result of one step."""
 
-    losses: dict[str, Array]  # "loss" and its terms, by their names in metrics.jsonl
+    losses: dict[str, Any]  # "loss" and its terms, by their names in metrics.jsonl
     grads: dict[str, Array]  # by parameter name
     counts: dict[str, int]  # sampled anchors and regions, by label
 

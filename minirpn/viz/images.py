@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -351,11 +352,11 @@ def draw_proposals(
     title = f"the {len(first)} best proposals"
     if gt_boxes is not None:
         objects = to_host(gt_boxes)
-        found = (box_ops.iou(first, objects) >= iou_threshold).any(axis=0)
+        found: Any = (box_ops.iou(first, objects) >= iou_threshold).any(axis=0)
         # Colours that no score has, and a white edge that shows on any image.
         draw_boxes(objects, ax, colors="white", linewidth=4)
         draw_boxes(objects[found], ax, colors=BLACK, linewidth=2.5, label="object, found")
-        missed = {"colors": VERMILLION, "linestyle": "--", "label": "object, missed"}
+        missed: Any = {"colors": VERMILLION, "linestyle": "--", "label": "object, missed"}
         draw_boxes(objects[~found], ax, linewidth=2.5, **missed)
         legend_below(ax)
         title += f" find {found.sum()} of {len(found)} objects at IoU ≥ {iou_threshold:g}"

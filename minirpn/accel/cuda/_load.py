@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirpn._typing import Array
+from minirpn._typing import Array, OtherArray
 from minirpn.backend import device_of, is_numpy, namespace_of
 from minirpn.devices import find_gpus
 
@@ -136,6 +136,6 @@ def contiguous(array: Array) -> Array:
     return array if array.flags.c_contiguous else namespace_of(array).ascontiguousarray(array)
 
 
-def address_of(array: Array) -> int:
+def address_of(array: OtherArray) -> int:
     """Return the address of the first element of a NumPy or CuPy array."""
     return array.ctypes.data if is_numpy(array) else array.data.ptr

@@ -15,7 +15,7 @@ import warnings
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
-from minirpn._typing import Array
+from minirpn._typing import OtherArray
 from minirpn.accel.cuda._load import computing_on, cuda_present
 from minirpn.backend import device_of
 from minirpn.nn.window import Pair
@@ -60,7 +60,9 @@ class NoPlanError(RuntimeError):
     """cuDNN has no plan for a convolution that is good enough."""
 
 
-def compute(convolution: Convolution, first: Array, second: Array, out: Array) -> bool:
+def compute(
+    convolution: Convolution, first: OtherArray, second: OtherArray, out: OtherArray
+) -> bool:
     """Write the result into `out`, and return whether cuDNN has a plan for it.
 
     The inputs are x, weight for y; dy, weight for dx; x, dy for dweight. All are arrays of CuPy,

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from minirpn._typing import Array
+from minirpn._typing import Array, OtherArray
 from minirpn.accel.implementation import on_cuda
 from minirpn.backend import namespace_of, wait_for
 from minirpn.devices import tf32_allowed
@@ -154,7 +154,7 @@ class Recorder:
         self,
         function: Callable[..., Result],
         inputs: Sequence[Array],
-        fixed: Sequence[Array] = (),
+        fixed: Sequence[OtherArray] = (),
         mode: Hashable = None,
     ) -> Result:
         """Return ``function(*inputs)``; a later call may overwrite its arrays.

@@ -51,7 +51,8 @@ def written(y: Array, out: Array | None) -> Array:
 def conv2d_dx_cuda(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """Return dx (N,C,H,W): each pixel gathers from the gradient of the columns."""
     xp = namespace_of(dy, weight)
-    (N, outs, Ho, Wo), (C, *kernel), (H, W) = dy.shape, weight.shape[1:], size
+    (N, outs, Ho, Wo), C, kernel = dy.shape, weight.shape[1], weight.shape[2:]
+    H, W = size
     kernels = xp.matrix_transpose(xp.reshape(weight, (outs, -1)))  # (O,C,kh,kw) -> (C kh kw, O)
     dx = xp.zeros((N, C, H, W), dtype=dy.dtype, device=device_of(dy))
     for rows in runs_of_rows(dy, C, kernel, (Ho, Wo)):

@@ -70,8 +70,8 @@ def square_sums_cuda(arrays: Sequence[Array], together: bool = False) -> Array:
     """Add up the squares in two launches, a block for each chunk of an array, then for each sum."""
     like = arrays[0]
     if len(alike(arrays)) > 1:  # a kernel is for one dtype
-        sums = [square_sums_cuda([array], True) for array in arrays]
-        return sum(sums[1:], sums[0]) if together else namespace_of(*arrays).stack(sums)
+        each = [square_sums_cuda([array], True) for array in arrays]
+        return sum(each[1:], each[0]) if together else namespace_of(*arrays).stack(each)
     # Elements may lie in any order, but without gaps.
     arrays = [array if array.flags.f_contiguous else dense(array) for array in arrays]
     table, blocks = table_of(arrays, [(array,) for array in arrays])
@@ -136,7 +136,7 @@ def table_of(
     The table for the same rows is kept, and not sent twice.
     """
     words = tuple(
-        (array.size, *(x if type(x) is float else address_of(x) for x in row))
+        (array.size, *(x if isinstance(x, float) else address_of(x) for x in row))
         for array, row in zip(arrays, rows, strict=True)
     )
     device = device_of(arrays[0])

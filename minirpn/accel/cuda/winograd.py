@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from minirpn._typing import Array
+from minirpn._typing import Array, OtherArray
 from minirpn.accel.cuda._load import Kernel, contiguous, empty, for_each, real_of
 from minirpn.accel.cuda.graph import is_recording
 from minirpn.accel.cuda.im2col import conv2d_cuda, conv2d_dx_cuda, written
@@ -56,8 +56,9 @@ def conv2d_winograd_cuda(
     if not is_winograd(weight.shape[2:], stride, padding):
         return conv2d_cuda(x, weight, bias, stride, padding, out, relu)
     size = conv_output_size(x.shape[2:], weight.shape[2:], stride, padding)
-    in_place = out is not None and out.flags.c_contiguous
-    y = out if in_place else empty((x.shape[0], weight.shape[0], *size), x)
+    y = out
+    if y is None or not y.flags.c_contiguous:
+        y = empty((x.shape[0], weight.shape[0], *size), x)
     _convolve(x, _transformed(weight, turned=False), bias, padding, relu, y)
     return written(y, out)
 
@@ -170,7 +171,7 @@ def product_by_cublas(a: Array, b: Array) -> Array:
     return product
 
 
-def _pointer(array: Array) -> ctypes.c_void_p:
+def _pointer(array: OtherArray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.data.ptr)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minirpn._typing import Array
@@ -18,8 +20,8 @@ ZERO = np.float32(0)  # does not widen the dtype of a result
 
 
 def vector_iou(
-    x1: Array, y1: Array, x2: Array, y2: Array, area: Array, box: Array, box_area: Array
-) -> Array:
+    x1: float, y1: float, x2: float, y2: float, area: float, box: Array, box_area: float
+) -> Any:
     """Return the IoU of a box given by coordinates and area with `box` (4,).
 
     The results are those of `pair_iou`, but without a branch. So a loop over boxes whose

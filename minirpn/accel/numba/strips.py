@@ -156,7 +156,7 @@ def place_for(shape: tuple[int, ...], dtype: np.dtype, out: Array | None) -> Arr
 def conv2d_dx_strips(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """Return dx (N,C,H,W), a chunk of channels at a time."""
     dy = np.ascontiguousarray(dy)
-    (N, _, Ho, Wo), (C, *kernel) = dy.shape, weight.shape[1:]
+    (N, _, Ho, Wo), C, kernel = dy.shape, weight.shape[1], weight.shape[2:]
     kernels = _matrix(weight).T  # (C kh kw, O)
     if _is_pointwise(kernel, stride, padding):
         dx = np.empty((N, C, *size), dy.dtype)
