@@ -41,7 +41,11 @@ napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+# By their names, as in the source.
+autodoc_type_aliases = {name: name for name in ("Array", "ImageSize", "ImageLike", "Matching")}
+python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 

@@ -1,4 +1,4 @@
-"""What a model finds in one image: `Proposals` and `Detections`, and files of many of them.
+"""What a model finds in one image: proposals and detections, and files of many of them.
 
 These are for users: NumPy arrays on the host, in pixels of the original image. The networks return
 named tuples of the same names, on their device and in pixels of the resized image; see
@@ -379,7 +379,7 @@ def _line(item: ScoredBox, width: int) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Proposals(Found):
-    """Where in an image an object may be, best first, as `minirpn.Model.propose` returns them.
+    """Where in an image objects may be, best first: what `minirpn.models.Model.propose` returns.
 
     The parameters are those of `Found` without `classes` and `names`: all ``classes`` are 0, and
     ``names`` is ``("object",)``.
@@ -431,7 +431,7 @@ class Proposals(Found):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Detections(Found):
-    """The objects detected in an image, best first, as `minirpn.Model.detect` returns them.
+    """The objects detected in an image, best first: what `minirpn.models.Model.detect` returns.
 
     The parameters are those of `Found`. ``names`` are all the classes of the model, and
     ``found.names[found.classes[0]]`` is the first box's.

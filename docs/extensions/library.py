@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import minirpn
 from docs.extensions import DOCS, heading, storeys, write
 
 FOLDER = DOCS / "reference" / "library"
@@ -193,9 +194,22 @@ def table_of_units() -> str:
     return "\n".join(lines) + "\n"
 
 
+def table_of_door() -> str:
+    """Return the table of what ``import minirpn`` gives by itself, before the units."""
+    lines = [".. list-table::\n   :widths: 25 75\n"]
+    for name in minirpn.__all__:
+        value = getattr(minirpn, name)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            home = f"{value.__module__}.{name}"
+            first = (inspect.getdoc(value) or "").split("\n")[0]
+            lines.append(f"   * - :py:obj:`minirpn.{name} <{home}>`\n     - {first}")
+    return "\n".join(lines) + "\n"
+
+
 def write_pages(folder: Path = FOLDER) -> None:
-    """Write the table and a page for each unit, and delete pages without a unit."""
+    """Write the tables and a page for each unit, and delete pages without a unit."""
     pages = {f"{unit}.rst": unit_page(unit) for level in units() for unit in level}
+    pages["door.inc"] = table_of_door()
     pages["units.inc"] = table_of_units()
     for stale in set(folder.glob("*.*")) - {folder / name for name in pages}:
         stale.unlink()
