@@ -171,6 +171,8 @@ def _title(home: str, module: ModuleType) -> str:
 def _entry(name: Name) -> str:
     """Return the directive that documents one name."""
     if inspect.isclass(name.value):
+        if issubclass(name.value, tuple) and hasattr(name.value, "_fields"):
+            _name_classes(name.value)
         return f".. autoclass:: {name.address}\n   :members:\n"
     if inspect.isfunction(name.value):
         return f".. autofunction:: {name.address}\n"
@@ -192,6 +194,20 @@ def table_of_units() -> str:
     lines.append("\n.. toctree::\n   :hidden:\n")
     lines += [f"   library/{unit}" for level in units() for unit in level]
     return "\n".join(lines) + "\n"
+
+
+def _name_classes(kind: Any) -> None:
+    """Replace the names of classes in a named tuple's type hints by the classes themselves.
+
+    Python keeps the words without the module they were written in, and two modules may have a class
+    of the same name.
+    """
+    known = vars(importlib.import_module(kind.__module__))
+    hints = kind.__new__.__annotations__
+    for field, hint in hints.items():
+        named = known.get(getattr(hint, "__forward_arg__", ""))
+        if inspect.isclass(named):
+            hints[field] = named
 
 
 def table_of_door() -> str:

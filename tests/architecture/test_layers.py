@@ -19,8 +19,7 @@ STOREYS = [
     {"backbones", "weights", "detector"},
     {"data", "evaluation", "training", "viz", "report", "explain", "testing", "bench", "samples"},
     {"studies", "results"},
-    {"models"},
-    {"cli", "__main__"},
+    {"models", "cli", "__main__"},
 ]
 STOREY_OF = {name: level for level, names in enumerate(STOREYS) for name in names}
 # A file or package belongs to the unit of its top-level name, but for these parts of accel. What
