@@ -291,6 +291,8 @@ class Model:
 
     def _configured(self, settings: Mapping[str, Any], sections: Sequence[str]) -> TrainConfig:
         """Return the model's settings with those that a call gives."""
+        if not settings:
+            return self.config
         values, names = settings_by_key(settings, sections)
         return override(self.config, values, origins=_own_names() | names)
 
