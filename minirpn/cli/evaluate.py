@@ -6,9 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minirpn.cli.model import add_run, open_data, read_model
 from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
+    from minirpn.data.samples import Annotation
+    from minirpn.detector import Detections
     from minirpn.training.config import TrainConfig
     from minirpn.training.evaluate import SplitResult
 
@@ -18,16 +21,14 @@ DESCRIPTION = """\
 Measure the share of the objects of a split that the proposals find: for several numbers of
 proposals (up to 2,000, as in figure 4 of the paper), by IoU and by size of the object. With a
 detector, also measure the average precision of its detections for each class, by both of VOC's
-rules. Objects marked difficult are left out. Without --voc, the data set is the run's.
+rules. Objects marked difficult are left out. Without --voc, the data set is the run's; a model that
+comes with minirpn has none, and needs --voc.
 """
-
-# Flags that need a run with a detector.
-_OF_DETECTORS = ("voc_results", "coco")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command to the parser."""
-    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
+    add_run(parser)
     parser.add_argument("--voc", metavar="DIR", help="data set in VOC layout")
     parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
     parser.add_argument(
@@ -56,13 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--voc-results",
         type=Path,
         metavar="DIR",
-        help="write the detections in the format of VOC's tools",
+        help="write the detections in the format of VOC's tools; "
+        "without a detector the proposals, as one class, 'object'",
     )
     parser.add_argument(
         "--coco",
         type=Path,
         metavar="FILE",
-        help="write the detections in the format of COCO's tools, and the ground truth beside them",
+        help="write them in the format of COCO's tools, and the ground truth beside them",
     )
     add_device(parser)
 
@@ -70,13 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the tables, and return the exit status."""
     from minirpn.devices import open_device
-    from minirpn.training.build import load_model, open_dataset
+    from minirpn.training.build import load_model
     from minirpn.training.evaluate import evaluate_split
-    from minirpn.training.run_folder import open_run
 
-    model, trained = load_model(args.folder, open_device(args.device))
+    stored = read_model(args.source, best=args.best)
+    model, trained = load_model(stored, open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
-    dataset = open_dataset(config, open_run(args.folder), args.split)
+    dataset = open_data(stored, config, args.split, voc=args.voc)
     _make_folders(args)
     result = evaluate_split(
         model,
@@ -108,9 +110,6 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
 
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit: expected at least 1, got {args.limit}")
-    for flag in _OF_DETECTORS:
-        if getattr(args, flag) is not None and not config.sharing.has_detector:
-            raise InputError(f"--{flag.replace('_', '-')}: {args.folder} has no detector")
     values: dict[str, Any] = {"data.skip_bad": args.skip_bad}
     if args.voc is not None:
         # The year belongs to the run's data set, not to another one.
@@ -159,8 +158,7 @@ def _write(args: argparse.Namespace, result: SplitResult, classes: tuple[str, ..
         paths.append(args.json)
     if args.out is not None:
         paths += _draw(args.out, result)
-    detections = [item.detections for item in result.detections]
-    annotations = [item.annotation for item in result.detections]
+    annotations, detections, classes = _for_files(result, classes)
     if args.voc_results is not None:
         image_ids = [annotation.image_id for annotation in annotations]
         evaluation.write_voc_results(
@@ -173,6 +171,34 @@ def _write(args: argparse.Namespace, result: SplitResult, classes: tuple[str, ..
         evaluation.write_coco_ground_truth(truth, annotations, classes)
         paths += [args.coco, truth]
     return paths
+
+
+def _for_files(
+    result: SplitResult, classes: tuple[str, ...]
+) -> tuple[list[Annotation], list[Detections], tuple[str, ...]]:
+    """Return ground truth, detections and classes for the files of other tools.
+
+    Without a detector the proposals stand for detections, and all objects are of one class.
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from minirpn.detector import Detections
+    from minirpn.results import OBJECT
+
+    if result.precision is not None:
+        found = [item.detections for item in result.detections]
+        return [item.annotation for item in result.detections], found, classes
+    found = [
+        Detections(item.boxes, item.scores, np.zeros(len(item.scores), np.int64))
+        for item in result.proposals
+    ]
+    truth = [
+        replace(item.annotation, gt_classes=np.zeros_like(item.annotation.gt_classes))
+        for item in result.proposals
+    ]
+    return truth, found, (OBJECT,)
 
 
 def _draw(folder: Path, result: SplitResult) -> list[Path]:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minirpn.cli.model import add_run, read_model
+
 if TYPE_CHECKING:
     from minirpn.explain import Learning
 
@@ -25,7 +27,7 @@ anchors, objectness and proposals are shown. The mini-batch is drawn with the se
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command to the parser."""
-    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
+    add_run(parser)
     parser.add_argument(
         "image",
         metavar="IMAGE",
@@ -34,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--voc", type=Path, metavar="DIR", help="data set in VOC layout")
     parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the page (default: RUN/explain/IMAGE.html)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the page (default: RUN/explain/IMAGE.html; without a run, explain/IMAGE.html)",
     )
 
 
@@ -42,11 +47,10 @@ def run(args: argparse.Namespace) -> int:
     """Write the page, print a summary, and return the exit status."""
     from minirpn.explain import find_picture, open_step, write_page
     from minirpn.training.build import load_network
-    from minirpn.training.run_folder import open_run
 
-    network, config = load_network(args.folder)
-    folder = open_run(args.folder)
-    picture = find_picture(args.image, folder, config.data, voc=args.voc, year=args.year)
+    stored = read_model(args.source, best=args.best)
+    network, config = load_network(stored)
+    picture = find_picture(args.image, stored.folder, config.data, voc=args.voc, year=args.year)
     step = open_step(network, config, picture)
     if step.learning is None:
         reason = f"{picture.no_truth}: nothing to learn from"
@@ -54,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_learning(step.learning, config.run.seed)
     name = f"{picture.sample.annotation.image_id}.html"
-    path = write_page(step, args.out or folder.path / "explain" / name)
+    folder = Path() if stored.folder is None else stored.folder.path
+    path = write_page(step, args.out or folder / "explain" / name)
     print(f"page: {path}")
     return 0
 

@@ -23,7 +23,7 @@ class Picture(NamedTuple):
 
 def find_picture(
     image: str,
-    folder: RunFolder,
+    folder: RunFolder | None,
     data: DataConfig,
     *,
     voc: Path | None = None,
@@ -36,7 +36,8 @@ def find_picture(
     image
         An image file, or the name of an image in the data set, with or without its suffix.
     folder, data
-        The run and its settings, which name the data set if `voc` is None.
+        The run and its settings, which name the data set if `voc` is None; a model that is in no
+        run has no folder.
     voc, year
         A data set in VOC layout, and its year.
 
@@ -69,9 +70,14 @@ def find_picture(
     return _annotated(path, beside, data)
 
 
-def _own_data(folder: RunFolder, data: DataConfig) -> Folder | None:
-    """Return the data set of the run, None if it is gone."""
-    root = folder.path / "shapes" if data.voc is None else Path(data.voc)
+def _own_data(folder: RunFolder | None, data: DataConfig) -> Folder | None:
+    """Return the data set of the run, None if there is none, or if it is gone."""
+    if data.voc is not None:
+        root = Path(data.voc)
+    elif folder is not None:
+        root = folder.path / "shapes"
+    else:
+        return None
     return find_folder(root, data.year) if root.is_dir() else None
 
 

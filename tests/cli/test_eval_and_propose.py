@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,15 @@ import pytest
 from PIL import Image
 
 from minirpn.cli.main import main
+from minirpn.data import VOCDataset
 from minirpn.data.synthetic import SyntheticConfig, generate
-from minirpn.evaluation import RecallResult
+from minirpn.evaluation import (
+    RecallResult,
+    proposal_recall,
+    read_coco_detections,
+    read_voc_results,
+)
+from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 
 Fails = Callable[..., str]
 
@@ -25,6 +33,19 @@ def image(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 255, (160, 192, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(path)
     return path
+
+
+@pytest.fixture
+def run_with_two(trained: Path, tmp_path: Path) -> Path:
+    """A run whose best checkpoint knows less than its last: its head gives 0 for everything."""
+    run = shutil.copytree(trained, tmp_path / "two")
+    best = load_checkpoint(run / "checkpoints" / "last.npz")
+    zeros = {
+        name: np.zeros_like(value) if name.startswith("rpn.") else value
+        for name, value in best.parameters.items()
+    }
+    save_checkpoint(run / "checkpoints" / "best.npz", replace(best, parameters=zeros))
+    return run
 
 
 def test_eval_on_the_runs_own_shapes(
@@ -85,7 +106,68 @@ def test_eval_says_what_is_wrong(fails: Fails, trained: Path, words: list[str], 
 
 
 def test_eval_wants_a_run(fails: Fails, tmp_path: Path):
-    assert fails("eval", tmp_path / "gone") == f"{tmp_path / 'gone'}: no such run folder"
+    gone = tmp_path / "gone"
+    assert fails("eval", gone) == f"{gone}: no such run folder, and no such model"
+
+
+@pytest.mark.parametrize("words", [["{run}@best"], ["{run}", "--best"], ["{run}/{best}"]])
+def test_eval_of_the_best_checkpoint(
+    run_with_two: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+):
+    """Whichever way it is named, the numbers are its own, not those of the last one."""
+    numbers = tmp_path / "recall.json"
+    named = [word.format(run=run_with_two, best="checkpoints/best.npz") for word in words]
+    assert main(["eval", *named, "--json", str(numbers)]) == 0
+    best = RecallResult.from_dict(json.loads(numbers.read_text()))
+    assert main(["eval", str(run_with_two)]) == 0
+    assert best.table() not in capsys.readouterr().out.split("written")[1]
+    (run_with_two / "checkpoints" / "best.npz").replace(run_with_two / "checkpoints" / "last.npz")
+    assert main(["eval", str(run_with_two)]) == 0
+    assert best.table() in capsys.readouterr().out
+
+
+def test_eval_of_a_shipped_model(
+    trained: Path, fails: Fails, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    said = fails("eval", "shapes")
+    assert said == "shapes: it has no data beside it: name a data set, --voc DIR"
+    assert main(["eval", "shapes", "--voc", str(trained / "shapes"), "--split", "all"]) == 0
+    assert f"{trained / 'shapes'}, split all, 5 images" in capsys.readouterr().out
+    lone = shutil.copy(trained / "checkpoints" / "last.npz", tmp_path)
+    assert fails("eval", lone) == f"{lone}: it has no data beside it: name a data set, --voc DIR"
+
+
+def test_best_is_of_a_run(trained: Path, fails: Fails):
+    checkpoint = trained / "checkpoints" / "last.npz"
+    for source in ("shapes", checkpoint):
+        assert fails("eval", source, "--best") == f"--best: {source} is not a run folder"
+
+
+def test_eval_writes_proposals_for_other_tools(trained: Path, tmp_path: Path):
+    """Without a detector, all proposals and all objects are of one class."""
+    voc, coco = tmp_path / "voc", tmp_path / "coco.json"
+    words = ["eval", str(trained), "--split", "all", "--top", "60", "--coco", str(coco)]
+    numbers = tmp_path / "recall.json"
+    assert main([*words, "--voc-results", str(voc), "--json", str(numbers)]) == 0
+    dataset = VOCDataset(trained / "shapes", split="all")
+    truth = json.loads((tmp_path / "coco_ground_truth.json").read_text())
+    assert truth["categories"] == [{"id": 1, "name": "object"}]
+    assert len(truth["annotations"]) == sum(
+        len(dataset.annotation(index).gt_boxes) for index in range(len(dataset))
+    )
+    expected = RecallResult.from_dict(json.loads(numbers.read_text()))
+    for found in (
+        read_voc_results(voc, dataset.image_ids, ["object"], split="all"),
+        read_coco_detections(coco, len(dataset), 1),
+    ):
+        assert all(0 < len(item.boxes) <= 60 for item in found)
+        again = proposal_recall(
+            [item.boxes for item in found],
+            [dataset.annotation(index).gt_boxes for index in range(len(dataset))],
+            difficult=[dataset.annotation(index).difficult for index in range(len(dataset))],
+            counts=expected.counts,
+        )
+        assert again.table() == expected.table()
 
 
 def test_propose_prints_boxes_in_the_pictures_pixels(

@@ -75,6 +75,23 @@ def test_without_ground_truth_one_line_says_so(
     assert data_of(run / "explain" / "lone.html")["learning"] is None
 
 
+def test_a_checkpoint_and_a_shipped_model(
+    run: Path, lone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+):
+    image = str(run / "shapes" / "JPEGImages" / "000001.jpg")
+    assert main(["explain", f"{run}@last", image]) == 0
+    page = run / "explain" / "000001.html"
+    losses = data_of(page)["learning"]["loss"]
+    page.unlink()
+    lone_checkpoint = shutil.copy(run / "checkpoints" / "last.npz", tmp_path / "mine.npz")
+    monkeypatch.chdir(tmp_path)
+    assert main(["explain", str(lone_checkpoint), image]) == 0
+    assert data_of(tmp_path / "explain" / "000001.html")["learning"]["loss"] == losses
+    assert main(["explain", "shapes", image]) == 0
+    assert data_of(tmp_path / "explain" / "000001.html")["learning"]["loss"] != losses
+    assert fails("explain", "shapes", "000001") == "000001: image: no such file"
+
+
 def test_explain_says_what_is_wrong(fails: Fails, trained: Path, lone: Path, tmp_path: Path):
     gone = tmp_path / "gone.jpg"
     own = trained / "shapes" / "JPEGImages"

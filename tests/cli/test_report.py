@@ -49,3 +49,12 @@ def test_a_run_that_goes_on_is_not_disturbed(
 def test_what_is_no_run_is_one_line(fails: Callable[..., str], tmp_path: Path):
     assert fails("report", tmp_path / "gone") == f"{tmp_path / 'gone'}: no such run folder"
     assert fails("report", tmp_path).startswith(f"{tmp_path}: not a run folder: ")
+    said = fails("report", "shapes")
+    assert said == "shapes: a report is of a run, and this model is in none"
+
+
+def test_a_checkpoint_has_no_report_of_its_own(fails: Callable[..., str], trained: Path):
+    for source in (f"{trained}@last", trained / "checkpoints" / "last.npz"):
+        said = fails("report", source)
+        reason = "a report is of a run, not of a checkpoint"
+        assert said == f"{source}: {reason}: minirpn report {trained}"
