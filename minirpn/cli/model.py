@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minirpn.data.voc import VOCDataset
+    from minirpn.models import Model
     from minirpn.training.config import TrainConfig
     from minirpn.training.stored import StoredModel
 
+DEFAULT = "voc-small"  # used where no model is named
 _KINDS = "folder of a training run, RUN@best, a checkpoint, or a model that comes with minirpn"
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names a trained network, and ``--best``."""
     parser.add_argument("source", metavar="RUN", help=_KINDS)
+    _add_best(parser)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that may name a trained network, and ``--best``."""
+    parser.add_argument("source", nargs="?", metavar="RUN", help=f"{_KINDS} (default: {DEFAULT})")
     _add_best(parser)
 
 
@@ -40,6 +50,78 @@ def read_model(source: str, *, best: bool) -> StoredModel:
     if best and (stored.folder is None or stored.path != stored.folder.best):
         raise InputError(f"--best: {source} is not a run folder")
     return stored
+
+
+def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the word that names the model, None if there is none, and the words for pictures.
+
+    The model comes first. An InputError names a first word that is nothing, and a model that
+    comes later.
+    """
+    from minirpn.cli.pictures import may_be_pictures, no_pictures
+    from minirpn.errors import InputError, did_you_mean
+    from minirpn.training.run_folder import RUNS
+    from minirpn.training.stored import names_a_model, shipped_models
+
+    source, pictures = None, list(words)
+    if words and names_a_model(words[0]):
+        source, pictures = words[0], pictures[1:]
+    elif words and not may_be_pictures(words[0]):
+        path = Path(words[0])
+        if path.is_dir():
+            raise InputError(no_pictures(path))
+        models = [*shipped_models(), *(str(run.parent) for run in RUNS.glob("*/config.toml"))]
+        # By their names alone: all in a folder with a long path would be near.
+        beside = [other.name for other in path.parent.glob("*")]
+        near = did_you_mean(words[0], models) or did_you_mean(path.name, beside)
+        raise InputError(f"{words[0]}: no such run, model or picture{near}")
+    for word in pictures:
+        # A folder of pictures may be called "shapes".
+        if names_a_model(word) and not (word in shipped_models() and Path(word).exists()):
+            raise InputError(f"{word}: a model is named once, before the pictures")
+    return source, pictures
+
+
+def chosen_model(source: str | None, *, best: bool, detector: bool = False) -> StoredModel:
+    """Return the trained network of a word, or else the default one, and say so on stderr.
+
+    With `detector`, an InputError says if it has none.
+    """
+    from minirpn.errors import InputError
+
+    if source is None and best:
+        raise InputError("--best: of which run? Name it before the pictures")
+    stored = read_model(source or DEFAULT, best=best)
+    if detector and not stored.config.sharing.has_detector:
+        raise InputError(
+            f"{stored.name}: it has no detector; minirpn train --sharing 4-step trains one"
+        )
+    if source is None:
+        print(f"no run named: using {described(stored, detector=detector)}", file=sys.stderr)
+    return stored
+
+
+def open_model(stored: StoredModel, device: str) -> Model:
+    """Return a stored network as Python users have it, so that both get the same numbers."""
+    from minirpn.devices import open_device
+    from minirpn.models import Model
+    from minirpn.training.build import load_model
+
+    network, config = load_model(stored, open_device(device))
+    return Model(network, config, stored)
+
+
+def described(stored: StoredModel, *, detector: bool = False) -> str:
+    """Return what a model that comes with minirpn was trained on, and how good it is, in one line.
+
+    With `detector`, how good its detections are, not its proposals.
+    """
+    about = stored.about
+    if detector:
+        good = f"mAP {about['mean_ap']:.2f}"
+    else:
+        good = f"recall {about['recall']['100']:.2f} with 100 proposals"
+    return f"{stored.name}, trained on {about['trained_on']} ({good} on {about['measured_on']})"
 
 
 def open_data(

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minirpn.cli.pictures import Found, add_output, output_folder, show_pictures
+from minirpn.cli.model import (
+    add_model,
+    chosen_model,
+    open_data,
+    open_model,
+    read_model,
+    split_words,
+)
+from minirpn.cli.pictures import (
+    HELP,
+    add_output,
+    add_pictures,
+    find_pictures,
+    named_words,
+    output_folder,
+    output_of,
+    show_pictures,
+)
 from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
-    from minirpn.data.samples import Example
+    from pathlib import Path
+
+    from minirpn.results import Found
 
 NAME = "propose"
-SUMMARY = "show the proposals of a run on pictures, or save them"
-DESCRIPTION = """\
+SUMMARY = "show where objects may be on pictures, or save it"
+DESCRIPTION = f"""\
 Print the proposals for pictures, best first, as score and (x1, y1, x2, y2) in pixels of the
-picture. With --save or --out, also draw them (PNG) and write them to a file (JSON).
+picture. With --save or --out, also draw them (PNG) and write them to a file (JSON). Without a run,
+the proposals are those of a model that comes with minirpn.
 
+{HELP}
 With --split, find the proposals for all images of a split, as many as a detector is trained on.
 With --save or --out, also write them to one file: minirpn train --sharing 4-step --proposals FILE
 starts from it.
@@ -29,8 +49,8 @@ _FOLDER = "proposals"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command to the parser."""
-    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a training run")
-    parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="picture files")
+    add_model(parser)
+    add_pictures(parser)
     parser.add_argument(
         "--top", type=int, metavar="N", help="proposals per image (default: 20; with --split: 2000)"
     )
@@ -51,40 +71,41 @@ def run(args: argparse.Namespace) -> int:
 
     if args.top is not None and args.top < 1:
         raise InputError(f"--top: expected at least 1, got {args.top}")
-    if args.split is not None:
-        if args.images:
-            raise InputError(f"{args.images[0]}: either pictures or --split, not both")
-        _propose_split(args)
-        return 0
-    if not args.images:
-        raise InputError("nothing to propose for: name pictures, or --split S")
-    for flag in ("voc", "year"):
-        if getattr(args, flag) is not None:
-            raise InputError(f"--{flag} {getattr(args, flag)}: only with --split")
-    _propose_pictures(args)
+    if args.split is None:
+        _refuse(args, ("voc", "year"), "only with --split")
+        return _propose_pictures(args)
+    _refuse(
+        args, ("json", "coco", "voc_results"), "not with --split; minirpn eval writes such files"
+    )
+    _propose_split(args)
     return 0
 
 
-def _propose_pictures(args: argparse.Namespace) -> None:
-    """Print the proposals for each picture, and perhaps save them."""
-    from functools import partial
+def _refuse(args: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
+    """Raise InputError if one of these flags is given."""
+    from minirpn.errors import InputError
 
-    from minirpn import viz
-    from minirpn.devices import open_device
-    from minirpn.training.build import build_pipeline, load_network
-    from minirpn.training.evaluate import in_original_pixels
+    for name in names:
+        if (given := getattr(args, name)) is not None:
+            raise InputError(f"--{name.replace('_', '-')} {given}: {reason}")
 
-    network, config = load_network(args.folder, open_device(args.device))
-    top = args.top or _SHOWN
 
-    def find(example: Example) -> Found:
-        proposals = network.propose(example.image, scale=example.scale, config=config.proposals)
-        _, boxes, scores = in_original_pixels(proposals, example)
-        boxes, scores = boxes[:top], scores[:top]
-        draw = partial(viz.draw_proposals, proposals=boxes, scores=scores, top=len(scores))
-        return Found(f"{len(scores)} proposals", boxes, scores, draw)
+def _propose_pictures(args: argparse.Namespace) -> int:
+    """Print the proposals for each picture, perhaps save them, and return the exit status."""
+    from minirpn.errors import InputError
 
-    show_pictures(args, build_pipeline(config, network), _FOLDER, find)
+    source, words = split_words(named_words(args))
+    if not words:
+        raise InputError("nothing to propose for: name pictures, or --split S")
+    pictures = find_pictures(words)
+    stored = chosen_model(source, best=args.best)
+    model, top = open_model(stored, args.device), args.top or _SHOWN
+
+    def find(path: Path) -> Found:
+        return model.propose(path).top(top)
+
+    output = output_of(args, stored.folder, _FOLDER)
+    return show_pictures(pictures, find, lambda found: f"{len(found)} proposals", output)
 
 
 def _propose_split(args: argparse.Namespace) -> None:
@@ -92,18 +113,19 @@ def _propose_split(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from minirpn.devices import open_device
-    from minirpn.training.build import (
-        build_pipeline,
-        load_network,
-        open_dataset,
-        training_proposals,
-    )
+    from minirpn.errors import InputError
+    from minirpn.training.build import build_pipeline, load_network, training_proposals
     from minirpn.training.config import override
     from minirpn.training.evaluate import propose_all, save_proposals
-    from minirpn.training.run_folder import open_run
     from minirpn.training.terminal import Progress
 
-    network, config = load_network(args.folder, open_device(args.device))
+    words = named_words(args)
+    if not words:
+        raise InputError(f"--split {args.split}: of which run? Name it")
+    if len(words) > 1:
+        raise InputError(f"{words[1]}: either pictures or --split, not both")
+    stored = read_model(words[0], best=args.best)
+    network, config = load_network(stored, open_device(args.device))
     values = {"data.classes": None}
     if args.voc is not None:
         values |= {"data.voc": args.voc, "data.year": None}
@@ -113,7 +135,7 @@ def _propose_split(args: argparse.Namespace) -> None:
     counts = training_proposals(config)
     if args.top is not None:
         counts = replace(counts, post_nms=args.top, pre_nms=max(counts.pre_nms, args.top))
-    dataset = open_dataset(config, open_run(args.folder), args.split)
+    dataset = open_data(stored, config, args.split, voc=args.voc)
     proposals = []
     with Progress(len(dataset), unit="image") as progress:
         for item in propose_all(network, dataset, build_pipeline(config, network), counts):
@@ -121,7 +143,7 @@ def _propose_split(args: argparse.Namespace) -> None:
             progress.advance()
     mean = sum(len(item.boxes) for item in proposals) / len(proposals)
     print(f"split {args.split}: {len(proposals)} images, {mean:.0f} proposals each on average")
-    if (folder := output_folder(args, _FOLDER)) is not None:
+    if (folder := output_folder(args, stored.folder, _FOLDER)) is not None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{args.split}.npz"
         save_proposals(path, proposals)

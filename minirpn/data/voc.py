@@ -24,7 +24,7 @@ VOC_CLASSES = (
 )  # fmt: skip
 
 # If an image is there in two formats, the first one counts.
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 # The least similarity of a name that is suggested, by difflib's ratio: "persn" and "person" have
 # it, "rat" and "cat" do not.
 _ALIKE = 0.75
@@ -213,9 +213,9 @@ def find_folder(root: Path, year: int | str | None, *, need_images: bool = True)
 
 def image_files(folder: Folder) -> dict[str, Path]:
     """Return the image file of each id that has one."""
-    paths = [path for path in folder.images.iterdir() if path.suffix.lower() in _IMAGE_ENDINGS]
+    paths = [path for path in folder.images.iterdir() if path.suffix.lower() in IMAGE_ENDINGS]
     # The preferred format comes last and so replaces the others.
-    paths.sort(key=lambda path: _IMAGE_ENDINGS.index(path.suffix.lower()), reverse=True)
+    paths.sort(key=lambda path: IMAGE_ENDINGS.index(path.suffix.lower()), reverse=True)
     return {path.stem: path for path in paths}
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 # Seconds between two progress lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 10.0
@@ -64,6 +64,13 @@ class Progress:
                 pace = f"{seconds:.2g} s/{self.unit}, {left} s left"
                 parts = f"{self.unit} {self.done}/{self.total}", words, pace
                 print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
+
+    def write(self, line: str, file: TextIO) -> None:
+        """Write a line to stdout or stderr past the bar, also if nothing is shown."""
+        if self._bar is not None:
+            self._bar.write(line, file=file)
+        else:
+            print(line, file=file)
 
     def say(self, message: str) -> None:
         """Show a line of its own, above the bar."""

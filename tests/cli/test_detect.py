@@ -194,7 +194,9 @@ def test_detect_says_what_is_wrong(
     assert fails("detect", trained_detector, gone) == f"{gone}: image: no such file"
     said = fails("detect", trained_detector, image, "--score-threshold", "2")
     assert said == "--score-threshold: expected 0 to 1, got 2.0"
-    assert fails("detect", tmp_path, image).startswith(f"{tmp_path}: not a run folder")
+    said = fails("detect", tmp_path / "gone", image)
+    assert said == f"{tmp_path / 'gone'}: no such run, model or picture"
+    assert fails("detect", trained_detector) == "nothing to look at: name pictures"
     (tmp_path / "file").write_text("")
     said = fails("detect", trained_detector, image, *ANY_SCORE, "--out", tmp_path / "file")
     assert said.startswith(f"{tmp_path / 'file'}: cannot write: ")

@@ -211,4 +211,5 @@ def test_propose_says_what_is_wrong(fails: Fails, trained: Path, tmp_path: Path,
     assert fails("propose", trained, gone) == f"{gone}: image: no such file"
     assert fails("propose", trained, text) == f"{text}: image: not of a format Pillow reads"
     assert fails("propose", trained, image, "--top", "0") == "--top: expected at least 1, got 0"
-    assert fails("propose", tmp_path, image).startswith(f"{tmp_path}: not a run folder")
+    said = fails("propose", tmp_path / "gone", image)
+    assert said == f"{tmp_path / 'gone'}: no such run, model or picture"

@@ -82,7 +82,7 @@ def test_python_dash_m():
         (["train", "--loss", "mine"], "argument --loss: invalid choice: 'mine'"),
         (["train", "--val", "x"], "unrecognized arguments: --val x"),
         (["eval"], "the following arguments are required: RUN"),
-        (["propose", "run"], "nothing to propose for: name pictures, or --split S"),
+        (["propose"], "nothing to propose for: name pictures, or --split S"),
     ],
 )
 def test_what_cannot_be_parsed_is_one_line(fails: Fails, words: list[str], said: str):
