@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         dest="trained",
-        help="train nothing: measure this run (for recall and sizes)",
+        help="train nothing: measure this run, or RUN@best (for recall and sizes)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the study's folder (default: runs/studies/NAME)"

@@ -28,6 +28,7 @@ from minirpn.training.config import MAY_CHANGE_ON_RESUME, TrainConfig, load_conf
 from minirpn.training.diagnostics import NotFiniteError
 from minirpn.training.evaluate import as_many_as, propose_all, recall_of
 from minirpn.training.run_folder import create_run, open_run, remove_on_failure
+from minirpn.training.stored import read_stored
 from minirpn.training.tables import NONE, flat, to_table
 from minirpn.training.terminal import Progress
 from minirpn.training.train import train
@@ -146,7 +147,7 @@ def measure_run(
     study
         One that compares nothing.
     run
-        The run's folder.
+        The run's folder, or one of its checkpoints; see `minirpn.training.stored.read_stored`.
     out
         The study's folder; an earlier table and picture in it are replaced.
     config
@@ -263,8 +264,11 @@ def measure(
     `config` has the data set and the split to measure on.
     """
     began = perf_counter()
-    folder, (network, stored) = open_run(run), load_network(run)
-    trained = flat(to_table(stored))
+    stored = read_stored(run)
+    if stored.folder is None:
+        raise InputError(f"{run}: a study measures a run, and this model is in none")
+    folder, (network, _) = stored.folder, load_network(stored)
+    trained = flat(to_table(stored.config))
     config = override(config, {key: trained[key] for key in _SET_BY_TRAINING}, origins={})
     assert config.data.val_split is not None
     dataset = open_dataset(config, folder, config.data.val_split)

@@ -89,6 +89,9 @@ def test_a_run_that_is_trained_already(
     assert "measured on split test (1 images" in printed
     assert printed.startswith((out / "table.md").read_text())
     assert not (out / "study.json").exists()
+    words[3] += "@last"
+    assert main([*words, "--val-split", "test"]) == 0
+    assert "measured on split test (1 images" in capsys.readouterr().out
 
 
 def test_mistakes_are_one_line(fails: Fails, settings: Path, trained: Path, tmp_path: Path):
@@ -109,7 +112,10 @@ def test_mistakes_are_one_line(fails: Fails, settings: Path, trained: Path, tmp_
     message = fails("study", "recall", *run, "--anchors", "scales=1")
     assert message == "--anchors: not with --run, a run has its own settings"
     gone = tmp_path / "gone"
-    assert fails("study", "recall", "--run", gone) == f"{gone}: no such run folder"
+    said = fails("study", "recall", "--run", gone)
+    assert said == f"{gone}: no such run folder, and no such model"
+    said = fails("study", "recall", "--run", "shapes")
+    assert said == "shapes: a study measures a run, and this model is in none"
 
 
 def test_other_settings_want_another_folder(fails: Fails, settings: Path, tmp_path: Path):
