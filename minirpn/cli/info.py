@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 NAME = "info"
-SUMMARY = "show versions, devices and the implementations that can run here"
-DESCRIPTION = (
-    "Show versions, BLAS, devices, and the implementations of each operation that can run here."
-)
+SUMMARY = "show versions, devices, models and implementations"
+DESCRIPTION = """\
+Show versions, BLAS, devices, the models that come with minirpn, and the implementations of each
+operation that can run here.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,9 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print versions, devices and implementations, and return the exit status."""
+    """Print versions, devices, models and implementations, and return the exit status."""
     from minirpn import accel
+    from minirpn.cli.model import described
     from minirpn.training.run_folder import describe_environment
+    from minirpn.training.stored import read_stored, shipped_models
 
     environment = describe_environment()
     for name in ("minirpn", "python", "numpy", "platform", "machine"):
@@ -31,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{'numba':<12} {environment['numba'] or 'not installed: slower, never different'}")
     for name, words in _gpus():
         print(f"{name:<12} {words}")
+    for name in shipped_models():
+        print(f"{'model':<12} {described(read_stored(name))}")
     print("implementations, slowest first:")
     for operation, names in accel.available().items():
         print(f"  {operation:<20} {' '.join(names)}")
