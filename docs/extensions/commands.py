@@ -101,7 +101,8 @@ def page() -> str:
     lines.append(
         "``minirpn COMMAND --help`` prints the same. The exit status is 0 for success, 2 for an "
         "error that you can correct (one line on stderr names file, object and reason), 130 after "
-        "Ctrl-C. ``minirpn check`` also returns 1, for data that would stop a training.\n"
+        "Ctrl-C. ``minirpn check`` also returns 1, for data that would stop a training; ``minirpn "
+        "propose`` and ``minirpn detect`` return 1 if some pictures could not be read.\n"
     )
     lines.append(".. list-table::\n   :widths: 25 75\n")
     described = {
