@@ -6,13 +6,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from minirpn.cli.model import add_model, chosen_model, open_model, split_words
+from minirpn.cli.output import add_output, output_of
 from minirpn.cli.pictures import (
     HELP,
-    add_output,
     add_pictures,
     find_pictures,
     named_words,
-    output_of,
     show_pictures,
 )
 from minirpn.cli.settings import add_device

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minirpn.cli.model import add_run, open_data, read_model
+from minirpn.cli.output import make_folders
 from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     model, trained = load_model(stored, open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
     dataset = open_data(stored, config, args.split, voc=args.voc)
-    _make_folders(args)
+    make_folders([args.out, args.voc_results], [args.json, args.coco])
     result = evaluate_split(
         model,
         config,
@@ -117,18 +118,6 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
     if args.year is not None:
         values["data.year"] = args.year
     return override(config, values, origins={"data.voc": "--voc", "data.year": "--year"})
-
-
-def _make_folders(args: argparse.Namespace) -> None:
-    """Make the output folders now, so that an error there comes before the work, not after it."""
-    from minirpn.files import one_line_errors
-
-    folders = [args.out, args.voc_results]
-    folders += [file.parent for file in (args.json, args.coco) if file is not None]
-    for folder in folders:
-        if folder is not None:
-            with one_line_errors(folder, "write"):
-                folder.mkdir(parents=True, exist_ok=True)
 
 
 def _counts(top: int | None) -> tuple[int, ...]:

@@ -1,18 +1,18 @@
-"""Commands that are given pictures: which ones, a line for each box, and the output files."""
+"""Commands that are given pictures: which ones, and a line for each box."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from minirpn.cli.output import Output, output_names
+
 if TYPE_CHECKING:
     from minirpn.results import Found
-    from minirpn.training.run_folder import RunFolder
 
 HELP = """\
 A PICTURE is a file, a folder (the picture files in it), a pattern such as `photos/*.jpg` or
@@ -56,10 +56,11 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
 
     def parse_anywhere(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         # argparse fills a list of words only once, and returns those after a later flag as unknown.
-        given, unknown = parse(args, namespace)
-        flags = [word for word in unknown if word.startswith("-") and word != "-"]
-        given.images = [*given.images, *(word for word in unknown if word not in flags)]
-        return given, flags
+        given, unknown = argparse.ArgumentParser.parse_known_args(parser, args, namespace)
+        if any(word.startswith("-") and word != "-" for word in unknown):
+            return parse(args, namespace)
+        given.images = [*given.images, *unknown]
+        return given, []
 
     parser.parse_known_args = parse_anywhere  # type: ignore[method-assign]
 
@@ -150,114 +151,6 @@ def _has_ending(path: Path) -> bool:
 def _lines_of_stdin() -> list[str]:
     """Return the lines of stdin, each as the operating system would name a file."""
     return [os.fsdecode(line.rstrip(b"\r")) for line in sys.stdin.buffer.read().split(b"\n")]
-
-
-# --- the output files ----------------------------------------------------------------------------
-
-
-def add_output(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add the flags that say which files are written; WHAT is the folder of ``--save``."""
-    parser.add_argument(
-        "--save",
-        action="store_true",
-        help=f"draw each picture (PNG), and write its numbers (JSON), into RUN/{what}; "
-        f"without a run into {what}",
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the same as --save, but into DIR")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the numbers of all pictures to FILE"
-    )
-    parser.add_argument(
-        "--coco",
-        type=Path,
-        metavar="FILE",
-        help=f"write the {what} in the format of COCO's tools, and the list of images beside them",
-    )
-    parser.add_argument(
-        "--voc-results",
-        type=Path,
-        metavar="DIR",
-        help=f"write the {what} in the format of VOC's tools",
-    )
-
-
-def output_folder(args: argparse.Namespace, run: RunFolder | None, what: str) -> Path | None:
-    """Return the folder that ``--save`` and ``--out`` give, or None without them."""
-    folder: Path | None = args.out
-    inside = Path(what) if run is None else run.path / what
-    return folder or (inside if args.save else None)
-
-
-def output_of(args: argparse.Namespace, run: RunFolder | None, what: str) -> Output:
-    """Return what the flags of `add_output` ask for."""
-    return Output(output_folder(args, run, what), args.json, args.coco, args.voc_results)
-
-
-@dataclass
-class Output:
-    """Where the results go: two files for each picture, and files for all of them together."""
-
-    folder: Path | None  # NAME.png and NAME.json for each picture
-    json: Path | None
-    coco: Path | None
-    voc_results: Path | None
-
-    def prepare(self, names: Sequence[str]) -> None:
-        """Make the folders now, so that an error there comes before the work, not after it."""
-        from minirpn.errors import InputError
-        from minirpn.files import one_line_errors
-
-        files = [file for file in (self.json, self.coco) if file is not None]
-        folders = [self.folder, self.voc_results, *(file.parent for file in files)]
-        for folder in filter(None, folders):
-            with one_line_errors(folder, "write"):
-                folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            if file.is_dir():
-                raise InputError(f"{file}: cannot write: it is a folder")
-        if self.voc_results is not None:
-            for name in names:
-                if name.split() != [name]:
-                    reason = "VOC's result files hold no name with a blank"
-                    raise InputError(f"--voc-results: picture {name!r}: {reason}")
-
-    def save(self, found: Found, name: str) -> Path | None:
-        """Write what was found in one picture, and return the path of the drawing."""
-        from minirpn import viz
-        from minirpn.files import one_line_errors
-
-        if self.folder is None:
-            return None
-        # Not with_suffix: a picture may be called "a.b.jpg".
-        found.to_json(self.folder / f"{name}.json")
-        with one_line_errors(self.folder, "write"):
-            return viz.save(found.plot(), self.folder / f"{name}.png")
-
-    def save_all(self, results: Sequence[Found]) -> list[Path]:
-        """Write what was found in all pictures, and return the paths."""
-        from minirpn.results import write_coco, write_json, write_voc
-
-        paths: list[Path] = []
-        if self.json is not None:
-            write_json(self.json, results)
-            paths.append(self.json)
-        if self.coco is not None:
-            paths += [self.coco, write_coco(self.coco, results)]
-        if self.voc_results is not None:
-            write_voc(self.voc_results, results)
-            paths.append(self.voc_results)
-        return paths
-
-
-def output_names(images: Sequence[Path]) -> list[str]:
-    """Return a file name without suffix for each picture; equal names are numbered from 2."""
-    names: dict[str, None] = {}
-    for path in images:
-        name, number = path.stem, 2
-        while name in names:
-            name, number = f"{path.stem}-{number}", number + 1
-        names[name] = None
-    return list(names)
 
 
 # --- one after the other -------------------------------------------------------------------------

@@ -13,14 +13,12 @@ from minirpn.cli.model import (
     read_model,
     split_words,
 )
+from minirpn.cli.output import add_output, make_folders, output_folder, output_of
 from minirpn.cli.pictures import (
     HELP,
-    add_output,
     add_pictures,
     find_pictures,
     named_words,
-    output_folder,
-    output_of,
     show_pictures,
 )
 from minirpn.cli.settings import add_device
@@ -136,6 +134,8 @@ def _propose_split(args: argparse.Namespace) -> None:
     if args.top is not None:
         counts = replace(counts, post_nms=args.top, pre_nms=max(counts.pre_nms, args.top))
     dataset = open_data(stored, config, args.split, voc=args.voc)
+    folder = output_folder(args, stored.folder, _FOLDER)
+    make_folders([folder], [])
     proposals = []
     with Progress(len(dataset), unit="image") as progress:
         for item in propose_all(network, dataset, build_pipeline(config, network), counts):
@@ -143,8 +143,7 @@ def _propose_split(args: argparse.Namespace) -> None:
             progress.advance()
     mean = sum(len(item.boxes) for item in proposals) / len(proposals)
     print(f"split {args.split}: {len(proposals)} images, {mean:.0f} proposals each on average")
-    if (folder := output_folder(args, stored.folder, _FOLDER)) is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
         path = folder / f"{args.split}.npz"
         save_proposals(path, proposals)
         print(f"saved: {path}")

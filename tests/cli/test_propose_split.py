@@ -64,6 +64,7 @@ def test_a_file_for_other_images_is_refused(
         (["a.png", "--split", "train"], "a.png: either pictures or --split, not both"),
         (["a.png", "--voc", "x"], "--voc x: only with --split"),
         (["--split", "nosuch"], "nosuch"),
+        (["--split", "train", "--out", "/proc"], "/proc: cannot write: "),
     ],
 )
 def test_contradictions_are_one_line(trained: Path, fails: Fails, words: list[str], said: str):

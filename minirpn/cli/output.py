@@ -1,0 +1,130 @@
+"""The files that a command writes: where they go, and whether they can be written."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minirpn.results import Found
+    from minirpn.training.run_folder import RunFolder
+
+
+def make_folders(folders: Iterable[Path | None], files: Iterable[Path | None]) -> None:
+    """Make the folders, and those of the files, so that an error comes before the work.
+
+    An InputError says if nothing can be written there. None is left out.
+    """
+    import tempfile
+
+    from minirpn.errors import InputError
+    from minirpn.files import one_line_errors
+
+    named = [file for file in files if file is not None]
+    for folder in [*filter(None, folders), *(file.parent for file in named)]:
+        with one_line_errors(folder, "write"):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+    for file in named:
+        if file.is_dir():
+            raise InputError(f"{file}: cannot write: it is a folder")
+
+
+def add_output(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the flags that say which files are written; WHAT is the folder of ``--save``."""
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help=f"draw each picture (PNG), and write its numbers (JSON), into RUN/{what}; "
+        f"without a run into {what}",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the same as --save, but into DIR")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the numbers of all pictures to FILE"
+    )
+    parser.add_argument(
+        "--coco",
+        type=Path,
+        metavar="FILE",
+        help=f"write the {what} in the format of COCO's tools, and the list of images beside them",
+    )
+    parser.add_argument(
+        "--voc-results",
+        type=Path,
+        metavar="DIR",
+        help=f"write the {what} in the format of VOC's tools",
+    )
+
+
+def output_folder(args: argparse.Namespace, run: RunFolder | None, what: str) -> Path | None:
+    """Return the folder that ``--save`` and ``--out`` give, or None without them."""
+    folder: Path | None = args.out
+    inside = Path(what) if run is None else run.path / what
+    return folder or (inside if args.save else None)
+
+
+def output_of(args: argparse.Namespace, run: RunFolder | None, what: str) -> Output:
+    """Return what the flags of `add_output` ask for."""
+    return Output(output_folder(args, run, what), args.json, args.coco, args.voc_results)
+
+
+@dataclass
+class Output:
+    """Where the results go: two files for each picture, and files for all of them together."""
+
+    folder: Path | None  # NAME.png and NAME.json for each picture
+    json: Path | None
+    coco: Path | None
+    voc_results: Path | None
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Make the folders now, so that an error there comes before the work, not after it."""
+        from minirpn.errors import InputError
+
+        make_folders([self.folder, self.voc_results], [self.json, self.coco])
+        if self.voc_results is not None:
+            for name in names:
+                if name.split() != [name]:
+                    reason = "VOC's result files hold no name with a blank"
+                    raise InputError(f"--voc-results: picture {name!r}: {reason}")
+
+    def save(self, found: Found, name: str) -> Path | None:
+        """Write what was found in one picture, and return the path of the drawing."""
+        from minirpn import viz
+        from minirpn.files import one_line_errors
+
+        if self.folder is None:
+            return None
+        # Not with_suffix: a picture may be called "a.b.jpg".
+        found.to_json(self.folder / f"{name}.json")
+        with one_line_errors(self.folder, "write"):
+            return viz.save(found.plot(), self.folder / f"{name}.png")
+
+    def save_all(self, results: Sequence[Found]) -> list[Path]:
+        """Write what was found in all pictures, and return the paths."""
+        from minirpn.results import write_coco, write_json, write_voc
+
+        paths: list[Path] = []
+        if self.json is not None:
+            write_json(self.json, results)
+            paths.append(self.json)
+        if self.coco is not None:
+            paths += [self.coco, write_coco(self.coco, results)]
+        if self.voc_results is not None:
+            write_voc(self.voc_results, results)
+            paths.append(self.voc_results)
+        return paths
+
+
+def output_names(images: Sequence[Path]) -> list[str]:
+    """Return a file name without suffix for each picture; equal names are numbered from 2."""
+    names: dict[str, None] = {}
+    for path in images:
+        name, number = path.stem, 2
+        while name in names:
+            name, number = f"{path.stem}-{number}", number + 1
+        names[name] = None
+    return list(names)
