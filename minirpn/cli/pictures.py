@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minirpn.results import Found
 
 HELP = """\
-A PICTURE is a file, a folder (the picture files in it), a pattern such as `photos/*.jpg` or
+An IMAGE is a file, a folder (the picture files in it), a pattern such as `photos/*.jpg` or
 `photos/**` (with all folders below), or - for a list on stdin, one a line. What cannot be read is
 left out and counted. With more than 10 pictures, one line is printed for each, and no boxes. The
 exit status is 0 if all were done, 1 if some were left out, 2 if none could be done.
@@ -50,7 +50,7 @@ class Pictures(NamedTuple):
 def add_pictures(parser: argparse.ArgumentParser) -> None:
     """Add the argument for pictures, which may stand before and after any flag."""
     parser.add_argument(
-        "images", nargs="*", metavar="PICTURE", help="files, folders, patterns; - for a list"
+        "images", nargs="*", metavar="IMAGE", help="files, folders, patterns; - for a list"
     )
     parse = parser.parse_known_args
 
