@@ -152,6 +152,7 @@ def test_eval_writes_proposals_for_other_tools(trained: Path, tmp_path: Path):
     dataset = VOCDataset(trained / "shapes", split="all")
     truth = json.loads((tmp_path / "coco_ground_truth.json").read_text())
     assert truth["categories"] == [{"id": 1, "name": "object"}]
+    assert {item["category_id"] for item in truth["annotations"]} == {1}
     assert len(truth["annotations"]) == sum(
         len(dataset.annotation(index).gt_boxes) for index in range(len(dataset))
     )
