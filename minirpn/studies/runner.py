@@ -264,11 +264,11 @@ def measure(
     `config` has the data set and the split to measure on.
     """
     began = perf_counter()
-    stored = read_stored(run)
-    if stored.folder is None:
+    model = read_stored(run)
+    if model.folder is None:
         raise InputError(f"{run}: a study measures a run, and this model is in none")
-    folder, (network, _) = stored.folder, load_network(stored)
-    trained = flat(to_table(stored.config))
+    folder, (network, stored) = model.folder, load_network(model)
+    trained = flat(to_table(stored))
     config = override(config, {key: trained[key] for key in _SET_BY_TRAINING}, origins={})
     assert config.data.val_split is not None
     dataset = open_dataset(config, folder, config.data.val_split)
