@@ -95,13 +95,15 @@ class Output:
         """Write what was found in one picture, and return the path of the drawing."""
         from minirpn import viz
         from minirpn.files import one_line_errors
+        from minirpn.results import Proposals
 
         if self.folder is None:
             return None
+        axes = found.plot(top=len(found)) if isinstance(found, Proposals) else found.plot()
         # Not with_suffix: a picture may be called "a.b.jpg".
         found.to_json(self.folder / f"{name}.json")
         with one_line_errors(self.folder, "write"):
-            return viz.save(found.plot(), self.folder / f"{name}.png")
+            return viz.save(axes, self.folder / f"{name}.png")
 
     def save_all(self, results: Sequence[Found]) -> list[Path]:
         """Write what was found in all pictures, and return the paths."""

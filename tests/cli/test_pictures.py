@@ -241,6 +241,20 @@ def test_many_pictures_have_one_line_each(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.usefixtures("here")
+def test_all_proposals_are_drawn(monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+
+    def draw(image: np.ndarray, boxes: np.ndarray, *args: object, top: int) -> None:
+        drawn.append((len(boxes), top))
+
+    monkeypatch.setattr("minirpn.viz.draw_proposals", draw)
+    assert main(["propose", "runs/blood", "photo.jpg", "--top", "90", "--out", "out"]) == 0
+    count = len(json.loads(Path("out/photo.json").read_text())["boxes"])
+    assert drawn == [(count, count)]
+    assert count > 50
+
+
+@pytest.mark.usefixtures("here")
 def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     words = ["propose", "runs/blood", "photos", "gone.jpg", "--top", "1"]
     assert main(words) == 1
