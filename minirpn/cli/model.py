@@ -121,7 +121,13 @@ def described(stored: StoredModel, *, detector: bool = False) -> str:
         good = f"mAP {about['mean_ap']:.2f}"
     else:
         good = f"recall {about['recall']['100']:.2f} with 100 proposals"
-    return f"{stored.name}, trained on {about['trained_on']} ({good} on {about['measured_on']})"
+    trained_on, measured_on = _briefly(about["trained_on"]), _briefly(about["measured_on"])
+    return f"{stored.name}, trained on {trained_on} ({good} on {measured_on})"
+
+
+def _briefly(text: str) -> str:
+    """Return what a card says up to the first details, which a colon or a bracket begins."""
+    return text.partition(":")[0].partition(" (")[0]
 
 
 def open_data(
