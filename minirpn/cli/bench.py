@@ -98,10 +98,11 @@ def _check(args: argparse.Namespace) -> None:
 
 def _chosen(rows: tuple[Any, ...], only: list[str] | None) -> list[Any]:
     """Return the rows named by --only, or all, in the order of the table."""
-    from minirpn.errors import InputError
+    from minirpn.errors import InputError, did_you_mean
 
     names = [row.name for row in rows]
     for name in only or ():
         if name not in names:
-            raise InputError(f"--only: no row {name!r}; there are {', '.join(names)}")
+            near = did_you_mean(name.lower(), names)
+            raise InputError(f"--only: no row {name!r}; there are {', '.join(names)}{near}")
     return [row for row in rows if only is None or row.name in only]

@@ -7,13 +7,15 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from itertools import takewhile
+from typing import Any, NoReturn
 
 import minirpn
 from minirpn.cli import (
     anchors,
     bench,
     check,
+    completion,
     convert,
     detect,
     download,
@@ -25,7 +27,17 @@ from minirpn.cli import (
     study,
     train,
 )
-from minirpn.errors import InputError
+from minirpn.cli.settings import as_typed, count_training_images
+from minirpn.cli.words import (
+    command_hint,
+    complaint,
+    is_flag,
+    known_flags,
+    nearest_flags,
+    unknown_flags,
+    unknown_word,
+)
+from minirpn.errors import InputError, did_you_mean
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -43,6 +55,7 @@ COMMANDS = (
     explain,
     bench,
     info,
+    completion,
 )
 
 
@@ -58,10 +71,80 @@ _NOTES = _Notes()
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line, as all errors of the program are."""
+    """The parser of the program: an error is one line, and says what may have been meant."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f"minirpn: error: {message} (see {self.prog} --help)\n")
+        command = self.prog.partition(" ")[2]
+        where = f"{command}: " if command else ""
+        message = message.removeprefix("argument ")
+        self.exit(USER_ERROR, f"minirpn: error: {where}{message} (see {self.prog} --help)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Replace argparse's sentence about a wrong choice, which each Python words differently."""
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            near = did_you_mean(str(value).lower(), choices)
+            reason = f"unknown {value!r}; there are {', '.join(choices)}{near}"
+            raise argparse.ArgumentError(action, reason)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Look for a word that is no command, or a flag before the command, then parse."""
+        words = list(args)
+        before = list(takewhile(is_flag, words))
+        for unknown in unknown_flags(before, known_flags(self))[0]:
+            self.error(f"unrecognized {unknown.typed}{_flag_hint(unknown.flag, words, self)}")
+        names = [command.NAME for command in COMMANDS]
+        for word in words[len(before) : len(before) + 1]:
+            if word not in names:
+                self.error(f"unknown command {word!r}{command_hint(word, names)}")
+        return super().parse_known_args(args, namespace)
+
+
+class _CommandParser(_Parser):
+    """The parser of one command."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, or say what all words that are not known may have meant."""
+        words: Sequence[str] = list(args)
+        unknown, rest = unknown_flags(words, known_flags(self))
+        if not unknown or {"-h", "--help"} & set(words):
+            parsed, left = argparse.ArgumentParser.parse_known_args(self, args, namespace)
+            unknown = [unknown_word(word) for word in left]
+            if not unknown:
+                return parsed, left
+        self.error(
+            complaint(
+                unknown, self, images=lambda: self._training_images(rest), others=_commands_with
+            )
+        )
+
+    def _training_images(self, words: Sequence[str]) -> int | None:
+        """Return how many images a training with these words reads; None if that is not clear."""
+        self.exit_on_error = False
+        try:
+            return count_training_images(argparse.ArgumentParser.parse_known_args(self, words)[0])
+        except (argparse.ArgumentError, InputError, OSError):
+            return None
+
+
+def _flag_hint(flag: str, words: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """Return what to say about a flag before the command that only commands have."""
+    names = _commands_with(flag)
+    if not names:
+        near = nearest_flags(flag, known_flags(parser))
+        return f"; did you mean {near[0]}?" if near else ""
+    name = next((name for name in names if name in words), names[0])
+    return f"; it comes after the command: minirpn {name} {flag}"
+
+
+def _commands_with(flag: str) -> list[str]:
+    """Return the names of the commands that have a flag."""
+    names = []
+    for command in COMMANDS:
+        parser = argparse.ArgumentParser(add_help=False)
+        command.add_arguments(parser)
+        names += [command.NAME] * (flag in known_flags(parser))
+    return names
 
 
 def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
@@ -77,7 +160,7 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minirpn {minirpn.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_CommandParser)
     for command in COMMANDS:
         subparser = commands.add_parser(
             command.NAME,
@@ -132,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         if args.debug:
             raise
-        print(f"minirpn: error: {_one_line(error)}", file=sys.stderr)
+        print(f"minirpn: error: {as_typed(_one_line(error), args)}", file=sys.stderr)
         return USER_ERROR
 
 

@@ -7,13 +7,17 @@ parser of a command is built, because the settings load NumPy.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from minirpn.errors import InputError
+from minirpn.errors import InputError, did_you_mean
 
 ANCHORS = "--anchors"
+SET = "--set"
 DEVICE_HELP = "where to compute: auto (default), cpu, cuda, cuda:1, ..."
 
 
@@ -121,7 +125,13 @@ def add_recipe(parser: Any) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | None = None) -> None:
-    """Add ``--anchors`` and all flags of `FLAGS`, or `only` the flags of some keys."""
+    """Add ``--set``, ``--anchors`` and all flags of `FLAGS`, or `only` the flags of some keys."""
+    parser.add_argument(
+        SET,
+        action="append",
+        metavar="KEY=VALUE",
+        help="any setting of config.toml, such as optimizer.momentum=0.8; may be repeated",
+    )
     for title, flags in FLAGS.items():
         wanted = [flag for flag in flags if only is None or flag.key in only]
         group = parser.add_argument_group(title) if wanted else parser
@@ -143,11 +153,31 @@ def _reader(flag: Flag) -> dict[str, Any]:
 
     hint = type_of(TrainConfig, flag.key)
     if hint is bool:
-        return {"action": "store_const", "const": not flag.name.startswith("--no-")}
+        return {"action": "store_const", "const": _constant(flag)}
     if get_origin(hint) is Literal:
         return {"choices": get_args(hint)}
-    read = preset if is_dataclass(hint) else _stages if get_origin(hint) is tuple else hint
+    read: Any = hint
+    if hint in (int, float):
+        read = partial(_number, kind=hint)
+    elif is_dataclass(hint):
+        read = preset
+    elif get_origin(hint) is tuple:
+        read = _stages
     return {"type": read, "metavar": flag.metavar}
+
+
+def _constant(flag: Flag) -> bool:
+    """Return what a switch sets its setting to."""
+    return not flag.name.startswith("--no-")
+
+
+def _number(text: str, *, kind: type) -> Any:
+    from minirpn.training.tables import EXPECTED
+
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected {EXPECTED[kind]}, got {text!r}") from None
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -156,7 +186,8 @@ def preset(name: str) -> dict[str, Any]:
     from minirpn.weights import PRESETS
 
     if name not in PRESETS:
-        raise argparse.ArgumentTypeError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+        near = did_you_mean(name.lower(), PRESETS)
+        raise argparse.ArgumentTypeError(f"unknown {name!r}; there are {', '.join(PRESETS)}{near}")
     table: dict[str, Any] = to_table(PRESETS[name])
     return table
 
@@ -167,24 +198,102 @@ def _stages(text: str) -> list[str]:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the flag for the device, to the parser of a command that uses a trained network."""
-    parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
+    parser.add_argument(
+        "--device", type=_device_name, default="auto", metavar="NAME", help=DEVICE_HELP
+    )
+
+
+def _device_name(name: str) -> str:
+    from minirpn.devices import check_device_name
+
+    try:
+        check_device_name(name)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("device: ")) from error
+    return name
 
 
 def given_settings(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the settings given by flags, by dotted key, and the flag of each, for messages.
+    """Return the settings that were typed, by dotted key, and the flag of each, for messages.
 
     Raises
     ------
     InputError
-        ``--anchors`` cannot be read.
+        ``--anchors`` or ``--set`` cannot be read, or two flags give one setting different values.
     """
-    names = {flag.key: flag.name for flags in FLAGS.values() for flag in flags}
-    # A command may have only some of the flags.
-    given = {key: getattr(args, key, None) for key in names}
-    values = {key: value for key, value in given.items() if value is not None}
+    values: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for flag in (flag for flags in FLAGS.values() for flag in flags):
+        value = getattr(args, flag.key, None)  # a command may have only some of the flags
+        if value is not None and (not isinstance(value, bool) or value == _constant(flag)):
+            values[flag.key], names[flag.key] = value, flag.name
     for name, value in _anchor_settings(args.anchors or []).items():
         values[f"anchors.{name}"], names[f"anchors.{name}"] = value, f"{ANCHORS} {name}"
+    for word in args.set or []:
+        key, value = _read_set(word)
+        if key in values and values[key] != value:
+            both = " and ".join(dict.fromkeys((names[key], f"{SET} {key}")))
+            raise InputError(f"{both}: two values for one setting: {values[key]!r} and {value!r}")
+        values[key], names[key] = value, names.get(key, f"{SET} {key}")
     return values, names
+
+
+def _read_set(word: str) -> tuple[str, Any]:
+    """Return key and value of ``section.key=value``."""
+    from minirpn.training.config import TrainConfig
+    from minirpn.training.tables import keys_of, nearest_key, read_value, type_of
+
+    key, equals, text = word.partition("=")
+    key = key.strip()
+    if not equals or "." not in key:
+        hint = "" if "." in key else nearest_key(TrainConfig, key)
+        raise InputError(f"{SET} {word}: expected SECTION.KEY=VALUE{hint}")
+    # A key that is not known has no type; its name is wrong, whatever the value is.
+    hint = type_of(TrainConfig, key) if key in keys_of(TrainConfig) else None
+    return key, read_value(text.strip(), hint)
+
+
+def as_typed(message: str, args: argparse.Namespace) -> str:
+    """Return the message of an error; if it begins with a setting, as the user typed that.
+
+    Some settings are refused only when they are used, for example a stage that the backbone does
+    not have. ``"model.freeze: reason"`` becomes ``"--freeze: reason"``, or
+    ``"FILE: model.freeze: reason"`` for a setting in ``--config FILE``.
+    """
+    key, _, reason = message.partition(": ")
+    if not hasattr(args, "set") or not re.fullmatch(r"\w+\.\w+", key):
+        return message
+    from minirpn.training.tables import flat, read_toml
+
+    names = given_settings(args)[1]
+    if key in names:
+        return f"{names[key]}: {reason}"
+    if args.config is not None and key in flat(read_toml(args.config)):
+        return f"{args.config}: {message}"
+    return message
+
+
+def count_training_images(args: argparse.Namespace) -> int | None:
+    """Return how many images the training split has; None if it is no split of generated shapes.
+
+    Of a data set in VOC layout only the list of the split is read.
+
+    Raises
+    ------
+    InputError
+        A setting is wrong, or there is no such data set or split.
+    """
+    from minirpn.data.synthetic import split_slices
+    from minirpn.data.voc import find_folder, split_ids
+    from minirpn.training.config import load_config
+
+    values, names = given_settings(args)
+    config = load_config(args.config, values, recipe=args.recipe, origins=names)
+    data = config.data
+    if data.voc is None:
+        members = split_slices(config.synthetic.images).get(data.split)
+        return None if members is None else members.stop - members.start
+    return len(split_ids(find_folder(Path(data.voc), data.year), data.split, ()))
 
 
 def _anchor_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -195,7 +304,8 @@ def _anchor_settings(words: Sequence[str]) -> dict[str, Any]:
         name, _, text = word.partition("=")
         if name not in names:
             parts = ", ".join(f"{name}=" for name in names)
-            raise InputError(f"{ANCHORS} {word}: expected one of {parts}")
+            near = did_you_mean(name, names)
+            raise InputError(f"{ANCHORS} {word}: expected one of {parts}{near}")
         try:
             if name in ("scales", "ratios"):
                 values[name] = [float(item) for item in text.split(",")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minirpn.cli.settings import ANCHORS, add_recipe, add_settings, given_settings
-from minirpn.errors import InputError
+from minirpn.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from minirpn.studies import Findings, Study
@@ -89,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         raise InputError(f"which study? There are {', '.join(STUDIES)}")
     if args.name not in STUDIES:
-        raise InputError(f"no study {args.name!r}; there are {', '.join(STUDIES)}")
+        near = did_you_mean(args.name.lower(), STUDIES)
+        raise InputError(f"no study {args.name!r}; there are {', '.join(STUDIES)}{near}")
     study = STUDIES[args.name]
     out = args.out or RUNS / study.name
     written = [TABLE, PICTURE]

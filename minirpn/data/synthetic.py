@@ -64,8 +64,8 @@ class SyntheticConfig:
             raise ValueError(f"SyntheticConfig: classes: {unknown} are not among {SHAPES}")
         if not (4 <= self.min_side <= self.max_side and self.max_share <= 1):
             raise ValueError(
-                "SyntheticConfig: expected 4 <= min_side <= max_share * shorter side and"
-                f" max_share <= 1, got {self.min_side} and {self.max_share}"
+                "min_side, max_share, image_size: expected 4 <= min_side <= max_share * shorter"
+                f" side and max_share <= 1, got {self.min_side} and {self.max_share}"
             )
 
     @property
@@ -135,10 +135,21 @@ def _write(root: Path, config: SyntheticConfig) -> None:
         ]
         xml_path = root / "Annotations" / f"{image_id}.xml"
         write_annotation(xml_path, image_path.name, config.image_size, objects)
-    # All images are drawn in the same way, so their position can decide about the split.
-    trainval = ids[: len(ids) - round(_TEST_SHARE * len(ids))]
-    train = trainval[: len(trainval) - round(_VAL_SHARE * len(ids))]
-    val, test = trainval[len(train) :], ids[len(trainval) :]
-    for name, members in {"train": train, "val": val, "trainval": trainval, "test": test}.items():
-        text = "".join(f"{image_id}\n" for image_id in members)
+    for name, members in split_slices(len(ids)).items():
+        text = "".join(f"{image_id}\n" for image_id in ids[members])
         (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+def split_slices(images: int) -> dict[str, slice]:
+    """Return which of so many images, by position, are in train, val, trainval and test.
+
+    All images are drawn in the same way, so their position can decide about the split.
+    """
+    test = images - round(_TEST_SHARE * images)
+    val = test - round(_VAL_SHARE * images)
+    return {
+        "train": slice(0, val),
+        "val": slice(val, test),
+        "trainval": slice(0, test),
+        "test": slice(test, images),
+    }

@@ -33,7 +33,7 @@ class ResizeConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.short_side <= self.max_side:
             raise ValueError(
-                "ResizeConfig: expected 1 <= short_side <= max_side,"
+                "short_side, max_side: expected 1 <= short_side <= max_side,"
                 f" got {self.short_side} and {self.max_side}"
             )
 

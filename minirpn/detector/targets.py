@@ -62,7 +62,8 @@ class RegionConfig:
             raise ValueError(f"positive_iou: expected above 0, at most 1, got {self.positive_iou}")
         if self.background_iou is not None and not 0 <= self.background_iou < self.positive_iou:
             raise ValueError(
-                f"background_iou: expected 0 to below positive_iou, got {self.background_iou}"
+                "background_iou, positive_iou: expected 0 <= background_iou < positive_iou, "
+                f"got {self.background_iou} and {self.positive_iou}"
             )
 
     @property

@@ -57,7 +57,7 @@ class AnchorConfig:
         for ratio in self.ratios:
             if min(_unscaled_sides(self, ratio)) <= 0:
                 raise ValueError(
-                    f"ratios: at base_size {self.base_size}, {ratio} rounds to no area"
+                    f"ratios, base_size: at base_size {self.base_size}, {ratio} rounds to no area"
                 )
 
     @property

@@ -24,7 +24,7 @@ from minirpn.data.transforms import ResizeConfig
 from minirpn.detector.postprocess import DetectionConfig
 from minirpn.detector.targets import RegionConfig
 from minirpn.devices import check_device_name
-from minirpn.errors import InputError
+from minirpn.errors import InputError, did_you_mean
 from minirpn.rpn.anchors import AnchorConfig
 from minirpn.rpn.loss import LossConfig
 from minirpn.rpn.proposals import ProposalConfig
@@ -156,7 +156,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             names = ", ".join(sorted(BACKBONES))
-            raise ValueError(f"backbone: unknown {self.backbone!r}; there are {names}")
+            near = did_you_mean(self.backbone.lower(), BACKBONES)
+            raise ValueError(f"backbone: unknown {self.backbone!r}; there are {names}{near}")
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,13 @@ class SharingConfig:
         check_ranges(self)
         if self.kind == "joint" and self.pooling == "pool":
             raise ValueError(
-                "pooling: joint training needs align, for max pooling has no gradient for the boxes"
+                "kind, pooling: joint training needs align, for max pooling has no gradient for"
+                " the boxes"
             )
         if self.proposals is not None and self.kind != "4-step":
-            raise ValueError(f"proposals: only 4-step training starts from a file, not {self.kind}")
+            raise ValueError(
+                f"proposals, kind: only 4-step training starts from a file, not {self.kind}"
+            )
 
     @property
     def has_detector(self) -> bool:
@@ -325,7 +329,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.sharing.kind == "4-step" and self.optimizer.steps < 6:
             raise ValueError(
-                f"optimizer: 4-step training needs 6 steps or more, got {self.optimizer.steps}"
+                "sharing.kind, optimizer.steps: 4-step training needs 6 steps or more, "
+                f"got {self.optimizer.steps}"
             )
 
 
@@ -404,13 +409,17 @@ def load_config(
     recipe
         One of `RECIPES`; None for the one that `default_config` picks.
     origins
-        What messages call the overrides, such as ``{"optimizer.lr": "--lr"}``.
+        What the user typed for the overrides, for messages: ``{"optimizer.lr": "--lr"}``.
 
     Raises
     ------
     InputError
-        The file cannot be read, or a value is unknown, of the wrong type, or refused.
+        There is no such recipe, the file cannot be read, or a value is unknown, of the wrong type,
+        or refused.
     """
+    if recipe is not None and recipe not in RECIPES:
+        near = did_you_mean(recipe.lower(), RECIPES)
+        raise InputError(f"recipe: unknown {recipe!r}; there are {', '.join(RECIPES)}{near}")
     table = nested(overrides or {}, read_toml(path) if path else {})
     data = table.get("data", {})
     voc = isinstance(data, Mapping) and data.get("voc", NONE) not in (NONE, None)

@@ -15,10 +15,17 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from minirpn.errors import InputError
+from minirpn.errors import InputError, did_you_mean
 from minirpn.files import one_line_errors, replace_file
 
 NONE = "none"  # TOML has no null
+EXPECTED: Mapping[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+}
+"""What messages call the types of values."""
 
 Section = TypeVar("Section")
 Table = dict[str, Any]
@@ -54,27 +61,66 @@ def from_table(
     base
         The values of fields that are absent from the table; None for the defaults.
     origins
-        What to call single values instead, by dotted key: ``{"optimizer.lr": "--lr"}``.
+        What the user typed for values that are not from `source`, by dotted key:
+        ``{"optimizer.lr": "--lr"}``.
 
     Raises
     ------
     InputError
         A key is unknown, a value has the wrong type, is not finite, or is refused by its section.
+        The line begins with what was typed. A section refuses values that do not go together by
+        ``ValueError("field, field: reason")``; of these, the line names those that are in `table`.
     """
     try:
         section: Section = _section(kind, table, base, "")
     except _WrongValueError as wrong:
-        name = (origins or {}).get(wrong.key, f"{source}: {wrong.key}")
-        raise InputError(f"{name}: {wrong.reason}") from wrong
+        typed = _typed(wrong.keys, table, source, origins or {})
+        hint = nearest_key(kind, wrong.keys[0]) if wrong.unknown else ""
+        raise InputError(f"{typed}: {wrong.reason}{hint}") from wrong
     return section
 
 
 class _WrongValueError(Exception):
-    """A value that cannot be used: its dotted key, and why."""
+    """Values that cannot be used, alone or together: their dotted keys, and why."""
 
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(key, reason)
-        self.key, self.reason = key, reason
+    def __init__(self, *keys: str, reason: str, unknown: bool = False) -> None:
+        super().__init__(keys, reason)
+        self.keys, self.reason, self.unknown = keys, reason, unknown
+
+
+def _typed(
+    keys: tuple[str, ...], table: Mapping[str, Any], source: str, origins: Mapping[str, str]
+) -> str:
+    """Return what the user typed to set some keys: flags, and the file with its keys."""
+    typed, in_source = [], []
+    for key in keys:
+        for given in filter(lambda one: _overlap(one, key), flat(table)):
+            flag = next((name for one, name in origins.items() if _overlap(one, given)), None)
+            if flag is None:
+                in_source.append(key)
+            else:
+                typed.append(flag)
+    if in_source or not typed:
+        typed.append(f"{source}: {', '.join(dict.fromkeys(in_source or keys))}")
+    return " and ".join(dict.fromkeys(typed))
+
+
+def _overlap(key: str, other: str) -> bool:
+    """Tell whether two dotted keys are the same, or one is that of a table around the other."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+
+
+def nearest_key(kind: Any, key: str) -> str:
+    """Return ``"; did you mean KEY?"`` for a dotted key that a dataclass does not have, or ``""``.
+
+    The same name in another section comes first, then the nearest name in this section.
+    """
+    section, _, name = key.rpartition(".")
+    same = [one for one in keys_of(kind) if one.rpartition(".")[2] == name]
+    if same:
+        return f"; did you mean {' or '.join(same)}?"
+    around = type_of(kind, section) if section else kind
+    return did_you_mean(name, [field.name for field in fields(around)])
 
 
 def _section(kind: Any, table: Any, base: Any, key: str) -> Any:
@@ -82,23 +128,25 @@ def _section(kind: Any, table: Any, base: Any, key: str) -> Any:
     if isinstance(table, kind):
         table, base = {}, table
     if not isinstance(table, Mapping):
-        raise _WrongValueError(key, f"expected a table, got {table!r}")
+        raise _WrongValueError(key, reason=f"expected a table, got {table!r}")
     hints, prefix = get_type_hints(kind), f"{key}." if key else ""
     names = [field.name for field in fields(kind)]
     before = {} if base is None else {name: getattr(base, name) for name in names}
     values = {}
     for name, value in (before | dict(table)).items():
         if name not in names:
-            raise _WrongValueError(prefix + name, f"unknown; there are {', '.join(names)}")
+            reason = f"unknown; there are {', '.join(names)}"
+            raise _WrongValueError(prefix + name, reason=reason, unknown=True)
         values[name] = _value(hints[name], value, before.get(name), prefix + name)
     try:
         return kind(**values)
     except ValueError as error:
         message = str(error).removeprefix(f"{kind.__name__}: ")
-        name, colon, reason = message.partition(": ")
-        if colon and name in names:
-            raise _WrongValueError(prefix + name, reason) from error
-        raise _WrongValueError(key, message) from error
+        words, colon, reason = message.partition(": ")
+        wrong = words.split(", ")
+        if colon and all(word.partition(".")[0] in names for word in wrong):
+            raise _WrongValueError(*(prefix + word for word in wrong), reason=reason) from error
+        raise _WrongValueError(key, reason=message) from error
 
 
 def _value(hint: Any, value: Any, base: Any, key: str) -> Any:
@@ -112,26 +160,28 @@ def _value(hint: Any, value: Any, base: Any, key: str) -> Any:
     if get_origin(plain) is Literal:
         if value not in arguments:
             expected = " or ".join(map(repr, arguments))
-            raise _WrongValueError(key, f"expected {expected}, got {value!r}")
+            near = did_you_mean(value.lower(), arguments) if isinstance(value, str) else ""
+            raise _WrongValueError(key, reason=f"expected {expected}, got {value!r}{near}")
         return value
     if get_origin(plain) is tuple:
         if not isinstance(value, list | tuple):
-            raise _WrongValueError(key, f"expected a list, got {value!r}")
+            raise _WrongValueError(key, reason=f"expected a list, got {value!r}")
         if arguments[-1] is Ellipsis:
             arguments = (arguments[0],) * len(value)
         if len(arguments) != len(value):
-            raise _WrongValueError(key, f"expected {len(arguments)} values, got {len(value)}")
+            raise _WrongValueError(
+                key, reason=f"expected {len(arguments)} values, got {len(value)}"
+            )
         return tuple(
             _value(item, part, None, key) for item, part in zip(arguments, value, strict=True)
         )
     # A bool is an int to Python, but nobody means it as a number.
     if plain is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
-            raise _WrongValueError(key, f"expected a finite number, got {value}")
+            raise _WrongValueError(key, reason=f"expected a finite number, got {value}")
         return float(value)
     if type(value) is not plain:
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
-        raise _WrongValueError(key, f"expected {words[plain]}, got {value!r}")
+        raise _WrongValueError(key, reason=f"expected {EXPECTED[plain]}, got {value!r}")
     return value
 
 
@@ -142,11 +192,41 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
+def keys_of(kind: Any) -> list[str]:
+    """Return the dotted keys of all values of a dataclass."""
+    keys = []
+    for name, hint in get_type_hints(kind).items():
+        plain = _without_none(hint)
+        inner = [f".{one}" for one in keys_of(plain)] if is_dataclass(plain) else [""]
+        keys += [f"{name}{one}" for one in inner]
+    return keys
+
+
 def type_of(kind: Any, key: str) -> Any:
     """Return the type of the field at a dotted key of a dataclass, without ``None``."""
     for name in key.split("."):
         kind = _without_none(get_type_hints(kind)[name])
     return kind
+
+
+def read_value(text: str, hint: Any) -> Any:
+    """Return a value typed on one line, for a field whose type is `hint`.
+
+    It is read as TOML: ``0.01``, ``true``, ``[2, 4]``. What is not TOML is a string, so that words
+    need no quotes. Where a field is a string, so is a number; where it is a list, commas suffice:
+    ``2,4``. `from_table` then checks the value.
+    """
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        table = {}
+    value = table["value"] if table.keys() == {"value"} else text
+    if text == NONE or isinstance(value, list | dict):
+        return value
+    if get_origin(hint) is tuple:
+        items = [item.strip() for item in text.strip("[]").split(",")]
+        return [read_value(item, get_args(hint)[0]) for item in items if item]
+    return text if hint is str and not isinstance(value, str) else value
 
 
 def nested(values: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> Table:
