@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 NAME = "completion"
@@ -18,7 +19,8 @@ For zsh:   minirpn completion zsh > ~/.zfunc/_minirpn    (a folder in $fpath)
 For tcsh:  minirpn completion tcsh > ~/.minirpn.tcsh    (then source it in ~/.tcshrc)
 """
 
-_FOLDERS = ("DIR", "RUN")
+# Arguments that are files without being paths: --weights may name a model, too.
+_FILES = ("FILE", "FROM", "IMAGE", "PICTURE", "RUN")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +61,9 @@ def _describe(action: Any, command: str) -> None:
     names = _names(command, action.dest)
     if names:
         action.choices = tuple(names)
-    elif action.metavar in _FOLDERS:
+    elif action.metavar == "DIR":
         action.complete = shtab.DIRECTORY
-    elif action.metavar in ("FILE", "IMAGE", "SRC", "DST.npz"):
+    elif action.type is Path or action.metavar in _FILES:
         action.complete = shtab.FILE
 
 

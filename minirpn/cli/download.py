@@ -35,12 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fetch, unpack, print the next command, and return the exit status."""
     from minirpn.data.download import DOWNLOADS, unpack
-    from minirpn.errors import InputError, did_you_mean
+    from minirpn.errors import InputError
 
     for name in args.names:
         if name not in DOWNLOADS:
-            names, near = ", ".join(DOWNLOADS), did_you_mean(name.lower(), DOWNLOADS)
-            raise InputError(f"{name}: nothing to download; there are {names}{near}")
+            raise InputError(f"{name}: nothing to download; there are {', '.join(DOWNLOADS)}")
     for name in args.names:
         for remote in DOWNLOADS[name]:
             path = _fetch(remote, args.out)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 from typing import Any, NoReturn
 
@@ -71,7 +72,7 @@ _NOTES = _Notes()
 
 
 class _Parser(argparse.ArgumentParser):
-    """The parser of the program: an error is one line, and says what may have been meant."""
+    """An ArgumentParser whose errors are one line, as all errors of the program are."""
 
     def error(self, message: str) -> NoReturn:
         command = self.prog.partition(" ")[2]
@@ -87,8 +88,12 @@ class _Parser(argparse.ArgumentParser):
             reason = f"unknown {value!r}; there are {', '.join(choices)}{near}"
             raise argparse.ArgumentError(action, reason)
 
+
+class _ProgramParser(_Parser):
+    """The parser of the whole command line."""
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Look for a word that is no command, or a flag before the command, then parse."""
+        """Parse, unless there is no such command, or a flag before it that is not known."""
         words = list(args)
         before = list(takewhile(is_flag, words))
         for unknown in unknown_flags(before, known_flags(self))[0]:
@@ -104,25 +109,22 @@ class _CommandParser(_Parser):
     """The parser of one command."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, or say what all words that are not known may have meant."""
-        words: Sequence[str] = list(args)
+        """Parse, unless there are words that are not known: say what they all may have meant."""
+        words = list(args)
         unknown, rest = unknown_flags(words, known_flags(self))
         if not unknown or {"-h", "--help"} & set(words):
-            parsed, left = argparse.ArgumentParser.parse_known_args(self, args, namespace)
+            parsed, left = super().parse_known_args(words, namespace)
             unknown = [unknown_word(word) for word in left]
             if not unknown:
                 return parsed, left
-        self.error(
-            complaint(
-                unknown, self, images=lambda: self._training_images(rest), others=_commands_with
-            )
-        )
+        count = partial(self._training_images, rest)
+        self.error(complaint(unknown, self, images=count, others=_commands_with))
 
     def _training_images(self, words: Sequence[str]) -> int | None:
         """Return how many images a training with these words reads; None if that is not clear."""
-        self.exit_on_error = False
+        self.exit_on_error = False  # raise instead
         try:
-            return count_training_images(argparse.ArgumentParser.parse_known_args(self, words)[0])
+            return count_training_images(super().parse_known_args(words)[0])
         except (argparse.ArgumentError, InputError, OSError):
             return None
 
@@ -153,7 +155,7 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     Given the words of a command line, only the commands among them get their arguments: those of
     ``train`` load NumPy, and the help of others should be quick.
     """
-    parser = _Parser(
+    parser = _ProgramParser(
         prog="minirpn",
         description="The Region Proposal Network of Faster R-CNN in NumPy.",
         allow_abbrev=False,

@@ -7,7 +7,6 @@ parser of a command is built, because the settings load NumPy.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import partial
@@ -246,8 +245,8 @@ def _read_set(word: str) -> tuple[str, Any]:
     key, equals, text = word.partition("=")
     key = key.strip()
     if not equals or "." not in key:
-        hint = "" if "." in key else nearest_key(TrainConfig, key)
-        raise InputError(f"{SET} {word}: expected SECTION.KEY=VALUE{hint}")
+        near = "" if "." in key else nearest_key(TrainConfig, key)
+        raise InputError(f"{SET} {word}: expected SECTION.KEY=VALUE{near}")
     # A key that is not known has no type; its name is wrong, whatever the value is.
     hint = type_of(TrainConfig, key) if key in keys_of(TrainConfig) else None
     return key, read_value(text.strip(), hint)
@@ -260,11 +259,14 @@ def as_typed(message: str, args: argparse.Namespace) -> str:
     not have. ``"model.freeze: reason"`` becomes ``"--freeze: reason"``, or
     ``"FILE: model.freeze: reason"`` for a setting in ``--config FILE``.
     """
-    key, _, reason = message.partition(": ")
-    if not hasattr(args, "set") or not re.fullmatch(r"\w+\.\w+", key):
+    if not hasattr(args, "set"):  # a command without settings
         return message
-    from minirpn.training.tables import flat, read_toml
+    from minirpn.training.config import TrainConfig
+    from minirpn.training.tables import flat, keys_of, read_toml
 
+    key, _, reason = message.partition(": ")
+    if key not in keys_of(TrainConfig):
+        return message
     names = given_settings(args)[1]
     if key in names:
         return f"{names[key]}: {reason}"

@@ -24,8 +24,7 @@ COMMANDS_ELSEWHERE: Sequence[tuple[str, str]] = (
 )
 """Commands of other programs, and what to type here."""
 
-# Of a command: one that has this flag, or a positional argument of this name.
-_TRAINS, _RUN, _IMAGE = "--steps", "RUN", "IMAGE"
+_TRAINS, _RUN, _PICTURES = "--steps", "RUN", "IMAGE PICTURE"
 
 FLAGS_ELSEWHERE: Sequence[tuple[str, str, str]] = (
     ("epochs num-epochs max-epochs", _TRAINS, "here it is --steps, one image each: {steps}"),
@@ -47,12 +46,16 @@ FLAGS_ELSEWHERE: Sequence[tuple[str, str, str]] = (
     ("output-dir output outdir save-dir work-dir project name o", "--out", ""),
     ("model arch net cfg-model", "--backbone", ""),
     ("model ckpt checkpoint weights run", _RUN, "the model needs no flag: {command} RUN"),
-    ("source input image images img file", _IMAGE, "pictures need no flag: {command} IMAGE..."),
+    (
+        "source input image images img file",
+        _PICTURES,
+        "pictures need no flag: {command} RUN PICTURE",
+    ),
     ("cfg config-file yaml hyp", "--config", ""),
     ("gpu gpus cuda use-cuda", "--device", "here it is --device cuda"),
     ("cpu no-cuda", "--device", "here it is --device cpu"),
     ("fp16 half amp", "--tf32", "numbers are float32; --tf32 rounds factors on a GPU"),
-    ("workers num-workers j", _TRAINS, "images are read ahead by themselves; --threads compute"),
+    ("workers num-workers j", _TRAINS, "images are read ahead by themselves; --threads computes"),
     ("workers num-workers jobs j", "--threads", ""),
     (
         "num-classes nc classes names",
@@ -66,9 +69,10 @@ FLAGS_ELSEWHERE: Sequence[tuple[str, str, str]] = (
     ("save-period save-every checkpoint-interval", "--checkpoint-every", ""),
     ("eval-every eval-interval val-interval", "--validate-every", ""),
 )
-"""Flags of other programs; what a command must have for a line to count; and what to say of it.
+"""Flags of other programs; for which commands; and what to say.
 
-The first line that counts is taken. If there is nothing else to say: "here it is FLAG".
+A line is for the commands that have this flag, or a positional argument of one of these names. The
+first such line is taken. Where it says nothing, that is "here it is FLAG".
 """
 
 
@@ -175,7 +179,8 @@ def _hint(
         return f"did you mean {' or '.join(near)}?"
     for name in (flag, *(needed for needed, _ in _rows(flag))):
         if commands := others(name):
-            return f"{name} is a flag of minirpn {', '.join(commands)}"
+            what = "it" if name == flag else name
+            return f"{what} is a flag of minirpn {', '.join(commands)}"
     return ""
 
 
@@ -218,7 +223,7 @@ def _elsewhere(
         for name in action.option_strings or re.findall(r"\w+", str(action.metavar))
     }
     for needed, say in _rows(flag):
-        if needed in arguments:
+        if arguments & {*needed.split()}:
             steps = _steps(unknown.value, images) if "{steps}" in say else ""
             return (say or f"here it is {needed}").format(
                 steps=steps, value=unknown.value or "N", command=parser.prog

@@ -221,7 +221,7 @@ def read_value(text: str, hint: Any) -> Any:
     except tomllib.TOMLDecodeError:
         table = {}
     value = table["value"] if table.keys() == {"value"} else text
-    if text == NONE or isinstance(value, list | dict):
+    if value == NONE or isinstance(value, list | dict):
         return value
     if get_origin(hint) is tuple:
         items = [item.strip() for item in text.strip("[]").split(",")]

@@ -49,7 +49,7 @@ def test_convert_reports_and_writes(tiny: Path, tmp_path: Path, capsys):
         (["gone.pth", "a.npz"], "gone.pth: no such weights file"),
         (["{tiny}", "a.pth"], "a.pth: expected a name that ends in .npz"),
         (["{tiny}", "a.npz"], "{tiny}: it is unknown how pixels are prepared"),
-        (["{tiny}", "a.npz", "--preset", "mine"], "argument --preset: no preset 'mine'; there are"),
+        (["{tiny}", "a.npz", "--preset", "mine"], "convert: --preset: unknown 'mine'; there are"),
         (["{tiny}", "a.npz", "--network", "resnet"], "--network: unknown 'resnet'; there are "),
         (
             ["{tiny}", "a.npz", "--network", "vgg16"],
@@ -115,5 +115,5 @@ def test_weights_that_tell_nothing_need_a_preset(
 def test_stages_to_freeze_must_exist(fails: Fails, tmp_path: Path, small_config: Path):
     words = ["train", "--config", small_config, "--out", tmp_path / "run", "--freeze", "conv9"]
     assert fails(*words) == (
-        "model.freeze: tiny has no stage 'conv9'; there are conv1, conv2, conv3, conv4, conv5"
+        "--freeze: tiny has no stage 'conv9'; there are conv1, conv2, conv3, conv4, conv5"
     )

@@ -70,17 +70,18 @@ def test_python_dash_m():
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr == (
-        "minirpn: error: argument --steps: invalid int value: 'many' (see minirpn train --help)\n"
+        "minirpn: error: train: --steps: expected a whole number, got 'many' "
+        "(see minirpn train --help)\n"
     )
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fly"], "invalid choice: 'fly'"),
-        (["train", "--fly"], "unrecognized arguments: --fly"),
-        (["train", "--loss", "mine"], "argument --loss: invalid choice: 'mine'"),
-        (["train", "--val", "x"], "unrecognized arguments: --val x"),
+        (["fly"], "unknown command 'fly'"),
+        (["train", "--fly"], "unrecognized --fly"),
+        (["train", "--loss", "mine"], "--loss: unknown 'mine'; there are paper, released"),
+        (["train", "--val", "x"], "unrecognized --val; did you mean --val-split"),
         (["eval"], "the following arguments are required: RUN"),
         (["propose"], "nothing to propose for: name pictures, or --split S"),
     ],

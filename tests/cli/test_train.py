@@ -108,7 +108,10 @@ def test_an_existing_run_is_not_overwritten(fails: Fails, trained: Path):
         (["--lr", "nan"], "--lr: expected a finite number, got nan"),
         (["--lr", "0"], "--lr: expected a finite number above 0, got 0.0"),
         (["--steps", "-3"], "--steps: expected at least 1, got -3"),
-        (["--short-side", "900"], "{config}: resize: expected 1 <= short_side <= max_side"),
+        (
+            ["--short-side", "900"],
+            "--short-side and {config}: resize.max_side: expected 1 <= short_side <= max_side",
+        ),
         (["--backbone", "resnet"], "--backbone: unknown 'resnet'; there are "),
         (["--weights", "gone.npz"], "gone.npz: "),
         (["--voc", "gone"], "gone: data set: no such folder"),

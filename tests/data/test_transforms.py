@@ -73,7 +73,9 @@ def test_neither_limit_is_passed_and_one_is_met(height, width, short_side, more)
 
 @pytest.mark.parametrize("sides", [(0, 10), (-1, 10), (11, 10)])
 def test_sides_that_make_no_sense(sides):
-    with pytest.raises(ValueError, match="ResizeConfig: expected 1 <= short_side <= max_side"):
+    with pytest.raises(
+        ValueError, match="short_side, max_side: expected 1 <= short_side <= max_side"
+    ):
         ResizeConfig(*sides)
 
 

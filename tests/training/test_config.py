@@ -49,6 +49,10 @@ class Outer:
     word: str | None = "w"
     choice: Literal["a", "b"] | None = "a"
 
+    def __post_init__(self) -> None:
+        if (self.count, self.word) == (9, "wrong"):
+            raise ValueError("count, word: do not go together")
+
 
 numbers = st.floats(0, allow_nan=False, allow_infinity=False)
 words = st.text(st.characters(codec="utf-8"), max_size=5).filter(lambda word: word != "none")
@@ -90,7 +94,10 @@ def test_what_is_absent_keeps_its_default():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"cuont": 1}, "x: cuont: unknown; there are inner, count, on, word, choice"),
+        (
+            {"cuont": 1},
+            "x: cuont: unknown; there are inner, count, on, word, choice; did you mean count?",
+        ),
         ({"inner": {"n": 1}}, "x: inner.n: unknown; there are number, pair, names"),
         ({"inner": 3}, "x: inner: expected a table, got 3"),
         ({"count": 1.5}, "x: count: expected a whole number, got 1.5"),
@@ -127,6 +134,55 @@ def test_a_value_is_called_what_the_user_calls_it():
         tables.from_table(
             Outer, {"inner": {"number": -1}}, "x", origins={"inner.number": "--number"}
         )
+
+
+@pytest.mark.parametrize(
+    ("typed", "table", "said"),
+    [
+        # A name for a value that was not typed is none: the value is from the file.
+        ({"inner.number": "--number"}, {"inner": {"pair": [2, 1]}}, "x: inner: expected an"),
+        ({"inner.pair": "--pair"}, {"inner": {"pair": [2, 1]}}, "--pair: expected an"),
+        ({"inner": "--inner"}, {"inner": {"number": -1}}, "--inner: expected 0 or more"),
+        (
+            {"inner.pair": "--pair", "inner.number": "--number"},
+            {"inner": {"pair": [2, 1], "number": 1}},
+            "--pair and --number: expected an",
+        ),
+        (
+            {"inner.pair": "--pair"},
+            {"inner": {"pair": [2, 1], "number": 1}},
+            "--pair and x: inner: expected an",
+        ),
+        ({"iner.number": "--number"}, {"iner": {"number": 1}}, "--number: unknown; there are"),
+        ({}, {"word": "wrong", "count": 9}, "x: count, word: do not go together"),
+        ({"word": "--word"}, {"word": "wrong", "count": 9}, "--word and x: count: do not go"),
+        ({"word": "--word"}, {"word": "wrong"}, "--word: do not go"),
+    ],
+)
+def test_only_what_was_typed_is_named(typed: dict[str, str], table: dict[str, Any], said: str):
+    with pytest.raises(InputError) as caught:
+        tables.from_table(Outer, table, "x", base=Outer(count=9), origins=typed)
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("cuont", "; did you mean count?"),
+        ("iner", "; did you mean inner?"),
+        ("inner.numbr", "; did you mean number?"),
+        ("number", "; did you mean inner.number?"),
+        ("inner.count", "; did you mean count?"),
+        ("inner.x", ""),
+    ],
+)
+def test_the_nearest_key(key: str, said: str):
+    assert tables.nearest_key(Outer, key) == said
+
+
+def test_the_keys_of_a_dataclass_are_those_of_its_table():
+    keys = ["inner.number", "inner.pair", "inner.names", "count", "on", "word", "choice"]
+    assert tables.keys_of(Outer) == keys == list(tables.flat(tables.to_table(Outer())))
 
 
 def test_values_over_a_base():
@@ -257,6 +313,12 @@ def test_senseless_values_are_refused(tmp_path: Path, key: str, value: object, r
     with pytest.raises(InputError) as caught:
         load_config(None, {key: value}, origins={key: "--flag"})
     assert str(caught.value).startswith(f"--flag: {reason}")
+
+
+def test_a_recipe_must_exist():
+    message = r"^recipe: unknown 'Smal'; there are small, shapes, paper; did you mean small\?$"
+    with pytest.raises(InputError, match=message):
+        load_config(recipe="Smal")
 
 
 def test_a_file_with_a_number_for_a_section_is_refused(tmp_path: Path):

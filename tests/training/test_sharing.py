@@ -226,8 +226,8 @@ def test_proposals_of_other_images_are_refused(finished, sharing_config, new_run
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"kind": "joint", "pooling": "pool"}, "pooling: joint training needs align"),
-        ({"kind": "joint", "proposals": "x"}, "proposals: only 4-step"),
+        ({"kind": "joint", "pooling": "pool"}, "kind, pooling: joint training needs align"),
+        ({"kind": "joint", "proposals": "x"}, "proposals, kind: only 4-step"),
         ({"kind": "4-step", "post_nms": 0}, "post_nms: expected at least 1"),
     ],
 )
@@ -237,7 +237,7 @@ def test_contradictions_are_refused(options, said):
 
 
 def test_too_few_steps_for_four_are_refused(sharing_config):
-    with pytest.raises(ValueError, match="optimizer: 4-step training needs 6 steps or more"):
+    with pytest.raises(ValueError, match=r"optimizer\.steps: 4-step training needs 6 steps"):
         replace(sharing_config("4-step"), optimizer=OptimizerConfig(steps=5))
 
 

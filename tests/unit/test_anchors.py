@@ -85,7 +85,7 @@ def test_impossible_configurations_are_named(field, value):
 
 
 def test_a_ratio_that_rounds_to_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"ratios: .* 9 rounds to no area"):
+    with pytest.raises(ValueError, match=r"ratios, base_size: .* 9 rounds to no area"):
         AnchorConfig(base_size=1, ratios=(9,))
     assert AnchorConfig(base_size=1, ratios=(9,), rounding=None).count == 3
 
