@@ -34,7 +34,8 @@ def page() -> str:
     lines = [heading("Settings", "=")]
     lines.append(
         "A run's settings come from a recipe, then from ``--config FILE``, then from the flags. "
-        "All are written to ``config.toml`` in the run's folder. TOML has no null: the value "
+        "``--set SECTION.KEY=VALUE`` gives any of them, and counts as a flag. All are written to "
+        "``config.toml`` in the run's folder. TOML has no null: the value "
         '``"none"`` stands for it. The values below are those of ``--recipe paper``. Other values '
         "in the recipes ``small`` (the default with ``--voc``) and ``shapes`` (the default "
         "without) are in brackets.\n"

@@ -11,12 +11,12 @@ NAME = "completion"
 SUMMARY = "print what makes your shell complete commands and flags"
 DESCRIPTION = """\
 Print a script that makes a shell complete commands, flags, their values, and file names.
-For bash, add this line to ~/.bashrc:
 
-  eval "$(minirpn completion bash)"
+- bash: `minirpn completion bash > ~/.minirpn.bash && echo '. ~/.minirpn.bash' >> ~/.bashrc`
+- zsh: `minirpn completion zsh > FOLDER/_minirpn`, where FOLDER is one of `$fpath`
+- tcsh: `minirpn completion tcsh > ~/.minirpn.tcsh && echo 'source ~/.minirpn.tcsh' >> ~/.tcshrc`
 
-For zsh:   minirpn completion zsh > ~/.zfunc/_minirpn    (a folder in $fpath)
-For tcsh:  minirpn completion tcsh > ~/.minirpn.tcsh    (then source it in ~/.tcshrc)
+It takes effect in the next shell.
 """
 
 # Arguments that are files without being paths: --weights may name a model, too.

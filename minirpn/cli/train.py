@@ -24,8 +24,8 @@ DESCRIPTION = """\
 Train a Region Proposal Network.
 
 Without --voc, shapes are generated and the tiny backbone learns to find them, in about a minute.
-Settings come from a recipe, then --config FILE, then the flags; all of them are written to
-config.toml in the run's folder. With --voc the recipe is 'small': what trains SqueezeNet best in
+Settings come from a recipe, then --config FILE, then the flags and --set; all of them are written
+to config.toml in the run's folder. With --voc the recipe is 'small': what trains SqueezeNet best in
 half an hour on two cores. Without it, it is 'shapes'. 'paper' is the paper's: VGG-16, 80,000 steps.
 """
 

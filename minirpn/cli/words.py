@@ -60,7 +60,7 @@ FLAGS_ELSEWHERE: Sequence[tuple[str, str, str]] = (
     (
         "num-classes nc classes names",
         _TRAINS,
-        "the classes are those of the data set, or of --set data.classes=A,B",
+        "the classes are those of the data set; --set data.classes=A,B,C orders them",
     ),
     ("pretrained pretrained-weights init load-from", "--weights", ""),
     ("conf conf-thres confidence threshold score-thr", "--score-threshold", ""),

@@ -121,7 +121,7 @@ FLAG_LINES = (
     (
         "train --num_classes 3",
         "unrecognized --num_classes; "
-        "the classes are those of the data set, or of --set data.classes=A,B",
+        "the classes are those of the data set; --set data.classes=A,B,C orders them",
     ),
     ("train --max-iter 100", "unrecognized --max-iter; here it is --steps"),
     ("train --pretrained a.pth", "unrecognized --pretrained; here it is --weights"),
