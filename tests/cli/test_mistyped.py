@@ -283,7 +283,7 @@ SETTING_LINES = (
     ),
     (
         "train --sharing 4-step --config mine.toml",
-        "--sharing and mine.toml: optimizer.steps: 4-step training needs 6 steps or more, got 3",
+        "--sharing and mine.toml: optimizer.steps: 4-step training needs 6 or more, got 3",
     ),
     (
         "train --proposals x.npz",
