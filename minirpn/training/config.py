@@ -329,8 +329,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.sharing.kind == "4-step" and self.optimizer.steps < 6:
             raise ValueError(
-                "sharing.kind, optimizer.steps: 4-step training needs 6 or more, "
-                f"got {self.optimizer.steps}"
+                f"optimizer.steps: 4-step training needs 6 or more, got {self.optimizer.steps}"
             )
 
 

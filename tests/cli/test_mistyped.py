@@ -262,7 +262,7 @@ SETTING_LINES = (
         "train --config kind.toml",
         "kind.toml: sharing.kind: expected …, got '4step'; did you mean 4-step?",
     ),
-    # Two values that do not go together: both are named, as far as they were typed.
+    # Values that do not go together: those are named that were typed.
     (
         "train --short-side 900",
         "--short-side: expected 1 <= short_side <= max_side, got 900 and 400",
@@ -283,7 +283,7 @@ SETTING_LINES = (
     ),
     (
         "train --sharing 4-step --config mine.toml",
-        "--sharing and mine.toml: optimizer.steps: 4-step training needs 6 or more, got 3",
+        "mine.toml: optimizer.steps: 4-step training needs 6 or more, got 3",
     ),
     (
         "train --proposals x.npz",

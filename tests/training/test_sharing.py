@@ -237,7 +237,7 @@ def test_contradictions_are_refused(options, said):
 
 
 def test_too_few_steps_for_four_are_refused(sharing_config):
-    with pytest.raises(ValueError, match=r"optimizer\.steps: 4-step training needs 6 or more"):
+    with pytest.raises(ValueError, match=r"^optimizer\.steps: 4-step training needs 6 or more"):
         replace(sharing_config("4-step"), optimizer=OptimizerConfig(steps=5))
 
 
