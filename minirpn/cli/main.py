@@ -77,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         command = self.prog.partition(" ")[2]
         where = f"{command}: " if command else ""
-        message = message.removeprefix("argument ")
+        message = " ".join(message.removeprefix("argument ").split())
         self.exit(USER_ERROR, f"minirpn: error: {where}{message} (see {self.prog} --help)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -255,9 +255,9 @@ def _read_set(word: str) -> tuple[str, Any]:
 def as_typed(message: str, args: argparse.Namespace) -> str:
     """Return the message of an error; if it begins with a setting, as the user typed that.
 
-    Some settings are refused only when they are used, for example a stage that the backbone does
-    not have. ``"model.freeze: reason"`` becomes ``"--freeze: reason"``, or
-    ``"FILE: model.freeze: reason"`` for a setting in ``--config FILE``.
+    Some settings are refused only when they are used, for example anchors that a study cannot
+    compare. ``"anchors.scales: reason"`` becomes ``"--anchors scales: reason"``, or
+    ``"FILE: anchors.scales: reason"`` for a setting in ``--config FILE``.
     """
     if not hasattr(args, "set"):  # a command without settings
         return message

@@ -157,6 +157,7 @@ FLAG_LINES = (
     ("train shapes", "unrecognized shapes; did you mean --voc shapes?"),
     ("train mine.toml", "unrecognized mine.toml; did you mean --config mine.toml?"),
     ("study lambda loss", "unrecognized loss"),
+    ("train '--a\nb'", "unrecognized --a b"),
 )
 
 VALUE_LINES = (
@@ -303,7 +304,7 @@ SETTING_LINES = (
         "--set synthetic.min_side: expected 4 <= min_side <= "
         "max_share * shorter side and max_share <= 1, got 300 and 0.6",
     ),
-    # What only the network can refuse.
+    # Stages that the network does not have.
     ("train --freeze conv9 --config few.toml", "--freeze: tiny has no stage 'conv9'; there are …"),
     (
         "train --set model.freeze=conv9 --config few.toml",
@@ -312,6 +313,15 @@ SETTING_LINES = (
     (
         "train --config freeze.toml",
         "freeze.toml: model.freeze: tiny has no stage 'conv9'; there are …",
+    ),
+    # What only a study can refuse.
+    (
+        "study loss --set sharing.kind=joint",
+        "--set sharing.kind: studies train the RPN alone, not joint",
+    ),
+    (
+        "study anchors --anchors scales=4",
+        "--anchors scales: the study compares one with three, got (4.0,)",
     ),
     # Names that are no settings.
     ("study lamda", "no study 'lamda'; there are …; did you mean lambda?"),

@@ -31,12 +31,21 @@ def settings_of(*words: str) -> tuple[dict, dict]:
 
 
 def test_a_flag_takes_what_its_setting_takes():
-    words = ["--sharing", "4-step", "--threads", "2", "--tf32", "--no-graphs", "--freeze", "a,b"]
+    words = [
+        "--sharing",
+        "4-step",
+        "--threads",
+        "2",
+        "--tf32",
+        "--no-graphs",
+        "--freeze",
+        "conv1,conv2",
+    ]
     values, _ = settings_of(*words, "--preset", "torchvision")
     config = load_config(None, values)
     assert (config.sharing.kind, config.run.threads) == ("4-step", 2)
     assert (config.run.tf32, config.run.graphs) == (True, False)
-    assert config.model.freeze == ("a", "b")
+    assert config.model.freeze == ("conv1", "conv2")
     assert config.model.preprocessing == PRESETS["torchvision"]
     assert load_config(None, settings_of("--freeze", "nothing")[0]).model.freeze == ()
 
