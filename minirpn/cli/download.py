@@ -35,11 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fetch, unpack, print the next command, and return the exit status."""
     from minirpn.data.download import DOWNLOADS, unpack
-    from minirpn.errors import InputError
+    from minirpn.errors import InputError, did_you_mean
 
     for name in args.names:
         if name not in DOWNLOADS:
-            raise InputError(f"{name}: nothing to download; there are {', '.join(DOWNLOADS)}")
+            known = f"there are {', '.join(DOWNLOADS)}{did_you_mean(name, DOWNLOADS)}"
+            raise InputError(f"{name}: nothing to download; {known}")
     for name in args.names:
         for remote in DOWNLOADS[name]:
             path = _fetch(remote, args.out)

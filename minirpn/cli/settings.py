@@ -45,7 +45,13 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     ),
     "network": (
         Flag("--backbone", "model.backbone", "tiny, squeezenet, zf or vgg16", "NAME"),
-        Flag("--weights", "model.weights", "pretrained weights, in any known format", "FILE"),
+        Flag(
+            "--weights",
+            "model.weights",
+            "start from these: a file of pretrained weights, in any known format; or, to "
+            "fine-tune, a run (RUN or RUN@best), a checkpoint or a shipped model",
+            "FROM",
+        ),
         Flag(
             "--preset",
             "model.preprocessing",
@@ -77,7 +83,7 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     ),
     "learning": (
         Flag("--loss", "loss.form", "form of the loss"),
-        Flag("--steps", "optimizer.steps", "training steps, one image each", "N"),
+        Flag("--steps", "optimizer.steps", "training steps in all, one image each", "N"),
         Flag("--lr", "optimizer.lr", "learning rate before the drop", "X"),
         Flag(
             "--backbone-lr-multiplier",
@@ -100,6 +106,12 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--graphs", "run.graphs", "on a GPU, record steps as CUDA graphs (default)"),
         Flag("--no-graphs", "run.graphs", "on a GPU, launch every kernel by itself"),
         Flag("--validate-every", "run.validate_every", "steps between validations", "N"),
+        Flag(
+            "--patience",
+            "run.patience",
+            "stop early when N validations have not raised the best recall (or mAP)",
+            "N",
+        ),
         Flag("--checkpoint-every", "run.checkpoint_every", "steps between checkpoints", "N"),
         Flag("--diagnose-every", "run.diagnose_every", "steps between diagnoses", "N"),
         Flag(

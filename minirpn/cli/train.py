@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from minirpn.cli.settings import add_recipe, add_settings, given_settings
 from minirpn.errors import InputError
 
 if TYPE_CHECKING:
-    from minirpn.data.findings import BadDataError
+    from minirpn.data.findings import BadDataError, BadFileError
     from minirpn.devices import Device
     from minirpn.training.config import TrainConfig
     from minirpn.training.run_folder import RunFolder
@@ -45,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=Path(),
         metavar="RUN",
-        help="continue this run (default: the one of --out, or the newest in runs/)",
+        help="continue this run (default: the one of --out, or the newest in runs/); with --steps "
+        "N, go on to N steps in all",
     )
     add_recipe(folder)
     folder.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
@@ -55,22 +57,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, print the results, and return the exit status."""
     from minirpn.accel.threads import set_threads
-    from minirpn.data.findings import BadDataError
+    from minirpn.data.findings import BadDataError, BadFileError
     from minirpn.training.run_folder import remove_on_failure
     from minirpn.training.train import train
 
     resume = args.resume is not None
-    config, folder, device = _resumed(args) if resume else _started(args)
+    config, folder, device, steps = _resumed(args) if resume else _started(args)
     if config.run.threads is not None:
         set_threads(config.run.threads)
     print(f"run folder: {folder.path}")
     print(f"device: {device}", flush=True)
     with contextlib.nullcontext() if resume else remove_on_failure(folder):
         try:
-            result = train(config, folder, device=device, resume=resume, progress=True)
-        except BadDataError as error:
-            _print_findings(error)
-            raise
+            result = train(config, folder, device=device, resume=resume, steps=steps)
+        except (BadDataError, BadFileError) as error:
+            raise _with_ways_on(error, config, resume) from error
     if result.interrupted:
         print(
             f"stopped after step {result.steps}; "
@@ -82,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
-    """Return settings, folder and device of a new run."""
+def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, None]:
+    """Return settings, folder and device of a new run, as `_resumed` does."""
     from minirpn.devices import open_device
     from minirpn.training.config import load_config
     from minirpn.training.run_folder import create_run, new_run_path
@@ -97,11 +98,14 @@ def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
             f"{config.model.backbone} for {config.optimizer.steps} steps to find them."
         )
     path = args.out or new_run_path(config.model.backbone)
-    return config, create_run(path, config, device), device
+    return config, create_run(path, config, device), device, None
 
 
-def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
-    """Return settings, folder and device of a run to continue; its settings must not change."""
+def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, int | None]:
+    """Return settings, folder and device of a run to continue, and its new total of steps.
+
+    Its other settings must not change.
+    """
     from minirpn.devices import open_device
     from minirpn.training.config import check_resumable, load_config
     from minirpn.training.run_folder import newest_run, open_run
@@ -114,19 +118,36 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device]:
         raise InputError(f"--out {args.out}: contradicts --resume {named}")
     folder = open_run(named or args.out or newest_run())
     values, names = given_settings(args)
+    steps = values.pop("optimizer.steps", None)
     stored = load_config(folder.config)
     config = check_resumable(stored, values, str(folder.config), origins=names)
-    return config, folder, open_device(config.run.device, tf32=config.run.tf32)
+    return config, folder, open_device(config.run.device, tf32=config.run.tf32), steps
 
 
-def _print_findings(error: BadDataError) -> None:
-    """Print all errors in the data, before the line that stops the training."""
-    findings = error.findings
+def _with_ways_on(
+    error: BadDataError | BadFileError, config: TrainConfig, resume: bool
+) -> InputError:
+    """Return an error in the data with what can be done; print the others, if there are more."""
+    from minirpn.data.findings import BadDataError, Kind
+
+    findings = error.findings if isinstance(error, BadDataError) else (error.finding,)
     if len(findings) > 1:
         for one in findings[:_LISTED]:
             print(f"error: {one}", file=sys.stderr)
         if len(findings) > _LISTED:
             print(f"error: ... and {len(findings) - _LISTED} more", file=sys.stderr)
+    data, message = config.data, str(findings[0])
+    if data.voc is None:  # generated shapes: no user has made a mistake in them
+        return InputError(message)
+    if len(findings) > 1:
+        message += f" (and {len(findings) - 1} more bad files or boxes)"
+    year = [] if data.year is None else ["--year", data.year]
+    check = shlex.join(["minirpn", "check", "--voc", data.voc, *year])
+    message += f"; `{check}` lists all that is wrong"
+    # A run keeps its data when it is resumed, and an empty split has nothing to leave out.
+    if not resume and all(one.kind is not Kind.EMPTY_SPLIT for one in findings):
+        message += ", --skip-bad leaves it out"
+    return InputError(message)
 
 
 def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> None:

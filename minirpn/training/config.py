@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
@@ -128,13 +128,16 @@ class ModelConfig:
     backbone
         One of `minirpn.backbones.BACKBONES`: tiny, squeezenet, zf, vgg16.
     weights
-        File of pretrained weights, in any format that `minirpn.weights.read_weights` reads. None
-        starts from random weights.
+        What the network starts from: a file of pretrained weights, in any format that
+        `minirpn.weights.read_weights` reads; or a network that minirpn trained, named by its run
+        (``RUN`` or ``RUN@best``), a checkpoint or the name of a shipped model. It is read once, at
+        the start. None starts from random weights.
     preprocessing
         How pixels become the network's input; None for what the weights need, or else the backbone.
         The run's ``config.toml`` says which it was.
     freeze
-        Stages of the backbone that are not trained; None for the paper's choice.
+        Stages of the backbone that are not trained; None for the paper's choice. Without `weights`
+        nothing is worth keeping: a new run then trains all stages, and its ``config.toml`` says so.
     anchor_centre
         Where the anchors of a cell are centered: ``"cell"``, as published, or
         ``"receptive-field"``, see `minirpn.rpn.RPN`.
@@ -219,8 +222,8 @@ class OptimizerConfig:
     Parameters
     ----------
     steps
-        Training steps, one image each: 80k for the RPN. 4-step training divides them 2:1:2:1 among
-        its steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
+        Training steps in all, one image each: 80k for the RPN. 4-step training divides them 2:1:2:1
+        among its steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
     lr
         Learning rate before the drop: 0.001.
     momentum, weight_decay
@@ -276,6 +279,10 @@ class RunConfig:
         Steps from one to the next; the last step does all three.
     validation_images
         Images in a validation; None for the whole split.
+    patience
+        Stop when so many validations one after the other have not raised the best recall of the
+        proposals (with a detector: the best mean average precision). Of 4-step training only the
+        last phase can end early. None trains all steps.
     detect_anomaly
         If a loss or a gradient is not finite, compute the step once more and name the first layer
         where that begins.
@@ -297,6 +304,7 @@ class RunConfig:
     checkpoint_every: Count = 500
     diagnose_every: Count = 500
     validation_images: Count | None = 200
+    patience: Count | None = None
     detect_anomaly: bool = False
     tensorboard: bool = False
     graphs: bool = True
@@ -330,6 +338,10 @@ class TrainConfig:
         if self.sharing.kind == "4-step" and self.optimizer.steps < 6:
             raise ValueError(
                 f"optimizer.steps: 4-step training needs 6 or more, got {self.optimizer.steps}"
+            )
+        if self.run.patience is not None and self.data.val_split is None:
+            raise ValueError(
+                "run.patience: needs a validation split (--val-split) to see that nothing improves"
             )
 
 
@@ -459,3 +471,44 @@ def check_resumable(
             name = origins.get(key) or origins.get(key.rpartition(".")[0], key)
             raise InputError(f"{source}: {key}: is {old!r}, but {name} asks for {value!r}")
     return config
+
+
+def with_new_total(stored: TrainConfig, total: int, *, done: int, source: str) -> TrainConfig:
+    """Return the settings of a run that goes on to `total` steps, of which `done` are done.
+
+    The steps so far are what a run with the new settings would have done, too, so the result is the
+    same to the bit. A learning rate that has dropped stays there: the drop keeps its step, as
+    another share of the steps. Otherwise the drop keeps its share and moves with the total.
+
+    Parameters
+    ----------
+    stored
+        The settings so far.
+    total, done
+        Counted from the start of the run.
+    source
+        The run, for messages.
+
+    Raises
+    ------
+    InputError
+        So many steps are done already; or it is a 4-step training, whose phases divide the steps.
+    """
+    if total <= done:
+        raise InputError(
+            f"{source}: {done} steps are done: --steps is the new total, and must be above that, "
+            f"got {total}"
+        )
+    optimizer = stored.optimizer
+    if total == optimizer.steps:
+        return stored
+    if stored.sharing.kind == "4-step":
+        raise InputError(
+            f"{source}: 4-step training has divided {optimizer.steps} steps among its phases, and "
+            f"cannot have {total}: start another run, with --weights {source}"
+        )
+    drop_at = optimizer.drop_at
+    drop, moved = round(drop_at * optimizer.steps), round(drop_at * total)
+    if done > drop or moved < done:  # a drop among the steps done would change them
+        drop_at = min(drop, done) / total
+    return replace(stored, optimizer=replace(optimizer, steps=total, drop_at=drop_at))

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from minirpn.backbones import stage_of
+from minirpn.data.download import DOWNLOADS
 from minirpn.data.findings import summary
 from minirpn.data.loader import training_order
 from minirpn.data.samples import Example
@@ -26,7 +26,7 @@ from minirpn.training.build import (
     training_proposals,
 )
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
-from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.config import TrainConfig, load_config, save_config, with_new_total
 from minirpn.training.diagnostics import LastStep, examine, report_failure
 from minirpn.training.evaluate import (
     evaluate_split,
@@ -58,6 +58,7 @@ def train(
     *,
     device: Device | None = None,
     resume: bool = False,
+    steps: int | None = None,
     progress: bool = True,
 ) -> TrainResult:
     """Train a network and write everything about it to the run's folder.
@@ -73,6 +74,9 @@ def train(
     resume
         Continue from ``checkpoints/last.npz``. The run then ends with the same numbers, bit for
         bit, as a run that never stopped.
+    steps
+        With `resume`: go on to so many steps in all, as `with_new_total` explains. If the run ended
+        early, out of patience, it goes on with its patience anew.
     progress
         Show the progress on stderr.
 
@@ -84,13 +88,17 @@ def train(
     Raises
     ------
     InputError
-        Data, weights, checkpoint or device cannot be used; a loss or gradient stopped being finite;
-        the folder cannot be written to, or another process is training in it.
+        Data, weights, checkpoint or device cannot be used; so many `steps` are done; a loss or
+        gradient stopped being finite; the folder cannot be written to, or another process is
+        training in it.
     """
     began = perf_counter()
     if config.run.tensorboard:
         require_tensorboard()
     with folder_lock(folder.path):
+        if resume and steps is not None:
+            config = go_on(config, folder, steps, show=progress)
+
         # Data
         if config.sharing.has_detector and config.data.classes is None:
             classes = find_classes(config, folder)
@@ -118,7 +126,7 @@ def train(
                     draw_samples_if_due(run)
                     save_checkpoint(folder.last, trainer.checkpoint())
                 interrupted = False
-                while trainer.step < config.optimizer.steps and not interrupted:
+                while not (interrupted or is_done(trainer)):
                     if trainer.step == trainer.phase.end:
                         begin_next_phase(run)
                     interrupted = train_phase(run, interrupt)
@@ -140,6 +148,11 @@ class Training(NamedTuple):
     val_set: VOCDataset | None
     records: Records
     progress: bool  # whether it is shown on stderr
+
+    @property
+    def measure(self) -> str:
+        """What the best checkpoint is the best by."""
+        return "mAP" if self.trainer.config.sharing.has_detector else "recall"
 
     def say(self, message: str) -> None:
         """Log a message, and show it."""
@@ -196,9 +209,21 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
             if phase.rpn_usable and is_due(trainer, config.run.validate_every):
                 record_validation(run, bar)
             draw_samples_if_due(run)
-            if is_due(trainer, config.run.checkpoint_every):
+            if is_due(trainer, config.run.checkpoint_every) or trainer.out_of_patience:
                 save_checkpoint(folder.last, trainer.checkpoint())
+            if trainer.out_of_patience:
+                break
+    if trainer.out_of_patience:
+        run.say(
+            f"step {trainer.step}: stopped early: {trainer.since_best} validations have not "
+            f"raised the best {run.measure}, {trainer.best:.3f}"
+        )
     return False
+
+
+def is_done(trainer: Trainer) -> bool:
+    """Return whether all steps are taken, or the training ends early."""
+    return trainer.step >= trainer.config.optimizer.steps or trainer.out_of_patience
 
 
 def is_due(trainer: Trainer, every: int) -> bool:
@@ -224,7 +249,7 @@ def begin(run: Training) -> None:
 
 
 def load_start_weights(run: Training) -> None:
-    """Load the pretrained weights of the settings; without any, warn about frozen stages."""
+    """Load the weights that the settings name; without any, train the frozen stages, or warn."""
     trainer, model = run.trainer, run.trainer.config.model
     if model.weights is not None:
         for line in trainer.load_weights(model.weights).lines():
@@ -232,13 +257,19 @@ def load_start_weights(run: Training) -> None:
         # The settings now have the preprocessing that the weights need.
         save_config(run.folder.config, trainer.config)
         return
-    parameters = trainer.network.backbone.parameters()
-    frozen = {stage_of(parameter.name) for parameter in parameters if not parameter.trainable}
-    if frozen:
-        run.say(
-            f"warning: no --weights: {', '.join(sorted(frozen))} of {model.backbone} stay frozen "
-            "at random numbers"
-        )
+    stages = ", ".join(trainer.frozen_stages)
+    if not stages:
+        return
+    if model.freeze is None:
+        trainer.unfreeze()
+        save_config(run.folder.config, trainer.config)
+        told = f"all stages of {model.backbone} learn from random numbers, {stages} too"
+    else:
+        told = f"{stages} of {model.backbone} stay frozen at random numbers"
+    if model.backbone in DOWNLOADS:
+        file = Path("data") / DOWNLOADS[model.backbone][0].name
+        told += f"; for pretrained ones: minirpn download {model.backbone}, then --weights {file}"
+    run.say(f"warning: no --weights: {told}")
 
 
 def report_findings(run: Training, split: str | None, dataset: VOCDataset | None) -> None:
@@ -260,6 +291,34 @@ def copy_proposals(given: Path, path: Path, train_set: VOCDataset) -> None:
     path.parent.mkdir(exist_ok=True)
     content = given.read_bytes()
     replace_file(path, lambda file: file.write(content))
+
+
+def go_on(config: TrainConfig, folder: RunFolder, steps: int, *, show: bool) -> TrainConfig:
+    """Return `config` with `steps` steps in all, and write that into the folder's ``config.toml``.
+
+    If the run ended early, its checkpoint gets the patience of a new one.
+    """
+    checkpoint, stored = load_checkpoint(folder.last), load_config(folder.config)
+    done = checkpoint.step
+    longer = with_new_total(stored, steps, done=done, source=str(folder.path))
+    messages = []
+    if longer != stored:
+        save_config(folder.config, longer)
+        drop = round(longer.optimizer.drop_at * steps)
+        when = f"drops after step {drop}" if drop < steps else "does not drop"
+        if drop <= done:
+            when = f"dropped after step {drop} and stays there"
+        messages.append(f"{done} steps are done, {steps} in all now: the learning rate {when}")
+    patience = stored.run.patience
+    if patience is not None and checkpoint.metrics.get("since_best", 0) >= patience:
+        metrics = {**checkpoint.metrics, "since_best": 0}
+        save_checkpoint(folder.last, replace(checkpoint, metrics=metrics))
+        messages.append(f"it ended early at step {done}: patience begins anew")
+    for message in messages:
+        folder.log(message)
+        if show:
+            print(message, file=sys.stderr, flush=True)
+    return replace(config, optimizer=longer.optimizer)
 
 
 def begin_next_phase(run: Training) -> None:
@@ -337,7 +396,10 @@ def record_validation(run: Training, bar: Progress) -> None:
         message = f"mAP {measure:.3f}; {message}"
     run.records.write(record)
     bar.say(f"step {trainer.step}: validation loss {result.loss:.3f}; {message}")
-    if phase is trainer.phases[-1] and measure >= trainer.best:
+    if phase is not trainer.phases[-1]:
+        return
+    trainer.since_best = 0 if measure > trainer.best else trainer.since_best + 1
+    if measure >= trainer.best:
         trainer.best = measure
         save_checkpoint(run.folder.best, trainer.checkpoint())
 

@@ -19,7 +19,7 @@ import numpy as np
 from minirpn import backend
 from minirpn._typing import Array
 from minirpn.accel.cuda.graph import StepRunner
-from minirpn.backbones import Backbone
+from minirpn.backbones import Backbone, stage_of
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
 from minirpn.devices import CPU, Device
@@ -37,6 +37,7 @@ from minirpn.training.build import (
 from minirpn.training.checkpoint import Checkpoint
 from minirpn.training.config import TrainConfig
 from minirpn.training.detector_step import detector_loss_and_gradients, joint_loss_and_gradients
+from minirpn.training.finetune import FineTuneReport, names_trained, start_from
 from minirpn.training.phases import Part, Phase, phases_of
 from minirpn.training.step import (
     Minibatch,
@@ -47,6 +48,7 @@ from minirpn.training.step import (
     make_minibatch,
     sgd_update,
 )
+from minirpn.training.stored import read_stored
 from minirpn.training.tables import to_table
 from minirpn.weights import LoadReport, load_weights
 
@@ -103,6 +105,8 @@ class Trainer:
     best : float
         The best validation result so far: mean average precision at IoU 0.5 with a detector,
         otherwise recall of the proposals; -1 before the first.
+    since_best : int
+        Validations since the one that last raised `best`.
     """
 
     def __init__(self, config: TrainConfig, device: Device = CPU) -> None:
@@ -118,7 +122,7 @@ class Trainer:
         self._frozen = {p.name for p in self.model.parameters() if not p.trainable}
         self.phases = phases_of(config)
         self.step = 0
-        self.best = -1.0
+        self.best, self.since_best = -1.0, 0
         self.begin_phase(0)
 
     @property
@@ -130,6 +134,12 @@ class Trainer:
     def lr(self) -> float:
         """The learning rate of the next step."""
         return self.phase.lr(self.step, self.config.optimizer)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the training ends early, as `RunConfig.patience` says."""
+        patience = self.config.run.patience
+        return patience is not None and self.since_best >= patience
 
     def begin_phase(self, phase_index: int) -> None:
         """Make the parts of a phase trainable, and start with no momentum."""
@@ -305,20 +315,40 @@ class Trainer:
         values = {name: value for name, value in checkpoint.parameters.items() if name in names}
         fill_parameters(backbone, values, path)
 
-    def load_weights(self, path: str | Path) -> LoadReport:
-        """Start from pretrained weights, and from now on preprocess pixels as they need it.
+    def load_weights(self, source: str | Path) -> LoadReport | FineTuneReport:
+        """Start from weights, and from now on preprocess pixels as they need it.
 
-        The settings then say how. If the weights cannot be used, an InputError says why, and
-        nothing is changed.
+        `source` is a file of pretrained weights, or what `read_stored` reads: a run, a checkpoint,
+        a shipped model. The settings then say how pixels are preprocessed. If the weights cannot be
+        used, an InputError says why, and nothing is changed.
         """
         model, backbone = self.config.model, self.network.backbone
         assert isinstance(backbone, Backbone)  # build_network makes no other
-        report = load_weights(
-            model.backbone, self.model.parameters(), path, preprocessing=model.preprocessing
-        )
+        report: LoadReport | FineTuneReport
+        if names_trained(source):
+            report = start_from(read_stored(source), self.model, self.config)
+        else:
+            report = load_weights(
+                model.backbone, self.model.parameters(), source, preprocessing=model.preprocessing
+            )
         self.network.backbone = replace(backbone, preprocessing=report.preprocessing)
         self.config = replace(self.config, model=replace(model, preprocessing=report.preprocessing))
         return report
+
+    @property
+    def frozen_stages(self) -> tuple[str, ...]:
+        """The stages of the backbone that are not trained in any phase, in order."""
+        names = [p.name for p in self.network.backbone.parameters() if p.name in self._frozen]
+        return tuple(dict.fromkeys(map(stage_of, names)))
+
+    def unfreeze(self) -> None:
+        """Train all stages of the backbone; the settings then say so."""
+        backbone = self.network.backbone
+        assert isinstance(backbone, Backbone)  # build_network makes no other
+        backbone.freeze(())
+        self.config = replace(self.config, model=replace(self.config.model, freeze=()))
+        self._frozen = set()
+        self.begin_phase(self.phase_index)
 
     def checkpoint(self) -> Checkpoint:
         """Return the state as it is now, on the host.
@@ -340,7 +370,7 @@ class Trainer:
             phase=self.phase_index,
             rng_state=self.rng.bit_generator.state,
             config=to_table(self.config),
-            metrics={"best": self.best},
+            metrics={"best": self.best, "since_best": self.since_best},
         )
 
     def restore(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -351,6 +381,9 @@ class Trainer:
         best = checkpoint.metrics.get("best")
         if not isinstance(best, float | int):
             raise InputError(f"{path}: not a whole checkpoint: the best so far is {best!r}")
+        since_best = checkpoint.metrics.get("since_best", 0)  # older ones do not have it
+        if not isinstance(since_best, int):
+            raise InputError(f"{path}: not a whole checkpoint: since_best is {since_best!r}")
         fill_parameters(self.model.parameters(), checkpoint.parameters, path)
         if not 0 <= checkpoint.phase < len(self.phases):
             raise InputError(f"{path}: phase {checkpoint.phase} of {len(self.phases)}")
@@ -364,4 +397,4 @@ class Trainer:
             self.rng.bit_generator.state = checkpoint.rng_state
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise InputError(f"{path}: no state of this random generator: {error}") from error
-        self.step, self.best = checkpoint.step, float(best)
+        self.step, self.best, self.since_best = checkpoint.step, float(best), since_best

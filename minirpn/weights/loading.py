@@ -16,7 +16,7 @@ from minirpn.files import write_npz
 from minirpn.nn.layers import Parameter
 from minirpn.weights.files import FORMAT, WeightsFile, read_weights
 from minirpn.weights.names import Match, backbone_shapes, match, recognise
-from minirpn.weights.presets import PRESETS, Known, known_preprocessing
+from minirpn.weights.presets import PRESETS, Known, as_asked, known_preprocessing
 
 
 class LoadReport(NamedTuple):
@@ -41,14 +41,17 @@ def _lines(
     groups: Mapping[str, Sequence[str]], preprocessing: Preprocessing, reason: str
 ) -> list[str]:
     """Return a line for each group of names, and one for the preparation of pixels."""
+    lines = [f"{title}: {', '.join(names)}" for title, names in groups.items() if names]
+    return [*lines, pixels_line(preprocessing, reason)]
+
+
+def pixels_line(preprocessing: Preprocessing, reason: str) -> str:
+    """Return a line that says how pixels are prepared, and how that is known."""
     mean, std = (
         ", ".join(f"{value:g}" for value in values)
         for values in (preprocessing.mean, preprocessing.std)
     )
-    return [
-        *(f"{title}: {', '.join(names)}" for title, names in groups.items() if names),
-        f"pixels: {preprocessing.order}, minus ({mean}), divided by ({std}): {reason}",
-    ]
+    return f"pixels: {preprocessing.order}, minus ({mean}), divided by ({std}): {reason}"
 
 
 def load_weights(
@@ -194,8 +197,7 @@ def write_weights(path: Path, converted: Conversion) -> None:
 def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
     """Return how pixels are prepared for a file: as given, or as known of the file."""
     if given is not None:
-        names = [name for name, preset in PRESETS.items() if preset == given]
-        return Known(given, f"preset {names[0]}, as asked" if names else "as asked")
+        return as_asked(given)
     try:
         known = known_preprocessing(file.path, file.sha256, file.metadata)
     except ValueError as error:

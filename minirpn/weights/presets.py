@@ -58,6 +58,12 @@ class Known(NamedTuple):
     reason: str
 
 
+def as_asked(given: Preprocessing) -> Known:
+    """Return how pixels are prepared if a user says so, with the name of the preset."""
+    names = [name for name, preset in PRESETS.items() if preset == given]
+    return Known(given, f"preset {names[0]}, as asked" if names else "as asked")
+
+
 def known_preprocessing(path: Path, sha256: str, metadata: Mapping[str, Any]) -> Known | None:
     """Return how pixels are prepared for a `WeightsFile`; None if that is unknown.
 
