@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -35,8 +36,9 @@ from minirpn.training.train import train
 
 JSON, TABLE, PICTURE = "study.json", "table.md", "study.png"
 FORMAT, VERSION = "minirpn study", 1
-# A training reads from its weights what pixels they expect, and writes it into its settings.
-_SET_BY_TRAINING = ("model.preprocessing",)
+# A training reads from its weights what pixels they expect; without weights it trains all stages.
+# It writes both into its settings, where they say nothing else.
+_SET_BY_TRAINING = ("model.preprocessing", "model.freeze")
 
 
 class StudyResult(NamedTuple):
@@ -242,7 +244,8 @@ def _train(config: TrainConfig, run: Path, *, progress: bool) -> bool:
             return not train(config, folder, progress=progress).interrupted
     folder = open_run(run)
     stored, wanted = load_config(folder.config), flat(to_table(config))
-    _check_same(folder.config, flat(to_table(stored)), wanted, ignore=_SET_BY_TRAINING)
+    left_open = [key for key in _SET_BY_TRAINING if wanted.get(key) == NONE]
+    _check_same(folder.config, flat(to_table(stored)), wanted, ignore=left_open)
     resume = folder.last.exists()
     if resume and load_checkpoint(folder.last).step >= config.optimizer.steps:
         return True
@@ -268,8 +271,7 @@ def measure(
     if model.folder is None:
         raise InputError(f"{run}: a study measures a run, and this model is in none")
     folder, (network, stored) = model.folder, load_network(model)
-    trained = flat(to_table(stored))
-    config = override(config, {key: trained[key] for key in _SET_BY_TRAINING}, origins={})
+    config = replace(config, model=stored.model)
     assert config.data.val_split is not None
     dataset = open_dataset(config, folder, config.data.val_split)
     images = len(dataset) if limit is None else min(limit, len(dataset))

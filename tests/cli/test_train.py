@@ -113,7 +113,14 @@ def test_an_existing_run_is_not_overwritten(fails: Fails, trained: Path):
             "--short-side and {config}: resize.max_side: expected 1 <= short_side <= max_side",
         ),
         (["--backbone", "resnet"], "--backbone: unknown 'resnet'; there are "),
-        (["--weights", "gone.npz"], "gone.npz: "),
+        (["--weights", "gone.npz"], "gone.npz: no such weights file"),
+        (["--weights", "runs/gone"], "runs/gone: no such run folder, and no such model"),
+        (["--weights", "gone@best"], "gone: no such run folder, and no such model"),
+        (["--weights", "shape"], "shape: no such run folder, and no such model; did you mean"),
+        (["--weights", "shapes", "--backbone", "zf"], "shapes: its backbone is tiny, here it is"),
+        (["--sharing", "4-step", "--steps", "5"], "--steps: 4-step training needs 6 or more"),
+        (["--patience", "0"], "--patience: expected at least 1, got 0"),
+        (["--patience", "2", "--recipe", "paper"], "--patience: needs a validation split"),
         (["--voc", "gone"], "gone: data set: no such folder"),
         (["--config", "gone.toml"], "gone.toml: cannot read: No such file or directory"),
         (["--resume", "gone"], "gone: no such run folder"),
@@ -183,7 +190,7 @@ def test_a_finished_run_can_be_finished_again(copied: Path):
     ("words", "said"),
     [
         (["--lr", "0.5"], "optimizer.lr: is 0.03, but --lr asks for 0.5"),
-        (["--steps", "9"], "optimizer.steps: is 3, but --steps asks for 9"),
+        (["--patience", "9"], "run.patience: is 'none', but --patience asks for 9"),
         (["--anchors", "scales=1,2"], "but --anchors scales asks for [1.0, 2.0]"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -224,6 +231,30 @@ def test_resume_refuses_a_damaged_checkpoint(fails: Fails, copied: Path, damage:
         last.unlink()
     said = "no such checkpoint" if damage == "gone" else "not a whole checkpoint: "
     assert fails("train", "--resume", copied).startswith(f"{last}: {said}")
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_run_goes_on_longer(copied: Path, capsys: pytest.CaptureFixture[str], fails: Fails):
+    said = f"{copied}: 3 steps are done: --steps is the new total, and must be above that, got 3"
+    assert fails("train", "--resume", copied, "--steps", "3") == said
+    assert main(["train", "--resume", str(copied), "--steps", "5"]) == 0
+    out, err = capsys.readouterr()
+    assert "5 steps in " in out
+    # The paper's share of 3 steps is 2, and a step at the lower rate is done.
+    assert "3 steps are done, 5 in all now: the learning rate dropped after step 2" in err
+    assert load_checkpoint(copied / "checkpoints" / "last.npz").step == 5
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_starts_from_another(
+    trained: Path, tmp_path: Path, small_config: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, source = tmp_path / "run", f"{trained}@last"
+    words = ["train", "--config", small_config, "--weights", source, "--steps", "1", "--out", run]
+    assert main([*map(str, words), "--anchors", "scales=2"]) == 0
+    err = capsys.readouterr().err
+    assert f"{source}: taken: tiny (all of the backbone), rpn.conv\n" in err
+    assert f"{source}: new: rpn.objectness, rpn.deltas: 6 anchors a cell there, 3 here\n" in err
 
 
 STEPS = 40

@@ -16,9 +16,11 @@ from minirpn.errors import InputError
 from minirpn.training import pictures
 from minirpn.training.build import load_network
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
+from minirpn.training.config import load_config
 from minirpn.training.run_folder import create_run
 from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
+from minirpn.weights import PRESETS
 
 # What differs between two equal runs: the clock.
 TIMES = {"step_seconds", "data_wait_seconds", "seconds"}
@@ -177,17 +179,97 @@ def test_a_loss_that_is_not_finite_stops_with_a_name_and_keeps_the_checkpoint(
     assert all(np.isfinite(value).all() for value in checkpoint.parameters.values())
 
 
+@pytest.fixture
+def squeezenet_config(small_config):
+    """Two steps of SqueezeNet, with other settings of the network as given."""
+
+    def make(**options):
+        model = replace(small_config.model, backbone="squeezenet", **options)
+        optimizer = replace(small_config.optimizer, steps=2, lr=1e-5)
+        return replace(small_config, model=model, optimizer=optimizer)
+
+    return make
+
+
+FROZEN = ("conv1", "fire2", "fire3")
+ADVICE = (
+    "; for pretrained ones: minirpn download squeezenet, then "
+    "--weights data/squeezenet1_1-b8a52dc0.pth"
+)
+
+
+def learned(folder):
+    """Return the frozen-by-default stages that have momentum in the last checkpoint."""
+    stages = {name.split(".")[0] for name in load_checkpoint(folder.last).velocity}
+    return tuple(stage for stage in FROZEN if stage in stages)
+
+
 @pytest.mark.usefixtures("no_finish")
-def test_frozen_random_stages_are_warned_of(new_run, small_config, capsys):
-    model = replace(small_config.model, backbone="squeezenet")
-    config = replace(
-        small_config, model=model, optimizer=replace(small_config.optimizer, steps=1, lr=1e-5)
-    )
+def test_without_weights_all_stages_learn(new_run, squeezenet_config, capsys):
+    config = squeezenet_config()
     folder = new_run("noise", config)
     train(config, folder)
-    warning = "no --weights: conv1, fire2, fire3 of squeezenet stay frozen at random numbers"
-    assert warning in capsys.readouterr().err
-    assert warning in folder.text.read_text()
+    told = (
+        "warning: no --weights: all stages of squeezenet learn from random numbers, "
+        f"conv1, fire2, fire3 too{ADVICE}"
+    )
+    assert told in capsys.readouterr().err.splitlines()
+    assert told in folder.text.read_text()
+    assert learned(folder) == FROZEN
+    assert load_config(folder.config) == squeezenet_config(freeze=())
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_stages_frozen_on_purpose_stay_frozen_at_random_numbers(new_run, squeezenet_config, capsys):
+    config = squeezenet_config(freeze=("conv1", "fire2"))
+    folder = new_run("noise", config)
+    train(config, folder)
+    told = f"conv1, fire2 of squeezenet stay frozen at random numbers{ADVICE}"
+    assert f"warning: no --weights: {told}" in capsys.readouterr().err.splitlines()
+    assert learned(folder) == ("fire3",)
+    assert load_config(folder.config) == config
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_run_from_before_keeps_its_frozen_stages(
+    new_run, squeezenet_config, monkeypatch, stop_after
+):
+    """Its settings do not name them, and it had no weights."""
+    config = squeezenet_config()
+    folder = new_run("old", config)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        patch.setattr(Trainer, "unfreeze", lambda trainer: None)
+        train(config, folder, progress=False)
+    assert learned(folder) == ()
+    before = load_checkpoint(folder.last).parameters["conv1.weight"]
+    config = load_config(folder.config)
+    assert config.model.freeze is None
+    train(config, folder, resume=True, progress=False)
+    assert learned(folder) == ()
+    np.testing.assert_array_equal(load_checkpoint(folder.last).parameters["conv1.weight"], before)
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_all_stages_learn_in_a_resumed_run_too(new_run, squeezenet_config, monkeypatch, stop_after):
+    whole, stopped = new_run("whole", squeezenet_config()), new_run("stop", squeezenet_config())
+    train(squeezenet_config(), whole, progress=False)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        train(squeezenet_config(), stopped, progress=False)
+    train(load_config(stopped.config), stopped, resume=True, progress=False)
+    assert_same_state(stopped, whole)
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_with_weights_the_default_stages_are_frozen(new_run, squeezenet_config, tmp_path):
+    parameters = Trainer(squeezenet_config()).network.backbone.parameters()
+    np.savez(tmp_path / "w.npz", **{p.name: p.value for p in parameters})
+    config = squeezenet_config(weights=str(tmp_path / "w.npz"), preprocessing=PRESETS["caffe"])
+    folder = new_run("weights", config)
+    train(config, folder, progress=False)
+    assert learned(folder) == ()
+    assert load_config(folder.config).model.freeze is None
 
 
 @pytest.mark.usefixtures("no_finish")
