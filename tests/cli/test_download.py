@@ -50,6 +50,9 @@ def test_unknown_names_are_refused_before_anything_is_fetched(fails, tmp_path: P
         "coco: nothing to download; there are voc2007, vgg16"
     )
     assert not (tmp_path / "out").exists()
+    assert fails("download", "vgg-16") == (
+        "vgg-16: nothing to download; there are voc2007, vgg16; did you mean vgg16?"
+    )
 
 
 @pytest.mark.usefixtures("offered")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -172,6 +173,78 @@ def test_weights_of_another_network(fails: Fails, tmp_path: Path, small_config: 
     message = fails("train", *words, "--weights", path)
     assert message.startswith(f"{path}: not weights of this network")
     assert not (tmp_path / "run").exists()
+
+
+# --- errors in the data --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_voc(voc: Path, tmp_path: Path) -> Path:
+    """A copy of the data set that may be changed."""
+    return shutil.copytree(voc, tmp_path / "my data")
+
+
+def _spoil(root: Path, number: int) -> Path:
+    """Put the first box of an annotation outside its image; return the file."""
+    path = sorted((root / "VOC2007" / "Annotations").iterdir())[number]
+    path.write_text(re.sub(r"<xmax>\d+<", "<xmax>999<", path.read_text(), count=1))
+    return path
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_errors_in_the_data_end_with_the_ways_on(
+    own_voc: Path, tmp_path: Path, small_config: Path, fails: Fails
+):
+    words = ["train", "--config", small_config, "--voc", own_voc, "--split", "all", "--steps", 1]
+    words += ["--val-split", "all", "--out", tmp_path / "run"]
+    path = _spoil(own_voc, 0)
+    message = fails(*words, "--year", "2007")
+    assert message.startswith(f"{path}: object 1 (")
+    assert message.endswith(
+        f"; `minirpn check --voc '{own_voc}' --year 2007` lists all that is wrong, "
+        "--skip-bad leaves it out"
+    )
+    assert not (tmp_path / "run").exists()
+    assert main([*map(str, words), "--skip-bad"]) == 0
+
+
+def test_all_errors_in_the_data_are_listed_before(
+    own_voc: Path, tmp_path: Path, small_config: Path, capsys: pytest.CaptureFixture[str]
+):
+    paths = [_spoil(own_voc, 0), _spoil(own_voc, 1)]
+    words = ["train", "--config", small_config, "--voc", own_voc, "--split", "all"]
+    assert main([*map(str, words), "--out", str(tmp_path / "run")]) == 2
+    *listed, last = capsys.readouterr().err.splitlines()
+    assert [line.split(": object")[0] for line in listed] == [f"error: {path}" for path in paths]
+    assert " (and 1 more bad files or boxes); `minirpn check --voc " in last
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_damaged_image_ends_with_the_ways_on_too(
+    own_voc: Path, tmp_path: Path, small_config: Path, fails: Fails
+):
+    """It is found when it is read. A run keeps its settings when it is resumed."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    words = ["train", "--config", small_config, "--voc", own_voc, "--split", "all"]
+    words += ["--val-split", "all", "--steps", 1]
+    assert main([*map(str, words), "--out", str(run)]) == 0
+    for path in (own_voc / "VOC2007" / "JPEGImages").iterdir():
+        path.write_bytes(path.read_bytes()[:-200])
+    message = fails(*words, "--out", other)
+    assert ": image: truncated, damaged or unreadable" in message
+    assert message.endswith("lists all that is wrong, --skip-bad leaves it out")
+    message = fails("train", "--resume", run, "--steps", "3")
+    assert message.endswith(f"; `minirpn check --voc '{own_voc}'` lists all that is wrong")
+
+
+def test_nothing_can_be_left_out_of_an_empty_split(
+    own_voc: Path, tmp_path: Path, small_config: Path, fails: Fails
+):
+    (own_voc / "VOC2007/ImageSets/Main/train.txt").write_text("")
+    words = ["--config", small_config, "--voc", own_voc, "--out", tmp_path / "run"]
+    message = fails("train", *words)
+    assert "split 'train': lists no image; `minirpn check --voc " in message
+    assert "--skip-bad" not in message
 
 
 # --- stopping and going on -----------------------------------------------------------------------

@@ -113,6 +113,21 @@ def test_a_study_that_is_asked_otherwise_stops(two, base, whole, values, limit, 
     assert "or use --out" in str(caught.value)
 
 
+def test_stages_that_a_training_unfroze_are_no_contradiction(two, base, tmp_path):
+    """Without weights SqueezeNet trains all its stages, and says so in the settings of its run."""
+    base = override(base, {"model.backbone": "squeezenet", "optimizer.steps": 1}, origins={})
+    one = two._replace(variants=lambda base: two.variants(base)[1:])
+    found = run_study(one, base, tmp_path / "out", seeds=1, progress=False).findings
+    (tmp_path / "out" / JSON).unlink()
+    again = run_study(one, base, tmp_path / "out", seeds=1, progress=False).findings
+    assert again.outcomes[0].recall.to_dict() == found.outcomes[0].recall.to_dict()
+    assert load_config(tmp_path / "out/lambda-10/seed-0/config.toml").model.freeze == ()
+    (tmp_path / "out" / JSON).unlink()
+    frozen = override(base, {"model.freeze": ["conv1"]}, origins={})
+    with pytest.raises(InputError, match=r"model\.freeze: is \[\], but \['conv1'\] is asked for"):
+        run_study(one, frozen, tmp_path / "out", seeds=1, progress=False)
+
+
 def test_what_may_change_on_resume_may_change(two, base, whole):
     other = override(base, {"run.threads": 2, "run.seed": 7}, origins={})
     before = found_in(whole)
