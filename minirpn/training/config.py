@@ -496,7 +496,7 @@ def with_new_total(stored: TrainConfig, total: int, *, done: int, source: str) -
     """
     if total <= done:
         raise InputError(
-            f"{source}: {done} steps are done: --steps is the new total, and must be above that, "
+            f"{source}: steps done: {done}; --steps is the new total and must be above that, "
             f"got {total}"
         )
     optimizer = stored.optimizer

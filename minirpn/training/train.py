@@ -308,7 +308,7 @@ def go_on(config: TrainConfig, folder: RunFolder, steps: int, *, show: bool) -> 
         when = f"drops after step {drop}" if drop < steps else "does not drop"
         if drop <= done:
             when = f"dropped after step {drop} and stays there"
-        messages.append(f"{done} steps are done, {steps} in all now: the learning rate {when}")
+        messages.append(f"going on from step {done} to step {steps}: the learning rate {when}")
     patience = stored.run.patience
     if patience is not None and checkpoint.metrics.get("since_best", 0) >= patience:
         metrics = {**checkpoint.metrics, "since_best": 0}

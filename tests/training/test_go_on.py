@@ -63,8 +63,7 @@ def test_a_total_that_is_done_is_refused(small_config, total):
     with pytest.raises(InputError) as caught:
         with_new_total(small_config, total, done=6, source="runs/mine")
     assert str(caught.value) == (
-        "runs/mine: 6 steps are done: --steps is the new total, and must be above that, "
-        f"got {total}"
+        f"runs/mine: steps done: 6; --steps is the new total and must be above that, got {total}"
     )
 
 
@@ -92,7 +91,7 @@ def test_it_is_the_run_that_its_new_settings_describe(
     done = stopped_at or 6
     assert result.steps == done + 1
     rate = "drops after step 8" if stopped_at else "dropped after step 4 and stays there"
-    said = f"{done} steps are done, 10 in all now: the learning rate {rate}"
+    said = f"going on from step {done} to step 10: the learning rate {rate}"
     assert said in capsys.readouterr().err
     assert said in longer.text.read_text()
     config = load_config(longer.config)
