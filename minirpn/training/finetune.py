@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minirpn import backend
-from minirpn.backbones import Preprocessing
+from minirpn.backbones import Backbone, Preprocessing
 from minirpn.detector import FasterRCNN
 from minirpn.devices import device_with
 from minirpn.errors import InputError
@@ -37,7 +37,8 @@ class FineTuneReport(NamedTuple):
     new: Mapping[str, tuple[str, ...]]  # why layers are new -> these layers
     known_classes: tuple[str, ...]  # whose rows of the detector's last layers were taken
     new_classes: tuple[str, ...]  # whose rows are new
-    unused: tuple[str, ...]  # layers and classes of the trained network that this one has not
+    unused: tuple[str, ...]  # layers of the trained network that this one does not have
+    unused_classes: tuple[str, ...]  # its classes that this one does not have
     remark: str  # on what was taken, or ""
     preprocessing: Preprocessing  # that goes with them
     reason: str  # how that is known
@@ -53,8 +54,8 @@ class FineTuneReport(NamedTuple):
             lines.append(
                 f"{', '.join(_BY_CLASS)}: taken for {known}; new for {', '.join(self.new_classes)}"
             )
-        if self.unused:
-            lines.append(f"unused: {', '.join(self.unused)}")
+        groups = {"unused": self.unused, "unused classes": self.unused_classes}
+        lines += [f"{title}: {', '.join(names)}" for title, names in groups.items() if names]
         return [*lines, pixels_line(self.preprocessing, self.reason)]
 
 
@@ -177,8 +178,9 @@ def _report(
     stored: StoredModel, model: RPN | FasterRCNN, config: TrainConfig, new: Mapping[str, str]
 ) -> FineTuneReport:
     """Return what was taken from where, given the layers that are new."""
-    rpn = model.rpn if isinstance(model, FasterRCNN) else model
-    backbone = {_layer(parameter.name) for parameter in rpn.backbone.parameters()}
+    network = (model.rpn if isinstance(model, FasterRCNN) else model).backbone
+    assert isinstance(network, Backbone)  # build_network makes no other
+    backbone = {_layer(parameter.name) for parameter in network.parameters()}
     layers = list(dict.fromkeys(_layer(parameter.name) for parameter in model.parameters()))
     theirs = list(dict.fromkeys(_layer(name) for name in stored.parameters))
     taken = [layer for layer in layers if layer not in new and layer not in backbone]
@@ -188,21 +190,19 @@ def _report(
     new_classes = tuple(name for name in classes if by_class and name not in before)
     if new_classes:  # these layers have a line of their own
         taken = [layer for layer in taken if layer not in _BY_CLASS]
-    unused = [layer for layer in theirs if layer not in layers]
-    if by_class:
-        unused += [f"class {name}" for name in before if name not in classes]
     remark = ""
     if stored.config.anchors != config.anchors and not set(_BY_ANCHOR) & set(new):
         remark = f"{', '.join(_BY_ANCHOR)} learned other anchors, as many a cell"
     given = config.model.preprocessing
-    preprocessing = stored.config.model.preprocessing or rpn.backbone.preprocessing
+    preprocessing = stored.config.model.preprocessing or network.preprocessing
     pixels = Known(preprocessing, "as it was trained") if given is None else as_asked(given)
     return FineTuneReport(
         taken=(f"{config.model.backbone} (all of the backbone)", *taken),
         new={why: tuple(k for k, v in new.items() if v == why) for why in new.values()},
         known_classes=known,
         new_classes=new_classes,
-        unused=tuple(unused),
+        unused=tuple(layer for layer in theirs if layer not in layers),
+        unused_classes=tuple(name for name in before if by_class and name not in classes),
         remark=remark,
         preprocessing=pixels.preprocessing,
         reason=pixels.reason,
