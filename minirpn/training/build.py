@@ -30,18 +30,12 @@ from minirpn.training.stored import StoredModel, read_stored
 
 
 def build_network(config: TrainConfig, *, rng: np.random.Generator) -> RPN:
-    """Return a new RPN as the settings describe it, its weights drawn from `rng`.
-
-    An InputError says if the backbone has no such stage to freeze.
-    """
+    """Return a new RPN as the settings describe it, its weights drawn from `rng`."""
     backbone = build_backbone(config.model.backbone, rng=rng)
     if config.model.preprocessing is not None:
         backbone = replace(backbone, preprocessing=config.model.preprocessing)
     if config.model.freeze is not None:
-        try:
-            backbone.freeze(config.model.freeze)
-        except ValueError as error:
-            raise InputError(f"model.freeze: {error}") from error
+        backbone.freeze(config.model.freeze)
     head = RPNHead(
         backbone.channels,
         backbone.head_channels,

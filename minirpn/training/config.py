@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 
-from minirpn.backbones import BACKBONES, Preprocessing
+from minirpn.backbones import BACKBONES, Preprocessing, build_backbone
 from minirpn.data.augment import AugmentConfig
 from minirpn.data.synthetic import SyntheticConfig
 from minirpn.data.transforms import ResizeConfig
@@ -161,6 +161,11 @@ class ModelConfig:
             names = ", ".join(sorted(BACKBONES))
             near = did_you_mean(self.backbone.lower(), BACKBONES)
             raise ValueError(f"backbone: unknown {self.backbone!r}; there are {names}{near}")
+        if self.freeze is not None:
+            try:
+                build_backbone(self.backbone, rng=None).freeze(self.freeze)
+            except ValueError as error:
+                raise ValueError(f"freeze: {error}") from error
 
 
 @dataclass(frozen=True)
