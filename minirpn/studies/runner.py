@@ -199,6 +199,8 @@ def _check(base: TrainConfig, seeds: int, limit: int | None) -> None:
         raise InputError(f"--limit: expected at least 1, got {limit}")
     if base.data.val_split is None:
         raise InputError("--val-split: needed, because a study measures on it")
+    if base.run.patience is not None:
+        raise InputError("run.patience: studies train all steps, and measure afterwards")
     if base.sharing.has_detector:
         raise InputError(f"sharing.kind: studies train the RPN alone, not {base.sharing.kind}")
 

@@ -128,6 +128,15 @@ def test_stages_that_a_training_unfroze_are_no_contradiction(two, base, tmp_path
         run_study(one, frozen, tmp_path / "out", seeds=1, progress=False)
 
 
+def test_a_study_starts_from_weights_and_measures_with_their_pixels(two, base, tmp_path):
+    base = override(base, {"model.weights": "shapes", "optimizer.steps": 1}, origins={})
+    one = two._replace(variants=lambda base: two.variants(base)[1:])
+    outcomes = run_study(one, base, tmp_path / "out", seeds=1, progress=False).findings.outcomes
+    assert outcomes[0].recall.gt_count == 3
+    stored = load_config(tmp_path / "out/lambda-10/seed-0/config.toml")
+    assert stored.model.preprocessing is not None
+
+
 def test_what_may_change_on_resume_may_change(two, base, whole):
     other = override(base, {"run.threads": 2, "run.seed": 7}, origins={})
     before = found_in(whole)
@@ -289,6 +298,7 @@ def test_without_a_baseline_there_is_nothing_to_compare_with(wild, base, tmp_pat
         ({}, 0, None, "--seeds: expected at least 1, got 0"),
         ({}, 1, 0, "--limit: expected at least 1, got 0"),
         ({"data.val_split": None}, 1, None, "--val-split: needed"),
+        ({"run.patience": 3}, 1, None, "run.patience: studies train all steps"),
         ({"sharing.kind": "joint"}, 1, None, "sharing.kind: studies train the RPN alone"),
     ],
 )
