@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from minirpn import report as report
     from minirpn import results as results
     from minirpn import rpn as rpn
+    from minirpn import samples as samples
     from minirpn import studies as studies
     from minirpn import testing as testing
     from minirpn import training as training

@@ -37,10 +37,9 @@ from minirpn.training.evaluate import (
     evaluate_split,
     in_original_pixels,
 )
-from minirpn.training.keywords import SECTIONS, settings_by_key
+from minirpn.training.keywords import settings_by_key
 from minirpn.training.run_folder import RunFolder, create_run, new_run_path, remove_on_failure
 from minirpn.training.stored import StoredModel, read_stored
-from minirpn.training.tables import flat, to_table
 from minirpn.training.train import train as train_network
 
 ImageLike: TypeAlias = str | Path | NDArray[np.uint8] | Image.Image
@@ -294,7 +293,7 @@ class Model:
         if not settings:
             return self.config
         values, names = settings_by_key(settings, sections)
-        return override(self.config, values, origins=_own_names() | names)
+        return override(self.config, values, origins=names)
 
     def _each(
         self, images: Any, config: TrainConfig, find: Callable[[Example, _Picture], _Result]
@@ -318,12 +317,6 @@ class Model:
         rows = [f"Model {self.name}"]
         rows += [f"  {name:<11} {value}" for name, value in _description(self, self._stored)]
         return "\n".join(rows)
-
-
-def _own_names() -> dict[str, str]:
-    """Return each setting and each section under its own name, for messages."""
-    keys = [*SECTIONS, *flat(to_table(TrainConfig()))]
-    return dict(zip(keys, keys, strict=True))
 
 
 def _description(model: Model, stored: StoredModel) -> Iterator[tuple[str, str]]:
@@ -609,7 +602,7 @@ def _training_config(
     if isinstance(config, TrainConfig):
         if recipe is not None:
             raise InputError(f"recipe: {recipe!r} and config are both all settings; give one")
-        return override(config, values, origins=_own_names() | names)
+        return override(config, values, origins=names)
     if config is None:
-        return load_config(None, values, recipe=recipe, origins=_own_names() | names)
+        return load_config(None, values, recipe=recipe, origins=names)
     return load_config(Path(config), values, recipe=recipe, origins=names)

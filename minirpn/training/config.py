@@ -440,7 +440,7 @@ def load_config(
     data = table.get("data", {})
     voc = isinstance(data, Mapping) and data.get("voc", NONE) not in (NONE, None)
     base = default_config(voc=voc) if recipe is None else RECIPES[recipe]
-    source = str(path) if path else "command line"
+    source = str(path) if path else "settings"
     return from_table(TrainConfig, table, source, base=base, origins=origins)
 
 
@@ -453,7 +453,7 @@ def override(
     config: TrainConfig, values: Mapping[str, Any], *, origins: Mapping[str, str]
 ) -> TrainConfig:
     """Return `config` with other values by dotted key; the rest is as in `load_config`."""
-    return from_table(TrainConfig, nested(values), "command line", base=config, origins=origins)
+    return from_table(TrainConfig, nested(values), "settings", base=config, origins=origins)
 
 
 def check_resumable(

@@ -141,7 +141,7 @@ def test_settings_by_name_by_section_and_as_a_whole(shapes, pictures):
         ({"proposals": {"min_sise": 1}}, "proposals.min_sise: no such setting; did you mean min_"),
         ({"proposals": 3}, "proposals: expected a dict of its settings, got 3"),
         ({"post_nms": 3, "proposals": {"post_nms": 4}}, "proposals.post_nms: given twice"),
-        ({"short_side": 900, "max_side": 10}, "resize: expected 1 <= short_side"),
+        ({"short_side": 900, "max_side": 10}, "short_side and max_side: expected 1 <= short_side"),
     ],
 )
 def test_a_wrong_setting_is_named_as_it_was_given(shapes, pictures, settings, reason):

@@ -81,7 +81,7 @@ def test_settings_come_from_recipe_file_and_keywords(tmp_path, run):
         ({"batch_size": 3}, "batch_size: a setting of sampling and of regions; say which: samp"),
         ({"device": "tpu"}, "device: expected auto, cpu, cuda or cuda:0"),
         ({"recipe": "smal"}, "recipe: unknown 'smal'; there are small, shapes, paper; did you"),
-        ({"sharing": {"kind": "4-step"}, "steps": 3}, "optimizer: 4-step training needs 6"),
+        ({"sharing": {"kind": "4-step"}, "steps": 3}, "steps: 4-step training needs 6"),
         ({"voc": "nowhere"}, "nowhere: data set: no such folder"),
         ({"config": "nowhere.toml"}, "nowhere.toml: cannot read"),
     ],

@@ -258,7 +258,8 @@ def test_a_device_that_cannot_be_used_is_one_line_and_leaves_nothing(
 ):
     install(count=NO_DRIVER)
     monkeypatch.chdir(tmp_path)
-    words = {"eval": ["run"], "propose": ["run", "x"], "detect": ["run", "x"]}
+    pictures = ["voc-small", "x.jpg"]
+    words = {"eval": ["shapes", "--voc", "x"], "propose": pictures, "detect": pictures}
     assert main([command, *words.get(command, []), "--device", "cuda:3"]) == 2
     assert capsys.readouterr().err == f"minirpn: error: device cuda:3: {NO_DRIVER}\n"
     assert list(tmp_path.iterdir()) == []
