@@ -28,10 +28,11 @@ class Figure(NamedTuple):
 
 def figures() -> dict[str, Figure]:
     """Return all figures by name."""
-    from docs.figures import boxes, diagrams, front, performance
+    from docs.figures import boxes, diagrams, front, performance, photos
 
     return {
         "front": Figure(front.draw, ("images/front.png",), "anchors, labels, proposals (1 min)"),
+        "photos": Figure(photos.draw, ("images/photos.png",), "what voc-small finds in photos"),
         "layers": Figure(diagrams.draw_layers, ("images/layers.svg",), "the storeys of minirpn"),
         "step": Figure(diagrams.draw_step, ("images/step.svg",), "one training step, with shapes"),
         "coordinates": Figure(

@@ -187,7 +187,8 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0, 2 for an error, 130 if interrupted.
 
-    ``check`` also returns 1, if the data set would stop a training.
+    ``check`` also returns 1, if the data set would stop a training; ``propose`` and ``detect``, if
+    pictures were left out.
 
     Parameters
     ----------
