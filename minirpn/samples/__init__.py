@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+__all__ = ["BLOOD", "photos"]
+
 _FOLDER = Path(__file__).parent
 
 BLOOD = _FOLDER / "blood"
