@@ -37,7 +37,7 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "shapes": Recipe(
-        summary="A tiny RPN that finds rectangles, ellipses and triangles on plain pictures.",
+        summary="A tiny RPN that finds shapes, such as circles and stars, in generated pictures.",
         words=(),
         trained_on="360 generated pictures of shapes (`minirpn.data.generate`, seed 0)",
         measured_on="120 generated pictures that it has not seen",

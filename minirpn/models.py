@@ -24,14 +24,14 @@ from minirpn.data.samples import Dataset, Example, Sample, unannotated
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import FasterRCNN
 from minirpn.devices import Device, device_with, open_device
-from minirpn.errors import InputError, did_you_mean
+from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
 from minirpn.evaluation.recall import share_text
 from minirpn.files import one_line_errors
 from minirpn.results import OBJECT, Detections, Found, Proposals
 from minirpn.rpn.network import RPN
 from minirpn.training.build import build_pipeline, load_model, rpn_of
-from minirpn.training.config import RECIPES, TrainConfig, load_config, override
+from minirpn.training.config import TrainConfig, load_config, override
 from minirpn.training.evaluate import (
     detections_in_original_pixels,
     evaluate_split,
@@ -50,6 +50,7 @@ _Result = TypeVar("_Result", bound=Found)
 
 _PROPOSING = ("resize", "proposals")  # sections whose settings `propose` takes
 _DETECTING = (*_PROPOSING, "detections")
+_SCORE_THRESHOLD = 0.5  # of `Model.detect`
 _CLASSES_SHOWN = 6
 
 
@@ -57,7 +58,10 @@ _CLASSES_SHOWN = 6
 
 
 def load(
-    source: str | Path = "voc-small", *, device: str | Device = "auto", best: bool = False
+    source: str | Path | StoredModel = "voc-small",
+    *,
+    device: str | Device = "auto",
+    best: bool = False,
 ) -> Model:
     """Return a trained model.
 
@@ -65,7 +69,8 @@ def load(
     ----------
     source
         The name of a model that comes with minirpn (``"voc-small"``, ``"shapes"``), the folder of a
-        run, ``RUN@best``, or a checkpoint file.
+        run, ``RUN@best``, or a checkpoint file; or what
+        `minirpn.training.stored.read_stored` has read.
     device
         Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU if one can be
         used.
@@ -77,7 +82,7 @@ def load(
     InputError
         There is no such model, or its file is damaged; the device cannot be used.
     """
-    stored = read_stored(source, best=best)
+    stored = source if isinstance(source, StoredModel) else read_stored(source, best=best)
     opened = open_device(device) if isinstance(device, str) else device
     network, config = load_model(stored, opened)
     return Model(network, config, stored)
@@ -173,7 +178,7 @@ class Model:
 
     @overload
     def detect(
-        self, images: ImageLike, *, score_threshold: float = 0.5, **settings: Any
+        self, images: ImageLike, *, score_threshold: float | None = None, **settings: Any
     ) -> Detections: ...
 
     @overload
@@ -181,12 +186,12 @@ class Model:
         self,
         images: list[_Image] | tuple[_Image, ...],
         *,
-        score_threshold: float = 0.5,
+        score_threshold: float | None = None,
         **settings: Any,
     ) -> list[Detections]: ...
 
     def detect(
-        self, images: Any, *, score_threshold: float = 0.5, **settings: Any
+        self, images: Any, *, score_threshold: float | None = None, **settings: Any
     ) -> Detections | list[Detections]:
         """Return the objects in a picture, best first; for a list, a list of results.
 
@@ -195,8 +200,9 @@ class Model:
         images
             As for `propose`.
         score_threshold
-            Only detections that score above this. (The setting of ``config.toml``, 0.05, is for
-            average precision, which needs the low scores too.)
+            Only detections that score above this; None for 0.5, unless `settings` have it. (The
+            setting of ``config.toml``, 0.05, is for average precision, which needs the low scores
+            too.)
         **settings
             Those of the sections ``detections``, ``proposals`` and ``resize``. Two of them have
             ``iou_threshold``: write ``detections={"iou_threshold": 0.5}``.
@@ -211,8 +217,10 @@ class Model:
             raise InputError(
                 f"{self.name}: it has no detector; minirpn train --sharing 4-step trains one"
             )
-        settings = {"score_threshold": score_threshold, **settings}
-        config = self._configured(settings, _DETECTING)
+        if score_threshold is not None:
+            settings = {"score_threshold": score_threshold, **settings}
+        surer = {"detections.score_threshold": _SCORE_THRESHOLD}
+        config = self._configured(settings, _DETECTING, others=surer)
 
         def find(example: Example, picture: _Picture) -> Detections:
             detected = network.detect(
@@ -277,7 +285,9 @@ class Model:
             dataset = VOCDataset(
                 dataset, year=year, split=split, classes=classes, skip_bad=skip_bad
             )
-        if len(dataset) == 0 or (limit is not None and limit < 1):
+        if limit is not None and limit < 1:
+            raise InputError(f"limit: expected at least 1, got {limit}")
+        if len(dataset) == 0:
             raise InputError("dataset: no images to evaluate on")
         given = getattr(dataset, "classes", self.names)
         if self.has_detector and tuple(given) != self.names:
@@ -288,12 +298,16 @@ class Model:
         result = evaluate_split(self.network, config, dataset, limit=limit, progress=progress)
         return Evaluation(result.recall, result.precision, len(result.proposals))
 
-    def _configured(self, settings: Mapping[str, Any], sections: Sequence[str]) -> TrainConfig:
-        """Return the model's settings with those that a call gives."""
-        if not settings:
-            return self.config
+    def _configured(
+        self,
+        settings: Mapping[str, Any],
+        sections: Sequence[str],
+        others: Mapping[str, Any] | None = None,
+    ) -> TrainConfig:
+        """Return the model's settings with those that a call gives, and else with `others`."""
         values, names = settings_by_key(settings, sections)
-        return override(self.config, values, origins=names)
+        values = {**(others or {}), **values}
+        return override(self.config, values, origins=names) if values else self.config
 
     def _each(
         self, images: Any, config: TrainConfig, find: Callable[[Example, _Picture], _Result]
@@ -594,11 +608,6 @@ def _training_config(
 ) -> TrainConfig:
     """Return the settings of a recipe, changed by a file, changed by keywords."""
     values, names = settings_by_key(settings, others=("out", "progress", "recipe", "config"))
-    if recipe is not None and recipe not in RECIPES:
-        known = ", ".join(RECIPES)
-        raise InputError(
-            f"recipe: unknown {recipe!r}; there are {known}{did_you_mean(recipe, RECIPES)}"
-        )
     if isinstance(config, TrainConfig):
         if recipe is not None:
             raise InputError(f"recipe: {recipe!r} and config are both all settings; give one")

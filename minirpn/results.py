@@ -299,7 +299,7 @@ class Found:
             return cls._of_content(content)
         except KeyError as error:
             raise InputError(f"{where}: no {error} in it: not {cls.kind}") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{where}: not {cls.kind}: {error}") from error
 
     def to_coco(self, image_id: int = 1, path: str | Path | None = None) -> list[COCORow]:

@@ -102,7 +102,7 @@ def page() -> str:
         "``minirpn COMMAND --help`` prints the same. The exit status is 0 for success, 2 for an "
         "error that you can correct (one line on stderr names file, object and reason), 130 after "
         "Ctrl-C. ``minirpn check`` also returns 1, for data that would stop a training; ``minirpn "
-        "propose`` and ``minirpn detect`` return 1 if some pictures could not be read.\n"
+        "propose`` and ``minirpn detect`` return 1 if some pictures were left out.\n"
     )
     lines.append(".. list-table::\n   :widths: 25 75\n")
     described = {

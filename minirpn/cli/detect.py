@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from minirpn.cli.model import add_model, chosen_model, open_model, split_words
+from minirpn.cli.model import add_model, chosen_model, split_words
 from minirpn.cli.output import add_output, output_of
 from minirpn.cli.pictures import (
     HELP,
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Detect, print, perhaps save, and return the exit status."""
     from minirpn.errors import InputError
+    from minirpn.models import load
 
     source, words = split_words(named_words(args))
     if not words:
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= threshold <= 1:
         raise InputError(f"--score-threshold: expected 0 to 1, got {threshold}")
     stored = chosen_model(source, best=args.best, detector=True)
-    model = open_model(stored, args.device)
+    model = load(stored, device=args.device)
 
     def find(path: Path) -> Found:
         return model.detect(path, score_threshold=threshold)

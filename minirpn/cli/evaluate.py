@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minirpn.cli.model import add_run, open_data, read_model
+from minirpn.cli.model import add_run, open_data
 from minirpn.cli.output import make_folders
 from minirpn.cli.settings import add_device
 
@@ -75,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.devices import open_device
     from minirpn.training.build import load_model
     from minirpn.training.evaluate import evaluate_split
+    from minirpn.training.stored import read_stored
 
-    stored = read_model(args.source, best=args.best)
+    stored = read_stored(args.source, best=args.best)
     model, trained = load_model(stored, open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
     dataset = open_data(stored, config, args.split, voc=args.voc)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minirpn.cli.model import add_run, read_model
+from minirpn.cli.model import add_run
 
 if TYPE_CHECKING:
     from minirpn.explain import Learning
@@ -47,8 +47,9 @@ def run(args: argparse.Namespace) -> int:
     """Write the page, print a summary, and return the exit status."""
     from minirpn.explain import find_picture, open_step, write_page
     from minirpn.training.build import load_network
+    from minirpn.training.stored import read_stored
 
-    stored = read_model(args.source, best=args.best)
+    stored = read_stored(args.source, best=args.best)
     network, config = load_network(stored)
     picture = find_picture(args.image, stored.folder, config.data, voc=args.voc, year=args.year)
     step = open_step(network, config, picture)

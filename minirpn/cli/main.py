@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -196,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The words after ``minirpn``; None for those of the process.
     """
     words = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = build_parser(words)
     args = parser.parse_args(words)
     logger = logging.getLogger("minirpn")

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minirpn.data.voc import VOCDataset
-    from minirpn.models import Model
     from minirpn.training.config import TrainConfig
     from minirpn.training.stored import StoredModel
 
-DEFAULT = "voc-small"  # used where no model is named
+DEFAULT = "voc-small"  # used where no model is named, as by `minirpn.load`
 _KINDS = "folder of a training run, RUN@best, a checkpoint, or a model that comes with minirpn"
 
 
@@ -38,20 +37,6 @@ def _add_best(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_model(source: str, *, best: bool) -> StoredModel:
-    """Return the trained network that a word and ``--best`` name; see `read_stored`.
-
-    An InputError says if there is none, or if ``--best`` is given for something that is no run.
-    """
-    from minirpn.errors import InputError
-    from minirpn.training.stored import read_stored
-
-    stored = read_stored(source, best=best)
-    if best and (stored.folder is None or stored.path != stored.folder.best):
-        raise InputError(f"--best: {source} is not a run folder")
-    return stored
-
-
 def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
     """Return the word that names the model, None if there is none, and the words for pictures.
 
@@ -60,8 +45,7 @@ def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
     """
     from minirpn.cli.pictures import may_be_pictures, no_pictures
     from minirpn.errors import InputError, did_you_mean
-    from minirpn.training.run_folder import RUNS
-    from minirpn.training.stored import names_a_model, shipped_models
+    from minirpn.training.stored import known_models, names_a_model, shipped_models
 
     source, pictures = None, list(words)
     if words and names_a_model(words[0]):
@@ -70,10 +54,9 @@ def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
         path = Path(words[0])
         if path.is_dir():
             raise InputError(no_pictures(path))
-        models = [*shipped_models(), *(str(run.parent) for run in RUNS.glob("*/config.toml"))]
         # By their names alone: all in a folder with a long path would be near.
         beside = [other.name for other in path.parent.glob("*")]
-        near = did_you_mean(words[0], models) or did_you_mean(path.name, beside)
+        near = did_you_mean(words[0], known_models()) or did_you_mean(path.name, beside)
         raise InputError(f"{words[0]}: no such run, model or picture{near}")
     for word in pictures:
         # A folder of pictures may be called "shapes".
@@ -88,10 +71,11 @@ def chosen_model(source: str | None, *, best: bool, detector: bool = False) -> S
     With `detector`, an InputError says if it has none.
     """
     from minirpn.errors import InputError
+    from minirpn.training.stored import read_stored
 
     if source is None and best:
         raise InputError("--best: of which run? Name it before the pictures")
-    stored = read_model(source or DEFAULT, best=best)
+    stored = read_stored(source or DEFAULT, best=best)
     if detector and not stored.config.sharing.has_detector:
         raise InputError(
             f"{stored.name}: it has no detector; minirpn train --sharing 4-step trains one"
@@ -99,16 +83,6 @@ def chosen_model(source: str | None, *, best: bool, detector: bool = False) -> S
     if source is None:
         print(f"no run named: using {described(stored, detector=detector)}", file=sys.stderr)
     return stored
-
-
-def open_model(stored: StoredModel, device: str) -> Model:
-    """Return a stored network as Python users have it, so that both get the same numbers."""
-    from minirpn.devices import open_device
-    from minirpn.models import Model
-    from minirpn.training.build import load_model
-
-    network, config = load_model(stored, open_device(device))
-    return Model(network, config, stored)
 
 
 def described(stored: StoredModel, *, detector: bool = False) -> str:

@@ -113,7 +113,8 @@ def _add(word: str, found: Pictures) -> None:
         fitting = [
             match
             for match in matches
-            if match.is_file() and (_has_ending(match) or match.suffix == path.suffix)
+            # The pattern may name another ending; `**` names none.
+            if match.is_file() and (_has_ending(match) or match.suffix == (path.suffix or None))
         ]
         found.paths.extend(fitting)
         if not fitting:
@@ -212,7 +213,7 @@ def _status(done: int, total: int) -> int:
         return 0
     if not done:
         raise InputError(f"none of the {total} pictures could be read")
-    print(f"{total - done} of {total} pictures could not be read", file=sys.stderr)
+    print(f"{total - done} of {total} pictures were left out", file=sys.stderr)
     return SOME_LEFT_OUT
 
 

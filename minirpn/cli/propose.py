@@ -9,8 +9,6 @@ from minirpn.cli.model import (
     add_model,
     chosen_model,
     open_data,
-    open_model,
-    read_model,
     split_words,
 )
 from minirpn.cli.output import add_output, make_folders, output_folder, output_of
@@ -91,13 +89,14 @@ def _refuse(args: argparse.Namespace, names: tuple[str, ...], reason: str) -> No
 def _propose_pictures(args: argparse.Namespace) -> int:
     """Print the proposals for each picture, perhaps save them, and return the exit status."""
     from minirpn.errors import InputError
+    from minirpn.models import load
 
     source, words = split_words(named_words(args))
     if not words:
         raise InputError("nothing to propose for: name pictures, or --split S")
     pictures = find_pictures(words)
     stored = chosen_model(source, best=args.best)
-    model, top = open_model(stored, args.device), args.top or _SHOWN
+    model, top = load(stored, device=args.device), args.top or _SHOWN
 
     def find(path: Path) -> Found:
         return model.propose(path).top(top)
@@ -115,6 +114,7 @@ def _propose_split(args: argparse.Namespace) -> None:
     from minirpn.training.build import build_pipeline, load_network, training_proposals
     from minirpn.training.config import override
     from minirpn.training.evaluate import propose_all, save_proposals
+    from minirpn.training.stored import read_stored
     from minirpn.training.terminal import Progress
 
     words = named_words(args)
@@ -122,7 +122,7 @@ def _propose_split(args: argparse.Namespace) -> None:
         raise InputError(f"--split {args.split}: of which run? Name it")
     if len(words) > 1:
         raise InputError(f"{words[1]}: either pictures or --split, not both")
-    stored = read_model(words[0], best=args.best)
+    stored = read_stored(words[0], best=args.best)
     network, config = load_network(stored, open_device(args.device))
     values = {"data.classes": None}
     if args.voc is not None:

@@ -7,6 +7,7 @@ as bytes. Nothing is pickled, so that opening a stranger's checkpoint runs no co
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 from minirpn.errors import InputError
 from minirpn.files import write_npz
 from minirpn.weights import read_npz
+from minirpn.weights.damage import DAMAGE
+from minirpn.weights.npz import check_members, parse_npy, read_member
 
 FORMAT = "minirpn checkpoint"
 VERSION = 2
@@ -158,6 +161,22 @@ def read_archive(
     if metadata.get("format") != format_name:
         raise InputError(f"{path}: not a {kind}: its format is {metadata.get('format')!r}")
     return metadata, arrays
+
+
+def format_of(path: Path) -> str | None:
+    """Return the format that the metadata of an ``.npz`` name, or None if it has none.
+
+    None is also what a file of another kind or a damaged one gets: whoever reads it says why.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive, path.stat().st_size)
+            member = read_member(archive, "metadata.npy")
+        metadata = json.loads(parse_npy(member, "metadata").tobytes())
+    except DAMAGE:
+        return None
+    name = metadata.get("format") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

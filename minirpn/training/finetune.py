@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +14,12 @@ from minirpn.detector import FasterRCNN
 from minirpn.devices import device_with
 from minirpn.errors import InputError
 from minirpn.rpn.network import RPN
-from minirpn.training.checkpoint import FORMAT
+from minirpn.training.checkpoint import FORMAT as CHECKPOINT
+from minirpn.training.checkpoint import format_of
 from minirpn.training.config import TrainConfig
+from minirpn.training.stored import FORMAT as SHIPPED_MODEL
 from minirpn.training.stored import StoredModel
-from minirpn.weights.damage import DAMAGE
 from minirpn.weights.loading import is_finite, pixels_line
-from minirpn.weights.npz import check_members, parse_npy, read_member
 from minirpn.weights.presets import Known, as_asked
 
 # Layers with an output for each anchor of a cell, and layers with outputs for each class.
@@ -62,23 +60,12 @@ class FineTuneReport(NamedTuple):
 def names_trained(source: str | Path) -> bool:
     """Tell whether ``--weights`` names a network that minirpn trained, and not a file of weights.
 
-    That is a checkpoint, by its content; or else a folder, or what does not end as a file does.
+    A file is looked into. Without one, it is what does not end as a file of weights does.
     """
     path = Path(source)
     if path.is_file():
-        return _is_checkpoint(path)
+        return format_of(path) in (CHECKPOINT, SHIPPED_MODEL)
     return path.is_dir() or path.suffix.lower() not in _ENDINGS
-
-
-def _is_checkpoint(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive, path.stat().st_size)
-            member = read_member(archive, "metadata.npy")
-        metadata = json.loads(parse_npy(member, "metadata").tobytes())
-    except DAMAGE:  # no .npz, none with metadata, or a damaged one: `read_weights` says why
-        return False
-    return isinstance(metadata, dict) and metadata.get("format") == FORMAT
 
 
 def start_from(stored: StoredModel, model: RPN | FasterRCNN, config: TrainConfig) -> FineTuneReport:

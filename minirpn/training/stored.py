@@ -15,9 +15,9 @@ import numpy as np
 
 from minirpn.errors import InputError, did_you_mean
 from minirpn.files import write_npz
-from minirpn.training.checkpoint import load_checkpoint, read_archive
+from minirpn.training.checkpoint import format_of, load_checkpoint, read_archive
 from minirpn.training.config import TrainConfig, load_config
-from minirpn.training.run_folder import RUNS, RunFolder
+from minirpn.training.run_folder import RUNS, RunFolder, open_run
 from minirpn.training.tables import from_table, to_table
 
 FORMAT = "minirpn model"
@@ -71,6 +71,11 @@ def names_a_model(source: str | Path) -> bool:
     return (path / "config.toml").is_file()
 
 
+def known_models() -> list[str]:
+    """Return the names of the shipped models and of the runs in ``runs/``, for suggestions."""
+    return [*shipped_models(), *(str(run.parent) for run in RUNS.glob("*/config.toml"))]
+
+
 def read_stored(source: str | Path, *, best: bool = False) -> StoredModel:
     """Return the trained network that `source` names.
 
@@ -78,44 +83,55 @@ def read_stored(source: str | Path, *, best: bool = False) -> StoredModel:
     ----------
     source
         A folder of a run, with its last checkpoint; ``RUN@best`` or ``RUN@last`` for one of the
-        two; a checkpoint file; or the name of a shipped model, if there is no such folder.
+        two; a file: a checkpoint, or a copy of a shipped model; or the name of a shipped model, if
+        there is no such folder or file.
     best
         Take the best checkpoint of a run, as ``RUN@best`` does.
 
     Raises
     ------
     InputError
-        There is no such run, file or model, or the file is damaged.
+        There is no such run, file or model, it has no best checkpoint, or the file is damaged.
     """
     name, path = str(source), Path(source)
-    wanted = "best" if best else "last"
+    ending = ""
     if not path.exists() and name.endswith((_BEST, _LAST)):
-        path, wanted = Path(name[: -len(_BEST)]), name[-len("best") :]
+        path, ending = Path(name[: -len(_BEST)]), name[-len(_BEST) :]
     if path.is_dir():
-        folder = RunFolder(path)
-        if not folder.config.is_file():
-            raise InputError(f"{path}: not a run folder: no {folder.config.name} in it")
-        file = folder.best if wanted == "best" else folder.last
-        if wanted == "best" and folder.last.exists() and not file.exists():
-            raise InputError(f"{file}: no such file: the run never measured a best one")
-        parameters = load_checkpoint(file).parameters
-        return StoredModel(name, file, parameters, load_config(folder.config), folder, {})
+        if best and ending == _LAST:
+            raise InputError(f"{name}: this is the last checkpoint of the run, not the best")
+        return _read_run(name, path, best=best or ending == _BEST)
+    if (best or ending) and (path.is_file() or str(path) in shipped_models()):
+        raise InputError(f"{name}: only a run has a best checkpoint, and {path} is no run folder")
     if path.is_file():
+        if format_of(path) == FORMAT:
+            return _read_shipped(name, path)
         return _read_checkpoint(name, path)
     if name in shipped_models():
         return _read_shipped(name, SHIPPED / f"{name}.npz")
     if path.suffix == ".npz":
         raise InputError(f"{path}: no such checkpoint")
-    known = [*shipped_models(), *(str(run.parent) for run in RUNS.glob("*/config.toml"))]
-    raise InputError(f"{path}: no such run folder, and no such model{did_you_mean(name, known)}")
+    near = did_you_mean(str(path), known_models())
+    raise InputError(f"{path}: no such run folder, and no such model{near}")
+
+
+def _read_run(name: str, path: Path, *, best: bool) -> StoredModel:
+    """Return the network of a run, from its last or its best checkpoint."""
+    folder = open_run(path)
+    file = folder.best if best else folder.last
+    if best and folder.last.exists() and not file.exists():
+        raise InputError(f"{file}: no such file: the run never measured a best one")
+    parameters = load_checkpoint(file).parameters
+    return StoredModel(name, file, parameters, load_config(folder.config), folder, {})
 
 
 def _read_checkpoint(name: str, path: Path) -> StoredModel:
     """Return the network of a checkpoint file, and the run that it lies in."""
     checkpoint = load_checkpoint(path)
     config = from_table(TrainConfig, checkpoint.config, str(path))
-    folder = RunFolder(path.absolute().parents[1])
-    inside = folder.config.is_file()
+    checkpoints = path.absolute().parent
+    folder = RunFolder(checkpoints.parent)
+    inside = checkpoints == folder.last.parent and folder.config.is_file()
     return StoredModel(name, path, checkpoint.parameters, config, folder if inside else None, {})
 
 

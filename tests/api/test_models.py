@@ -9,6 +9,7 @@ from PIL import Image
 
 import minirpn
 from minirpn.data import SHAPES, Sample, VOCDataset
+from minirpn.detector import DetectionConfig
 from minirpn.devices import CPU
 from minirpn.errors import InputError
 from minirpn.rpn import ProposalConfig
@@ -185,6 +186,18 @@ def test_a_name_in_two_sections_needs_its_section(detector_run, pictures):
     everything = model.detect(pictures[0], score_threshold=0.0, detections={"iou_threshold": 1.0})
     few = model.detect(pictures[0], score_threshold=0.0, detections={"iou_threshold": 0.0})
     assert len(few) < len(everything)
+
+
+def test_the_score_threshold_is_half_unless_a_call_names_another(detector_run, pictures):
+    model = detector_run.model
+    everything = model.detect(pictures[0], score_threshold=0.0)
+    assert_equal(model.detect(pictures[0]), everything.above(0.5))
+    inner = model.detect(pictures[0], detections={"score_threshold": 0.0})
+    assert_equal(inner, everything)
+    whole = model.detect(pictures[0], detections=DetectionConfig(score_threshold=0.0))
+    assert_equal(whole, everything)
+    with pytest.raises(InputError, match=r"^detections\.score_threshold: given twice"):
+        model.detect(pictures[0], score_threshold=0.1, detections={"score_threshold": 0.2})
 
 
 def test_without_a_detector_one_line_says_how_to_get_one(shapes, pictures):

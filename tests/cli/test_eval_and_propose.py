@@ -140,7 +140,8 @@ def test_eval_of_a_shipped_model(
 def test_best_is_of_a_run(trained: Path, fails: Fails):
     checkpoint = trained / "checkpoints" / "last.npz"
     for source in ("shapes", checkpoint):
-        assert fails("eval", source, "--best") == f"--best: {source} is not a run folder"
+        reason = f"only a run has a best checkpoint, and {source} is no run folder"
+        assert fails("eval", source, "--best") == f"{source}: {reason}"
 
 
 def test_eval_writes_proposals_for_other_tools(trained: Path, tmp_path: Path):

@@ -52,7 +52,8 @@ def here(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (80, 96, 3)).astype(np.uint8)).save(path)
-    (folder / "photos" / "notes.txt").write_text("no picture")
+    for name in ("notes.txt", "LICENSE"):
+        (folder / "photos" / name).write_text("no picture")
     (folder / "photos" / "._a.jpg").write_text("what a Mac leaves")
     (folder / "empty").mkdir()
     shutil.copytree(trained, folder / "runs" / "blood")
@@ -208,7 +209,7 @@ def test_what_cannot_be_read_is_left_out(capsys: pytest.CaptureFixture[str]):
         f"left out: a.xml: {no_format}; it is an annotation: name its picture",
         f"left out: d.pdf: {no_format}; it is a document: save its pages as pictures first",
         "left out: gone.jpg: image: no such file",
-        "6 of 7 pictures could not be read",
+        "6 of 7 pictures were left out",
     ]
 
 

@@ -89,6 +89,31 @@ def test_a_run_without_a_best_checkpoint_says_so(run, tmp_path):
         read_stored(f"{copy}@best")
 
 
+@pytest.mark.parametrize("word", ["shapes@best", "shapes@last"])
+def test_only_a_run_has_a_best_checkpoint(word, run):
+    with pytest.raises(InputError, match=f"^{word}: only a run has a best checkpoint, and shapes"):
+        read_stored(word)
+    for source in ("shapes", run.best):
+        with pytest.raises(InputError, match=f"^{source}: only a run has a best checkpoint"):
+            read_stored(source, best=True)
+    with pytest.raises(InputError, match="@last: this is the last checkpoint of the run, not"):
+        read_stored(f"{run.path}@last", best=True)
+
+
+def test_a_copy_of_a_shipped_model_is_read_by_its_content(tmp_path):
+    copy = shutil.copy(stored.SHIPPED / "shapes.npz", tmp_path / "copy.npz")
+    assert read_stored(copy).about == read_stored("shapes").about
+
+
+def test_a_checkpoint_outside_a_run_belongs_to_none(run, tmp_path, monkeypatch):
+    (tmp_path / "config.toml").write_text("[tool]\n")  # of something else
+    (tmp_path / "models").mkdir()
+    copy = shutil.copy(run.last, tmp_path / "models/copy.npz")
+    assert read_stored(copy).folder is None
+    monkeypatch.setattr(Path, "absolute", lambda path: Path("/copy.npz"))  # the root has no parent
+    assert read_stored(copy).folder is None
+
+
 def test_words_that_name_a_model(run, tmp_path):
     for word in (run.path, run.last, "shapes", "gone@best", "gone.npz"):
         assert names_a_model(word), word
