@@ -588,18 +588,23 @@ def _common_names(results: Sequence[Found]) -> tuple[str, ...]:
     return next(iter(every), ())
 
 
+def picture_names(files: Sequence[Path | None]) -> list[str]:
+    """Return a different name for each picture: that of its file without the ending, or a number.
+
+    Equal names are numbered from 2. Where there is no file, it is the number of the picture.
+    """
+    names: dict[str, None] = {}
+    for number, file in enumerate(files, start=1):
+        first = f"{number:06d}" if file is None else file.stem
+        name, again = first, 2
+        while name in names:
+            name, again = f"{first}-{again}", again + 1
+        names[name] = None
+    return list(names)
+
+
 def _image_ids(results: Sequence[Found]) -> list[str]:
-    """Return a different id for each image: the name of its file, or its number."""
-    ids: list[str] = []
-    taken: set[str] = set()
-    for number, found in enumerate(results, start=1):
-        first = f"{number:06d}" if found.image_path is None else found.image_path.stem
-        image_id, again = first, 2
-        while image_id in taken:
-            image_id, again = f"{first}-{again}", again + 1
-        taken.add(image_id)
-        ids.append(image_id)
-    return ids
+    return picture_names([found.image_path for found in results])
 
 
 def _parsed(source: str | Path) -> Any:

@@ -119,14 +119,3 @@ class Output:
             write_voc(self.voc_results, results)
             paths.append(self.voc_results)
         return paths
-
-
-def output_names(images: Sequence[Path]) -> list[str]:
-    """Return a file name without suffix for each picture; equal names are numbered from 2."""
-    names: dict[str, None] = {}
-    for path in images:
-        name, number = path.stem, 2
-        while name in names:
-            name, number = f"{path.stem}-{number}", number + 1
-        names[name] = None
-    return list(names)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minirpn.cli.output import Output, output_names
+from minirpn.cli.output import Output
 
 if TYPE_CHECKING:
     from minirpn.results import Found
@@ -169,9 +169,10 @@ def show_pictures(
     are, an InputError says so.
     """
     from minirpn.errors import InputError
+    from minirpn.results import picture_names
     from minirpn.training.terminal import Progress
 
-    paths, names = pictures.paths, output_names(pictures.paths)
+    paths, names = pictures.paths, picture_names(pictures.paths)
     total = len(paths) + len(pictures.left_out)
     output.prepare(names)
     for line in pictures.left_out:

@@ -32,6 +32,7 @@ def test_a_model_holds_no_path_of_the_machine_that_trained_it(name):
     assert not [text for text in texts if re.search(r"[/\\]", text)]
 
 
+@pytest.mark.slow
 def test_shapes_finds_what_its_card_says(tmp_path):
     model, config = load_model("shapes")
     root = generate(tmp_path / "shapes", default_config(voc=False).synthetic)
