@@ -107,7 +107,7 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, 
     Its other settings must not change.
     """
     from minirpn.devices import open_device
-    from minirpn.training.config import check_resumable, load_config
+    from minirpn.training.config import check_resumable, load_config, override
     from minirpn.training.run_folder import newest_run, open_run
 
     for name in ("config", "recipe"):
@@ -118,8 +118,10 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, 
         raise InputError(f"--out {args.out}: contradicts --resume {named}")
     folder = open_run(named or args.out or newest_run())
     values, names = given_settings(args)
-    steps = values.pop("optimizer.steps", None)
-    stored = load_config(folder.config)
+    stored, steps = load_config(folder.config), None
+    if "optimizer.steps" in values:  # the one other setting that may change: the new total
+        total = {"optimizer.steps": values.pop("optimizer.steps")}
+        steps = override(stored, total, origins=names).optimizer.steps
     config = check_resumable(stored, values, str(folder.config), origins=names)
     return config, folder, open_device(config.run.device, tf32=config.run.tf32), steps
 

@@ -323,6 +323,17 @@ def test_a_run_goes_on_longer(copied: Path, capsys: pytest.CaptureFixture[str], 
     assert load_checkpoint(copied / "checkpoints" / "last.npz").step == 5
 
 
+@pytest.mark.usefixtures("no_finish")
+@pytest.mark.parametrize(
+    ("value", "got"), [("8.5", "8.5"), ("abc", "'abc'"), ("none", "'none'"), ("true", "True")]
+)
+def test_a_new_total_is_a_whole_number(fails: Fails, copied: Path, value: str, got: str):
+    before = (copied / "config.toml").read_bytes()
+    said = f"--set optimizer.steps: expected a whole number, got {got}"
+    assert fails("train", "--resume", copied, "--set", f"optimizer.steps={value}") == said
+    assert (copied / "config.toml").read_bytes() == before
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_a_run_starts_from_another(
     trained: Path, tmp_path: Path, small_config: Path, capsys: pytest.CaptureFixture[str]
