@@ -346,7 +346,8 @@ class TrainConfig:
             )
         if self.run.patience is not None and self.data.val_split is None:
             raise ValueError(
-                "run.patience: needs a validation split (--val-split) to see that nothing improves"
+                "run.patience: needs a validation split (data.val_split) to see that nothing "
+                "improves"
             )
 
 
@@ -481,9 +482,10 @@ def check_resumable(
 def with_new_total(stored: TrainConfig, total: int, *, done: int, source: str) -> TrainConfig:
     """Return the settings of a run that goes on to `total` steps, of which `done` are done.
 
-    The steps so far are what a run with the new settings would have done, too, so the result is the
-    same to the bit. A learning rate that has dropped stays there: the drop keeps its step, as
-    another share of the steps. Otherwise the drop keeps its share and moves with the total.
+    The steps so far are what a run with the new settings would have done, too, so parameters,
+    momentum and random state will be the same to the bit. A learning rate that has dropped stays
+    there: the drop keeps its step, as another share of the steps. Otherwise the drop keeps its
+    share and moves with the total. The total of `stored` itself is no change.
 
     Parameters
     ----------
@@ -498,19 +500,21 @@ def with_new_total(stored: TrainConfig, total: int, *, done: int, source: str) -
     ------
     InputError
         So many steps are done already; or it is a 4-step training, whose phases divide the steps.
+        The line begins with the setting.
     """
-    if total <= done:
-        raise InputError(
-            f"{source}: steps done: {done}; --steps is the new total and must be above that, "
-            f"got {total}"
-        )
     optimizer = stored.optimizer
     if total == optimizer.steps:
         return stored
+    if total <= done:
+        raise InputError(
+            f"optimizer.steps: the new total must be above the {done} steps that {source} has "
+            f"done, got {total}"
+        )
     if stored.sharing.kind == "4-step":
         raise InputError(
-            f"{source}: 4-step training has divided {optimizer.steps} steps among its phases, and "
-            f"cannot have {total}: start another run, with --weights {source}"
+            f"optimizer.steps: the 4-step training of {source} has divided {optimizer.steps} steps "
+            f"among its phases, and cannot have {total}: start another run, with {source} as "
+            "model.weights"
         )
     drop_at = optimizer.drop_at
     drop, moved = round(drop_at * optimizer.steps), round(drop_at * total)

@@ -26,7 +26,13 @@ from minirpn.training.build import (
     training_proposals,
 )
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
-from minirpn.training.config import TrainConfig, load_config, save_config, with_new_total
+from minirpn.training.config import (
+    OptimizerConfig,
+    TrainConfig,
+    load_config,
+    save_config,
+    with_new_total,
+)
 from minirpn.training.diagnostics import LastStep, examine, report_failure
 from minirpn.training.evaluate import (
     evaluate_split,
@@ -75,8 +81,10 @@ def train(
         Continue from ``checkpoints/last.npz``. The run then ends with the same numbers, bit for
         bit, as a run that never stopped.
     steps
-        With `resume`: go on to so many steps in all, as `with_new_total` explains. If the run ended
-        early, out of patience, it goes on with its patience anew.
+        With `resume`: go on to so many steps in all, as `with_new_total` explains. Parameters,
+        momentum and random state are then those of a run that was planned so, bit for bit. A run
+        that had ended was also measured at its old end, which counts for the best checkpoint and
+        the patience. If it ended early, out of patience, it goes on with its patience anew.
     progress
         Show the progress on stderr.
 
@@ -96,14 +104,18 @@ def train(
     if config.run.tensorboard:
         require_tensorboard()
     with folder_lock(folder.path):
-        if resume and steps is not None:
-            config = go_on(config, folder, steps, show=progress)
-
-        # Data
+        # Settings
         if config.sharing.has_detector and config.data.classes is None:
             classes = find_classes(config, folder)
             config = replace(config, data=replace(config.data, classes=classes))
             save_config(folder.config, config)
+        longer = None
+        if resume and steps is not None:  # `go_on` writes it, when all else has succeeded
+            stored, done = load_config(folder.config), load_checkpoint(folder.last).step
+            longer = with_new_total(stored, steps, done=done, source=str(folder.path))
+            config = replace(config, optimizer=longer.optimizer)
+
+        # Data
         train_set, val_set = open_dataset(config, folder, config.data.split), None
         if config.data.val_split is not None:
             val_set = open_dataset(config, folder, config.data.val_split)
@@ -121,6 +133,8 @@ def train(
             run = Training(trainer, folder, train_set, val_set, records, progress)
             if not resume:
                 begin(run)
+            if longer is not None:
+                go_on(run, longer)
             with InterruptRequest() as interrupt:
                 if not resume:
                     draw_samples_if_due(run)
@@ -293,32 +307,32 @@ def copy_proposals(given: Path, path: Path, train_set: VOCDataset) -> None:
     replace_file(path, lambda file: file.write(content))
 
 
-def go_on(config: TrainConfig, folder: RunFolder, steps: int, *, show: bool) -> TrainConfig:
-    """Return `config` with `steps` steps in all, and write that into the folder's ``config.toml``.
+def go_on(run: Training, longer: TrainConfig) -> None:
+    """Let a run go on to a new total of steps: its ``config.toml`` becomes `longer`.
 
     If the run ended early, its checkpoint gets the patience of a new one.
     """
-    checkpoint, stored = load_checkpoint(folder.last), load_config(folder.config)
-    done = checkpoint.step
-    longer = with_new_total(stored, steps, done=done, source=str(folder.path))
-    messages = []
-    if longer != stored:
+    trainer, folder, optimizer = run.trainer, run.folder, longer.optimizer
+    if optimizer != load_config(folder.config).optimizer:
         save_config(folder.config, longer)
-        drop = round(longer.optimizer.drop_at * steps)
-        when = f"drops after step {drop}" if drop < steps else "does not drop"
-        if drop <= done:
-            when = f"dropped after step {drop} and stays there"
-        messages.append(f"going on from step {done} to step {steps}: the learning rate {when}")
-    patience = stored.run.patience
-    if patience is not None and checkpoint.metrics.get("since_best", 0) >= patience:
-        metrics = {**checkpoint.metrics, "since_best": 0}
-        save_checkpoint(folder.last, replace(checkpoint, metrics=metrics))
-        messages.append(f"it ended early at step {done}: patience begins anew")
-    for message in messages:
-        folder.log(message)
-        if show:
-            print(message, file=sys.stderr, flush=True)
-    return replace(config, optimizer=longer.optimizer)
+        run.say(
+            f"going on from step {trainer.step} to step {optimizer.steps}: the learning rate "
+            f"{when_it_drops(optimizer, trainer.step)}"
+        )
+    if trainer.out_of_patience and trainer.step < optimizer.steps:
+        trainer.since_best = 0
+        save_checkpoint(folder.last, trainer.checkpoint())
+        run.say(f"it ended early at step {trainer.step}: patience begins anew")
+
+
+def when_it_drops(optimizer: OptimizerConfig, done: int) -> str:
+    """Say when the learning rate drops, for a run with `done` steps behind it."""
+    drop = round(optimizer.drop_at * optimizer.steps)
+    if drop == 0:
+        return "is the lower one from the first step on"
+    if drop < done:
+        return f"dropped after step {drop} and stays there"
+    return f"drops after step {drop}" if drop < optimizer.steps else "does not drop"
 
 
 def begin_next_phase(run: Training) -> None:

@@ -313,14 +313,25 @@ def test_resume_refuses_a_damaged_checkpoint(fails: Fails, copied: Path, damage:
 
 @pytest.mark.usefixtures("no_finish")
 def test_a_run_goes_on_longer(copied: Path, capsys: pytest.CaptureFixture[str], fails: Fails):
-    said = f"{copied}: steps done: 3; --steps is the new total and must be above that, got 3"
-    assert fails("train", "--resume", copied, "--steps", "3") == said
+    said = f": the new total must be above the 3 steps that {copied} has done, got 2"
+    assert fails("train", "--resume", copied, "--steps", "2") == "--steps" + said
+    typed = ["--set", "optimizer.steps=2"]
+    assert fails("train", "--resume", copied, *typed) == "--set optimizer.steps" + said
     assert main(["train", "--resume", str(copied), "--steps", "5"]) == 0
     out, err = capsys.readouterr()
     assert "5 steps in " in out
     # The paper's share of 3 steps is 2, and a step at the lower rate is done.
     assert "going on from step 3 to step 5: the learning rate dropped after step 2" in err
     assert load_checkpoint(copied / "checkpoints" / "last.npz").step == 5
+
+
+@pytest.mark.usefixtures("no_finish")
+@pytest.mark.parametrize("words", [["--steps", "3"], ["--set", "optimizer.steps=3"]])
+def test_the_total_that_a_run_has_already_is_no_change(copied: Path, words: list[str]):
+    before = (copied / "config.toml").read_bytes()
+    assert main(["train", "--resume", str(copied), *words]) == 0
+    assert (copied / "config.toml").read_bytes() == before
+    assert load_checkpoint(copied / "checkpoints" / "last.npz").step == 3
 
 
 @pytest.mark.usefixtures("no_finish")

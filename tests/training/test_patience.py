@@ -113,7 +113,7 @@ def test_a_checkpoint_from_before_there_was_patience_still_loads(tmp_path, confi
 
 
 def test_patience_needs_a_validation_split(tmp_path):
-    message = r"^--patience: needs a validation split \(--val-split\)"
+    message = r"^--patience: needs a validation split \(data\.val_split\)"
     values = {"run.patience": 3, "data.val_split": "none"}
     with pytest.raises(InputError, match=message):
         load_config(None, values, origins={"run.patience": "--patience"})
