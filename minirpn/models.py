@@ -45,7 +45,6 @@ from minirpn.training.train import train as train_network
 ImageLike: TypeAlias = str | Path | NDArray[np.uint8] | Image.Image
 """A picture: a file, an array (H, W, 3) or (H, W) uint8 RGB or gray, or a Pillow image."""
 
-_Image = TypeVar("_Image", bound=ImageLike)
 _Result = TypeVar("_Result", bound=Found)
 
 _PROPOSING = ("resize", "proposals")  # sections whose settings `propose` takes
@@ -140,9 +139,7 @@ class Model:
     def propose(self, images: ImageLike, **settings: Any) -> Proposals: ...
 
     @overload
-    def propose(
-        self, images: list[_Image] | tuple[_Image, ...], **settings: Any
-    ) -> list[Proposals]: ...
+    def propose(self, images: Sequence[ImageLike], **settings: Any) -> list[Proposals]: ...
 
     def propose(self, images: Any, **settings: Any) -> Proposals | list[Proposals]:
         """Return where in a picture objects may be, best first; for a list, a list of results.
@@ -184,7 +181,7 @@ class Model:
     @overload
     def detect(
         self,
-        images: list[_Image] | tuple[_Image, ...],
+        images: Sequence[ImageLike],
         *,
         score_threshold: float | None = None,
         **settings: Any,

@@ -618,4 +618,5 @@ def _parsed(source: str | Path) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not JSON: {str(error).splitlines()[0]}") from error
+        hint = "" if isinstance(source, Path) else "; a file is named by a Path, not by a str"
+        raise InputError(f"{where}: not JSON: {str(error).splitlines()[0]}{hint}") from error

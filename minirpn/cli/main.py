@@ -209,7 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USER_ERROR
     try:
         status: int = args.run(args)
-        sys.stdout.flush()  # a closed pipe is noticed here, not when Python ends
+        if sys.stdout is not None:  # closed from the start
+            sys.stdout.flush()  # a closed pipe is noticed here, not when Python ends
         return status
     except KeyboardInterrupt:
         return INTERRUPTED

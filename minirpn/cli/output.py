@@ -80,16 +80,36 @@ class Output:
     coco: Path | None
     voc_results: Path | None
 
-    def prepare(self, names: Sequence[str]) -> None:
-        """Make the folders now, so that an error there comes before the work, not after it."""
+    def prepare(self, names: Sequence[str], pictures: Sequence[Path]) -> None:
+        """Make the folders now, so that an error there comes before the work, not after it.
+
+        An InputError also says if a file would be written over a picture, or twice.
+        """
         from minirpn.errors import InputError
 
+        inputs, targets = {path.resolve() for path in pictures}, set()
+        for path in self._files(names):
+            target = path.resolve()
+            if target in inputs:
+                raise InputError(f"{path}: it is one of the pictures, and would be overwritten")
+            if target in targets:
+                raise InputError(f"{path}: two outputs would be written there")
+            targets.add(target)
         make_folders([self.folder, self.voc_results], [self.json, self.coco])
         if self.voc_results is not None:
             for name in names:
                 if name.split() != [name]:
                     reason = "VOC's result files hold no name with a blank"
                     raise InputError(f"--voc-results: picture {name!r}: {reason}")
+
+    def _files(self, names: Sequence[str]) -> list[Path]:
+        """Return the files that are written, but for those of VOC's tools."""
+        files = [file for file in (self.json, self.coco) if file is not None]
+        if self.coco is not None:
+            files.append(self.coco.with_name(f"{self.coco.stem}_images.json"))
+        if self.folder is not None:
+            files += [self.folder / f"{name}.{kind}" for name in names for kind in ("png", "json")]
+        return files
 
     def save(self, found: Found, name: str) -> Path | None:
         """Write what was found in one picture, and return the path of the drawing."""

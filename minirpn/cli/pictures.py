@@ -68,9 +68,12 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
 def may_be_pictures(word: str) -> bool:
     """Tell whether a word is meant to stand for pictures, though they may not be there."""
     path = Path(word)
-    if path.is_dir():
-        return next(_in_folder(path), None) is not None
-    if word == "-" or path.exists() or _is_pattern(word):
+    try:
+        if path.is_dir():
+            return next(_in_folder(path), None) is not None
+        if word == "-" or path.exists() or _is_pattern(word):
+            return True
+    except OSError:  # it is there, but may not be read
         return True
     return _has_ending(path) or path.suffix.lower() in _INSTEAD
 
@@ -86,7 +89,10 @@ def find_pictures(words: Iterable[str]) -> Pictures:
 
     found = Pictures([], [])
     for word in words:
-        _add(word, found)
+        try:
+            _add(word, found)
+        except OSError as error:
+            found.left_out.append(f"{word}: {error.strerror}")
     if not found.paths and len(found.left_out) == 1:
         raise InputError(found.left_out[0])
     return found
@@ -151,6 +157,8 @@ def _has_ending(path: Path) -> bool:
 
 def _lines_of_stdin() -> list[str]:
     """Return the lines of stdin, each as the operating system would name a file."""
+    if sys.stdin is None:  # closed
+        return []
     return [os.fsdecode(line.rstrip(b"\r")) for line in sys.stdin.buffer.read().split(b"\n")]
 
 
@@ -174,7 +182,7 @@ def show_pictures(
 
     paths, names = pictures.paths, picture_names(pictures.paths)
     total = len(paths) + len(pictures.left_out)
-    output.prepare(names)
+    output.prepare(names, paths)
     for line in pictures.left_out:
         print(f"left out: {line}", file=sys.stderr)
     results: list[Found] = []

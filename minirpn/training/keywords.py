@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
 from minirpn.errors import InputError, did_you_mean
 from minirpn.training.config import TrainConfig
 from minirpn.training.tables import flat, to_table, type_of
@@ -60,7 +62,11 @@ def settings_by_key(
     def set_value(key: str, value: Any, name: str) -> None:
         if key in values:
             raise InputError(f"{name}: given twice")
-        values[key] = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        elif isinstance(value, np.generic):
+            value = value.item()  # NumPy's number as Python's
+        values[key] = value
         names[key] = name
 
     for word, value in keywords.items():

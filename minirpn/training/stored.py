@@ -68,7 +68,10 @@ def names_a_model(source: str | Path) -> bool:
     text, path = str(source), Path(source)
     if text in shipped_models() or text.endswith((_BEST, _LAST, ".npz")):
         return True
-    return (path / "config.toml").is_file()
+    try:
+        return (path / "config.toml").is_file()
+    except OSError:  # a folder that may not be read, or a name that is none
+        return False
 
 
 def known_models() -> list[str]:

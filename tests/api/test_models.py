@@ -316,3 +316,7 @@ def test_repr_of_a_run_reads_its_recall(detector_run, tmp_path):
     assert "recall" not in repr(minirpn.load(detector_run.path, best=True))
     shutil.copy(detector_run.path / "checkpoints" / "last.npz", tmp_path / "mine.npz")
     assert "recall" not in repr(minirpn.load(tmp_path / "mine.npz"))
+
+
+def test_a_number_of_numpy_is_a_number(shapes, pictures):
+    assert len(shapes.propose(pictures[0], post_nms=np.int64(5))) == 5

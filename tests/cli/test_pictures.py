@@ -347,3 +347,43 @@ def test_ctrl_c_leaves_what_was_found(capsys: pytest.CaptureFixture[str]):
     assert said.out.endswith("written: all.json\n")
     assert [str(found.image_path) for found in read_json("all.json")] == ["photos/a.JPG"]
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.json", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "."], "photo.png: it is one of the pictures, and would be overwritten"),
+        (["--json", "photo.png"], "photo.png: it is one of the pictures, and would be overwritten"),
+        (["--json", "k.json", "--coco", "k.json"], "k.json: two outputs would be written there"),
+        (["--json", "k_images.json", "--coco", "k.json"], "k_images.json: two outputs"),
+    ],
+)
+def test_no_file_is_written_over_a_picture_or_twice(
+    here: Path, fails: Fails, words: list[str], said: str
+):
+    Image.open("photo.jpg").save("photo.png")
+    before = Path("photo.png").read_bytes()
+    assert said in fails("propose", "runs/blood", "photo.png", *words)
+    assert Path("photo.png").read_bytes() == before
+
+
+def test_a_folder_that_may_not_be_read_is_left_out(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    whole = Path.is_dir
+
+    def is_dir(path: Path) -> bool:
+        if path.name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    assert main(["propose", "secret", "photo.jpg", "--top", "1"]) == 1
+    said = capsys.readouterr()
+    assert "left out: secret: Permission denied\n" in said.err
+    assert "photo.jpg: 1 proposals\n" in said.out
+
+
+def test_a_closed_stdin_lists_nothing(here: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert fails("propose", "-") == "-: no path of a picture on stdin"
