@@ -26,7 +26,8 @@ def command_line_device(device, monkeypatch):
     """Return what to call the device on the command line."""
     if device.name == "fake":
         opened = {"cuda": device, "cpu": CPU}
-        monkeypatch.setattr("minirpn.devices.open_device", opened.get)
+        for user in ("minirpn.devices", "minirpn.models"):
+            monkeypatch.setattr(f"{user}.open_device", opened.get)
     return "cuda"
 
 
