@@ -39,7 +39,7 @@ from minirpn.training.evaluate import (
 )
 from minirpn.training.keywords import settings_by_key
 from minirpn.training.run_folder import RunFolder, create_run, new_run_path, remove_on_failure
-from minirpn.training.stored import StoredModel, read_stored
+from minirpn.training.stored import StoredModel, no_detector, read_stored
 from minirpn.training.train import train as train_network
 
 ImageLike: TypeAlias = str | Path | NDArray[np.uint8] | Image.Image
@@ -211,9 +211,7 @@ class Model:
         """
         network = self.network
         if not isinstance(network, FasterRCNN):
-            raise InputError(
-                f"{self.name}: it has no detector; minirpn train --sharing 4-step trains one"
-            )
+            raise no_detector(self.name)
         if score_threshold is not None:
             settings = {"score_threshold": score_threshold, **settings}
         surer = {"detections.score_threshold": _SCORE_THRESHOLD}

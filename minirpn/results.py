@@ -14,6 +14,7 @@ import json
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, overload
 
@@ -93,6 +94,8 @@ class Found:
 
     kind: ClassVar[str]
     """What messages call these boxes, in the plural."""
+    named: ClassVar[bool]
+    """Whether there are classes to tell apart."""
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, np.float32)
@@ -209,17 +212,27 @@ class Found:
         where = "" if self.image_path is None else f" in {self.image_path}"
         height, width = self.image_size
         lines = [f"{type(self).__name__}: {self._counted()}{where} ({width} x {height} pixels)"]
-        lines += [f"  {_line(item, self._width())}" for item in self[:_SHOWN]]
+        lines += [f"  {line}" for line in self[:_SHOWN].lines()]
         if len(self) > _SHOWN:
             lines.append(f"  and {len(self) - _SHOWN} more")
         return "\n".join(lines)
 
-    def _width(self) -> int:
-        """Return how many letters the names in a list need."""
-        return max((len(self.names[label]) for label in set(self.classes.tolist())), default=0)
+    def lines(self) -> list[str]:
+        """Return a line for each box: score and corners, of detections the name first."""
+        wide = max((len(self.names[label]) for label in set(self.classes.tolist())), default=0)
+        lines = []
+        for box, score, name in self:
+            first = f"{name:<{wide}}  " if self.named else ""
+            lines.append(f"{first}{score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
+        return lines
 
     def _repr_png_(self) -> bytes | None:
         """Return the picture for a notebook, or None if the image is not known any more."""
+        return self._png
+
+    @cached_property
+    def _png(self) -> bytes | None:
+        # Kept, because a notebook asks for the picture, and again for the table with the picture.
         if not self._has_pixels():
             return None
         figure = self.plot().get_figure(root=True)
@@ -238,7 +251,7 @@ class Found:
         first = repr(self).splitlines()[0] + (f", the first {_IN_TABLE}:" * (len(self) > _IN_TABLE))
         head = "".join(f"<th>{word}</th>" for word in ("", "score", "x1", "y1", "x2", "y2"))
         table = f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else ""
-        picture = self._repr_png_()
+        picture = self._png
         image = ""
         if picture is not None:
             data = base64.b64encode(picture).decode()
@@ -371,12 +384,6 @@ class Found:
 _WORDS = "class_name"  # where supervision's annotators look for the names
 
 
-def _line(item: ScoredBox, width: int) -> str:
-    """Return one box as text, its name padded to `width`."""
-    corners = " ".join(f"{value:7.1f}" for value in item.box)
-    return f"{item.name:<{width}}  {item.score:.3f}  {corners}"
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Proposals(Found):
     """Where in an image objects may be, best first: what `minirpn.models.Model.propose` returns.
@@ -389,6 +396,7 @@ class Proposals(Found):
     names: tuple[str, ...] = field(init=False, default=(OBJECT,))
 
     kind = "proposals"
+    named = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", np.zeros(np.shape(self.scores), np.int64))
@@ -438,6 +446,7 @@ class Detections(Found):
     """
 
     kind = "detections"
+    named = True
 
     def _take(self, index: slice | NDArray[np.int64]) -> Self:
         boxes, scores, classes = self.boxes[index], self.scores[index], self.classes[index]

@@ -71,15 +71,13 @@ def chosen_model(source: str | None, *, best: bool, detector: bool = False) -> S
     With `detector`, an InputError says if it has none.
     """
     from minirpn.errors import InputError
-    from minirpn.training.stored import read_stored
+    from minirpn.training.stored import no_detector, read_stored
 
     if source is None and best:
         raise InputError("--best: of which run? Name it before the pictures")
     stored = read_stored(source or DEFAULT, best=best)
     if detector and not stored.config.sharing.has_detector:
-        raise InputError(
-            f"{stored.name}: it has no detector; minirpn train --sharing 4-step trains one"
-        )
+        raise no_detector(stored.name)
     if source is None:
         print(f"no run named: using {described(stored, detector=detector)}", file=sys.stderr)
     return stored

@@ -86,6 +86,7 @@ class Output:
         An InputError also says if a file would be written over a picture, or twice.
         """
         from minirpn.errors import InputError
+        from minirpn.evaluation.result_files import check_voc_ids
 
         inputs, targets = {path.resolve() for path in pictures}, set()
         for path in self._files(names):
@@ -97,10 +98,7 @@ class Output:
             targets.add(target)
         make_folders([self.folder, self.voc_results], [self.json, self.coco])
         if self.voc_results is not None:
-            for name in names:
-                if name.split() != [name]:
-                    reason = "VOC's result files hold no name with a blank"
-                    raise InputError(f"--voc-results: picture {name!r}: {reason}")
+            check_voc_ids(names, "--voc-results")
 
     def _files(self, names: Sequence[str]) -> list[Path]:
         """Return the files that are written, but for those of VOC's tools."""

@@ -234,15 +234,9 @@ def _with_advice(error: Exception, path: Path) -> str:
 
 def _lines(path: Path, found: Found, summary: str, saved: Path | None, *, few: bool) -> list[str]:
     """Return the lines that are printed for a picture."""
-    from minirpn.results import Detections
-
     lines = [f"{path}: {summary}"]
     if few:
-        named = isinstance(found, Detections)
-        wide = max((len(found.names[label]) for label in found.classes.tolist()), default=0)
-        for box, score, name in found:
-            first = f"{name:<{wide}}  " if named else ""
-            lines.append(f"  {first}{score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
+        lines += [f"  {line}" for line in found.lines()]
         if saved is not None:
             lines.append(f"  saved: {saved}")
     return lines

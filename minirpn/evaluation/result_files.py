@@ -76,10 +76,7 @@ def write_voc_results(
     -----
     `read_voc_results` returns every score exactly, and every corner that was float32.
     """
-    for image_id in image_ids:
-        if image_id.split() != [image_id]:
-            reason = "VOC's result files hold no id with a blank"
-            raise InputError(f"{folder}: image {image_id!r}: {reason}")
+    check_voc_ids(image_ids, str(folder))
     for name in classes:
         if Path(name).name != name:
             raise InputError(f"{folder}: class {name!r}: cannot be part of a file name")
@@ -97,6 +94,14 @@ def write_voc_results(
     for path, of_class in zip(paths, lines, strict=True):
         replace_file(path, "".join(of_class).encode(errors=_ANY_BYTES))
     return paths
+
+
+def check_voc_ids(image_ids: Iterable[str], where: str) -> None:
+    """Raise InputError, which begins with `where`, if VOC's result files cannot hold an id."""
+    for image_id in image_ids:
+        if image_id.split() != [image_id]:
+            reason = "VOC's result files hold no id with a blank"
+            raise InputError(f"{where}: image {image_id!r}: {reason}")
 
 
 def read_voc_results(

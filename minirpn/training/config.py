@@ -161,7 +161,7 @@ class ModelConfig:
             names = ", ".join(sorted(BACKBONES))
             near = did_you_mean(self.backbone.lower(), BACKBONES)
             raise ValueError(f"backbone: unknown {self.backbone!r}; there are {names}{near}")
-        if self.freeze is not None:
+        if self.freeze:
             try:
                 build_backbone(self.backbone, rng=None).freeze(self.freeze)
             except ValueError as error:

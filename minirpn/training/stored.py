@@ -54,6 +54,11 @@ class StoredModel:
     about: Mapping[str, Any]
 
 
+def no_detector(name: str) -> InputError:
+    """Return the error of a model that should detect, and has no detector."""
+    return InputError(f"{name}: it has no detector; minirpn train --sharing 4-step trains one")
+
+
 def shipped_models() -> tuple[str, ...]:
     """Return the names of the models that come with minirpn, sorted."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.npz")))

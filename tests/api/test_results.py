@@ -255,6 +255,14 @@ def test_json_of_something_else_is_refused(tmp_path, proposals, kind, change, re
     assert reason in str(caught.value)
 
 
+def test_a_notebook_draws_the_picture_once(proposals, monkeypatch):
+    drawn, plot = [], Proposals.plot
+    monkeypatch.setattr(Proposals, "plot", lambda found: drawn.append(1) or plot(found))
+    assert proposals._repr_png_() is not None
+    assert "<img" in proposals._repr_html_()
+    assert len(drawn) == 1
+
+
 def test_what_is_no_json_is_refused(tmp_path):
     for source, reason in (
         ("{", "not JSON.*a file is named by a Path"),

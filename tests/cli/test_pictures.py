@@ -309,7 +309,7 @@ def test_files_for_all_pictures_together(command: str, capsys: pytest.CaptureFix
         (["--coco", "photo.jpg/x.json"], "photo.jpg: cannot write: File exists"),
         (["--out", "photo.jpg"], "photo.jpg: cannot write: File exists"),
         (["--json", "/proc/x.json"], "/proc: cannot write: "),
-        (["my photo.jpg", "--voc-results", "v"], "--voc-results: picture 'my photo': VOC's result"),
+        (["my photo.jpg", "--voc-results", "v"], "--voc-results: image 'my photo': VOC's result"),
         (["--split", "val", "--json", "x"], "--json x: not with --split; minirpn eval writes such"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
