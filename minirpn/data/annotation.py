@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -18,6 +18,8 @@ import numpy as np
 from minirpn._typing import ImageSize
 from minirpn.data.findings import BadFileError, Finding, Kind, errors_of, finding
 
+BoxFormat = Literal["voc", "zero-based", "half-open", "one-based-half-open", "normalized"]
+NoAnnotation = Literal["error", "skip", "negative"]
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # Tags of the format that some tools leave out, and the value each then has.
 _OPTIONAL = {"pose": "Unspecified", "truncated": "0", "difficult": "0"}

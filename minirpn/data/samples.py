@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +30,9 @@ class Annotation:
         (M,) int64, positions in the data set's ``classes``.
     difficult
         (M,) bool; for evaluation these objects count neither as found nor as missed.
+    ignored
+        (I, 4) float32 boxes like `gt_boxes`: regions that show something which is no ground truth,
+        such as an object that was left out. They are neither objects nor background.
     """
 
     image_id: str
@@ -38,6 +41,7 @@ class Annotation:
     gt_boxes: np.ndarray
     gt_classes: np.ndarray
     difficult: np.ndarray
+    ignored: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
 
 @dataclass(frozen=True, eq=False)

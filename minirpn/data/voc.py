@@ -59,6 +59,8 @@ class VOCDataset:
     image_ids : tuple of str
     skipped : tuple of str
         One line for each file or box left out.
+    left_out : tuple of str
+        The ids of the images that are left out whole.
     findings : tuple of Finding
         What was left out, what is suspicious, what was repaired; `minirpn.data.check_dataset`
         finds more.
@@ -81,7 +83,7 @@ class VOCDataset:
     ) -> None:
         folder = find_folder(Path(root), year)
         read_header = examine_image if skip_bad else read_image_header
-        entries, findings = _read_split(folder, split, read_header)
+        entries, left_out, findings = _read_split(folder, split, read_header)
         if classes is None:
             self.classes = choose_classes(count_classes(entries))
             findings += odd_classes(entries)
@@ -95,6 +97,7 @@ class VOCDataset:
             raise InputError(f"{folder.path}: split {split!r}: every file in it is bad")
         self._annotations = [_to_annotation(entry, self.classes) for entry in entries]
         self.image_ids = tuple(entry.image_id for entry in entries)
+        self.left_out = tuple(left_out)
         self.skipped = tuple(str(problem) for problem in problems)
         self.findings = tuple(findings)
 
@@ -138,7 +141,7 @@ def read_ground_truth(
         There is no such folder, year or split.
     """
     folder = find_folder(Path(root), year, need_images=False)
-    entries, findings = _read_split(folder, split, None)
+    entries, _, findings = _read_split(folder, split, None)
     classes = choose_classes(count_classes(entries))
     return [_to_annotation(entry, classes) for entry in entries], tuple(findings)
 
@@ -254,16 +257,18 @@ class Entry(NamedTuple):
 
 def _read_split(
     folder: Folder, split: str | None, read_header: Callable[[Path], ImageHeader] | None
-) -> tuple[list[Entry], list[Finding]]:
-    """Return the usable entries of a split, and everything that is wrong with it."""
+) -> tuple[list[Entry], list[str], list[Finding]]:
+    """Return the usable entries of a split, the ids of the others, and everything that is wrong."""
     images = image_files(folder) if read_header else {}
-    entries, findings = [], []
+    entries, left_out, findings = [], [], []
     for image_id in split_ids(folder, split, images):
         entry, about = read_entry(image_id, images.get(image_id), folder, read_header)
         findings += about
-        if entry is not None:
+        if entry is None:
+            left_out.append(image_id)
+        else:
             entries.append(entry)
-    return entries, findings
+    return entries, left_out, findings
 
 
 def read_entry(

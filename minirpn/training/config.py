@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 import numpy as np
 
 from minirpn.backbones import BACKBONES, Preprocessing, build_backbone
+from minirpn.data.annotation import BoxFormat, NoAnnotation
 from minirpn.data.augment import AugmentConfig
 from minirpn.data.synthetic import SyntheticConfig
 from minirpn.data.transforms import ResizeConfig
@@ -77,9 +78,18 @@ class DataConfig:
         A data set in VOC layout; without it, shapes are generated.
     year
         Year of a VOCdevkit; None if there is only one.
+    images, annotations
+        The folders of the images and of the XML files; None looks for them in `voc`.
+    box_format
+        How the corners of boxes count pixels.
+    clip_boxes
+        Clip boxes to the image, however far they reach beyond it; otherwise up to one pixel.
+    no_annotation
+        What an image without XML is: an ``"error"``, ``"skip"`` to leave it out, or ``"negative"``
+        for an image without objects.
     classes
-        Names of the classes of a detector; None for the classes in the two splits, which the run's
-        ``config.toml`` then lists. The RPN does not use them.
+        Names of the classes of a detector, or ``"voc"`` for VOC's twenty; None for the classes in
+        the two splits, which the run's ``config.toml`` then lists. The RPN does not use them.
     split
         Train on this split; ``"all"`` for a folder without splits.
     val_split
@@ -97,6 +107,11 @@ class DataConfig:
 
     voc: str | None = None
     year: str | None = None
+    images: str | None = None
+    annotations: str | None = None
+    box_format: BoxFormat = "voc"
+    clip_boxes: bool = False
+    no_annotation: NoAnnotation = "error"
     classes: tuple[str, ...] | None = None
     split: str = "trainval"
     val_split: str | None = None
