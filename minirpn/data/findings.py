@@ -42,6 +42,7 @@ class Kind(Enum):
     NO_OBJECTS = "no objects", Severity.WARNING
     SAME_BOX = "box twice", Severity.WARNING
     ODD_CLASS = "odd class name", Severity.WARNING
+    BLANK_IMAGE = "image that shows nothing", Severity.WARNING
     MAYBE_UNTURNED = "EXIF orientation unclear", Severity.WARNING
 
     CLIPPED = "box clipped", Severity.REPAIRED

@@ -35,6 +35,8 @@ class ImageHeader(NamedTuple):
     stored_size: ImageSize  # (height, width) in the file, before the EXIF orientation is applied
     turned: bool  # whether that orientation changes the image
     mode: str  # as Pillow names it, such as "RGB" or "L"; "RGBA" for every kind of transparency
+    range_note: str = ""  # how the range of its numbers was decided, where the mode leaves it open
+    doubt: str = ""  # why it may show nothing, such as "all pixels are (0, 0, 0)"
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -327,7 +327,10 @@ def _compare(
         reason = "turned upright as its EXIF orientation says, which fits the annotated size"
         yield finding(Kind.TURNED, image_path, "image", reason)
     if header.mode != "RGB":
-        yield finding(Kind.NOT_RGB, image_path, "image", f"mode {header.mode}, read as RGB")
+        note = f"; {header.range_note}" if header.range_note else ""
+        yield finding(Kind.NOT_RGB, image_path, "image", f"mode {header.mode}, read as RGB{note}")
+    if header.doubt:
+        yield finding(Kind.BLANK_IMAGE, image_path, "image", header.doubt)
 
 
 def _to_annotation(entry: Entry, classes: tuple[str, ...]) -> Annotation:
