@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
     values, names = given_settings(args)
     config = load_config(args.config, values, recipe=args.recipe, origins=names)
     data = config.data
-    if data.voc is None:
+    if data.source is None:
         raise InputError("--voc: needed, here or as data.voc in --config")
-    annotations, findings = read_ground_truth(data.voc, year=data.year, split=data.split)
+    annotations, findings = read_ground_truth(data.source, data.split)
     scenes = [_scene(annotation, config) for annotation in annotations]
     boxes = np.concatenate([np.zeros((0, 4)), *(scene.gt_boxes for scene in scenes)])
     print(_header(config, len(scenes), len(boxes), findings))

@@ -10,7 +10,6 @@ import argparse
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from minirpn.errors import InputError, did_you_mean
@@ -297,17 +296,17 @@ def count_training_images(args: argparse.Namespace) -> int | None:
     InputError
         A setting is wrong, or there is no such data set or split.
     """
+    from minirpn.data.layout import find_layout
     from minirpn.data.synthetic import split_slices
-    from minirpn.data.voc import find_folder, split_ids
     from minirpn.training.config import load_config
 
     values, names = given_settings(args)
     config = load_config(args.config, values, recipe=args.recipe, origins=names)
     data = config.data
-    if data.voc is None:
+    if data.source is None:
         members = split_slices(config.synthetic.images).get(data.split)
         return None if members is None else members.stop - members.start
-    return len(split_ids(find_folder(Path(data.voc), data.year), data.split, ()))
+    return len(find_layout(data.source, need_images=False).ids(data.split))
 
 
 def _anchor_settings(words: Sequence[str]) -> dict[str, Any]:

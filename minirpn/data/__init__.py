@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from minirpn.data.annotation import (
-    VOCObject,
-    half_open,
-    read_annotation,
-    voc_corners,
-    write_annotation,
-)
+from minirpn.data.annotation import VOCObject, read_annotation, write_annotation
 from minirpn.data.augment import AS_IS, Augmentation, AugmentConfig, recolour
+from minirpn.data.box_format import half_open, likely_format, voc_corners
 from minirpn.data.check import CheckReport, check_dataset
 from minirpn.data.findings import Finding, Kind, Severity
 from minirpn.data.images import read_image
+from minirpn.data.layout import Source
 from minirpn.data.loader import Draw, Loader, training_order
 from minirpn.data.samples import Annotation, Dataset, Example, Sample
 from minirpn.data.shapes import SHAPES
@@ -44,6 +40,7 @@ __all__ = [
     "ResizeConfig",
     "Sample",
     "Severity",
+    "Source",
     "SyntheticConfig",
     "VOCDataset",
     "VOCObject",
@@ -51,6 +48,7 @@ __all__ = [
     "flip_image",
     "generate",
     "half_open",
+    "likely_format",
     "prepare",
     "read_annotation",
     "read_ground_truth",

@@ -1,82 +1,48 @@
-"""One PASCAL VOC annotation file: read, checked, repaired where that is safe, and written.
-
-VOC counts pixels from 1 and includes the last one; everything else in this package is half-open.
-`half_open` and `voc_corners` are the only place where one convention becomes the other.
-"""
+"""One PASCAL VOC annotation file: read, checked, repaired where that is safe, and written."""
 
 from __future__ import annotations
 
+import codecs
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from minirpn._typing import ImageSize
+from minirpn.data.box_format import CONVENTIONS, BoxFormat, half_open, voc_corners
 from minirpn.data.findings import BadFileError, Finding, Kind, errors_of, finding
 
-BoxFormat = Literal["voc", "zero-based", "half-open", "one-based-half-open", "normalized"]
-NoAnnotation = Literal["error", "skip", "negative"]
+UNNAMED = "unnamed"
+"""The class of an object without a name; the RPN needs none."""
+
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # Tags of the format that some tools leave out, and the value each then has.
 _OPTIONAL = {"pose": "Unspecified", "truncated": "0", "difficult": "0"}
+# The tags that are read, by the element they are in.
+_READ = {
+    "annotation": ("object", "size"),
+    "object": ("name", "bndbox", "difficult", "truncated"),
+    "bndbox": _CORNERS,
+}
+_ALIKE = 0.8  # the least similarity, by difflib's ratio, of a tag that is probably meant
+_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
 
+Corners = tuple[float, float, float, float]
 _Note = tuple[Kind, str]  # a finding whose file and object the caller knows
-
-
-def half_open(corners: np.ndarray) -> np.ndarray:
-    """Return half-open boxes for VOC's corners: ``(xmin - 1, ymin - 1, xmax, ymax)``.
-
-    Parameters
-    ----------
-    corners
-        (..., 4) floating point ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive.
-
-    Returns
-    -------
-    boxes
-        (..., 4) ``(x1, y1, x2, y2)``, half-open, the same dtype.
-
-    Notes
-    -----
-    Inverse of `voc_corners`.
-
-    Examples
-    --------
-    >>> half_open(np.array([1.0, 1.0, 500.0, 375.0])).tolist()
-    [0.0, 0.0, 500.0, 375.0]
-    """
-    return corners - np.array([1, 1, 0, 0], dtype=corners.dtype)
-
-
-def voc_corners(boxes: np.ndarray) -> np.ndarray:
-    """Return VOC's corners for half-open boxes: ``(x1 + 1, y1 + 1, x2, y2)``.
-
-    Parameters
-    ----------
-    boxes
-        (..., 4) floating point ``(x1, y1, x2, y2)``, half-open.
-
-    Returns
-    -------
-    corners
-        (..., 4) ``(xmin, ymin, xmax, ymax)``, 1-based and inclusive, the same dtype.
-
-    Notes
-    -----
-    Inverse of `half_open`. Annotation files and VOC result files need it.
-    """
-    return boxes + np.array([1, 1, 0, 0], dtype=boxes.dtype)
 
 
 class VOCObject(NamedTuple):
     """One ``<object>``."""
 
     name: str  # of its class
-    corners: tuple[float, float, float, float]  # (xmin, ymin, xmax, ymax), 1-based and inclusive
+    corners: Corners  # (xmin, ymin, xmax, ymax), 1-based and inclusive
     difficult: bool = False  # hard to recognise
     truncated: bool = False  # partly outside the image or hidden
 
@@ -87,6 +53,8 @@ class VOCFile(NamedTuple):
     image_size: ImageSize
     objects: tuple[tuple[int, VOCObject], ...]  # each with its number in the file, from 1
     findings: tuple[Finding, ...]
+    ignored: tuple[Corners, ...] = ()  # VOC's corners of what is left out, inside the image
+    written: tuple[Corners, ...] = ()  # the corners of all objects as the file has them
 
     @property
     def problems(self) -> tuple[Finding, ...]:
@@ -109,82 +77,102 @@ class _NoDoctype(ElementTree.TreeBuilder):
         raise ElementTree.ParseError("a document type (DTD) is not allowed")
 
 
-def read_annotation(path: Path) -> VOCFile:
+def read_annotation(
+    path: Path,
+    *,
+    box_format: BoxFormat = "voc",
+    clip_boxes: bool = False,
+    image_size: ImageSize | None = None,
+) -> VOCFile:
     """Return the image size and the objects of a VOC annotation file.
 
     Parameters
     ----------
     path
         The XML file.
+    box_format
+        How its boxes count pixels.
+    clip_boxes
+        Clip boxes that reach far beyond the image; otherwise only those within one pixel.
+    image_size
+        (height, width) of the image itself, for a file that does not say it.
 
     Returns
     -------
     VOCFile
-        The sound objects and the findings: an error for each object that is not sound, a warning
-        for what is suspicious, a note of what was repaired.
+        The sound objects, their corners in VOC's convention, and the findings: an error for each
+        object that is not sound, a warning for what is suspicious, a note of what was repaired.
+        Where an object is left out, its region is known and kept: it shows something, so it is no
+        background.
 
     Raises
     ------
     BadFileError
-        The file as a whole cannot be used: missing, not XML, not an annotation, without a size.
+        The file as a whole cannot be used: missing, not XML, not an annotation, without a size, or
+        with objects under a name that is not VOC's.
 
     Notes
     -----
     Only ``object/bndbox`` counts, not the boxes of ``<part>`` elements (head, hand, foot), which
     are nested deeper. A box must be wider and higher than one pixel, as every box of the real VOC
-    is. Drawing tools make smaller ones from a click without a drag.
+    is. Drawing tools make smaller ones from a click without a drag. An element ``<ignored>`` with a
+    ``<bndbox>`` is a region that is neither object nor background; other tools pass over it.
 
     A value is repaired if it can mean only one thing:
 
     - Fractions are read as they are, blanks around a text are dropped, and a missing
       ``difficult`` or ``truncated`` means 0.
-    - A far edge less than one pixel beyond the image is clipped to it. The far edge is ``width``
-      in 1-based inclusive coordinates and in 0-based half-open ones, and ``width - 1`` in 0-based
-      inclusive ones. An excess of a fraction fits none of them: it comes from rounding, not from
-      another convention, and clipping brings the box nearer to the object.
+    - An edge up to one pixel beyond the image is clipped to it: the box is nearer to the object
+      then, whatever the convention of the tool was. `likely_format` finds that convention.
 
-    Three things are not repaired. A coordinate below 1 makes it likely that *every* box of the
-    file is 0-based, and so off by one. An excess of whole pixels points to another convention or
-    another image. A tool that swaps corners may have made other errors too.
+    Two things are not repaired. An edge that is further out points to another image. A tool that
+    swaps corners may have made other errors too.
     """
     root = _parse(path)
-    try:
-        height, width = (_number(root, f"size/{side}") for side in ("height", "width"))
-        for side, value in (("height", height), ("width", width)):
-            if value < 1 or not value.is_integer():
-                raise _BadValueError(f"<size/{side}> is {value:g}, not a positive whole number")
-    except _BadValueError as error:
-        raise BadFileError(Kind.UNREADABLE_XML, path, "image size", str(error)) from None
-    image_size = (int(height), int(width))
+    size, findings = _image_size(root, path, image_size)
+    if misspelled := _alike(root, "object"):
+        reason = f"<{misspelled}> is no element of VOC's; <object> is"
+        raise BadFileError(Kind.UNREADABLE_XML, path, "annotation", reason)
+    reader = _BoxReader(box_format, clip_boxes, size)
     objects: list[tuple[int, VOCObject]] = []
-    findings = []
+    seen: dict[Corners, tuple[int, str]] = {}
     elements = root.findall("object")
     if not elements:
         findings.append(finding(Kind.NO_OBJECTS, path, "annotation", "has no object"))
     for number, element in enumerate(elements, start=1):
         try:
-            item, notes = _read_object(element, image_size)
+            item, notes = _read_object(element, reader)
         except _BadValueError as error:
             notes = [error.note]
+            reader.ignore(element)
         else:
-            same = (pair for pair in objects if pair[1].corners == item.corners)
-            if earlier := next(same, None):
-                reason = f"the same box as object {earlier[0]} ({earlier[1].name})"
-                notes.append((Kind.SAME_BOX, reason))
+            earlier, name = seen.setdefault(item.corners, (number, item.name))
+            if earlier != number:
+                notes.append((Kind.SAME_BOX, f"the same box as object {earlier} ({name})"))
             objects.append((number, item))
         part = f"object {number} ({_text(element, 'name') or 'no name'})"
         findings += [finding(kind, path, part, reason) for kind, reason in notes]
-    return VOCFile(image_size, tuple(objects), tuple(findings))
+    for element in root.findall("ignored"):
+        reader.ignore(element)
+    return VOCFile(
+        size, tuple(objects), tuple(findings), tuple(reader.ignored), tuple(reader.written)
+    )
 
 
 def _parse(path: Path) -> Element:
     """Return the root element of an annotation file."""
     kind = Kind.UNREADABLE_XML
     try:
-        root = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_NoDoctype()))
+        data = path.read_bytes()
+        try:
+            root = _root(data)
+        # An unknown encoding is a LookupError, one that expat cannot use a ValueError.
+        except (ElementTree.ParseError, LookupError, ValueError):
+            if (decoded := _decoded(data)) is None:
+                raise
+            root = _root(decoded)
     except FileNotFoundError:
         raise BadFileError(Kind.MISSING_FILE, path, "annotation", "no such file") from None
-    # An unknown encoding is a LookupError, one that expat cannot use a ValueError.
     except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
         raise BadFileError(kind, path, "annotation", f"not readable as XML ({error})") from None
     if root.tag != "annotation":
@@ -193,47 +181,163 @@ def _parse(path: Path) -> Element:
     return root
 
 
-def _read_object(element: Element, image_size: ImageSize) -> tuple[VOCObject, list[_Note]]:
+def _root(data: bytes) -> Element:
+    return ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))
+
+
+def _decoded(data: bytes) -> bytes | None:
+    """Return a file as UTF-8 if it declares an encoding of Python's that expat cannot read."""
+    declared = _ENCODING.match(data)
+    if declared is None:
+        return None
+    name = codecs.lookup(declared.group(1).decode()).name
+    if name in {"utf-8", "ascii", "iso8859-1"} or name.startswith("utf-16"):
+        return None  # expat reads these itself, and knows better what is wrong
+    return data[declared.end() :].decode(name).encode()
+
+
+def _image_size(
+    root: Element, path: Path, known: ImageSize | None
+) -> tuple[ImageSize, list[Finding]]:
+    """Return (height, width) as the file says it, or else as the image says it, with a note."""
+    texts = {side: _text(root, f"size/{side}") for side in ("height", "width")}
+    absent = [side for side, text in texts.items() if text in {"", "0"}]
+    if absent and known is not None:
+        texts_or_none = (f"{side} {texts[side] or 'missing'}" for side in texts)
+        reason = f"{', '.join(texts_or_none)}: taken from the image, {known[1]} x {known[0]}"
+        return known, [finding(Kind.SIZE_FROM_IMAGE, path, "image size", reason)]
+    try:
+        height, width = (_number(root, f"size/{side}") for side in texts)
+        for side, value in (("height", height), ("width", width)):
+            if value < 1 or not value.is_integer():
+                raise _BadValueError(f"<size/{side}> is {value:g}, not a positive whole number")
+    except _BadValueError as error:
+        raise BadFileError(Kind.UNREADABLE_XML, path, "image size", str(error)) from None
+    return (int(height), int(width)), []
+
+
+# One object.
+
+
+class _BoxReader:
+    """Reads the boxes of one file, and keeps what it has seen.
+
+    Attributes
+    ----------
+    ignored
+        VOC's corners of what was left out, clipped to the image.
+    written
+        The corners of all boxes as the file has them.
+    """
+
+    def __init__(self, box_format: BoxFormat, clip_boxes: bool, image_size: ImageSize) -> None:
+        self.box_format, self.clip_boxes, self.image_size = box_format, clip_boxes, image_size
+        self.ignored: list[Corners] = []
+        self.written: list[Corners] = []
+
+    def read(self, element: Element) -> tuple[Corners, list[_Note]]:
+        """Return VOC's corners of an object, and what was repaired, or raise `_BadValueError`."""
+        boxes = element.findall("bndbox")
+        if len(boxes) > 1:
+            raise _BadValueError(f"has {len(boxes)} <bndbox>, one is expected")
+        xmin, ymin, xmax, ymax = (_number(element, f"bndbox/{tag}") for tag in _CORNERS)
+        self.written.append((xmin, ymin, xmax, ymax))
+        notes: list[_Note] = []
+        whole = (value.is_integer() for value in (xmin, ymin, xmax, ymax))
+        if self.box_format in {"voc", "zero-based"} and not all(whole):
+            texts = [f"{tag} {_text(element, f'bndbox/{tag}')}" for tag in _CORNERS]
+            odd = (text for text in texts if not float(text.split()[1]).is_integer())
+            notes.append((Kind.FRACTION, f"{', '.join(odd)}: read as written"))
+        height, width = self.image_size
+        xmin, xmax = self._side("x", xmin, xmax, "width", width, notes)
+        ymin, ymax = self._side("y", ymin, ymax, "height", height, notes)
+        return self._in_voc((xmin, ymin, xmax, ymax)), notes
+
+    def ignore(self, element: Element) -> None:
+        """Keep the regions of an element that is left out, as far as they are in the image."""
+        height, width = self.image_size
+        for box in element.findall("bndbox"):
+            try:
+                x1, y1, x2, y2 = (_number(box, tag) for tag in _CORNERS)
+            except _BadValueError:
+                continue  # nobody knows where it is
+            ordered = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+            xmin, ymin, xmax, ymax = self._in_voc(ordered)
+            inside = (max(xmin, 1.0), max(ymin, 1.0), min(xmax, width), min(ymax, height))
+            if inside[0] <= inside[2] and inside[1] <= inside[3]:
+                self.ignored.append(inside)
+
+    def _in_voc(self, corners: Corners) -> Corners:
+        """Return VOC's corners for those in the file."""
+        if self.box_format == "voc":
+            return corners
+        boxes = half_open(np.array(corners), self.box_format, self.image_size)
+        xmin, ymin, xmax, ymax = voc_corners(boxes).tolist()
+        return xmin, ymin, xmax, ymax
+
+    def _side(
+        self, axis: str, low: float, high: float, side: str, length: int, notes: list[_Note]
+    ) -> tuple[float, float]:
+        """Return both edges, clipped to the image, or raise if the box is not sound here."""
+        convention = CONVENTIONS[self.box_format]
+        unit = length if self.box_format == "normalized" else 1  # pixels of a number in the file
+        first, last = convention.first, convention.last(length // unit)
+        if low > high:
+            raise _BadValueError(
+                f"{axis}min {low:g} > {axis}max {high:g}, corners of a box without {side}",
+                Kind.SWAPPED,
+            )
+        misses = low > last or high < first
+        for name, value, bound, excess in (
+            (f"{axis}min", low, first, first - low),
+            (f"{axis}max", high, last, high - last),
+        ):
+            beyond = f"{name} {value:g} is beyond the image: its {side} is {length}"
+            if excess * unit > 1 and (misses or not self.clip_boxes):
+                raise _BadValueError(f"{beyond}, counted from {first} to {last}", Kind.OUTSIDE)
+            if excess > 0:
+                notes.append((Kind.CLIPPED, f"{name} {value:g}: clipped to {bound}"))
+        low, high = max(low, first), min(high, last)
+        if low >= high:
+            reason = f"{axis}min {low:g} >= {axis}max {high:g}, a box without {side}"
+            raise _BadValueError(reason, Kind.NO_AREA)
+        return low, high
+
+
+def _read_object(element: Element, reader: _BoxReader) -> tuple[VOCObject, list[_Note]]:
     """Return an object and what was repaired in it, or raise `_BadValueError`."""
-    notes: list[_Note] = []
+    corners, notes = reader.read(element)
     written, name = element.findtext("name") or "", _text(element, "name")
     if not name:
-        raise _BadValueError("no <name>")
-    if name != written:
+        notes.append((Kind.NO_NAME, f"no <name>, so its class is {UNNAMED!r}"))
+    elif name != written:
         notes.append((Kind.BLANKS, f"<name> is {written!r}, read as {name!r}"))
-    xmin, ymin, xmax, ymax = (_number(element, f"bndbox/{tag}") for tag in _CORNERS)
-    texts = {tag: _text(element, f"bndbox/{tag}") for tag in _CORNERS}
-    fractions = [f"{tag} {text}" for tag, text in texts.items() if not text.isdigit()]
-    if fractions:
-        notes.append((Kind.FRACTION, f"{', '.join(fractions)}: read as written"))
-    xmax = _check_side("x", xmin, xmax, "width", image_size[1], notes)
-    ymax = _check_side("y", ymin, ymax, "height", image_size[0], notes)
     missing = [
         f"{value} for <{tag}>" for tag, value in _OPTIONAL.items() if not _text(element, tag)
     ]
     if missing:
         notes.append((Kind.MISSING_TAG, f"taken: {', '.join(missing)}"))
+    for tag in ("difficult", "truncated"):
+        if misspelled := _alike(element, tag):
+            notes.append((Kind.ODD_TAG, f"<{misspelled}> is not read; <{tag}> would be"))
     difficult, truncated = _flag(element, "difficult"), _flag(element, "truncated")
-    return VOCObject(name, (xmin, ymin, xmax, ymax), difficult, truncated), notes
+    return VOCObject(name or UNNAMED, corners, difficult, truncated), notes
 
 
-def _check_side(
-    axis: str, low: float, high: float, side: str, length: int, notes: list[_Note]
-) -> float:
-    """Return `high`, clipped to the image, or raise if the box is not sound along this axis."""
-    if low < 1:
-        reason = f"{axis}min {low:g} is below 1, where VOC pixels start (0-based?)"
-        raise _BadValueError(reason, Kind.ZERO_BASED if low > -1 else Kind.OUTSIDE)
-    if high >= length + 1:
-        reason = f"{axis}max {high:g} is beyond the image's {side} {length}"
-        raise _BadValueError(reason, Kind.OUTSIDE)
-    if high > length:
-        notes.append((Kind.CLIPPED, f"{axis}max {high:g}: clipped to the {side} {length}"))
-        high = float(length)
-    if low >= high:
-        reason = f"{axis}min {low:g} >= {axis}max {high:g}, a box without {side}"
-        raise _BadValueError(reason, Kind.SWAPPED if low > high else Kind.NO_AREA)
-    return high
+def _alike(element: Element, tag: str) -> str | None:
+    """Return a child's tag that is not read, but looks like `tag`; None if there is none."""
+    return next(
+        (child.tag for child in element if _is_alike(child.tag, tag, _READ.get(element.tag, ()))),
+        None,
+    )
+
+
+@cache
+def _is_alike(written: str, tag: str, read: Iterable[str]) -> bool:
+    """Tell whether a tag that is none of those that are `read` is probably meant as `tag`."""
+    return written not in read and bool(
+        get_close_matches(written.lower(), [tag], n=1, cutoff=_ALIKE)
+    )
 
 
 def _text(element: Element, tag: str) -> str:
@@ -245,7 +349,7 @@ def _number(element: Element, tag: str) -> float:
     """Return the finite number that a child holds."""
     text = _text(element, tag)
     if not text:
-        raise _BadValueError(f"no <{tag}>")
+        raise _BadValueError(f"no <{tag}>{_instead(element, tag)}")
     try:
         value = float(text)
     except ValueError:
@@ -253,6 +357,17 @@ def _number(element: Element, tag: str) -> float:
     if not math.isfinite(value):
         raise _BadValueError(f"<{tag}> is {text!r}, not a finite number")
     return value
+
+
+def _instead(element: Element, path: str) -> str:
+    """Return "; there is <TAG>" for a tag that looks like the missing one in a path, or ""."""
+    for tag in path.split("/"):
+        if misspelled := _alike(element, tag):
+            return f"; there is <{misspelled}>"
+        if (inner := element.find(tag)) is None:
+            return ""
+        element = inner
+    return ""
 
 
 def _flag(element: Element, tag: str) -> bool:
@@ -264,7 +379,11 @@ def _flag(element: Element, tag: str) -> bool:
 
 
 def write_annotation(
-    path: Path, image_name: str, image_size: ImageSize, objects: Sequence[VOCObject]
+    path: Path,
+    image_name: str,
+    image_size: ImageSize,
+    objects: Sequence[VOCObject],
+    ignored: Sequence[Corners] = (),
 ) -> None:
     """Write a VOC annotation file; `read_annotation` returns the same size and objects.
 
@@ -278,22 +397,29 @@ def write_annotation(
         (height, width), pixels.
     objects
         Their corners are 1-based and inclusive.
+    ignored
+        The corners of regions that are neither objects nor background.
     """
     root = Element("annotation")
     size = {"width": image_size[1], "height": image_size[0], "depth": 3}
     _add(root, {"folder": path.parent.parent.name, "filename": image_name, "size": size})
     for item in objects:
-        corners = (f"{value:.9g}" for value in item.corners)
         content = {
             "name": item.name,
             "pose": "Unspecified",
             "truncated": int(item.truncated),
             "difficult": int(item.difficult),
-            "bndbox": dict(zip(_CORNERS, corners, strict=True)),
+            "bndbox": _box(item.corners),
         }
         _add(root, {"object": content})
+    for corners in ignored:
+        _add(root, {"ignored": {"bndbox": _box(corners)}})
     ElementTree.indent(root, "\t")
     path.write_text(ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
+
+
+def _box(corners: Corners) -> dict[str, str]:
+    return {tag: f"{value:.9g}" for tag, value in zip(_CORNERS, corners, strict=True)}
 
 
 def _add(parent: Element, children: Mapping[str, Any]) -> None:

@@ -19,17 +19,26 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minirpn.data.findings import BadFileError, Finding, Kind, Severity, errors_of, finding, summary
+from minirpn.data.findings import (
+    BadFileError,
+    Finding,
+    Kind,
+    Severity,
+    errors_of,
+    finding,
+    hints_for,
+    summary,
+)
 from minirpn.data.images import examine_image
+from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.voc import (
     Entry,
-    Folder,
     count_classes,
-    find_folder,
-    image_files,
+    files_of,
+    is_skipped,
     odd_classes,
+    odd_format,
     read_entry,
-    split_ids,
     unknown_classes,
 )
 
@@ -47,9 +56,8 @@ class _Examined(NamedTuple):
 
 
 def check_dataset(
-    root: str | Path,
+    source: Source | str | Path,
     *,
-    year: int | str | None = None,
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     threads: int | None = None,
@@ -59,8 +67,8 @@ def check_dataset(
 
     Parameters
     ----------
-    root, year
-        As for `VOCDataset`.
+    source
+        The data set; or its folder, if there is nothing else to say about it.
     splits
         Check only the images of these; None for everything in the folder.
     classes
@@ -86,28 +94,32 @@ def check_dataset(
     Where there are splits, the errors of an image that is in none of them become warnings, because
     they stop no training. Two images are the same if all bytes of their files are.
     """
-    folder = find_folder(Path(root), year)
-    images = image_files(folder)
-    members, findings = _read_splits(folder, splits, images)
+    source = source if isinstance(source, Source) else Source(Path(source))
+    layout = find_layout(source)
+    members, findings = _read_splits(layout, splits)
     used = {image_id for ids in members.values() for image_id in ids}
-    ids = sorted(used | set(split_ids(folder, None, images)) if splits is None else used)
+    ids = [*dict.fromkeys([*sorted(used), *layout.ids("all")])] if splits is None else sorted(used)
+    ids = [one for one in ids if not is_skipped(one, layout, source)]
     unused = set(ids) - used if members else set()
-    examine = partial(_examine, folder=folder, images=images)
+    examine = partial(_examine, layout=layout, source=source)
     done: list[_Examined] = list(track(_in_threads(examine, ids, threads), len(ids)))
 
     entries = [one.entry for one in done if one.entry is not None]
     for one in done:
         findings += map(_as_warning, one.findings) if one.image_id in unused else one.findings
     of_classes = odd_classes(entries) if classes is None else unknown_classes(entries, classes)
-    findings += [_as_warning(one) if one.path.stem in unused else one for one in of_classes]
+    unused_files = {one.entry.xml_path for one in done if one.entry and one.image_id in unused}
+    findings += [_as_warning(one) if one.path in unused_files else one for one in of_classes]
+    findings += odd_format(entries, source, layout.path)
     digests = {one.image_id: one.digest for one in done if one.digest}
-    findings += _shared_images(folder, members, digests)
+    findings += _shared_images(layout, members, digests)
     return CheckReport(
-        root=folder.path,
+        root=layout.path,
         images=len(done),
         splits={name: len(ids) for name, ids in members.items()},
         classes=dict(count_classes(entries).most_common()),
         findings=tuple(sorted(findings, key=_rank)),
+        note=layout.note,
     )
 
 
@@ -123,10 +135,10 @@ def _in_threads(
         yield from pool.map(examine, ids)
 
 
-def _examine(image_id: str, *, folder: Folder, images: dict[str, Path]) -> _Examined:
+def _examine(image_id: str, *, layout: Layout, source: Source) -> _Examined:
     """Read an image and its annotation completely."""
-    path = images.get(image_id)
-    entry, findings = read_entry(image_id, path, folder, examine_image)
+    path = layout.images.get(image_id)
+    entry, findings = read_entry(files_of(image_id, layout), source, examine_image, layout)
     digest = None
     with contextlib.suppress(OSError):  # then it is among the findings already
         if path is not None:
@@ -138,7 +150,8 @@ def _as_warning(one: Finding) -> Finding:
     """Return an error of an image that is in no split as a warning; other findings as they are."""
     if one.severity is not Severity.ERROR:
         return one
-    kind = Kind.ORPHAN if one.kind is Kind.MISSING_FILE else one.kind
+    missing = one.kind in {Kind.MISSING_FILE, Kind.NO_ANNOTATION}
+    kind = Kind.ORPHAN if missing else one.kind
     reason = f"{one.reason} (in no split)"
     return one._replace(kind=kind, severity=Severity.WARNING, reason=reason)
 
@@ -153,20 +166,20 @@ def _rank(one: Finding) -> tuple[int, int, str, str]:
 
 
 def _read_splits(
-    folder: Folder, wanted: Sequence[str] | None, images: Iterable[str]
+    layout: Layout, wanted: Sequence[str] | None
 ) -> tuple[dict[str, tuple[str, ...]], list[Finding]]:
     """Return the ids of each wanted split (None: of all), and what is wrong with the lists."""
     members: dict[str, tuple[str, ...]] = {}
     findings: list[Finding] = []
-    for name in folder.split_names() if wanted is None else wanted:
+    for name in layout.splits if wanted is None else wanted:
         try:
-            listed = split_ids(folder, name, images)
+            listed = layout.ids(name)
         except BadFileError as error:
             findings.append(error.finding)
             continue
         members[name] = tuple(dict.fromkeys(listed))
         findings += [
-            finding(Kind.LISTED_TWICE, folder.split_file(name), image_id, f"{count} times")
+            finding(Kind.LISTED_TWICE, layout.source_of(name), image_id, f"{count} times")
             for image_id, count in Counter(listed).items()
             if count > 1
         ]
@@ -174,7 +187,7 @@ def _read_splits(
 
 
 def _shared_images(
-    folder: Folder,
+    layout: Layout,
     members: Mapping[str, Sequence[str]],  # the ids of each split
     digests: Mapping[str, tuple[Path, bytes]],  # of the image of each id
 ) -> Iterator[Finding]:
@@ -186,7 +199,7 @@ def _shared_images(
     for image_id, names in sorted(splits_of.items()):
         if pair := _separate_splits(names, names):
             reason = f"in split {pair[1]} as well"
-            yield finding(Kind.LEAKAGE, folder.split_file(pair[0]), image_id, reason)
+            yield finding(Kind.LEAKAGE, layout.source_of(pair[0]), image_id, reason)
 
     same_bytes: dict[bytes, list[str]] = defaultdict(list)
     for image_id, (path, digest) in sorted(digests.items()):
@@ -228,6 +241,8 @@ class CheckReport:
         Number of sound objects by class, the most frequent first.
     findings
         The worst first, those of a kind together.
+    note
+        How the splits came about, if no file lists them.
     """
 
     root: Path
@@ -235,6 +250,7 @@ class CheckReport:
     splits: dict[str, int]
     classes: dict[str, int]
     findings: tuple[Finding, ...]
+    note: str = ""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -247,7 +263,7 @@ class CheckReport:
         lines = [f"{self.root}: images {self.images:,}, objects {objects:,}, classes {classes}"]
         if self.splits:
             sizes = ", ".join(f"{name} {size:,}" for name, size in self.splits.items())
-            lines.append(f"splits: {sizes}")
+            lines.append(f"splits: {sizes}{f' ({self.note})' if self.note else ''}")
         if self.classes:
             counts = [f"{name} {count:,}" for name, count in self.classes.items()]
             more = ["..."] if len(counts) > _TABLE_CLASSES else []
@@ -261,6 +277,8 @@ class CheckReport:
                 lines.append(f"  ... and {len(of_kind) - first:,} more")
         if self.findings:
             lines.append("")
+        if hints := hints_for(self.findings):
+            lines.append(f"{hints[0].upper()}{hints[1:]}.")
         if self.errors:
             lines.append("Errors stop a training; with --skip-bad it leaves out what they name.")
         return "\n".join(lines)

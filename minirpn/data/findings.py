@@ -23,23 +23,26 @@ class Kind(Enum):
     """Every kind of finding: its name, and how bad it is."""
 
     MISSING_FILE = "missing file", Severity.ERROR
+    NO_ANNOTATION = "image without annotation", Severity.ERROR
     UNREADABLE_XML = "unreadable annotation", Severity.ERROR
     UNREADABLE_OBJECT = "unreadable object", Severity.ERROR
     UNREADABLE_IMAGE = "unreadable image", Severity.ERROR
     WRONG_SIZE = "size of another image", Severity.ERROR
     UNTURNED = "boxes on an unturned image", Severity.ERROR
-    ZERO_BASED = "0-based coordinate", Severity.ERROR
     OUTSIDE = "box outside the image", Severity.ERROR
     SWAPPED = "corners the wrong way round", Severity.ERROR
     NO_AREA = "box without area", Severity.ERROR
     UNKNOWN_CLASS = "unknown class", Severity.ERROR
     EMPTY_SPLIT = "empty split", Severity.ERROR
 
+    BOX_FORMAT = "boxes of another convention", Severity.WARNING
     LEAKAGE = "image in two splits", Severity.WARNING
     SAME_IMAGE = "image twice", Severity.WARNING
     LISTED_TWICE = "id listed twice", Severity.WARNING
     ORPHAN = "orphan file", Severity.WARNING
     NO_OBJECTS = "no objects", Severity.WARNING
+    NO_NAME = "object without a name", Severity.WARNING
+    ODD_TAG = "tag that is not read", Severity.WARNING
     SAME_BOX = "box twice", Severity.WARNING
     ODD_CLASS = "odd class name", Severity.WARNING
     BLANK_IMAGE = "image that shows nothing", Severity.WARNING
@@ -48,6 +51,7 @@ class Kind(Enum):
     CLIPPED = "box clipped", Severity.REPAIRED
     FRACTION = "coordinate not whole", Severity.REPAIRED
     BLANKS = "blanks in a class name", Severity.REPAIRED
+    SIZE_FROM_IMAGE = "size taken from the image", Severity.REPAIRED
     MISSING_TAG = "missing tag", Severity.REPAIRED
     TURNED = "image turned upright", Severity.REPAIRED
     NOT_RGB = "image not RGB", Severity.REPAIRED
@@ -84,18 +88,29 @@ class BadFileError(InputError):
 
 
 class BadDataError(InputError):
-    """A data set has errors; `findings` are all of them."""
+    """A data set has errors; `findings` are all of them, and `hint` is what may explain them."""
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
+    def __init__(self, findings: Sequence[Finding], hint: str = "") -> None:
         more = len(findings) - 1
         also = f" (and {more} more bad files or boxes; `minirpn check` lists them)" if more else ""
-        super().__init__(f"{findings[0]}{also}")
-        self.findings = tuple(findings)
+        super().__init__(f"{findings[0]}{also}{f'; {hint}' if hint else ''}")
+        self.findings, self.hint = tuple(findings), hint
 
 
 def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings that stop a training."""
     return tuple(one for one in findings if one.severity is Severity.ERROR)
+
+
+def hints_for(findings: Sequence[Finding]) -> str:
+    """Return the flags that may explain findings, "" if there are none."""
+    hints = [one.reason for one in findings if one.kind is Kind.BOX_FORMAT]
+    if any(one.kind is Kind.NO_ANNOTATION for one in findings):
+        hints.append(
+            "--no-annotation skip leaves out images without one, negative takes them as images "
+            "without objects"
+        )
+    return "; ".join(hints)
 
 
 def summary(findings: Iterable[Finding]) -> str:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from minirpn._checks import check_image_size
 from minirpn._typing import ImageSize
-from minirpn.data.annotation import VOCObject, voc_corners, write_annotation
+from minirpn.data.annotation import VOCObject, write_annotation
+from minirpn.data.box_format import voc_corners
 from minirpn.data.shapes import SHAPES, draw_picture
 from minirpn.errors import InputError
 

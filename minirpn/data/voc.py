@@ -11,9 +11,19 @@ from typing import NamedTuple
 import numpy as np
 
 from minirpn._typing import ImageSize
-from minirpn.data.annotation import VOCFile, half_open, read_annotation
-from minirpn.data.findings import BadDataError, BadFileError, Finding, Kind, errors_of, finding
+from minirpn.data.annotation import UNNAMED, VOCFile, read_annotation
+from minirpn.data.box_format import BoxFormat, half_open, likely_format
+from minirpn.data.findings import (
+    BadDataError,
+    BadFileError,
+    Finding,
+    Kind,
+    errors_of,
+    finding,
+    hints_for,
+)
 from minirpn.data.images import ImageHeader, examine_image, read_image, read_image_header
+from minirpn.data.layout import Layout, NoAnnotation, Source, find_layout
 from minirpn.data.samples import Annotation, Sample
 from minirpn.errors import InputError
 
@@ -23,11 +33,11 @@ VOC_CLASSES = (
     "tvmonitor",
 )  # fmt: skip
 
-# If an image is there in two formats, the first one counts.
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 # The least similarity of a name that is suggested, by difflib's ratio: "persn" and "person" have
 # it, "rat" and "cat" do not.
 _ALIKE = 0.75
+_VERY_ALIKE = 0.8  # "chair" and "car" are not
+_RARE = 20  # a name so many times rarer than one that is alike looks like a typing error
 
 
 class VOCDataset:
@@ -39,19 +49,33 @@ class VOCDataset:
     Parameters
     ----------
     root
-        A VOCdevkit, one year's folder in it, or a bare folder of images and XML.
+        A VOCdevkit, one year's folder in it, or another folder of images and XML files: both
+        together, in two folders, or in folders ``train``, ``valid`` and ``test``.
     year
         Which year of a VOCdevkit; not needed if there is only one.
     split
-        The name of a file of ``ImageSets/Main``; None or ``"all"`` for everything, the only choice
-        where there are no ``ImageSets``.
+        The name of a file of ``ImageSets/Main``, or of a folder of a split; None or ``"all"`` for
+        everything. A data set with neither has ``"train"`` (80 % of the images, drawn at random,
+        always the same), ``"val"`` (the others) and ``"trainval"``.
+    images, annotations
+        The folders of the images and of the XML files, in `root` or anywhere; None looks for them.
+    box_format
+        How the boxes count pixels: ``"voc"``; ``"zero-based"``, from 0, the last one included;
+        ``"half-open"``, from 0 to the width; ``"one-based-half-open"``, from 1 to the width + 1;
+        ``"normalized"``, from 0 to 1.
+    clip_boxes
+        Clip boxes that reach far beyond the image; otherwise only those within one pixel.
+    no_annotation
+        What an image without XML is: an ``"error"``, ``"skip"`` leaves it out, ``"negative"`` takes
+        it as an image without objects.
     classes
-        Class names, in the order of their numbers. None takes VOC's twenty where they suffice,
-        else the names that occur, sorted. Give a validation set the classes of its training set.
+        Class names, in the order of their numbers. None takes the names that occur, sorted. Give a
+        validation set the classes of its training set.
     skip_bad
         Leave out what is bad and keep the reasons in `skipped`: of a bad object the box alone, of a
-        bad file the whole image. Every image is then decoded once here, to find the truncated ones
-        (a few milliseconds an image of VOC).
+        bad file the whole image. Where a box is left out, the annotation has an ignored region.
+        Every image is then decoded once here, to find the truncated ones (a few milliseconds an
+        image of VOC).
 
     Attributes
     ----------
@@ -64,6 +88,8 @@ class VOCDataset:
     findings : tuple of Finding
         What was left out, what is suspicious, what was repaired; `minirpn.data.check_dataset`
         finds more.
+    note : str
+        How the splits came about, if no file lists them; otherwise "".
 
     Raises
     ------
@@ -78,28 +104,44 @@ class VOCDataset:
         *,
         year: int | str | None = None,
         split: str | None = "trainval",
+        images: str | Path | None = None,
+        annotations: str | Path | None = None,
+        box_format: BoxFormat = "voc",
+        clip_boxes: bool = False,
+        no_annotation: NoAnnotation = "error",
         classes: Sequence[str] | None = None,
         skip_bad: bool = False,
     ) -> None:
-        folder = find_folder(Path(root), year)
+        source = Source(
+            Path(root),
+            year,
+            None if images is None else Path(images),
+            None if annotations is None else Path(annotations),
+            box_format,
+            clip_boxes,
+            no_annotation,
+        )
+        layout = find_layout(source)
         read_header = examine_image if skip_bad else read_image_header
-        entries, left_out, findings = _read_split(folder, split, read_header)
+        entries, left_out, findings = _read_split(layout, source, split, read_header)
         if classes is None:
             self.classes = choose_classes(count_classes(entries))
             findings += odd_classes(entries)
         else:
             self.classes = tuple(classes)
             findings += unknown_classes(entries, self.classes)
+        findings += odd_format(entries, source, layout.path)
         problems = errors_of(findings)
         if problems and not skip_bad:
-            raise BadDataError(problems)
+            raise BadDataError(problems, hints_for(findings))
         if not entries:
-            raise InputError(f"{folder.path}: split {split!r}: every file in it is bad")
+            raise InputError(f"{layout.path}: split {split!r}: every file in it is bad")
         self._annotations = [_to_annotation(entry, self.classes) for entry in entries]
         self.image_ids = tuple(entry.image_id for entry in entries)
         self.left_out = tuple(left_out)
         self.skipped = tuple(str(problem) for problem in problems)
         self.findings = tuple(findings)
+        self.note = layout.note
 
     def __len__(self) -> int:
         return len(self._annotations)
@@ -124,38 +166,41 @@ class VOCDataset:
 
 
 def read_ground_truth(
-    root: str | Path, *, year: int | str | None = None, split: str | None = "trainval"
+    source: Source, split: str | None = "trainval"
 ) -> tuple[list[Annotation], tuple[Finding, ...]]:
-    """Return the annotations of a split from its XML alone, and what is wrong with them.
+    """Return the annotations of a split without decoding an image, and what is wrong with them.
 
-    The images need not be there. Bad files and boxes are left out.
+    Bad files and boxes are left out. If the data set has images, those that a training would leave
+    out are left out too; it may also have none.
 
     Parameters
     ----------
-    root, year, split
-        As for `VOCDataset`.
+    source, split
+        The data set; the split as for `VOCDataset`.
 
     Raises
     ------
     InputError
         There is no such folder, year or split.
     """
-    folder = find_folder(Path(root), year, need_images=False)
-    entries, _, findings = _read_split(folder, split, None)
+    layout = find_layout(source, need_images=False)
+    read_header = read_image_header if layout.images else None
+    entries, _, findings = _read_split(layout, source, split, read_header)
+    findings += odd_format(entries, source, layout.path)
     classes = choose_classes(count_classes(entries))
     return [_to_annotation(entry, classes) for entry in entries], tuple(findings)
 
 
 def read_sample(
-    image_path: Path, folder: Folder, *, skip_bad: bool = False
+    image_path: Path, xml_path: Path, source: Source, *, skip_bad: bool = False
 ) -> tuple[Sample, tuple[str, ...]]:
     """Return one image with its ground truth, and the class names its numbers stand for.
 
-    The image may be anywhere; its annotation is in the folder, under the image's name. An
-    InputError says if one of them is missing or bad (without `skip_bad`, one bad box is enough), or
-    if they do not belong together.
+    An InputError says if one of the two files is missing or bad (without `skip_bad`, one bad box is
+    enough), or if they do not belong together.
     """
-    entry, findings = read_entry(image_path.stem, image_path, folder, read_image_header)
+    files = Files(image_path.stem, image_path, xml_path)
+    entry, findings = read_entry(files, source, read_image_header)
     problems = errors_of(findings)
     if entry is None or (problems and not skip_bad):
         raise BadDataError(problems)
@@ -163,87 +208,15 @@ def read_sample(
     return Sample(_to_annotation(entry, classes), read_image(image_path)), classes
 
 
-# The files.
-
-
-class Folder(NamedTuple):
-    """The folders of a data set."""
-
-    path: Path
-    images: Path
-    annotations: Path  # may be the same as `images`
-    splits: Path
-
-    def split_file(self, split: str) -> Path:
-        """Return the file that lists the images of a split."""
-        return self.splits / f"{split}.txt"
-
-    def split_names(self) -> list[str]:
-        """Return the names of the splits, sorted; ``cat_train.txt`` lists one class and is none."""
-        return sorted(path.stem for path in self.splits.glob("*.txt") if "_" not in path.stem)
-
-
-def find_folder(root: Path, year: int | str | None, *, need_images: bool = True) -> Folder:
-    """Return the folders of the data set at `root`, given as for `VOCDataset`.
-
-    An InputError says if there is no such folder or year, no choice among several years, no
-    annotation, or no folder of images although `need_images`.
-    """
-    if not root.is_dir():
-        raise InputError(f"{root}: data set: no such folder")
-    years = sorted(path.name[3:] for path in root.glob("VOC*") if (path / "Annotations").is_dir())
-    path = root
-    if years:
-        if year is None and len(years) > 1:
-            raise InputError(f"{root}: year: several there, choose one of {', '.join(years)}")
-        wanted = years[0] if year is None else str(year)
-        if wanted not in years:
-            raise InputError(f"{root}: year {wanted}: not there; there is {', '.join(years)}")
-        path = root / f"VOC{wanted}"
-    elif year is not None and root.name != f"VOC{year}":
-        raise InputError(f"{root}: year {year}: no folder VOC{year} in it")
-    images, annotations, splits = (
-        path / name for name in ("JPEGImages", "Annotations", "ImageSets/Main")
-    )
-    if annotations.is_dir():
-        if need_images and not images.is_dir():
-            raise InputError(f"{path}: data set: has Annotations but no JPEGImages folder")
-        return Folder(path, images, annotations, splits)
-    if next(path.glob("*.xml"), None) is None:
-        raise InputError(f"{path}: data set: holds no VOC folder, no Annotations, no XML files")
-    return Folder(path, path, path, splits)
-
-
-def image_files(folder: Folder) -> dict[str, Path]:
-    """Return the image file of each id that has one."""
-    paths = [path for path in folder.images.iterdir() if path.suffix.lower() in IMAGE_ENDINGS]
-    # The preferred format comes last and so replaces the others.
-    paths.sort(key=lambda path: IMAGE_ENDINGS.index(path.suffix.lower()), reverse=True)
-    return {path.stem: path for path in paths}
-
-
-def split_ids(folder: Folder, split: str | None, images: Iterable[str]) -> list[str]:
-    """Return the image ids of a split, in the order of its file; InputError if it is not there.
-
-    None and ``"all"`` mean every id that has an annotation or is among `images`, sorted.
-    """
-    if split is None or split == "all":
-        return sorted({path.stem for path in folder.annotations.glob("*.xml")} | set(images))
-    if not folder.splits.is_dir():
-        raise InputError(f"{folder.path}: split {split!r}: no ImageSets/Main there, only 'all'")
-    path = folder.split_file(split)
-    if not path.is_file():
-        names = ", ".join(folder.split_names()) or "none"
-        raise InputError(f"{folder.path}: split {split!r}: not there; there is {names}")
-    # -sig: some editors put a byte order mark in front.
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    ids = [line.strip() for line in lines if line.strip()]
-    if not ids:
-        raise BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", "lists no image")
-    return ids
-
-
 # One image and its annotation.
+
+
+class Files(NamedTuple):
+    """The two files of an image; None for one that is not there."""
+
+    image_id: str
+    image: Path | None
+    xml: Path | None
 
 
 class Entry(NamedTuple):
@@ -256,13 +229,17 @@ class Entry(NamedTuple):
 
 
 def _read_split(
-    folder: Folder, split: str | None, read_header: Callable[[Path], ImageHeader] | None
+    layout: Layout,
+    source: Source,
+    split: str | None,
+    read_header: Callable[[Path], ImageHeader] | None,
 ) -> tuple[list[Entry], list[str], list[Finding]]:
     """Return the usable entries of a split, the ids of the others, and everything that is wrong."""
-    images = image_files(folder) if read_header else {}
     entries, left_out, findings = [], [], []
-    for image_id in split_ids(folder, split, images):
-        entry, about = read_entry(image_id, images.get(image_id), folder, read_header)
+    for image_id in layout.ids(split):
+        if is_skipped(image_id, layout, source):
+            continue
+        entry, about = read_entry(files_of(image_id, layout), source, read_header, layout)
         findings += about
         if entry is None:
             left_out.append(image_id)
@@ -271,31 +248,55 @@ def _read_split(
     return entries, left_out, findings
 
 
+def is_skipped(image_id: str, layout: Layout, source: Source) -> bool:
+    """Tell whether an image is passed over because it has no annotation."""
+    return source.no_annotation == "skip" and image_id not in layout.annotations
+
+
+def files_of(image_id: str, layout: Layout) -> Files:
+    """Return the files of an image of a data set."""
+    return Files(image_id, layout.images.get(image_id), layout.annotations.get(image_id))
+
+
 def read_entry(
-    image_id: str,
-    image_path: Path | None,
-    folder: Folder,
+    files: Files,
+    source: Source,
     read_header: Callable[[Path], ImageHeader] | None,
+    layout: Layout | None = None,
 ) -> tuple[Entry | None, list[Finding]]:
     """Return an entry, or None if it cannot be used, and everything that is wrong with it.
 
-    `image_path` is None if there is no image; `read_header` is `read_image_header`, or
-    `examine_image`, which finds more, or None if the image does not matter.
+    `read_header` is `read_image_header`, or `examine_image`, which finds more, or None if the image
+    does not matter. `layout` says where a missing file should be.
     """
-    xml_path = folder.annotations / f"{image_id}.xml"
-    header = content = None
+    image_id, image_path, xml_path = files
     findings: list[Finding] = []
-    try:
-        content = read_annotation(xml_path)
-    except BadFileError as error:
-        findings.append(error.finding)
+    header = content = None
     if image_path is None:
-        image_path, reason = folder.images / image_id, "no such file, of any format"
+        image_path = Path(image_id) if layout is None else layout.image_folder / image_id
         if read_header:
+            reason = "no such file, of any format"
             findings.append(finding(Kind.MISSING_FILE, image_path, "image", reason))
     elif read_header:
         try:
             header = read_header(image_path)
+        except BadFileError as error:
+            findings.append(error.finding)
+    if xml_path is None:
+        xml_path = Path(image_id) if layout is None else layout.annotation_folder / image_id
+        xml_path = xml_path.with_name(f"{xml_path.name}.xml")
+        if source.no_annotation == "negative" and header is not None:
+            content = VOCFile(header.image_size, (), ())
+        else:
+            findings.append(finding(Kind.NO_ANNOTATION, xml_path, "annotation", "no such file"))
+    else:
+        try:
+            content = read_annotation(
+                xml_path,
+                box_format=source.box_format,
+                clip_boxes=source.clip_boxes,
+                image_size=header.image_size if header else None,
+            )
         except BadFileError as error:
             findings.append(error.finding)
     if content is None:
@@ -334,17 +335,37 @@ def _compare(
 
 
 def _to_annotation(entry: Entry, classes: tuple[str, ...]) -> Annotation:
-    """Return the ground truth of the known classes, boxes half-open."""
+    """Return the ground truth, boxes half-open; objects of unknown classes are ignored regions."""
     objects = [item for _, item in entry.content.objects if item.name in classes]
-    corners = np.array([item.corners for item in objects], dtype=np.float32).reshape(-1, 4)
+    unknown = [item.corners for _, item in entry.content.objects if item.name not in classes]
     return Annotation(
         image_id=entry.image_id,
         image_path=entry.image_path,
         image_size=entry.content.image_size,
-        gt_boxes=half_open(corners),
+        gt_boxes=_boxes([item.corners for item in objects]),
         gt_classes=np.array([classes.index(item.name) for item in objects], dtype=np.int64),
         difficult=np.array([item.difficult for item in objects], dtype=bool),
+        ignored=_boxes([*entry.content.ignored, *unknown]),
     )
+
+
+def _boxes(corners: Sequence[tuple[float, ...]]) -> np.ndarray:
+    """Return half-open boxes (M, 4) float32 for VOC's corners."""
+    return half_open(np.array(corners, dtype=np.float32).reshape(-1, 4))
+
+
+def odd_format(entries: Iterable[Entry], source: Source, path: Path) -> list[Finding]:
+    """Return a warning if the boxes of a data set speak for another convention than is used."""
+    files = [entry.content for entry in entries]
+    corners = [corners for file in files for corners in file.written]
+    sides = [file.image_size[::-1] for file in files for _ in file.written]
+    evidence = likely_format(
+        np.array(corners, dtype=np.float64).reshape(-1, 4), np.array(sides).reshape(-1, 2)
+    )
+    if evidence is None or evidence.box_format == source.box_format:
+        return []
+    reason = f"{evidence.words}: perhaps --box-format {evidence.box_format}"
+    return [finding(Kind.BOX_FORMAT, path, "boxes", reason)]
 
 
 # The names of the classes.
@@ -356,9 +377,8 @@ def count_classes(entries: Iterable[Entry]) -> Counter[str]:
 
 
 def choose_classes(names: Iterable[str]) -> tuple[str, ...]:
-    """Return VOC's classes if they include all `names`, else the names, sorted."""
-    names = set(names)
-    return VOC_CLASSES if names <= set(VOC_CLASSES) else tuple(sorted(names))
+    """Return the names that occur, sorted."""
+    return tuple(sorted(set(names)))
 
 
 def unknown_classes(entries: Sequence[Entry], classes: Sequence[str]) -> list[Finding]:
@@ -375,21 +395,31 @@ def unknown_classes(entries: Sequence[Entry], classes: Sequence[str]) -> list[Fi
 def odd_classes(entries: Sequence[Entry]) -> list[Finding]:
     """Return a warning for each object whose class name looks like a typing error.
 
-    Where at least half of the objects have VOC's names, every other name is odd. Elsewhere a name
-    is odd that differs from a more frequent one only by capitals, blanks, hyphens or underscores.
+    A name is odd that differs from a more frequent one only by capitals, blanks, hyphens or
+    underscores; or that is much like a name of `_RARE` times as many objects, and differs from it
+    in letters, not in digits alone.
     """
     counts = count_classes(entries)
-    of_voc = sum(counts[name] for name in VOC_CLASSES)
     reasons: dict[str, str] = {}
-    if of_voc > 0 and 2 * of_voc >= counts.total():
-        others = [name for name in counts if name not in VOC_CLASSES]
-        reasons = {name: f"not one of VOC's{_suggest(name, VOC_CLASSES)}" for name in others}
-    else:
-        usual: dict[str, str] = {}  # the most frequent spelling of each bare name
-        for name in sorted(counts, key=lambda name: (-counts[name], name)):
-            if usual.setdefault(_bare(name), name) != name:
-                reasons[name] = f"written {usual[_bare(name)]!r} more often"
+    usual: dict[str, str] = {}  # the most frequent spelling of each bare name
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        if name == UNNAMED:
+            continue
+        bare = _bare(name)
+        frequent = [one for one in usual if counts[usual[one]] >= _RARE * counts[name]]
+        alike = get_close_matches(bare, frequent, n=1, cutoff=_VERY_ALIKE)
+        if bare in usual:
+            reasons[name] = f"written {usual[bare]!r} more often"
+        elif alike and _letters(alike[0]) != _letters(bare):
+            other = usual[alike[0]]
+            reasons[name] = f"perhaps {other!r}, which {counts[other]:,} objects are"
+        usual.setdefault(bare, name)
     return _findings_by_name(entries, reasons, Kind.ODD_CLASS)
+
+
+def _letters(name: str) -> str:
+    """Return a name without its digits."""
+    return "".join(letter for letter in name if not letter.isdigit())
 
 
 def _suggest(name: str, classes: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from minirpn._typing import ImageSize
 from minirpn.backend import to_host
-from minirpn.data.annotation import half_open, voc_corners
+from minirpn.data.box_format import half_open, voc_corners
 from minirpn.data.samples import Annotation
 from minirpn.detector import Detections
 from minirpn.errors import InputError

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minirpn.data.images import read_image
+from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.samples import Sample, unannotated
-from minirpn.data.voc import Folder, find_folder, image_files, read_sample
+from minirpn.data.voc import read_sample
 from minirpn.errors import InputError
 from minirpn.training.config import DataConfig
 from minirpn.training.run_folder import RunFolder
@@ -56,53 +57,61 @@ def find_picture(
     """
     path = Path(image)
     if voc is not None:
-        place = find_folder(voc, year)
-        path = path if path.is_file() else _by_name(image, place)
-        return _annotated(path, place, data)
+        source = Source(voc, year)
+        place = find_layout(source)
+        image_id = _id_of(image, place)
+        if not path.is_file():
+            path = _file_of(image, image_id, place)
+        missing = place.annotation_folder / f"{image_id or path.stem}.xml"
+        xml = place.annotations.get(image_id or path.stem, missing)
+        return Picture(*read_sample(path, xml, source, skip_bad=data.skip_bad))
+    source, place = _own_data(folder, data)
     if not path.is_file():
-        path = _by_name(image, _own_data(folder, data))
-    beside = _place_of(path)
+        image_id = None if place is None else _id_of(image, place)
+        path = _file_of(image, image_id, place)
+        if place is not None and image_id in place.annotations:
+            xml = place.annotations[image_id]
+            return Picture(*read_sample(path, xml, source, skip_bad=data.skip_bad))
+    beside = _annotation_of(path)
     if beside is None:
         return _not_annotated(path, f"{path}: there is no annotation beside it")
-    xml = beside.annotations / f"{path.stem}.xml"
-    if not xml.exists():
-        return _not_annotated(path, f"{path}: there is no annotation {xml}")
-    return _annotated(path, beside, data)
+    if not beside.exists():
+        return _not_annotated(path, f"{path}: there is no annotation {beside}")
+    return Picture(*read_sample(path, beside, source, skip_bad=data.skip_bad))
 
 
-def _own_data(folder: RunFolder | None, data: DataConfig) -> Folder | None:
-    """Return the data set of the run, None if there is none, or if it is gone."""
-    if data.voc is not None:
-        root = Path(data.voc)
-    elif folder is not None:
-        root = folder.path / "shapes"
-    else:
-        return None
-    return find_folder(root, data.year) if root.is_dir() else None
+def _own_data(folder: RunFolder | None, data: DataConfig) -> tuple[Source, Layout | None]:
+    """Return how the run reads its data set, and its files; None if it has none, or it is gone."""
+    source = data.source
+    if source is None and folder is not None:
+        source = Source(folder.path / "shapes")
+    if source is None or not source.root.is_dir():
+        return source or Source(Path()), None
+    return source, find_layout(source)
 
 
-def _by_name(image: str, place: Folder | None) -> Path:
+def _id_of(image: str, place: Layout) -> str | None:
+    """Return the id of an image of a data set, given its name or its file."""
+    stem = Path(image).stem
+    return next((one for one in (image, stem) if one in place.images), None)
+
+
+def _file_of(image: str, image_id: str | None, place: Layout | None) -> Path:
     """Return the file of an image of a data set."""
-    files = {} if place is None else image_files(place)
-    path = files.get(image) or files.get(Path(image).stem)
-    if path is None:
-        where = "" if place is None else f", and none of that name in {place.images}"
+    if place is None or image_id is None:
+        where = "" if place is None else f", and none of that name in {place.image_folder}"
         raise InputError(f"{image}: image: no such file{where}")
-    return path
+    return place.images[image_id]
 
 
-def _place_of(path: Path) -> Folder | None:
-    """Return the data set in VOC layout, or the bare folder, that an image file lies in."""
-    root = path.parent.parent
-    if path.parent.name == "JPEGImages" and (root / "Annotations").is_dir():
-        return find_folder(root, None)
-    if path.with_suffix(".xml").is_file():
-        return Folder(path.parent, path.parent, path.parent, path.parent / "ImageSets" / "Main")
+def _annotation_of(path: Path) -> Path | None:
+    """Return where the annotation of an image file should be: beside it, or in VOC's folder."""
+    beside, folder = path.with_suffix(".xml"), path.parent.parent / "Annotations"
+    if beside.is_file():
+        return beside
+    if path.parent.name == "JPEGImages" and folder.is_dir():
+        return folder / f"{path.stem}.xml"
     return None
-
-
-def _annotated(path: Path, place: Folder, data: DataConfig) -> Picture:
-    return Picture(*read_sample(path, place, skip_bad=data.skip_bad))
 
 
 def _not_annotated(path: Path, reason: str) -> Picture:

@@ -178,7 +178,16 @@ def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDatas
             generate(root, config.synthetic)
         return VOCDataset(root, split=split, classes=data.classes)
     return VOCDataset(
-        data.voc, year=data.year, split=split, classes=data.classes, skip_bad=data.skip_bad
+        data.voc,
+        year=data.year,
+        split=split,
+        images=data.images,
+        annotations=data.annotations,
+        box_format=data.box_format,
+        clip_boxes=data.clip_boxes,
+        no_annotation=data.no_annotation,
+        classes=data.classes,
+        skip_bad=data.skip_bad,
     )
 
 

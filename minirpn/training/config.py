@@ -18,10 +18,12 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 import numpy as np
 
 from minirpn.backbones import BACKBONES, Preprocessing, build_backbone
-from minirpn.data.annotation import BoxFormat, NoAnnotation
 from minirpn.data.augment import AugmentConfig
+from minirpn.data.box_format import BoxFormat
+from minirpn.data.layout import NoAnnotation, Source
 from minirpn.data.synthetic import SyntheticConfig
 from minirpn.data.transforms import ResizeConfig
+from minirpn.data.voc import VOC_CLASSES
 from minirpn.detector.postprocess import DetectionConfig
 from minirpn.detector.targets import RegionConfig
 from minirpn.devices import check_device_name
@@ -123,6 +125,29 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _ = self.augment  # checks the numbers
+        if self.classes == ("voc",):
+            object.__setattr__(self, "classes", VOC_CLASSES)
+        for name in ("images", "annotations"):
+            if getattr(self, name) is not None and self.voc is None:
+                raise ValueError(f"{name}: needs the data set it belongs to (data.voc)")
+
+    @property
+    def source(self) -> Source | None:
+        """Where the data set is and how its files are read; None for generated shapes."""
+        if self.voc is None:
+            return None
+        images, annotations = (
+            None if one is None else Path(one) for one in (self.images, self.annotations)
+        )
+        return Source(
+            Path(self.voc),
+            self.year,
+            images,
+            annotations,
+            self.box_format,
+            self.clip_boxes,
+            self.no_annotation,
+        )
 
     def learnt(self, difficult: np.ndarray) -> np.ndarray:
         """Return which objects are trained on, (M,) bool, given which are marked difficult."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from pathlib import Path
 
@@ -88,19 +89,26 @@ def test_an_image_without_objects_is_ordinary(read):
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("<xmin>3<", "<xmin>0<", "(cat): xmin 0 is below 1, where VOC pixels start (0-based?)"),
-        ("<ymin>5<", "<ymin>-2<", "(cat): ymin -2 is below 1, where VOC pixels start (0-based?)"),
-        ("<xmax>20<", "<xmax>41<", "(cat): xmax 41 is beyond the image's width 40"),
-        ("<ymax>15<", "<ymax>31<", "(cat): ymax 31 is beyond the image's height 30"),
+        (
+            "<ymin>5<",
+            "<ymin>-2<",
+            "(cat): ymin -2 is beyond the image: its height is 30, counted from 1 to 30",
+        ),
+        (
+            "<xmax>20<",
+            "<xmax>42<",
+            "(cat): xmax 42 is beyond the image: its width is 40, counted from 1 to 40",
+        ),
         ("<xmax>20<", "<xmax>3<", "(cat): xmin 3 >= xmax 3, a box without width"),
-        ("<ymax>15<", "<ymax>4<", "(cat): ymin 5 >= ymax 4, a box without height"),
+        ("<ymax>15<", "<ymax>4<", "(cat): ymin 5 > ymax 4, corners of a box without height"),
         ("<xmin>3<", "<xmin>three<", "(cat): <bndbox/xmin> is 'three', not a number"),
         ("<xmin>3<", "<xmin>nan<", "(cat): <bndbox/xmin> is 'nan', not a finite number"),
         ("<xmax>20<", "<xmax>1e999<", "(cat): <bndbox/xmax> is '1e999', not a finite number"),
         ("<ymax>15</ymax>", "", "(cat): no <bndbox/ymax>"),
         ("bndbox>", "polygon>", "(cat): no <bndbox/xmin>"),
-        ("<name>cat</name>", "", "(no name): no <name>"),
-        ("<name>cat<", "<name> <", "(no name): no <name>"),
+        ("bndbox>", "BndBox>", "(cat): no <bndbox/xmin>; there is <BndBox>"),
+        ("xmax>", "Xmax>", "(cat): no <bndbox/xmax>; there is <Xmax>"),
+        ("</bndbox>", "</bndbox><bndbox/>", "(cat): has 2 <bndbox>, one is expected"),
         ("<difficult>0<", "<difficult>yes<", "(cat): <difficult> is 'yes', neither 0 nor 1"),
     ],
 )
@@ -124,6 +132,8 @@ def test_a_bad_object_is_named_and_the_others_stay(read, tmp_path, old, new, rea
         ("<annotation>", "<!DOCTYPE a [<!ENTITY x 'y'>]><annotation>&x;", "DTD"),
         ("<annotation>", "<!DOCTYPE a SYSTEM 'file:///etc/hosts'><annotation>", "DTD"),
         ("<annotation>", "<annotation>&x;", "undefined entity"),
+        ("object>", "Object>", "annotation: <Object> is no element of VOC's; <object> is"),
+        ("object>", "objects>", "annotation: <objects> is no element of VOC's; <object> is"),
         ("<annotation>", "<?xml version='1.0' encoding='klingon'?><annotation>", "encoding"),
     ],
 )
@@ -137,10 +147,11 @@ def test_a_bad_file_is_one_line(read, old, new, reason):
 @pytest.mark.parametrize(
     ("old", "new", "corners", "said"),
     [
-        ("<ymax>15<", "<ymax>30.5<", (3, 5, 20, 30), "ymax 30.5: clipped to the height 30"),
-        ("<xmax>20<", "<xmax>40.9<", (3, 5, 40, 15), "xmax 40.9: clipped to the width 40"),
+        ("<ymax>15<", "<ymax>30.5<", (3, 5, 20, 30), "ymax 30.5: clipped to 30"),
+        ("<xmax>20<", "<xmax>41<", (3, 5, 40, 15), "xmax 41: clipped to 40"),
+        ("<xmin>3<", "<xmin>0<", (1, 5, 20, 15), "xmin 0: clipped to 1"),
+        ("<ymin>5<", "<ymin>0.995<", (3, 1, 20, 15), "ymin 0.995: clipped to 1"),
         ("<xmin>3<", "<xmin>3.5<", (3.5, 5, 20, 15), "xmin 3.5: read as written"),
-        ("<xmin>3<", "<xmin>3.0<", (3, 5, 20, 15), "xmin 3.0: read as written"),
         ("<truncated>1</truncated>", "", (3, 5, 20, 15), "taken: 0 for <truncated>"),
         (
             "<pose>Left</pose><truncated>1</truncated>",
@@ -164,7 +175,104 @@ def test_what_is_safe_is_repaired_and_said(read, tmp_path, old, new, corners, sa
 
 def test_a_box_that_clipping_leaves_nothing_of_is_refused(read):
     file = read(XML.replace("<xmin>3<", "<xmin>40.2<").replace("<xmax>20<", "<xmax>40.7<"))
-    assert [found.kind for found in file.problems] == [Kind.SWAPPED]
+    assert [found.kind for found in file.problems] == [Kind.NO_AREA]
+
+
+def test_whole_numbers_with_a_point_are_whole(read):
+    xml = XML.replace("<xmin>3<", "<xmin>3.0<").replace("<ymax>15<", "<ymax>15.00<")
+    assert read(xml).objects == read(XML).objects
+    assert read(xml).findings == ()
+
+
+@pytest.mark.parametrize("name", ["<name/>", "<name> </name>", ""])
+def test_an_object_without_a_name_is_an_object(read, name):
+    file = read(XML.replace("<name>cat</name>", name))
+    ((_, item),) = file.objects
+    assert (item.name, item.corners) == ("unnamed", (3, 5, 20, 15))
+    (found,) = file.findings
+    assert (found.kind, found.severity) == (Kind.NO_NAME, Severity.WARNING)
+
+
+def test_a_misspelled_flag_is_named(read):
+    file = read(XML.replace("difficult>", "dificult>"))
+    assert file.objects == read(XML).objects
+    reasons = [one.reason for one in file.findings if one.kind is Kind.ODD_TAG]
+    assert reasons == ["<dificult> is not read; <difficult> would be"]
+
+
+def test_tags_of_other_tools_are_no_misspelled_ones(read):
+    extra = "<occluded>0</occluded><polygon/><actions/><point/><id>7</id></object>"
+    assert read(XML.replace("</object>", extra)).findings == ()
+    assert read(XML.replace("<size>", "<source/><owner/><path/><segmented>0</segmented><size>"))
+
+
+@pytest.mark.parametrize("size", ["<width>0</width><height>30</height>", "<depth>3</depth>", ""])
+def test_a_size_that_is_missing_is_the_images(tmp_path, read, size):
+    xml = re.sub("<size>.*</size>", f"<size>{size}</size>" if size else "", XML)
+    path = tmp_path / "a.xml"
+    path.write_text(xml)
+    file = read_annotation(path, image_size=(30, 40))
+    assert (file.image_size, file.objects) == ((30, 40), read(XML).objects)
+    assert [one.kind for one in file.findings] == [Kind.SIZE_FROM_IMAGE]
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "gbk", "shift_jis", "big5", "cp1251", "utf-16"])
+def test_files_in_encodings_of_python(read, encoding):
+    name = {"cp1251": "кот"}.get(encoding, "中")
+    text = f'<?xml version="1.0" encoding="{encoding}"?>' + XML.replace(">cat<", f">{name}<")
+    ((_, item),) = read(text.encode(encoding)).objects
+    assert item.name == name
+
+
+def test_bytes_that_their_encoding_does_not_have(read):
+    data = f'<?xml version="1.0" encoding="gb2312"?>{XML}'.encode().replace(b"cat", b"\xff\xff")
+    with pytest.raises(InputError, match="not readable as XML"):
+        read(data)
+
+
+# --- what is left out shows something, so it is no background -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "ignored"),
+    [
+        ("<xmin>3<", "<xmin>-9<", [(1, 5, 20, 15)]),
+        ("<xmax>20<", "<xmax>99<", [(3, 5, 40, 15)]),
+        ("<xmax>20<", "<xmax>2<", [(2, 5, 3, 15)]),
+        ("<xmax>20<", "<xmax>3<", [(3, 5, 3, 15)]),
+        ("<difficult>0<", "<difficult>yes<", [(3, 5, 20, 15)]),
+        ("<xmin>3<", "<xmin>three<", []),
+        ("<xmin>3<", "<xmin>300<", [(20, 5, 40, 15)]),
+        ("</bndbox>", "</bndbox>" + OBJECT[OBJECT.index("<bndbox>") : -len("</object>")], 2),
+    ],
+)
+def test_the_region_of_an_object_that_is_left_out(read, old, new, ignored):
+    file = read(XML.replace(old, new))
+    assert (file.objects, len(file.problems)) == ((), 1)
+    assert list(file.ignored) == ([(3, 5, 20, 15)] * 2 if ignored == 2 else ignored)
+
+
+def test_far_boxes_are_clipped_if_asked(tmp_path, read):
+    path = tmp_path / "a.xml"
+    path.write_text(XML.replace("<xmin>3<", "<xmin>-9<").replace("<xmax>20<", "<xmax>99<"))
+    file = read_annotation(path, clip_boxes=True)
+    ((_, item),) = file.objects
+    assert item.corners == (1, 5, 40, 15)
+    assert [one.kind for one in file.findings] == [Kind.CLIPPED] * 2
+    # What lies beside the image cannot be clipped to it.
+    path.write_text(XML.replace("<xmin>3<", "<xmin>50<").replace("<xmax>20<", "<xmax>99<"))
+    (problem,) = read_annotation(path, clip_boxes=True).problems
+    assert problem.kind is Kind.OUTSIDE
+
+
+def test_ignored_regions_are_read_back(tmp_path):
+    path = tmp_path / "a.xml"
+    objects = [VOCObject("cat", (3, 5, 20, 15))]
+    write_annotation(path, "a.jpg", (30, 40), objects, [(1, 1, 9, 9.5)])
+    file = read_annotation(path)
+    assert file.ignored == ((1, 1, 9, 9.5),)
+    assert file.findings == ()
+    assert [item for _, item in file.objects] == objects
 
 
 def test_the_same_box_twice_is_suspicious(read):

@@ -1,0 +1,516 @@
+"""Where the files of a data set are: its images, its annotations, and the images of each split.
+
+Found are VOC's folders, also under the names that other tools give them; images and XML files in
+one folder; and folders ``train``, ``valid`` and ``test`` of either kind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from minirpn.data.box_format import BoxFormat
+from minirpn.data.findings import BadFileError, Kind
+from minirpn.errors import InputError, did_you_mean
+
+NoAnnotation = Literal["error", "skip", "negative"]
+
+# If an image is there in several formats, the first one counts. Pillow reads the last few only with
+# a plug-in; without one, the error says so.
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".heic", ".heif",
+)  # fmt: skip
+
+# Names of folders, in any case; those that come first count.
+_ANNOTATIONS = (
+    "annotations", "annotation", "annots", "annot", "anns", "xml", "xmls", "labels", "label",
+)  # fmt: skip
+_IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pngimages", "pictures", "photos")
+_SPLITS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_LITTER = ("__macosx",)  # besides all names that begin with a dot
+
+VAL_SHARE = 0.2
+"""The share of the images that validate, where the data set has no splits of its own."""
+_SEED = 0  # of the draw; always the same, so that no run trains on what another validates on
+_LISTED = 8  # names in an error
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is, and how its files are read.
+
+    Parameters
+    ----------
+    root
+        A VOCdevkit, one year's folder in it, or another folder of images and XML files.
+    year
+        Year of a VOCdevkit; None if there is only one.
+    images, annotations
+        The folders of the images and of the XML files, in `root` or anywhere; None looks for them.
+    box_format, clip_boxes, no_annotation
+        See `minirpn.data.VOCDataset`.
+    """
+
+    root: Path
+    year: int | str | None = None
+    images: Path | None = None
+    annotations: Path | None = None
+    box_format: BoxFormat = "voc"
+    clip_boxes: bool = False
+    no_annotation: NoAnnotation = "error"
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The files of a data set by image id: the path in its folder of images, without the ending.
+
+    Parameters
+    ----------
+    path
+        The data set's folder.
+    images, annotations
+        The image file and the XML file of each id that has one.
+    image_folder, annotation_folder
+        Where files that are missing should be.
+    lists
+        The file that lists the images of each split.
+    parts
+        The ids of the splits that no file lists.
+    note
+        How those splits came about; "" if there are none.
+    """
+
+    path: Path
+    images: Mapping[str, Path]
+    annotations: Mapping[str, Path]
+    image_folder: Path
+    annotation_folder: Path
+    lists: Mapping[str, Path]
+    parts: Mapping[str, tuple[str, ...]]
+    note: str
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits, sorted."""
+        return sorted({*self.lists, *self.parts})
+
+    def source_of(self, split: str) -> Path:
+        """Return what says which images a split has: its list, or the folder of the data set."""
+        return self.lists.get(split, self.path)
+
+    def ids(self, split: str | None) -> list[str]:
+        """Return the image ids of a split, in the order of its list; InputError if it is not there.
+
+        None and ``"all"`` mean every id that has an image or an annotation, sorted.
+        """
+        if split is None or split == "all":
+            return sorted(self._known)
+        if split not in self.lists and split not in self.parts:
+            split = _SPLITS.get(split.lower(), split)  # "valid" is "val"
+        if split in self.lists:
+            return self._read_list(split)
+        if split in self.parts:
+            return list(self.parts[split])
+        names = ", ".join([*self.splits, "all"])
+        near = did_you_mean(split, self.splits)
+        raise InputError(f"{self.path}: split {split!r}: not there; there is {names}{near}")
+
+    def _read_list(self, split: str) -> list[str]:
+        path = self.lists[split]
+        lines = (line.strip() for line in _text(path).splitlines())
+        ids = [one for line in lines if line and (one := self._id_in(line)) is not None]
+        if not ids:
+            raise BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", "lists no image")
+        return ids
+
+    def _id_in(self, line: str) -> str | None:
+        """Return the id that a line of a list names; None if the line says "-1", not in this list.
+
+        A line may name an id, a file or a path of any system. VOC's lists of a class have a second
+        column: 1 if the image shows the class, 0 if only as a difficult object, and -1 if not.
+        """
+        name, _, last = line.rpartition(" ")
+        for text in (line, name.strip() if last in {"1", "0", "-1"} else ""):
+            if text and (known := self._known_id(text)) is not None:
+                return None if text != line and last == "-1" else known
+        if name and last in {"1", "0", "-1"}:
+            return None if last == "-1" else _without_ending(name.strip())
+        return _without_ending(line)
+
+    def _known_id(self, text: str) -> str | None:
+        """Return the id of an image of the data set that a text names, None if there is none."""
+        parts = text.strip("\"'").replace("\\", "/").split("/")
+        # The whole path first, then without its outer folders.
+        for start in range(len(parts)):
+            tail = "/".join(parts[start:])
+            for name in (tail, _without_ending(tail)):
+                if name in self._known:
+                    return name
+        return self._by_stem.get(_without_ending(parts[-1]))
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return {*self.images, *self.annotations}
+
+    @cached_property
+    def _by_stem(self) -> dict[str, str]:
+        """The id of each file name that only one folder has."""
+        count = Counter(PurePosixPath(one).name for one in self._known)
+        stems = ((PurePosixPath(one).name, one) for one in self._known)
+        return {stem: one for stem, one in stems if count[stem] == 1}
+
+
+def find_layout(source: Source, *, need_images: bool = True) -> Layout:
+    """Return the files of a data set.
+
+    An InputError says if there is no such folder or year, no choice among several years, no XML
+    file, or no image although `need_images`. It says what is there, and what was looked for.
+    """
+    path = _year_folder(source.root, source.year)
+    pairs = _pairs(path, source, need_images)
+    images: dict[str, Path] = {}
+    annotations: dict[str, Path] = {}
+    for pair in pairs:
+        images |= pair.images
+        annotations |= pair.annotations
+    known = sorted({*images, *annotations})
+    lists = _lists(path)
+    parts, note = {}, ""
+    folders = _split_folders(known)
+    if not lists and folders:
+        parts, note = folders, f"the splits are its folders {', '.join(_tops(known))}"
+        if "train" in parts and "val" in parts:
+            parts["trainval"] = tuple(sorted(parts["train"] + parts["val"]))
+    image_folder = pairs[0].image_folder if len(pairs) == 1 else path
+    annotation_folder = pairs[0].annotation_folder if len(pairs) == 1 else path
+    found = Layout(path, images, annotations, image_folder, annotation_folder, lists, parts, note)
+    return _with_drawn_splits(found)
+
+
+def _year_folder(root: Path, year: int | str | None) -> Path:
+    """Return the folder of the year of a VOCdevkit, or `root` if it is no VOCdevkit."""
+    if root.is_file():
+        raise InputError(f"{root}: data set: a file; name the folder that it unpacks to")
+    if not root.is_dir():
+        raise InputError(f"{root}: data set: no such folder")
+    years = sorted(path.name[3:] for path in root.glob("VOC*") if (path / "Annotations").is_dir())
+    if not years:
+        if year is not None and root.name != f"VOC{year}":
+            raise InputError(f"{root}: year {year}: no folder VOC{year} in it")
+        return root
+    if year is None and len(years) > 1:
+        raise InputError(f"{root}: year: several there, choose one of {', '.join(years)}")
+    wanted = years[0] if year is None else str(year)
+    if wanted not in years:
+        raise InputError(f"{root}: year {wanted}: not there; there is {', '.join(years)}")
+    return root / f"VOC{wanted}"
+
+
+# The folders of images and of annotations.
+
+
+class _Pair(NamedTuple):
+    """A folder of images, and the folder of their annotations: perhaps the same."""
+
+    image_folder: Path
+    annotation_folder: Path
+    images: dict[str, Path]
+    annotations: dict[str, Path]
+
+
+def _pairs(path: Path, source: Source, need_images: bool) -> list[_Pair]:
+    """Return the pairs of folders that a data set has: one, or one for each split."""
+    given = {
+        "images": _given(path, source.images, "images"),
+        "annotations": _given(path, source.annotations, "annotations"),
+    }
+    pair = _pair(path, given["images"], given["annotations"])
+    pairs = [] if pair is None else [pair]
+    if pair is None or not pair.annotations:
+        inside = (_pair(folder, None, None, f"{folder.name}/") for folder in _split_roots(path))
+        pairs = [one for one in inside if one is not None] or pairs
+    if not any(one.annotations for one in pairs) and source.no_annotation != "negative":
+        raise InputError(f"{path}: data set: no VOC annotation (XML) found; {_told(path)}")
+    if not pairs:
+        raise InputError(f"{path}: data set: neither images nor XML files found; {_told(path)}")
+    if need_images and not any(one.images for one in pairs):
+        raise InputError(f"{path}: data set: has annotations, but no images; {_told(path)}")
+    return pairs
+
+
+def _given(path: Path, folder: Path | None, name: str) -> Path | None:
+    """Return a folder that the user named, in the data set or anywhere."""
+    if folder is None:
+        return None
+    for candidate in (path / folder, folder):
+        if candidate.is_dir():
+            return candidate
+    raise InputError(f"{folder}: {name}: no such folder, here or in {path}")
+
+
+def _pair(
+    path: Path, images: Path | None, annotations: Path | None, prefix: str = ""
+) -> _Pair | None:
+    """Return the images and the annotations in a folder; None if it has neither.
+
+    `images` and `annotations` are folders that are known; `prefix` begins the ids.
+    """
+    inside = {one.name.lower(): one for one in _subfolders(path)}
+
+    def search(known: Path | None, names: Iterable[str], endings: tuple[str, ...]) -> _Scan:
+        if known is not None:
+            return _Scan(known, _scan(known, endings, prefix))
+        named = (inside[name] for name in names if name in inside)
+        scans = [_Scan(folder, _scan(folder, endings, prefix)) for folder in named]
+        scans.append(_Scan(path, _scan(path, endings, prefix, deep=False)))
+        return next((scan for scan in scans if scan.files), scans[0])
+
+    xml = search(annotations, _ANNOTATIONS, (".xml",))
+    pictures = search(images, _IMAGES, IMAGE_ENDINGS)
+    # One of the two may lie in the folder of the other.
+    if not pictures.files and images is None and xml.folder != path:
+        pictures = _Scan(xml.folder, _scan(xml.folder, IMAGE_ENDINGS, prefix))
+    if not xml.files and annotations is None and pictures.folder != path:
+        xml = _Scan(pictures.folder, _scan(pictures.folder, (".xml",), prefix))
+    if not xml.files and not pictures.files:
+        return None
+    return _Pair(pictures.folder, xml.folder, pictures.files, xml.files)
+
+
+class _Scan(NamedTuple):
+    folder: Path
+    files: dict[str, Path]
+
+
+def _scan(
+    folder: Path, endings: tuple[str, ...], prefix: str = "", *, deep: bool = True
+) -> dict[str, Path]:
+    """Return the files in a folder with one of the endings, by id; hidden ones are passed over."""
+    ranks = {ending: rank for rank, ending in enumerate(endings)}
+    best: dict[str, tuple[int, str, Path]] = {}
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if deep and not _is_litter(name)]
+        inner = Path(root).relative_to(folder).as_posix()
+        start = prefix if inner == "." else f"{prefix}{inner}/"
+        for name in names:
+            stem, dot, ending = name.rpartition(".")
+            rank = ranks.get(dot + ending.lower())
+            if rank is None or not stem or _is_litter(name):
+                continue
+            image_id = start + stem
+            if image_id not in best or (rank, name) < best[image_id][:2]:
+                best[image_id] = rank, name, Path(root, name)
+    return {image_id: path for image_id, (_, _, path) in best.items()}
+
+
+def _is_litter(name: str) -> bool:
+    """Tell whether a file or folder is one that a system or an archive leaves behind."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def _subfolders(path: Path) -> list[Path]:
+    return sorted(one for one in path.iterdir() if one.is_dir() and not _is_litter(one.name))
+
+
+# The splits.
+
+
+def _split_roots(path: Path) -> list[Path]:
+    """Return the folders of a data set that are named as splits."""
+    return [one for one in _subfolders(path) if one.name.lower() in _SPLITS]
+
+
+def _tops(ids: Iterable[str]) -> list[str]:
+    """Return the outermost folders of ids, sorted."""
+    return sorted({one.partition("/")[0] for one in ids})
+
+
+def _split_folders(ids: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return the ids of each split if all ids lie in folders that are named as splits; else {}."""
+    tops = _tops(ids)
+    if len(tops) < 2 or not all("/" in one for one in ids):
+        return {}
+    if not all(top.lower() in _SPLITS for top in tops):
+        return {}
+    parts: dict[str, list[str]] = {}
+    for one in ids:
+        parts.setdefault(_SPLITS[one.partition("/")[0].lower()], []).append(one)
+    return {name: tuple(members) for name, members in parts.items()}
+
+
+def _lists(path: Path) -> dict[str, Path]:
+    """Return the files that list the images of splits, by split.
+
+    They are those of ``ImageSets/Main`` or ``ImageSets``, or ``train.txt``, ``val.txt`` and the
+    like beside the images.
+    """
+    sets = {one.name.lower(): one for one in _subfolders(path)}.get("imagesets")
+    if sets is not None:
+        main = {one.name.lower(): one for one in _subfolders(sets)}.get("main", sets)
+        for folder in (main, sets):
+            files = {one.stem: one for one in sorted(folder.iterdir()) if _is_list(one)}
+            if files:
+                return {name: file for name, file in files.items() if not _of_class(name, files)}
+    names = {*_SPLITS, "trainval"}
+    beside = (one for one in sorted(path.iterdir()) if _is_list(one))
+    return {_SPLITS.get(one.stem.lower(), one.stem): one for one in beside if one.stem in names}
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() == ".txt" and path.is_file() and not _is_litter(path.name)
+
+
+def _of_class(name: str, files: Mapping[str, Path]) -> bool:
+    """Tell whether a list is VOC's of one class, such as ``cat_train``, and no split of its own."""
+    if name.rpartition("_")[2] not in files or "_" not in name:
+        return False
+    columns = [line.split() for line in _text(files[name]).splitlines() if line.strip()]
+    return all(len(words) > 1 and words[-1] in {"1", "0", "-1"} for words in columns)
+
+
+def _text(path: Path) -> str:
+    """Return the text of a list, whatever its encoding is."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadFileError(Kind.EMPTY_SPLIT, path, "list", f"cannot be read ({error})") from None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
+    if b"\0" in data[:256]:  # UTF-16 that does not say so
+        return data.decode("utf-16-le", errors="replace")
+    # -sig: some editors put a byte order mark in front.
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _without_ending(name: str) -> str:
+    """Return the name of a file without its ending, if that is one of an image or of XML."""
+    stem, dot, ending = name.strip("\"'").replace("\\", "/").rpartition(".")
+    return stem if dot + ending.lower() in (*IMAGE_ENDINGS, ".xml") else stem + dot + ending
+
+
+def _with_drawn_splits(found: Layout) -> Layout:
+    """Return a layout with splits ``train`` and ``val``, drawn if it has neither.
+
+    They are drawn from ``trainval``, if there is such a split, or else from the images that are in
+    no split.
+    """
+    if {"train", "val"} & {*found.lists, *found.parts}:
+        return found
+    if "trainval" in found.lists:
+        try:
+            base = list(dict.fromkeys(found.ids("trainval")))
+        except BadFileError:  # its ids are asked for where the error is told
+            return found
+        origin = "trainval"
+    else:
+        others = (found.ids(name) for name in [*found.parts])
+        taken = {*itertools.chain.from_iterable(others), *_listed(found)}
+        base = [one for one in found.ids("all") if one not in taken]
+        origin = f"{len(base):,} images"
+    parts = {} if "trainval" in found.lists else {"trainval": tuple(base)}
+    if len(base) < 2:  # too few to divide
+        return replace(found, parts={**found.parts, **parts})
+    order = np.random.default_rng(_SEED).permutation(len(base))
+    count = max(1, round(VAL_SHARE * len(base)))
+    val = {base[index] for index in order[:count]}
+    parts["train"] = tuple(one for one in base if one not in val)
+    parts["val"] = tuple(one for one in base if one in val)
+    sizes = f"train {len(base) - count:,} and val {count:,}"
+    note = f"{sizes}, drawn at random from {origin} (always the same)"
+    if found.note:
+        note = f"{found.note}; {note}"
+    return replace(found, parts={**found.parts, **parts}, note=note)
+
+
+def _listed(found: Layout) -> Iterator[str]:
+    """Yield the ids of all lists that can be read."""
+    for name in found.lists:
+        try:
+            yield from found.ids(name)
+        except BadFileError:
+            continue
+
+
+# What is there instead.
+
+
+def _told(path: Path) -> str:
+    """Return what a folder without a data set holds, what was looked for, and a way on."""
+    folders = [f"{one.name}/" for one in _subfolders(path)]
+    endings = Counter(one.suffix.lower() or "no ending" for one in path.iterdir() if one.is_file())
+    files = [f"{count} of {ending}" for ending, count in sorted(endings.items())]
+    holds = ", ".join([*_few(folders), *(["files: " + ", ".join(_few(files))] if files else [])])
+    looked = (
+        "looked for XML files and images in it, in folders such as Annotations and JPEGImages or "
+        "annotations and images, and in train, valid and test"
+    )
+    ways = _other_format(path) or _inner_data_set(path)
+    return f"it holds {holds or 'nothing'}; {looked}{ways}"
+
+
+def _few(names: list[str]) -> list[str]:
+    return names if len(names) <= _LISTED else [*names[:_LISTED], "..."]
+
+
+def _inner_data_set(path: Path) -> str:
+    """Return a hint at the folders inside that are data sets, or ""."""
+    inside = [str(one) for one in _subfolders(path) if (p := _pair(one, None, None)) and all(p[2:])]
+    return f"; perhaps name {' or '.join(inside[:3])}" if inside else ""
+
+
+def _other_format(path: Path) -> str:
+    """Return how to convert the data set of another tool, or ""."""
+    way = "-F pascalvoc` of `pip install globox` converts them, then minirpn needs"
+    flags = f"--voc {path} --annotations {path / 'voc'} --box-format half-open"
+    if (coco := _coco_file(path)) is not None:
+        return f"; {coco} is COCO's: `globox convert {coco} {path / 'voc'} -f coco {way} {flags}"
+    if (labels := _yolo_folder(path)) is not None:
+        images = next((one for one in _subfolders(path) if one.name.lower() in _IMAGES), labels)
+        return (
+            f"; the labels in {labels} are YOLO's: `globox convert {labels} {path / 'voc'} "
+            f"-f yolov5 -d {images} --mapping CLASSES.txt {way} {flags}"
+        )
+    return ""
+
+
+def _coco_file(path: Path) -> Path | None:
+    """Return the first JSON file in a folder, or in the folders in it, that looks like COCO's."""
+    for file in sorted([*path.glob("*.json"), *path.glob("*/*.json")]):
+        if not _is_litter(file.name):
+            text = file.read_bytes()[: 2**22]
+            if b'"annotations"' in text and (b'"images"' in text or b'"categories"' in text):
+                return file
+    return None
+
+
+def _yolo_folder(path: Path) -> Path | None:
+    """Return the first folder with a label file of YOLO's: lines of a class and four numbers."""
+    for folder in (path, *_subfolders(path), *path.glob("*/*/")):
+        texts = (one for one in sorted(folder.glob("*.txt")) if one.name != "classes.txt")
+        for file in itertools.islice(texts, 20):
+            words = file.read_bytes()[:200].splitlines()[:1]
+            numbers = words[0].split() if words else []
+            if len(numbers) == 5 and all(_is_number(one) for one in numbers):
+                return folder
+    return None
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
