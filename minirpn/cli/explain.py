@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minirpn.cli.model import add_run
+from minirpn.cli.source import add_source, data_of
 
 if TYPE_CHECKING:
     from minirpn.explain import Learning
@@ -33,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="picture file, or the name of an image in --voc (or else in the data of the run)",
     )
-    parser.add_argument("--voc", type=Path, metavar="DIR", help="data set in VOC layout")
-    parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
+    add_source(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -51,14 +51,16 @@ def run(args: argparse.Namespace) -> int:
 
     stored = read_stored(args.source, best=args.best)
     network, config = load_network(stored)
-    picture = find_picture(args.image, stored.folder, config.data, voc=args.voc, year=args.year)
+    data = data_of(args, config.data)
+    voc = None if args.voc is None else data.source
+    picture = find_picture(args.image, stored.folder, data, voc=voc)
     step = open_step(network, config, picture)
     if step.learning is None:
         reason = f"{picture.no_truth}: nothing to learn from"
         print(f"{reason}; only anchors, objectness and proposals are shown", file=sys.stderr)
     else:
         _print_learning(step.learning, config.run.seed)
-    name = f"{picture.sample.annotation.image_id}.html"
+    name = f"{picture.sample.annotation.image_id.replace('/', '_')}.html"
     folder = Path() if stored.folder is None else stored.folder.path
     path = write_page(step, args.out or folder / "explain" / name)
     print(f"page: {path}")

@@ -20,6 +20,7 @@ from minirpn.cli.pictures import (
     show_pictures,
 )
 from minirpn.cli.settings import add_device
+from minirpn.cli.source import add_source, source_values, typed_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,10 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", metavar="S", help="use all images of this split; the file is S.npz"
     )
-    parser.add_argument(
-        "--voc", metavar="DIR", help="data set of the split (default: that of the run)"
-    )
-    parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
+    add_source(parser, help="data set of the split (default: that of the run)")
     add_device(parser)
 
 
@@ -68,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if args.top is not None and args.top < 1:
         raise InputError(f"--top: expected at least 1, got {args.top}")
     if args.split is None:
-        _refuse(args, ("voc", "year"), "only with --split")
+        for typed in typed_source(args):
+            raise InputError(f"{typed}: only with --split")
         return _propose_pictures(args)
     _refuse(
         args, ("json", "coco", "voc_results"), "not with --split; minirpn eval writes such files"
@@ -124,12 +123,8 @@ def _propose_split(args: argparse.Namespace) -> None:
         raise InputError(f"{words[1]}: either pictures or --split, not both")
     stored = read_stored(words[0], best=args.best)
     network, config = load_network(stored, open_device(args.device))
-    values = {"data.classes": None}
-    if args.voc is not None:
-        values |= {"data.voc": args.voc, "data.year": None}
-    if args.year is not None:
-        values["data.year"] = args.year
-    config = override(config, values, origins={"data.voc": "--voc", "data.year": "--year"})
+    values, names = source_values(args)
+    config = override(config, {"data.classes": None, **values}, origins=names)
     counts = training_proposals(config)
     if args.top is not None:
         counts = replace(counts, post_nms=args.top, pre_nms=max(counts.pre_nms, args.top))

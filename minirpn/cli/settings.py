@@ -32,6 +32,20 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     "data": (
         Flag("--voc", "data.voc", "data set in VOC layout; without it, shapes", "DIR"),
         Flag("--year", "data.year", "year of a VOCdevkit", "Y"),
+        Flag("--images", "data.images", "folder of the images, in --voc or anywhere", "DIR"),
+        Flag("--annotations", "data.annotations", "folder of the XML files", "DIR"),
+        Flag(
+            "--box-format",
+            "data.box_format",
+            "how boxes count pixels (default: voc; `minirpn check` finds out)",
+        ),
+        Flag("--clip-boxes", "data.clip_boxes", "clip boxes that reach far beyond the image"),
+        Flag(
+            "--no-annotation",
+            "data.no_annotation",
+            "what an image without XML is (default: error; negative: it has no objects)",
+        ),
+        Flag("--classes", "data.classes", "names of a detector's classes, or voc", "A,B"),
         Flag("--split", "data.split", "train on this split; 'all': no split", "S"),
         Flag("--val-split", "data.val_split", "validate on this split", "S"),
         Flag("--skip-bad", "data.skip_bad", "leave out and count what is wrong in the data"),
@@ -146,7 +160,7 @@ def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | Non
         wanted = [flag for flag in flags if only is None or flag.key in only]
         group = parser.add_argument_group(title) if wanted else parser
         for flag in wanted:
-            group.add_argument(flag.name, dest=flag.key, help=flag.help, **_reader(flag))
+            group.add_argument(flag.name, dest=flag.key, help=flag.help, **reader(flag))
         if title == "network":
             group.add_argument(
                 ANCHORS,
@@ -156,7 +170,7 @@ def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | Non
             )
 
 
-def _reader(flag: Flag) -> dict[str, Any]:
+def reader(flag: Flag) -> dict[str, Any]:
     """Return how argparse reads the value of a flag, as the type of its setting says."""
     from minirpn.training.config import TrainConfig
     from minirpn.training.tables import type_of
@@ -172,7 +186,7 @@ def _reader(flag: Flag) -> dict[str, Any]:
     elif is_dataclass(hint):
         read = preset
     elif get_origin(hint) is tuple:
-        read = _stages
+        read = _names
     return {"type": read, "metavar": flag.metavar}
 
 
@@ -202,7 +216,7 @@ def preset(name: str) -> dict[str, Any]:
     return table
 
 
-def _stages(text: str) -> list[str]:
+def _names(text: str) -> list[str]:
     return [] if text == "nothing" else text.split(",")
 
 

@@ -27,8 +27,7 @@ def find_picture(
     folder: RunFolder | None,
     data: DataConfig,
     *,
-    voc: Path | None = None,
-    year: str | None = None,
+    voc: Source | None = None,
 ) -> Picture:
     """Return the image that a user names, with its ground truth.
 
@@ -39,8 +38,8 @@ def find_picture(
     folder, data
         The run and its settings, which name the data set if `voc` is None; a model that is in no
         run has no folder.
-    voc, year
-        A data set in VOC layout, and its year.
+    voc
+        Another data set.
 
     Returns
     -------
@@ -57,20 +56,19 @@ def find_picture(
     """
     path = Path(image)
     if voc is not None:
-        source = Source(voc, year)
-        place = find_layout(source)
+        place = find_layout(voc)
         image_id = _id_of(image, place)
         if not path.is_file():
             path = _file_of(image, image_id, place)
-        missing = place.annotation_folder / f"{image_id or path.stem}.xml"
-        xml = place.annotations.get(image_id or path.stem, missing)
-        return Picture(*read_sample(path, xml, source, skip_bad=data.skip_bad))
-    source, place = _own_data(folder, data)
+        name = image_id or path.stem
+        xml = place.annotations.get(name, place.annotation_folder / f"{name}.xml")
+        return Picture(*read_sample(path, xml, voc, skip_bad=data.skip_bad))
+    source, own = _own_data(folder, data)
     if not path.is_file():
-        image_id = None if place is None else _id_of(image, place)
-        path = _file_of(image, image_id, place)
-        if place is not None and image_id in place.annotations:
-            xml = place.annotations[image_id]
+        image_id = None if own is None else _id_of(image, own)
+        path = _file_of(image, image_id, own)
+        if own is not None and image_id is not None and image_id in own.annotations:
+            xml = own.annotations[image_id]
             return Picture(*read_sample(path, xml, source, skip_bad=data.skip_bad))
     beside = _annotation_of(path)
     if beside is None:

@@ -89,7 +89,7 @@ def test_the_grid_of_a_backbone(voc: Path, tmp_path: Path):
 
 
 def test_what_is_bad_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    objects = [VOCObject("cat", (1, 1, 30, 30)), VOCObject("cat", (0, 1, 30, 30))]
+    objects = [VOCObject("cat", (1, 1, 30, 30)), VOCObject("cat", (-9, 1, 30, 30))]
     objects.append(VOCObject("cat", (1, 1, 20, 20), difficult=True))
     (tmp_path / "Annotations").mkdir()
     write_annotation(tmp_path / "Annotations" / "a.xml", "a.jpg", (60, 80), objects)
@@ -97,7 +97,7 @@ def test_what_is_bad_is_left_out_and_said(tmp_path: Path, capsys: pytest.Capture
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "images 1, objects 1, not counting difficult ones" in out
-    assert "1 error (1 0-based coordinate); `minirpn check` lists them" in out
+    assert "1 error (1 box outside the image); `minirpn check` lists them" in out
     assert main([*words, "--use-difficult"]) == 0
     assert "images 1, objects 2\n" in capsys.readouterr().out
 

@@ -41,7 +41,7 @@ def test_nothing_is_wrong_with_generated_shapes(voc: Path, capsys: pytest.Captur
 def test_an_error_is_told_by_status_table_and_json(
     voc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    path = spoil(voc, "<xmin>", "<xmin>-")
+    path = spoil(voc, "<xmin>", "<xmin>-9")
     numbers = tmp_path / "findings.json"
     assert main(["check", "--voc", str(voc), "--json", str(numbers)]) == 1
     assert "1 error (1 box outside the image)" in capsys.readouterr().out
@@ -107,13 +107,13 @@ def test_the_data_set_must_be_named(fails: Callable[..., str]):
 def test_training_stops_with_the_list(
     voc: Path, tmp_path: Path, small_config: Path, capsys: pytest.CaptureFixture[str]
 ):
-    spoil(voc, "<xmin>", "<xmin>-")
+    spoil(voc, "<xmin>", "<xmin>-9")
     (voc / "JPEGImages" / "000002.jpg").unlink()
     words = ["train", "--config", small_config, "--voc", voc, "--out", tmp_path / "run"]
     assert main([str(word) for word in words]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith("error: ") for line in lines] == [True, True, False]
-    assert "is below 1" in lines[0]
+    assert "is beyond the image" in lines[0]
     assert "no such file, of any format" in lines[1]
     assert lines[2].startswith("minirpn: error: ")
     assert "(and 1 more bad files or boxes" in lines[2]

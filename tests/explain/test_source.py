@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from minirpn.data import VOCDataset
+from minirpn.data import Source, VOCDataset
 from minirpn.errors import InputError
 from minirpn.explain import find_picture
 from minirpn.training.run_folder import RunFolder
@@ -47,9 +47,9 @@ def test_a_name_in_another_data_set(run_folder, shapes, settings):
     devkit = shapes.parent / "devkit"
     years = [shutil.copytree(shapes, devkit / f"VOC{year}") for year in (2007, 2012)]
     data = settings().data
-    assert_annotated(find_picture("000001", run_folder, data, voc=devkit, year="2012"), years[1])
+    assert_annotated(find_picture("000001", run_folder, data, voc=Source(devkit, "2012")), years[1])
     with pytest.raises(InputError, match=r"year: several there, choose one of 2007, 2012"):
-        find_picture("000001", run_folder, data, voc=devkit)
+        find_picture("000001", run_folder, data, voc=Source(devkit))
 
 
 def test_an_annotation_next_to_the_file(run_folder, shapes, settings, lone_image):
@@ -64,7 +64,7 @@ def test_another_data_set_may_annotate_a_file_from_elsewhere(
     run_folder, shapes, settings, lone_image
 ):
     path = lone_image("000001.jpg")
-    picture = find_picture(str(path), run_folder, settings().data, voc=shapes)
+    picture = find_picture(str(path), run_folder, settings().data, voc=Source(shapes))
     assert picture.no_truth is None
     assert picture.sample.annotation.image_path == path
 
@@ -92,10 +92,12 @@ def test_what_is_wrong_is_said_in_one_line(run_folder, shapes, settings, lone_im
     own = run_folder.path / "shapes/JPEGImages"
     assert said("gone.jpg") == f"gone.jpg: image: no such file, and none of that name in {own}"
     assert said(run_folder.path).startswith(f"{run_folder.path}: image: no such file")
-    assert said("gone", voc=shapes).endswith(f"none of that name in {shapes / 'JPEGImages'}")
+    assert said("gone", voc=Source(shapes)).endswith(
+        f"none of that name in {shapes / 'JPEGImages'}"
+    )
     xml = shapes / "Annotations/lone.xml"
-    assert said(lone, voc=shapes) == f"{xml}: annotation: no such file"
-    assert said("000001", voc=lone.parent / "nowhere").endswith("data set: no such folder")
+    assert said(lone, voc=Source(shapes)) == f"{xml}: annotation: no such file"
+    assert said("000001", voc=Source(lone.parent / "nowhere")).endswith("data set: no such folder")
     (shapes / "Annotations/000001.xml").write_text("<annotation>")
     assert "not readable as XML" in said(shapes / "JPEGImages/000001.jpg")
     lone.write_text("no picture")

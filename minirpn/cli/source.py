@@ -1,0 +1,76 @@
+"""The flags that name a data set and say how its files are read, for commands without settings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minirpn.cli.settings import FLAGS, reader
+
+if TYPE_CHECKING:
+    from minirpn.data.layout import Source
+    from minirpn.training.config import DataConfig
+
+_FLAGS = tuple(
+    flag
+    for flag in FLAGS["data"]
+    if flag.key.removeprefix("data.")
+    in {"year", "images", "annotations", "box_format", "clip_boxes", "no_annotation"}
+)
+
+
+def add_source(
+    parser: argparse.ArgumentParser, *, help: str = "data set in VOC layout", required: bool = False
+) -> None:
+    """Add ``--voc`` and the flags that say how its files are read."""
+    parser.add_argument("--voc", metavar="DIR", required=required, help=help)
+    for flag in _FLAGS:
+        parser.add_argument(flag.name, dest=flag.key, help=flag.help, **reader(flag))
+
+
+def source_values(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the settings of the section ``data`` that were typed, and the flag of each.
+
+    They are by dotted key, as for `minirpn.training.config.override`. With ``--voc``, all that was
+    said about another data set is forgotten.
+    """
+    from minirpn.training.config import DataConfig
+    from minirpn.training.tables import to_table
+
+    names = {"data.voc": "--voc", **{flag.key: flag.name for flag in _FLAGS}}
+    values: dict[str, Any] = {}
+    if args.voc is not None:
+        defaults = to_table(DataConfig())
+        values = {flag.key: defaults[flag.key.removeprefix("data.")] for flag in _FLAGS}
+        values["data.voc"] = args.voc
+    given = {flag.key: getattr(args, flag.key) for flag in _FLAGS}
+    values |= {key: value for key, value in given.items() if value is not None}
+    return values, names
+
+
+def typed_source(args: argparse.Namespace) -> Sequence[str]:
+    """Return the flags of `add_source` that were typed, with their values."""
+    keys = {"--voc": "voc", **{flag.name: flag.key for flag in _FLAGS}}
+    typed = {name: getattr(args, key) for name, key in keys.items()}
+    return [f"{name} {value}" for name, value in typed.items() if value is not None]
+
+
+def data_of(args: argparse.Namespace, data: DataConfig) -> DataConfig:
+    """Return the section ``data`` with what was typed."""
+    from dataclasses import replace
+
+    from minirpn.training.config import TrainConfig, override
+
+    values, names = source_values(args)
+    config = override(replace(TrainConfig(), data=data), values, origins=names)
+    return config.data
+
+
+def source_of(args: argparse.Namespace) -> Source:
+    """Return the data set that ``--voc`` names, which must be given."""
+    from minirpn.training.config import DataConfig
+
+    source = data_of(args, DataConfig()).source
+    assert source is not None  # argparse requires --voc
+    return source

@@ -1,0 +1,220 @@
+"""A corrected copy of a data set, in VOC's layout, with a page that says what was changed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from minirpn.data.annotation import write_annotation
+from minirpn.data.box_format import CONVENTIONS
+from minirpn.data.findings import BadFileError, Finding, errors_of
+from minirpn.data.images import ImageHeader, examine_image, read_image
+from minirpn.data.layout import Layout, Source, find_layout
+from minirpn.data.voc import Entry, files_of, is_skipped, read_entry
+from minirpn.errors import InputError
+from minirpn.files import one_line_errors
+
+CHANGES = "CHANGES.md"
+# Images that every tool reads as they are; others are written as PNG.
+_KEPT = {".jpg": ".jpg", ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".png": ".png"}
+_PLAIN_MODES = {"RGB", "L"}
+_LISTED = 20  # names in each list of the page
+
+
+class Corrected(NamedTuple):
+    """What became of a data set: the images in the copy, and those left out."""
+
+    folder: Path
+    images: int
+    left_out: tuple[str, ...]  # a line for each image that is not in the copy
+
+
+class _Changes(NamedTuple):
+    """What was changed on the way, for the page."""
+
+    findings: list[Finding]
+    left_out: list[str]
+    renamed: list[str]
+    redrawn: list[str]
+
+
+def write_corrected(
+    source: Source,
+    folder: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+) -> Corrected:
+    """Write a copy of a data set in which nothing is left to repair.
+
+    A training on the copy sees what a training on the data set sees with ``--skip-bad``, and with
+    the same settings of `source`.
+
+    Parameters
+    ----------
+    source
+        The data set, and how its files are read.
+    folder
+        Where the copy goes: a folder that is not there yet, or is empty.
+    classes
+        The class names that may occur, None for all. Other objects become ignored regions.
+    track
+        Called with the ids as they are done, and their number; see `check_dataset`.
+
+    Returns
+    -------
+    Corrected
+        The page ``CHANGES.md`` in `folder` says the same at length.
+
+    Raises
+    ------
+    InputError
+        There is no such data set, nothing of it can be used, or `folder` cannot be written to.
+
+    Notes
+    -----
+    Boxes are written in VOC's convention, inside the image. Objects that had to be left out are
+    elements ``<ignored>``, which only minirpn reads. Upright RGB and gray JPEG and PNG files are
+    copied byte by byte; all others become PNG, upright and RGB. Blanks and folders in names become
+    underlines. Elements that are not read, such as ``<part>`` and ``<pose>``, are not copied.
+    """
+    layout = find_layout(source)
+    with one_line_errors(folder, "write"):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: there is something already; name a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return _write(layout, source, folder, classes, track)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)  # no half of a copy
+            raise
+
+
+def _write(
+    layout: Layout,
+    source: Source,
+    folder: Path,
+    classes: Sequence[str] | None,
+    track: Callable[[Iterable[Any], int], Iterable[Any]],
+) -> Corrected:
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    changes = _Changes([], [], [], [])
+    names: dict[str, str] = {}  # in the copy, by id
+    taken: set[str] = set()
+    ids = [one for one in _all_ids(layout) if not is_skipped(one, layout, source)]
+    for image_id in track(ids, len(ids)):
+        headers: list[ImageHeader] = []
+
+        def read_header(path: Path, headers: list[ImageHeader] = headers) -> ImageHeader:
+            headers.append(examine_image(path))
+            return headers[-1]
+
+        entry, findings = read_entry(files_of(image_id, layout), source, read_header, layout)
+        changes.findings.extend(findings)
+        if entry is None:
+            changes.left_out.append(str(errors_of(findings)[0]))
+            continue
+        names[image_id] = name = _new_name(image_id, taken)
+        taken.add(name)
+        if name != image_id:
+            changes.renamed.append(f"{image_id} -> {name}")
+        image = _copy_image(entry.image_path, headers[0], folder / "JPEGImages", name)
+        if image.suffix != entry.image_path.suffix.lower() or headers[0].turned:
+            changes.redrawn.append(image.name)
+        _write_entry(entry, folder / "Annotations" / f"{name}.xml", image.name, classes)
+    if not names:
+        raise InputError(f"{layout.path}: every file in it is bad: {changes.left_out[0]}")
+    for split in layout.splits:
+        members = (names[one] for one in dict.fromkeys(_ids_of(layout, split)) if one in names)
+        text = "".join(f"{name}\n" for name in members)
+        (folder / "ImageSets/Main" / f"{split}.txt").write_text(text, encoding="utf-8")
+    page = _page(layout, source, len(names), changes)
+    (folder / CHANGES).write_text(page, encoding="utf-8")
+    return Corrected(folder, len(names), tuple(changes.left_out))
+
+
+def _all_ids(layout: Layout) -> list[str]:
+    listed = {one for split in layout.splits for one in _ids_of(layout, split)}
+    return sorted({*layout.ids("all"), *listed})
+
+
+def _ids_of(layout: Layout, split: str) -> list[str]:
+    """Return the ids of a split; none if its list cannot be read."""
+    try:
+        return layout.ids(split)
+    except BadFileError:
+        return []
+
+
+def _new_name(image_id: str, taken: set[str]) -> str:
+    """Return a name without blanks and folders that is not taken yet."""
+    plain = re.sub(r"[\s/\\]+", "_", image_id)
+    name, number = plain, 2
+    while name in taken:
+        name, number = f"{plain}_{number}", number + 1
+    return name
+
+
+def _copy_image(path: Path, header: ImageHeader, folder: Path, name: str) -> Path:
+    """Write an image to `folder` in a form that every tool reads alike, and return its file."""
+    ending = _KEPT.get(path.suffix.lower())
+    if ending is not None and header.mode in _PLAIN_MODES and not header.turned:
+        copy = folder / f"{name}{ending}"
+        shutil.copyfile(path, copy)
+    else:
+        copy = folder / f"{name}.png"
+        Image.fromarray(np.ascontiguousarray(read_image(path))).save(copy)
+    return copy
+
+
+def _write_entry(entry: Entry, path: Path, image_name: str, classes: Sequence[str] | None) -> None:
+    objects = [item for _, item in entry.content.objects]
+    known = [item for item in objects if classes is None or item.name in classes]
+    unknown = [item.corners for item in objects if item not in known]
+    ignored = [*entry.content.ignored, *unknown]
+    write_annotation(path, image_name, entry.content.image_size, known, ignored)
+
+
+def _page(layout: Layout, source: Source, images: int, changes: _Changes) -> str:
+    """Return the text of ``CHANGES.md``."""
+    counts = Counter((one.kind.severity, one.kind.label) for one in changes.findings)
+    convention = CONVENTIONS[source.box_format].words
+    lines = [
+        "# What was changed",
+        "",
+        f"This is a copy of `{layout.path}`, written by `minirpn check --fix`: {images:,} images "
+        "in the layout of PASCAL VOC.",
+        f"Boxes were read as `{source.box_format}` ({convention}) and are written in VOC's "
+        "convention (pixels from 1, the last one included).",
+    ]
+    if layout.note:
+        lines.append(f"Splits: {layout.note}.")
+    if counts:
+        lines += ["", "| | what was found | how often |", "|---|---|---|"]
+        lines += [
+            f"| {severity} | {label} | {count:,} |" for (severity, label), count in counts.items()
+        ]
+        lines += [
+            "",
+            "Repaired: written as it was meant. Warning: left as it is. Error: the box, or the "
+            "whole image, is not in the copy; the region of a box is kept as `<ignored>`, so that "
+            "minirpn takes it for neither object nor background.",
+        ]
+    for title, names in (
+        ("Images that are not in the copy", changes.left_out),
+        ("Images that are written as PNG, upright and RGB", changes.redrawn),
+        ("Images with a new name", changes.renamed),
+    ):
+        if names:
+            more = len(names) - _LISTED
+            lines += ["", f"## {title}: {len(names):,}", "", *(f"- {n}" for n in names[:_LISTED])]
+            lines += [f"- ... and {more:,} more"] if more > 0 else []
+    return "\n".join([*lines, ""])

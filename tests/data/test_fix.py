@@ -1,0 +1,109 @@
+"""The corrected copy of a data set: a training sees the same in it, and nothing is wrong."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minirpn.data import Kind, VOCDataset, VOCObject, check_dataset
+from minirpn.data.fix import write_corrected
+from minirpn.data.layout import Source
+from minirpn.errors import InputError
+
+
+@pytest.fixture
+def faulty(tmp_path, write_voc):
+    """A data set with much that is wrong, in folders of splits."""
+    objects = (
+        VOCObject("cat", (0, 0, 20, 15)),  # one pixel outside: clipped
+        VOCObject("cat", (-9, 3, 8, 9)),  # far outside: left out
+        VOCObject(" dog", (5, 5, 41, 30), difficult=True),
+    )
+    root = tmp_path / "faulty"
+    write_voc(root / "train", ids=("a b", "c", "d", "e"), objects=objects, side_by_side=True)
+    write_voc(root / "valid", ids=("a_b", "turned"), side_by_side=True)
+    (root / "train/c.xml").write_text("<annotation>")
+    Image.new("L", (40, 30), 90).save(root / "train/d.jpg")
+    wide = np.arange(1200, dtype=np.uint16).reshape(30, 40)
+    (root / "train/e.jpg").unlink()
+    Image.fromarray(wide).save(root / "train/e.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 40), "red").save(root / "valid/turned.jpg", exif=exif)
+    return root
+
+
+def test_the_copy_is_what_a_training_sees(tmp_path, faulty):
+    fixed = write_corrected(Source(faulty), tmp_path / "fixed")
+    assert (fixed.images, len(fixed.left_out)) == (5, 1)
+    renamed = {"train/a b": "train_a_b", "valid/a_b": "valid_a_b"}
+    for split in ("train", "val", "trainval"):
+        before = VOCDataset(faulty, split=split, skip_bad=True)
+        after = VOCDataset(tmp_path / "fixed", split=split)  # nothing in it stops a training
+        assert after.image_ids == tuple(
+            renamed.get(one, one.replace("/", "_")) for one in before.image_ids
+        )
+        assert after.classes == before.classes
+        for old, new in zip(before, after, strict=True):
+            np.testing.assert_array_equal(new.image, old.image)
+            for name in ("image_size", "gt_boxes", "gt_classes", "difficult", "ignored"):
+                np.testing.assert_array_equal(
+                    getattr(new.annotation, name), getattr(old.annotation, name)
+                )
+    assert any(len(one.annotation.ignored) for one in VOCDataset(tmp_path / "fixed"))
+
+
+def test_nothing_is_wrong_in_the_copy(tmp_path, faulty):
+    write_corrected(Source(faulty), tmp_path / "fixed")
+    report = check_dataset(tmp_path / "fixed")
+    # Two images are the same in both; a gray one stays gray.
+    left = {Kind.NOT_RGB, Kind.BLANK_IMAGE, Kind.LEAKAGE, Kind.SAME_IMAGE}
+    assert {one.kind for one in report.findings} <= left
+    page = (tmp_path / "fixed/CHANGES.md").read_text()
+    for text in (
+        "| repaired | box clipped | 9 |",
+        "| error | box outside the image | 3 |",
+        "## Images that are not in the copy: 1",
+        "c.xml: annotation: not readable as XML",
+        "train/a b -> train_a_b",
+        "valid_turned.png",
+        "`voc` (pixels from 1, the last one included)",
+    ):
+        assert text in page
+
+
+def test_another_convention_becomes_vocs(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", objects=(VOCObject("cat", (0, 0, 19, 14)),))
+    source = Source(root, box_format="zero-based")
+    write_corrected(source, tmp_path / "fixed")
+    boxes = VOCDataset(tmp_path / "fixed").annotation(0).gt_boxes
+    np.testing.assert_array_equal(boxes, [[0, 0, 20, 15]])
+
+
+def test_objects_of_other_classes_are_ignored_regions(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data")
+    write_corrected(Source(root), tmp_path / "fixed", classes=["cat"])
+    annotation = VOCDataset(tmp_path / "fixed").annotation(0)
+    np.testing.assert_array_equal(annotation.gt_boxes, [[2, 4, 20, 15]])
+    np.testing.assert_array_equal(annotation.ignored, [[0, 0, 40, 30]])
+
+
+def test_nothing_is_written_over_and_no_half_copy_stays(tmp_path, write_voc, monkeypatch):
+    root = write_voc(tmp_path / "data")
+    with pytest.raises(InputError, match=r"data: there is something already; name a new folder$"):
+        write_corrected(Source(root), root)
+
+    def fail(*args):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(InputError, match=r"fixed: cannot write: no space left"):
+        write_corrected(Source(root), tmp_path / "fixed")
+    assert not (tmp_path / "fixed").exists()
+    for path in root.glob("Annotations/*.xml"):
+        path.write_text("<annotation>")
+    with pytest.raises(InputError, match=r"data: every file in it is bad: .*a\.xml"):
+        write_corrected(Source(root), tmp_path / "fixed")
