@@ -25,7 +25,7 @@ _WOULD_STOP = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command to the parser."""
-    add_source(parser, help="the data set", required=True)
+    add_source(parser, help="the data set")
     parser.add_argument(
         "--split",
         action="append",

@@ -20,11 +20,9 @@ _FLAGS = tuple(
 )
 
 
-def add_source(
-    parser: argparse.ArgumentParser, *, help: str = "data set in VOC layout", required: bool = False
-) -> None:
+def add_source(parser: argparse.ArgumentParser, *, help: str = "data set in VOC layout") -> None:
     """Add ``--voc`` and the flags that say how its files are read."""
-    parser.add_argument("--voc", metavar="DIR", required=required, help=help)
+    parser.add_argument("--voc", metavar="DIR", help=help)
     for flag in _FLAGS:
         parser.add_argument(flag.name, dest=flag.key, help=flag.help, **reader(flag))
 
@@ -68,9 +66,11 @@ def data_of(args: argparse.Namespace, data: DataConfig) -> DataConfig:
 
 
 def source_of(args: argparse.Namespace) -> Source:
-    """Return the data set that ``--voc`` names, which must be given."""
+    """Return the data set that the flags name; InputError if they name none."""
+    from minirpn.errors import InputError
     from minirpn.training.config import DataConfig
 
     source = data_of(args, DataConfig()).source
-    assert source is not None  # argparse requires --voc
+    if source is None:
+        raise InputError("--voc: name a data set")
     return source

@@ -39,6 +39,7 @@ from minirpn.data.voc import (
     odd_classes,
     odd_format,
     read_entry,
+    repeated_ids,
     unknown_classes,
 )
 
@@ -173,16 +174,12 @@ def _read_splits(
     findings: list[Finding] = []
     for name in layout.splits if wanted is None else wanted:
         try:
-            listed = layout.ids(name)
+            listed = layout.listed(name)
         except BadFileError as error:
             findings.append(error.finding)
             continue
         members[name] = tuple(dict.fromkeys(listed))
-        findings += [
-            finding(Kind.LISTED_TWICE, layout.source_of(name), image_id, f"{count} times")
-            for image_id, count in Counter(listed).items()
-            if count > 1
-        ]
+        findings += repeated_ids(listed, layout.source_of(name))
     return members, findings
 
 

@@ -6,6 +6,7 @@ one folder; and folders ``train``, ``valid`` and ``test`` of either kind.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections import Counter
@@ -112,10 +113,15 @@ class Layout:
         return self.lists.get(split, self.path)
 
     def ids(self, split: str | None) -> list[str]:
-        """Return the image ids of a split, in the order of its list; InputError if it is not there.
+        """Return the image ids of a split, in the order of its list, each once.
 
-        None and ``"all"`` mean every id that has an image or an annotation, sorted.
+        None and ``"all"`` mean every id that has an image or an annotation, sorted. An InputError
+        says if there is no such split, or if it lists no image.
         """
+        return list(dict.fromkeys(self.listed(split)))
+
+    def listed(self, split: str | None) -> list[str]:
+        """Return the image ids of a split as they are listed; otherwise as `ids`."""
         if split is None or split == "all":
             return sorted(self._known)
         if split not in self.lists and split not in self.parts:
@@ -161,6 +167,16 @@ class Layout:
                     return name
         return self._by_stem.get(_without_ending(parts[-1]))
 
+    def other_file(self, image_id: str) -> str | None:
+        """Return the name of a file of an image that has no ending of an image."""
+        return self._others.get(image_id)
+
+    @cached_property
+    def _others(self) -> dict[str, str]:
+        paths = self.image_folder.iterdir() if self.image_folder.is_dir() else ()
+        known = {".xml", ".txt", *IMAGE_ENDINGS}
+        return {path.stem: path.name for path in paths if path.suffix.lower() not in known}
+
     @cached_property
     def _known(self) -> set[str]:
         return {*self.images, *self.annotations}
@@ -192,12 +208,10 @@ def find_layout(source: Source, *, need_images: bool = True) -> Layout:
     folders = _split_folders(known)
     if not lists and folders:
         parts, note = folders, f"the splits are its folders {', '.join(_tops(known))}"
-        if "train" in parts and "val" in parts:
-            parts["trainval"] = tuple(sorted(parts["train"] + parts["val"]))
     image_folder = pairs[0].image_folder if len(pairs) == 1 else path
     annotation_folder = pairs[0].annotation_folder if len(pairs) == 1 else path
     found = Layout(path, images, annotations, image_folder, annotation_folder, lists, parts, note)
-    return _with_drawn_splits(found)
+    return _with_trainval(_with_drawn_splits(found))
 
 
 def _year_folder(root: Path, year: int | str | None) -> Path:
@@ -411,28 +425,41 @@ def _with_drawn_splits(found: Layout) -> Layout:
         return found
     if "trainval" in found.lists:
         try:
-            base = list(dict.fromkeys(found.ids("trainval")))
+            base = found.ids("trainval")
         except BadFileError:  # its ids are asked for where the error is told
             return found
         origin = "trainval"
     else:
-        others = (found.ids(name) for name in [*found.parts])
+        others = (found.ids(name) for name in found.parts)
         taken = {*itertools.chain.from_iterable(others), *_listed(found)}
         base = [one for one in found.ids("all") if one not in taken]
         origin = f"{len(base):,} images"
-    parts = {} if "trainval" in found.lists else {"trainval": tuple(base)}
     if len(base) < 2:  # too few to divide
-        return replace(found, parts={**found.parts, **parts})
+        return replace(found, parts={**found.parts, "train": tuple(base)})
     order = np.random.default_rng(_SEED).permutation(len(base))
     count = max(1, round(VAL_SHARE * len(base)))
     val = {base[index] for index in order[:count]}
-    parts["train"] = tuple(one for one in base if one not in val)
-    parts["val"] = tuple(one for one in base if one in val)
+    parts = {
+        "train": tuple(one for one in base if one not in val),
+        "val": tuple(one for one in base if one in val),
+    }
     sizes = f"train {len(base) - count:,} and val {count:,}"
     note = f"{sizes}, drawn at random from {origin} (always the same)"
     if found.note:
         note = f"{found.note}; {note}"
     return replace(found, parts={**found.parts, **parts}, note=note)
+
+
+def _with_trainval(found: Layout) -> Layout:
+    """Return a layout with the split ``trainval``: all that is in ``train`` and in ``val``."""
+    if "trainval" in found.splits or "train" not in found.splits:
+        return found
+    ids: list[str] = []
+    for name in {"train", "val"} & {*found.splits}:
+        with contextlib.suppress(BadFileError):  # told where the ids of that list are asked for
+            ids += found.ids(name)
+    trainval = tuple(sorted(set(ids)))
+    return replace(found, parts={**found.parts, "trainval": trainval}) if ids else found
 
 
 def _listed(found: Layout) -> Iterator[str]:

@@ -235,8 +235,10 @@ def _read_split(
     read_header: Callable[[Path], ImageHeader] | None,
 ) -> tuple[list[Entry], list[str], list[Finding]]:
     """Return the usable entries of a split, the ids of the others, and everything that is wrong."""
-    entries, left_out, findings = [], [], []
-    for image_id in layout.ids(split):
+    entries, left_out = [], []
+    listed = layout.listed(split)
+    findings = repeated_ids(listed, layout.source_of(split or "all"))
+    for image_id in dict.fromkeys(listed):
         if is_skipped(image_id, layout, source):
             continue
         entry, about = read_entry(files_of(image_id, layout), source, read_header, layout)
@@ -246,6 +248,15 @@ def _read_split(
         else:
             entries.append(entry)
     return entries, left_out, findings
+
+
+def repeated_ids(listed: Sequence[str], path: Path) -> list[Finding]:
+    """Return a warning for each id that a list at `path` names more than once; it counts once."""
+    return [
+        finding(Kind.LISTED_TWICE, path, image_id, f"{count} times")
+        for image_id, count in Counter(listed).items()
+        if count > 1
+    ]
 
 
 def is_skipped(image_id: str, layout: Layout, source: Source) -> bool:
@@ -275,7 +286,10 @@ def read_entry(
     if image_path is None:
         image_path = Path(image_id) if layout is None else layout.image_folder / image_id
         if read_header:
+            other = None if layout is None else layout.other_file(image_id)
             reason = "no such file, of any format"
+            if other is not None:
+                reason = f"only {other}, which has no ending of an image"
             findings.append(finding(Kind.MISSING_FILE, image_path, "image", reason))
     elif read_header:
         try:

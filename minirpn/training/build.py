@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from minirpn.backbones import Backbone, build_backbone
 from minirpn.data.augment import AS_IS, Augmentation
+from minirpn.data.layout import find_layout
 from minirpn.data.loader import Draw, Loader
 from minirpn.data.samples import Dataset, Example, Sample
 from minirpn.data.synthetic import generate
@@ -189,6 +190,37 @@ def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDatas
         classes=data.classes,
         skip_bad=data.skip_bad,
     )
+
+
+def with_splits_there(config: TrainConfig, given: Collection[str]) -> tuple[TrainConfig, list[str]]:
+    """Return the settings with splits that the data set has, and a line for each that was changed.
+
+    A split that the user did not name comes from a recipe. If the data set has no such split, it is
+    trained on ``trainval``, or not validated.
+
+    Parameters
+    ----------
+    config
+        The settings of a new run.
+    given
+        The settings that the user named, by dotted key.
+    """
+    data = config.data
+    lines: list[str] = []
+    if data.source is None:
+        return config, lines
+    there = find_layout(data.source).splits
+    if "data.split" not in given and data.split not in there and "trainval" in there:
+        lines.append(f"{data.voc}: no split {data.split!r}: training on 'trainval'")
+        data = replace(data, split="trainval")
+    if "data.val_split" not in given and data.val_split not in {None, *there}:
+        names = ", ".join(there) or "none"
+        lines.append(
+            f"{data.voc}: no split {data.val_split!r}: training without validation; "
+            f"--val-split names a split, there is {names}"
+        )
+        data = replace(data, val_split=None)
+    return replace(config, data=data), lines
 
 
 def find_classes(config: TrainConfig, folder: RunFolder) -> tuple[str, ...]:

@@ -77,7 +77,8 @@ class DataConfig:
     Parameters
     ----------
     voc
-        A data set in VOC layout; without it, shapes are generated.
+        A data set in VOC layout; without it, shapes are generated. None takes the folder that
+        `annotations` is in, if that is given.
     year
         Year of a VOCdevkit; None if there is only one.
     images, annotations
@@ -127,9 +128,10 @@ class DataConfig:
         _ = self.augment  # checks the numbers
         if self.classes == ("voc",):
             object.__setattr__(self, "classes", VOC_CLASSES)
-        for name in ("images", "annotations"):
-            if getattr(self, name) is not None and self.voc is None:
-                raise ValueError(f"{name}: needs the data set it belongs to (data.voc)")
+        if self.voc is None and self.annotations is not None:
+            object.__setattr__(self, "voc", str(Path(self.annotations).parent))
+        if self.voc is None and self.images is not None:
+            raise ValueError("images: needs annotations too, or the data set (voc)")
 
     @property
     def source(self) -> Source | None:
@@ -479,7 +481,12 @@ def load_config(
         raise InputError(f"recipe: unknown {recipe!r}; there are {', '.join(RECIPES)}{near}")
     table = nested(overrides or {}, read_toml(path) if path else {})
     data = table.get("data", {})
-    voc = isinstance(data, Mapping) and data.get("voc", NONE) not in (NONE, None)
+    places = (
+        [data.get(name, NONE) for name in ("voc", "annotations")]
+        if isinstance(data, Mapping)
+        else []
+    )
+    voc = any(place not in (NONE, None) for place in places)
     base = default_config(voc=voc) if recipe is None else RECIPES[recipe]
     source = str(path) if path else "settings"
     return from_table(TrainConfig, table, source, base=base, origins=origins)

@@ -156,8 +156,34 @@ def test_trainval_is_divided_and_test_left_alone(tmp_path, write_voc):
 def test_lists_that_name_train_are_left_as_they_are(tmp_path, write_voc):
     root = write_voc(tmp_path / "data", ids=TEN, splits={"train": TEN[:5], "test": TEN[5:]})
     assert ids(root, "train") == TEN[:5]
-    with pytest.raises(InputError, match=r"split 'val': not there; there is test, train, all"):
+    with pytest.raises(
+        InputError, match=r"split 'val': not there; there is test, train, trainval, all"
+    ):
         VOCDataset(root, split="val")
+
+
+def test_trainval_is_both_where_no_list_says_it(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", splits={"train": ("c",), "val": ("a",)})
+    assert ids(root, "trainval") == ("a", "c")
+
+
+def test_an_image_that_is_listed_twice_counts_once(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", splits={"train": ("c", "a", "c.jpg 1")})
+    dataset = VOCDataset(root, split="train")
+    assert dataset.image_ids == ("c", "a")
+    assert [str(one) for one in dataset.findings] == [
+        f"{root}/ImageSets/Main/train.txt: c: 2 times"
+    ]
+    assert check_dataset(root, splits=["train"]).images == 2
+
+
+def test_a_file_of_an_image_that_is_no_image(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", ids=("a",))
+    (root / "JPEGImages/a.jpg").rename(root / "JPEGImages/a.cr2")
+    (root / "JPEGImages/b.jpg").write_text("another")
+    message = r"JPEGImages/a: image: only a\.cr2, which has no ending of an image"
+    with pytest.raises(InputError, match=message):
+        VOCDataset(root)
 
 
 @pytest.mark.parametrize("folder", ["ImageSets/Main", "ImageSets", "imagesets/main", "."])
@@ -167,7 +193,7 @@ def test_where_lists_are(tmp_path, write_voc, folder):
     (root / folder / "train.txt").write_text("c\na\n")
     (root / "classes.txt").write_text("cat\ndog\n")
     assert ids(root, "train") == ("c", "a")
-    assert find_layout(Source(root)).splits == ["train"]
+    assert find_layout(Source(root)).splits == ["train", "trainval"]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +236,7 @@ def test_encodings_of_lists(tmp_path, write_voc, encoding):
 def test_an_underline_makes_no_list_of_a_class(tmp_path, write_voc):
     splits = {"train": ("a",), "t1_train": ("b",), "cat_train": ("a -1", "c  1")}
     root = write_voc(tmp_path / "data", splits=splits)
-    assert find_layout(Source(root)).splits == ["t1_train", "train"]
+    assert find_layout(Source(root)).splits == ["t1_train", "train", "trainval"]
     assert ids(root, "t1_train") == ("b",)
 
 
