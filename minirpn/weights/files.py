@@ -15,7 +15,12 @@ import numpy as np
 from minirpn.errors import InputError
 from minirpn.weights.caffe_file import begins_as_caffe, parse_caffe
 from minirpn.weights.damage import DAMAGE, Damage, reason_of
-from minirpn.weights.keras_file import HDF5_SIGNATURE, parse_keras
+from minirpn.weights.keras_file import (
+    HDF5_SIGNATURE,
+    KERAS_MEMBER,
+    parse_keras,
+    parse_keras_archive,
+)
 from minirpn.weights.npz import parse_npz
 from minirpn.weights.safetensors_file import begins_as_safetensors, parse_safetensors
 from minirpn.weights.torch_file import parse_torch_legacy, parse_torch_zip
@@ -54,9 +59,17 @@ def _is_torch_zip(data: bytes) -> bool:
         return any(name.endswith("/data.pkl") for name in archive.namelist())
 
 
+def _is_keras_zip(data: bytes) -> bool:
+    if not _is_zip(data):
+        return False
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return KERAS_MEMBER in archive.namelist()
+
+
 # Tried in this order; the last has no signature, only a likely first byte.
 KINDS = (
     Kind("PyTorch", _is_torch_zip, parse_torch_zip),
+    Kind("Keras archive", _is_keras_zip, parse_keras_archive),
     Kind("npz", _is_zip, parse_npz),
     Kind("PyTorch (legacy)", lambda data: data[:1] == b"\x80", parse_torch_legacy),
     Kind("Keras", lambda data: data[:8] == HDF5_SIGNATURE, parse_keras),
@@ -74,7 +87,7 @@ def read_weights(path: str | Path) -> WeightsFile:
     ----------
     path
         An ``.npz``, PyTorch's ``.pth`` in either container, a ``.caffemodel``, ``.safetensors``, or
-        Keras' ``.h5``, whatever its name.
+        Keras' ``.h5``, ``.weights.h5`` and ``.keras``, whatever its name.
 
     Returns
     -------

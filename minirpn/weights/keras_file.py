@@ -1,4 +1,4 @@
-"""Read Keras' ``.h5``: HDF5 with a group for each layer, kernels with the outputs last.
+"""Read Keras' ``.h5`` and ``.keras``: HDF5 with a group for each layer, kernels with outputs last.
 
 HDF5 is a file system in a file. This reads the part of it that h5py writes by default: groups as
 symbol tables, data sets in one run of bytes. It does not use the HDF5 library, which does not
@@ -13,13 +13,16 @@ return from some broken files.
 
 from __future__ import annotations
 
+import io
 import struct
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from minirpn.weights.damage import MOST_STEPS, Damage, cut, shaped
+from minirpn.weights.npz import check_members, read_member
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NOT_OURS = "HDF5 in a layout that Keras does not use"
@@ -28,8 +31,18 @@ _DATASPACE, _DATATYPE, _LAYOUT, _CONTINUATION, _SYMBOL_TABLE = 0x01, 0x03, 0x08,
 _CONTIGUOUS = 1
 _FLOAT = 1
 _DEEPEST = 8
-_MODEL = "model_weights/"  # where they are in a file of a whole model
-_OPTIMIZER = "optimizer_weights/"
+# Where the layers are: in an ``.h5`` of a whole model, and in ``.weights.h5`` of Keras 3 and of
+# Keras 2.13 to 2.15.
+_ROOTS = ("model_weights/", "layers/", "_layer_checkpoint_dependencies/")
+_OPTIMIZERS = ("optimizer_weights/", "optimizer/")
+KERAS_MEMBER = "model.weights.h5"  # of a ``.keras`` archive
+
+
+def parse_keras_archive(data: bytes) -> dict[str, np.ndarray]:
+    """Return the weights of every layer, as `parse_keras`, from the bytes of a ``.keras`` file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        check_members(archive, len(data))
+        return parse_keras(read_member(archive, KERAS_MEMBER))
 
 
 def parse_keras(data: bytes) -> dict[str, np.ndarray]:
@@ -41,11 +54,13 @@ def parse_keras(data: bytes) -> dict[str, np.ndarray]:
         ``LAYER.weight`` and ``LAYER.bias``, with the outputs first: convolutions HWIO -> OIHW,
         fully connected layers IO -> OI. What is neither keeps its path.
     """
+    # Keras 2.13 to 2.15 on Windows writes a backslash into names.
+    read = {path.replace("\\", "/"): array for path, array in _File(data).read().items()}
     arrays: dict[str, np.ndarray] = {}
-    for path, array in _File(data).read().items():
-        if path.startswith(_OPTIMIZER):
+    for path, array in read.items():
+        if path.startswith(_OPTIMIZERS):
             continue
-        name = _name(path.removeprefix(_MODEL))
+        name = _numbered_name(path, read) or _name(_below_root(path))
         if name in arrays:
             raise Damage(f"two arrays are called {name!r}")
         if name.endswith(".weight"):
@@ -55,6 +70,25 @@ def parse_keras(data: bytes) -> dict[str, np.ndarray]:
     if not arrays:
         raise Damage("no weights in it")
     return arrays
+
+
+def _below_root(path: str) -> str:
+    root = next((root for root in _ROOTS if path.startswith(root)), "")
+    return path.removeprefix(root)
+
+
+def _numbered_name(path: str, read: Mapping[str, np.ndarray]) -> str | None:
+    """Return ``LAYER.weight`` of ``layers/LAYER/vars/0``, ``LAYER.bias`` of ``.../vars/1``.
+
+    A layer in a model in a model is ``MODEL/layers/LAYER``. Return None if the layer is none that
+    multiplies: it has no array 0 of two sides or more.
+    """
+    layer, separator, number = path.rpartition("/vars/")
+    kernel = read.get(f"{layer}{separator}0")
+    if not separator or kernel is None or kernel.ndim < 2:
+        return None
+    kind = {"0": "weight", "1": "bias"}.get(number)
+    return kind and f"{_below_root(layer)}.{kind}"
 
 
 def _name(path: str) -> str:

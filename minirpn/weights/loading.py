@@ -17,6 +17,7 @@ from minirpn.nn.layers import Parameter
 from minirpn.weights.files import FORMAT, WeightsFile, read_weights
 from minirpn.weights.names import Match, backbone_shapes, match, recognise
 from minirpn.weights.presets import PRESETS, Known, as_asked, known_preprocessing
+from minirpn.weights.resemblance import misfit, most_alike
 
 
 class LoadReport(NamedTuple):
@@ -90,7 +91,7 @@ def load_weights(
     matched = match(network, file.arrays, kind=file.kind)
     wanted = [parameter for parameter in parameters if parameter.name in matched.theirs]
     shapes = {parameter.name: tuple(parameter.value.shape) for parameter in wanted}
-    arrays = arrays_that_fit(file, matched, shapes)
+    arrays = arrays_that_fit(file, matched, shapes, asked=network, flag="--backbone")
     known = preprocessing_for(file, preprocessing)
     for parameter in wanted:
         old = parameter.value
@@ -156,7 +157,8 @@ def convert(
         matched = recognise(file.arrays, kind=file.kind)
     else:
         matched = match(network, file.arrays, kind=file.kind)
-    backbone = arrays_that_fit(file, matched, backbone_shapes(matched.network))
+    shapes = backbone_shapes(matched.network)
+    backbone = arrays_that_fit(file, matched, shapes, asked=network, flag="--network")
     others = [name for name in matched.theirs if name not in backbone]
     arrays = backbone | {name: matched.array(name, file.arrays) for name in others}
     known = preprocessing_for(file, preprocessing)
@@ -211,19 +213,20 @@ def preprocessing_for(file: WeightsFile, given: Preprocessing | None) -> Known:
 
 
 def arrays_that_fit(
-    file: WeightsFile, matched: Match, shapes: Mapping[str, tuple[int, ...]]
+    file: WeightsFile,
+    matched: Match,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    asked: str | None,
+    flag: str,
 ) -> dict[str, np.ndarray]:
     """Return the arrays that are named in `shapes`, by our names.
 
     Raise InputError unless the backbone is complete, and the arrays have these shapes and are
-    finite.
+    finite. `asked` is the network that was asked for with `flag`, None if any would do.
     """
     if matched.missing:
-        raise InputError(
-            f"{file.path}: not weights of this network: {len(matched.missing)} of "
-            f"{len(backbone_shapes(matched.network))} arrays of {matched.network} missing, "
-            f"{matched.missing[0]!r} first"
-        )
+        raise InputError(f"{file.path}: {misfit(file.arrays, asked, kind=file.kind, flag=flag)}")
     arrays = {name: matched.array(name, file.arrays) for name in shapes}
     mismatches = [
         f"{name} {tuple(arrays[name].shape)}, expected {shape}"
@@ -231,7 +234,12 @@ def arrays_that_fit(
         if tuple(arrays[name].shape) != shape
     ]
     if mismatches:
-        raise InputError(f"{file.path}: shapes do not fit: {'; '.join(mismatches)}")
+        best = most_alike(file.arrays, kind=file.kind)
+        if best is not None and best.match.network != matched.network:
+            reason = misfit(file.arrays, asked, kind=file.kind, flag=flag)
+        else:
+            reason = f"{matched.network}'s shapes do not fit: {'; '.join(mismatches)}"
+        raise InputError(f"{file.path}: {reason}")
     for name in shapes:
         if not is_finite(arrays[name]):
             raise InputError(f"{file.path}: {name}: holds values that are not finite numbers")

@@ -7,6 +7,7 @@ what to do with an array. The format of the file does not matter: readers give O
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from minirpn.backbones.vgg16 import BLOCKS, CONVOLUTIONS
 
 Change = Callable[[np.ndarray], np.ndarray]
 Layers = Iterable[tuple[str, str]]  # our name of a layer, theirs
+NUMBERED = re.compile(r"(.*?)conv2d(?:_(\d{1,6}))?\.weight")
 
 
 class Source(NamedTuple):
@@ -80,7 +82,8 @@ def _own(backbone: Iterable[str]) -> Naming:
 def _with_caffe(backbone: list[tuple[str, str]]) -> tuple[Naming, ...]:
     """Return our own names, and those in the models of Caffe and py-faster-rcnn.
 
-    Caffe's names are also written into ``.npz`` files, such as ``fire2_squeeze1x1_b``.
+    Caffe's names are also written into ``.npz`` files: as ``fire2_squeeze1x1_b``, or by Chainer as
+    ``fire2/squeeze1x1/b``.
     """
     rpn = zip(_RPN, ("rpn_conv/3x3", "rpn_cls_score", "rpn_bbox_pred"), strict=True)
     caffe = _table([*backbone, *rpn, *zip(_FC, _FC, strict=True)])
@@ -91,7 +94,17 @@ def _with_caffe(backbone: list[tuple[str, str]]) -> tuple[Naming, ...]:
         layer, kind = source.name.rsplit(".", 1)
         blobs[ours] = source._replace(name=f"{layer.replace('/', '_')}_{kind[0]}")
     own = _own(ours for ours, _ in backbone)
-    return own, Naming("Caffe", caffe), Naming("Caffe blobs", blobs)
+    chainer = Naming("Chainer", _as_chainer(caffe))
+    return own, Naming("Caffe", caffe), Naming("Caffe blobs", blobs), chainer
+
+
+def _as_chainer(table: Mapping[str, Source]) -> dict[str, Source]:
+    """Return a table with ``LAYER/W`` and ``LAYER/b`` for ``LAYER.weight`` and ``LAYER.bias``."""
+    renamed = {}
+    for ours, source in table.items():
+        layer, kind = source.name.rsplit(".", 1)
+        renamed[ours] = source._replace(name=f"{layer}/{'W' if kind == 'weight' else 'b'}")
+    return renamed
 
 
 def _vgg16() -> tuple[Naming, ...]:
@@ -106,6 +119,9 @@ def _vgg16() -> tuple[Naming, ...]:
     torchvision += [("fc6", "classifier.0"), ("fc7", "classifier.3")]
     keras = [(name, f"block{name[4]}_conv{name[6]}") for name in CONVOLUTIONS]
     keras += [("fc6", "fc1"), ("fc7", "fc2")]
+    # ChainerCV's layer of a convolution holds the ReLU, too.
+    chainercv = [(name, f"{name}/conv") for name in CONVOLUTIONS]
+    chainercv += [("fc6", "fc6"), ("fc7", "fc7")]
     return (
         *_with_caffe([(name, name) for name in CONVOLUTIONS]),
         Naming("torchvision", _table(torchvision)),
@@ -113,6 +129,7 @@ def _vgg16() -> tuple[Naming, ...]:
         # The features alone, as detectors in PyTorch keep them: vgg.0, RCNN_base.0, ...
         Naming("torchvision features", _table(features)),
         Naming("Keras", _table(keras, fc6=channels_first)),
+        Naming("ChainerCV", _as_chainer(_table(chainercv))),
     )
 
 
@@ -169,13 +186,22 @@ class Match(NamedTuple):
         except ValueError:  # of another size: the check of shapes refuses it
             return array
 
+    def fitting(self, arrays: Mapping[str, np.ndarray]) -> list[str]:
+        """Return our names of the backbone's parameters that are there in the right shape."""
+        return [
+            name
+            for name, shape in backbone_shapes(self.network).items()
+            if name in self.theirs and self.array(name, arrays).shape == shape
+        ]
+
 
 def match(network: str, arrays: Mapping[str, np.ndarray], *, kind: str) -> Match:
     """Return the best match of a network's parameters with named arrays.
 
-    Every naming of the network is tried, also behind a common prefix (``state_dict.module.``); the
-    one that finds the most wins, the first of equal ones. minirpn's own names, some of which are
-    Caffe's too, are only tried if the `kind` of the file is ``"npz"``.
+    Every naming of the network is tried, also behind a common prefix (``state_dict.module.``,
+    ``extractor/``); the one that finds the most wins, the first of equal ones. minirpn's own names,
+    some of which are Caffe's too, are only tried if the `kind` of the file is ``"npz"``. Keras'
+    numbers for layers without a name (``conv2d_3``) are tried, too.
     """
     candidates = [
         (naming, prefix)
@@ -183,6 +209,7 @@ def match(network: str, arrays: Mapping[str, np.ndarray], *, kind: str) -> Match
         if kind == "npz" or naming.label != "minirpn"
         for prefix in _prefixes(naming, network, arrays)
     ]
+    candidates += _numbered(network, arrays)
     if not candidates:  # no other program has a name for this network
         candidates = [(namings(network)[0], "")]
     naming, prefix = max(candidates, key=lambda one: len(_their_names(one[0], one[1], arrays)))
@@ -194,16 +221,15 @@ def match(network: str, arrays: Mapping[str, np.ndarray], *, kind: str) -> Match
 
 
 def recognise(arrays: Mapping[str, np.ndarray], *, kind: str) -> Match:
-    """Return the match, as of `match`, of the network with the largest share of fitting arrays."""
+    """Return the match, as of `match`, of the network with the largest share of fitting arrays.
 
-    def fit(one: Match) -> float:
-        shapes = backbone_shapes(one.network)
-        fitting = [
-            one.array(name, arrays).shape == shape
-            for name, shape in shapes.items()
-            if name in one.theirs
-        ]
-        return sum(fitting) / len(shapes)
+    Of two equally good ones, the network of which a larger share is there in any shape; then the
+    first by the alphabet.
+    """
+
+    def fit(one: Match) -> tuple[float, float]:
+        total = len(backbone_shapes(one.network))
+        return len(one.fitting(arrays)) / total, 1 - len(one.missing) / total
 
     matches = [match(network, arrays, kind=kind) for network in sorted(BACKBONES)]
     return max(matches, key=fit)
@@ -212,8 +238,34 @@ def recognise(arrays: Mapping[str, np.ndarray], *, kind: str) -> Match:
 def _prefixes(naming: Naming, network: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Return each prefix with which the naming's first array is found."""
     first = naming.sources[next(iter(backbone_shapes(network)))].name
-    endings = (name for name in arrays if name == first or name.endswith(f".{first}"))
+    endings = (
+        name for name in arrays if name == first or name.endswith((f".{first}", f"/{first}"))
+    )
     return sorted({name.removesuffix(first) for name in endings}) or [""]
+
+
+def _numbered(network: str, arrays: Mapping[str, np.ndarray]) -> list[tuple[Naming, str]]:
+    """Return a naming, and its prefix, for each run of Keras' numbered layers that fits.
+
+    Keras numbers convolutions in the order in which they were made: ``conv2d``, ``conv2d_1``, ...,
+    ``conv2d_10``. The first number need not be 0, and Keras 2.13 to 2.15 leaves numbers out. Any
+    network may have these names, so a run fits only if its kernels have the network's shapes.
+    """
+    runs: dict[str, dict[int, str]] = {}
+    for name in arrays:
+        if found := NUMBERED.fullmatch(name):
+            prefix, number = found.groups()
+            runs.setdefault(prefix, {})[int(number or 0)] = name.removeprefix(prefix)
+    kernels = [name for name in backbone_shapes(network) if name.endswith(".weight")]
+    fitting = []
+    for prefix, run in sorted(runs.items()):
+        theirs = [run[number].removesuffix(".weight") for number in sorted(run)][: len(kernels)]
+        shapes = [arrays[f"{prefix}{layer}.weight"].shape for layer in theirs]
+        if shapes == [backbone_shapes(network)[name] for name in kernels]:
+            layers = [name.removesuffix(".weight") for name in kernels]
+            table = _table(zip(layers, theirs, strict=True))
+            fitting.append((Naming("numbered", table), prefix))
+    return fitting
 
 
 def _their_names(naming: Naming, prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:

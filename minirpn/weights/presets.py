@@ -21,6 +21,9 @@ PRESETS: Mapping[str, Preprocessing] = {
     "girshick": GIRSHICK_BGR,
     # The authors' own VGG-16, and Keras' copies of it.
     "vgg": Preprocessing("BGR", (103.939, 116.779, 123.68)),
+    # The same two, with the channels of the first kernels turned round, as ChainerCV keeps them.
+    "girshick-rgb": Preprocessing("RGB", GIRSHICK_BGR.mean[::-1]),
+    "vgg-rgb": Preprocessing("RGB", (123.68, 116.779, 103.939)),
     # SqueezeNet's authors, rounded.
     "caffe": CAFFE_BGR,
     # Caffe's VGG-16 turned to RGB for SSD in PyTorch.
@@ -42,6 +45,10 @@ _BY_NAME = (
     ("zf.v2*.caffemodel", "girshick"),
     ("*faster_rcnn*.caffemodel", "girshick"),
     ("*_rpn*.caffemodel", "girshick"),
+    # ChainerCV's. Chainer's own VGG_ILSVRC_16_layers.npz keeps the authors' order.
+    ("faster_rcnn_vgg16_voc*.npz", "girshick-rgb"),
+    ("vgg16_imagenet_convert*.npz", "vgg-rgb"),
+    ("ssd_vgg16_imagenet_convert*.npz", "ssd"),
     ("vgg_ilsvrc_16_layers*", "vgg"),
     ("vgg16_weights_tf*", "vgg"),
     ("squeezenet_v1?1*", "caffe"),

@@ -53,7 +53,7 @@ def test_convert_reports_and_writes(tiny: Path, tmp_path: Path, capsys):
         (["{tiny}", "a.npz", "--network", "resnet"], "--network: unknown 'resnet'; there are "),
         (
             ["{tiny}", "a.npz", "--network", "vgg16"],
-            "{tiny}: not weights of this network: 26 of 26",
+            "{tiny}: these look like tiny's, and --network is vgg16: 10 of tiny's 10 arrays",
         ),
         (["{tiny}", "gone/a.npz", "--preset", "caffe"], "gone/a.npz: cannot write: No such file"),
     ],

@@ -171,7 +171,10 @@ def test_weights_of_another_network(fails: Fails, tmp_path: Path, small_config: 
     np.savez(path, **{"conv1.weight": np.zeros((4, 3, 3, 3), np.float32)})
     words = ["--config", small_config, "--out", tmp_path / "run"]
     message = fails("train", *words, "--weights", path)
-    assert message.startswith(f"{path}: not weights of this network")
+    assert message == (
+        f"{path}: not weights of tiny: 0 of its 10 arrays are there, and they are like none of "
+        "squeezenet, vgg16, zf; the file holds 1 array: 'conv1.weight' (4, 3, 3, 3)"
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -18,10 +18,13 @@ from minirpn.weights.names import (
     backbone_shapes,
     channels_first,
     foreground_beside_background,
+    match,
     namings,
+    recognise,
     rows_of_kernels,
 )
 from minirpn.weights.presets import known_preprocessing
+from minirpn.weights.resemblance import holds, misfit
 
 
 @pytest.fixture
@@ -61,6 +64,11 @@ def arrays_for(network, label, rng):
         ("vgg16", "Keras", "conv4_2.weight", "block4_conv2.weight"),
         ("vgg16", "Caffe", "conv1_1.weight", "conv1_1.weight"),
         ("vgg16", "Caffe", "rpn.conv.bias", "rpn_conv/3x3.bias"),
+        ("vgg16", "Chainer", "conv1_1.weight", "conv1_1/W"),
+        ("vgg16", "Chainer", "fc6.bias", "fc6/b"),
+        ("vgg16", "ChainerCV", "conv5_3.bias", "conv5_3/conv/b"),
+        ("vgg16", "ChainerCV", "fc7.weight", "fc7/W"),
+        ("squeezenet", "Chainer", "fire2.squeeze.bias", "fire2/squeeze1x1/b"),
         ("zf", "Caffe", "rpn.objectness.weight", "rpn_cls_score.weight"),
         ("zf", "Caffe blobs", "rpn.deltas.weight", "rpn_bbox_pred_w"),
     ],
@@ -111,6 +119,63 @@ def test_a_prefix_in_front_of_all_names(parameters, tmp_path, rng):
     )
     report = load_weights("squeezenet", parameters, tmp_path / "w.npz", preprocessing=CAFFE_BGR)
     assert (report.naming, report.unused) == ("torchvision", ())
+
+
+def zeros(network, names, **changed):
+    """Return arrays that take no memory: a network's shapes under these names, in order."""
+    shapes = [changed.get(name, shape) for name, shape in backbone_shapes(network).items()]
+    return {
+        name: np.broadcast_to(np.float32(0), shape)
+        for name, shape in zip(names, shapes, strict=False)
+    }
+
+
+def zeros_for(network, label, **changed):
+    sources = namings_of(network)[label].sources
+    return zeros(network, [sources[name].name for name in backbone_shapes(network)], **changed)
+
+
+@pytest.mark.parametrize("prefix", ["extractor/", "faster_rcnn.extractor/"])
+def test_the_extractor_of_a_detector_in_chainer(prefix):
+    arrays = {f"{prefix}{name}": array for name, array in zeros_for("vgg16", "ChainerCV").items()}
+    matched = match("vgg16", arrays | {"rpn/conv1/W": np.zeros(3)}, kind="npz")
+    assert (matched.naming.label, matched.missing) == ("ChainerCV", ())
+    assert matched.theirs["conv1_1.weight"] == f"{prefix}conv1_1/conv/W"
+    assert matched.unused == ("rpn/conv1/W",)
+
+
+def numbered(numbers, prefix=""):
+    """Return Keras' names of layers without a name, such as ``conv2d_3.weight``."""
+    layers = [f"conv2d_{number}" if number else "conv2d" for number in numbers]
+    return [f"{prefix}{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "prefix"),
+    [
+        (range(13), ""),
+        (range(13, 26), ""),  # the second model of a session
+        (range(0, 26, 2), "functional/layers/"),  # Keras 2.13 counts every layer twice
+    ],
+    ids=str,
+)
+def test_layers_that_keras_has_numbered(numbers, prefix):
+    names = numbered(numbers, prefix)
+    arrays = dict(sorted(zeros("vgg16", names).items()))
+    # Behind the backbone, the layers of a head; and a model beside it.
+    arrays |= {f"{prefix}conv2d_99.weight": np.zeros((512, 512, 3, 3), np.float32)}
+    arrays |= {"other/conv2d.weight": np.zeros((64, 3, 7, 7), np.float32)}
+    matched = recognise(arrays, kind="Keras")
+    assert (matched.network, matched.naming.label) == ("vgg16", "numbered")
+    assert [matched.theirs[name] for name in backbone_shapes("vgg16")] == names
+    assert matched.missing == ()
+
+
+def test_numbered_layers_of_another_network_are_nobodys():
+    arrays = zeros("vgg16", numbered(range(13)), **{"conv3_2.weight": (256, 256, 1, 1)})
+    assert recognise(arrays, kind="Keras").theirs == {}
+    arrays = {f"conv2d_{'9' * 5000}.weight": np.zeros((64, 3, 3, 3), np.float32)}
+    assert recognise(arrays, kind="Keras").theirs == {}
 
 
 def test_the_report_says_what_became_of_everything(rng, tmp_path):
@@ -164,8 +229,97 @@ def test_weights_of_another_network_change_nothing(parameters, tmp_path, rng):
     refused(
         parameters,
         tmp_path / "tiny.npz",
-        r"tiny.npz: not weights of this network: 48 of 50 arrays of squeezenet missing, 'fire2",
+        r"tiny.npz: these look like tiny's, and --backbone is squeezenet: 10 of tiny's 10 arrays "
+        r"are there \(minirpn names\); the file holds 10 arrays: 'conv1.weight' \(16, 3, 3, 3\), "
+        r"'conv1.bias' \(16,\), 'conv2.weight' \(32, 16, 3, 3\), 7 more$",
     )
+
+
+def why(arrays, asked=None, *, kind="npz"):
+    """Return why arrays are not the network that was asked for."""
+    reason = misfit(arrays, asked, kind=kind, flag="--backbone")
+    assert "\n" not in reason
+    return reason.partition("; the file holds ")[0]
+
+
+def test_an_array_too_few():
+    arrays = zeros_for("vgg16", "torchvision")
+    del arrays["features.28.bias"]
+    there = "25 of vgg16's 26 arrays are there (torchvision names), 'features.28.bias' is missing"
+    assert why(arrays) == why(arrays, "vgg16") == f"not weights of vgg16: {there}"
+    del arrays["features.0.weight"]
+    assert "24 of" in why(arrays)
+    assert why(arrays).endswith("'features.0.weight' and 1 more are missing")
+
+
+def foreign(network, *, outputs_last=False):
+    """Return a network's shapes under names that nobody has."""
+    arrays = zeros(network, (f"layer-{number}" for number in range(100)))
+    if not outputs_last:
+        return arrays
+    return {name: a.transpose(2, 3, 1, 0) if a.ndim == 4 else a for name, a in arrays.items()}
+
+
+@pytest.mark.parametrize(("outputs_last", "words"), [(False, ""), (True, ", outputs last")])
+def test_shapes_alone_tell_a_network(outputs_last, words):
+    arrays = foreign("vgg16", outputs_last=outputs_last)
+    there = (
+        f"the shapes of 13 of vgg16's 13 kernels are there{words}, but only 0 of its 26 arrays "
+        "have names that minirpn knows"
+    )
+    assert why(arrays) == f"not weights of vgg16: {there}"
+    assert why(arrays, "zf") == f"these look like vgg16's, and --backbone is zf: {there}"
+
+
+def test_many_more_arrays_than_the_networks():
+    """A detector on VGG-16, and the first ten kernels, as networks that count crowds have them."""
+    extra = {f"extra{k}": np.broadcast_to(0, (512, 512, 1, 1)) for k in range(40)}
+    assert "13 of vgg16's 13 kernels" in why(foreign("vgg16") | extra)
+    first = dict(list(foreign("vgg16").items())[:20])
+    assert "10 of vgg16's 13 kernels" in why(first)
+
+
+def resnet(blocks):
+    """Return the kernels of a ResNet of basic blocks: of 34 layers, it has 12 of VGG-16's 13."""
+    shapes, inputs = [(64, 3, 7, 7)], 64
+    for number, outputs in zip(blocks, (64, 128, 256, 512), strict=True):
+        shapes += [(outputs, inputs, 3, 3)] + [(outputs, outputs, 3, 3)] * (2 * number - 1)
+        shapes += [(outputs, inputs, 1, 1)] * (outputs > inputs)
+        inputs = outputs
+    return {f"k{k}": np.broadcast_to(0, shape) for k, shape in enumerate(shapes)}
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [resnet((2, 2, 2, 2)), resnet((3, 4, 6, 3)), {"a": np.zeros(3)}, {}],
+    ids=["ResNet-18", "ResNet-34", "one array", "nothing"],
+)
+def test_what_is_like_no_network_blames_none(arrays):
+    assert why(arrays) == "weights of none of squeezenet, tiny, vgg16, zf"
+    assert why(arrays, "zf") == (
+        "not weights of zf: 0 of its 10 arrays are there, "
+        "and they are like none of squeezenet, tiny, vgg16"
+    )
+
+
+def test_what_a_file_holds():
+    assert holds({}) == "the file holds 0 arrays"
+    assert holds({"a": np.zeros(3)}) == "the file holds 1 array: 'a' (3,)"
+    assert len(holds({"a\nb" * 1000: np.zeros(())}).splitlines()) == 1
+    assert len(holds({"a\nb" * 1000: np.zeros(())})) < 200
+
+
+def test_names_of_a_network_in_other_shapes(tmp_path):
+    """Half as many channels: all are there by name, so the shapes say the most."""
+    shapes = backbone_shapes("vgg16")
+    sources = namings_of("vgg16")["torchvision"].sources
+    thin = {
+        sources[name].name: np.zeros([1 + side // 64 for side in shape], np.float32)
+        for name, shape in shapes.items()
+    }
+    np.savez(tmp_path / "thin.npz", **thin)
+    with pytest.raises(InputError, match=r"thin.npz: vgg16's shapes do not fit: conv1_1.weight \("):
+        convert(read_weights(tmp_path / "thin.npz"))
 
 
 def test_wrong_shapes_change_nothing_and_are_all_named(parameters, tmp_path, rng):
@@ -215,6 +369,11 @@ def test_unknown_files_must_say_how_pixels_are_prepared(parameters, tmp_path, rn
         ("squeezenet1_1-b8a52dc0.pth", "torchvision"),
         ("squeezenet_v1.1.caffemodel", "caffe"),
         ("squeezenet_v1_1.npz", "caffe"),
+        ("VGG_ILSVRC_16_layers.npz", "vgg"),
+        ("vgg16_imagenet_converted_2017_07_18.npz", "vgg-rgb"),
+        ("ssd_vgg16_imagenet_converted_2017_06_09.npz", "ssd"),
+        ("faster_rcnn_vgg16_voc07_trained_2018_06_01.npz", "girshick-rgb"),
+        ("faster_rcnn_vgg16_voc0712_trained_2017_07_21.npz", "girshick-rgb"),
     ],
 )
 def test_known_names(name, preset):
@@ -232,6 +391,12 @@ def test_the_torchvision_preset_is_its_arithmetic():
     image = np.array([[[10, 20, 30]]], np.uint8)
     expected = (np.array([10, 20, 30]) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
     np.testing.assert_allclose(PRESETS["torchvision"](image).ravel(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["girshick", "vgg"])
+def test_presets_in_rgb_give_the_same_numbers_in_the_other_order(name, rng):
+    image = rng.integers(0, 256, (4, 5, 3), np.uint8)
+    np.testing.assert_array_equal(PRESETS[f"{name}-rgb"](image), PRESETS[name](image)[::-1])
 
 
 # --- conversion ---

@@ -171,6 +171,34 @@ def keras(arrays: Arrays, *, root: str = "", old: bool = False) -> bytes:
     return buffer.getvalue()
 
 
+def keras_3(arrays: Arrays, *, root: str = "layers/") -> bytes:
+    """Return a ``.weights.h5`` of Keras 3, outputs last, of arrays that have them first.
+
+    As its ``save_weights`` writes it: a group with numbered arrays for each layer, also for layers
+    without any, whose attribute says how the user called the layer.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, array in arrays.items():
+            layer, kind = name.rsplit(".", 1)
+            group = file.require_group(f"{root}{layer}/vars")
+            group.attrs["name"] = f"my_{layer}"
+            last = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.transpose()
+            group["0" if kind == "weight" else "1"] = last
+        file.create_group(f"{root}max_pooling2d/vars").attrs["name"] = "pool"
+        file.create_group("vars").attrs["name"] = "functional"
+    return buffer.getvalue()
+
+
+def keras_archive(arrays: Arrays) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", keras_3(arrays))
+    return buffer.getvalue()
+
+
 WRITERS: dict[str, Callable[..., bytes]] = {
     "npz": npz,
     "PyTorch": torch_zip,
@@ -178,6 +206,7 @@ WRITERS: dict[str, Callable[..., bytes]] = {
     "caffemodel": caffe,
     "safetensors": lambda arrays: safetensors.numpy.save(dict(arrays)),
     "Keras": keras,
+    "Keras archive": keras_archive,
 }
 
 
@@ -185,6 +214,12 @@ WRITERS: dict[str, Callable[..., bytes]] = {
 def writers() -> dict[str, Callable[..., bytes]]:
     """How to make the bytes of a file of each kind from arrays."""
     return WRITERS
+
+
+@pytest.fixture(scope="session")
+def keras_3_writer() -> Callable[..., bytes]:
+    """How to make the bytes of a ``.weights.h5`` of Keras 3 from arrays."""
+    return keras_3
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from minirpn.weights.files import parse_weights
 
 SLOWEST = 1.0  # seconds for a file of some kilobytes
 MOST_MEMORY = 2**26
-ARCHIVES = ("npz", "PyTorch")
+ARCHIVES = ("npz", "PyTorch", "Keras archive")
 EDGES = (0, 1, 127, 128, 255)
 
 

@@ -129,7 +129,8 @@ def packed(method, size, **names):
 
 def test_archives_that_unpack_to_far_more_than_they_are(refused):
     assert "claim to unpack" in refused(packed(zipfile.ZIP_DEFLATED, 2**27))
-    assert "claim to unpack" in refused(packed(zipfile.ZIP_DEFLATED, 2**27, name="m/data.pkl"))
+    for name in ("m/data.pkl", "model.weights.h5"):
+        assert "claim to unpack" in refused(packed(zipfile.ZIP_DEFLATED, 2**27, name=name))
     assert "packed in a way" in refused(packed(zipfile.ZIP_LZMA, 10))
     assert "packed in a way" in refused(packed(zipfile.ZIP_BZIP2, 10))
 
@@ -241,9 +242,9 @@ def test_every_cut_is_refused(kind, writers, arrays, rng):
         assert set(read) < set(whole)
 
 
-@pytest.mark.parametrize("kind", ["npz", "PyTorch"])
+@pytest.mark.parametrize("kind", ["npz", "PyTorch", "Keras archive"])
 def test_wrong_checksums(kind, writers, arrays, refused):
     data = bytearray(writers[kind](arrays))
-    place = data.index(arrays["conv1.weight"].tobytes())
+    place = data.index(arrays["conv1.bias"].tobytes())
     data[place + 5] ^= 1
     assert refused(bytes(data)).startswith("damaged at ")

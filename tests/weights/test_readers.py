@@ -1,12 +1,16 @@
 """Every kind of file gives back the very numbers that another library wrote into it."""
 
+import io
 import struct
 
+import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from minirpn.backbones import CAFFE_BGR, build_backbone
 from minirpn.errors import InputError
+from minirpn.weights import load_weights
 from minirpn.weights.files import parse_weights, read_weights
 
 
@@ -102,6 +106,44 @@ def test_keras_of_a_whole_model_and_of_keras_1(writers, arrays):
     whole = writers["Keras"](arrays, root="model_weights/")
     assert_equal(parse_weights(whole)[1], arrays)
     assert_equal(parse_weights(writers["Keras"](arrays, old=True))[1], arrays)
+
+
+@pytest.mark.parametrize("root", ["layers/", "_layer_checkpoint_dependencies\\"])
+def test_keras_3_and_keras_2_on_windows(root, keras_3_writer, arrays):
+    assert_equal(parse_weights(keras_3_writer(arrays, root=root))[1], arrays)
+
+
+def test_keras_3_with_a_model_in_the_model(keras_3_writer, arrays):
+    data = keras_3_writer(arrays, root="layers/functional/layers/")
+    inside = {f"functional/layers/{name}": array for name, array in arrays.items()}
+    assert_equal(parse_weights(data)[1], inside)
+
+
+def test_keras_3_keeps_what_is_neither_kernel_nor_bias(keras_3_writer, arrays):
+    """A batch normalization has four arrays of one side; the optimizer's are no weights."""
+    buffer = io.BytesIO(keras_3_writer(arrays))
+    with h5py.File(buffer, "a") as file:
+        for number in range(4):
+            file[f"layers/batch_normalization/vars/{number}"] = np.full(3, number, np.float32)
+        file["optimizer/vars/0"] = np.zeros(3, np.float32)
+    others = {
+        f"batch_normalization/vars/{number}": np.full(3, number, np.float32) for number in range(4)
+    }
+    assert_equal(parse_weights(buffer.getvalue())[1], arrays | others)
+
+
+def test_a_keras_3_file_fills_a_network(tmp_path, rng, keras_3_writer):
+    parameters = build_backbone("tiny", rng=rng).parameters()
+    values = {parameter.name: parameter.value for parameter in parameters}
+    layers = ("conv2d", "conv2d_1", "conv2d_2", "conv2d_3", "conv2d_4")
+    names = [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+    path = tmp_path / "my.weights.h5"
+    path.write_bytes(keras_3_writer(dict(zip(names, values.values(), strict=True))))
+    empty = build_backbone("tiny", rng=None).parameters()
+    report = load_weights("tiny", empty, path, preprocessing=CAFFE_BGR)
+    assert report.lines()[0] == "10 arrays loaded (Keras, numbered names)"
+    for parameter in empty:
+        np.testing.assert_array_equal(parameter.value, values[parameter.name])
 
 
 def test_keras_with_many_layers(writers, rng):
