@@ -25,7 +25,6 @@ from minirpn.weights.damage import MOST_STEPS, Damage, cut, shaped
 from minirpn.weights.npz import check_members, read_member
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_NOT_OURS = "HDF5 in a layout that Keras does not use"
 # Kinds of messages in an object header.
 _DATASPACE, _DATATYPE, _LAYOUT, _CONTINUATION, _SYMBOL_TABLE = 0x01, 0x03, 0x08, 0x10, 0x11
 _CONTIGUOUS = 1
@@ -102,6 +101,13 @@ def _name(path: str) -> str:
     return path
 
 
+def _other_layout(what: str) -> Damage:
+    return Damage(
+        f"HDF5 in a layout that Keras does not use ({what}): "
+        "copy it with h5py first, as the how-to about weights shows"
+    )
+
+
 class _File:
     """The bytes, and a count of the steps taken in them: its addresses may lead in circles."""
 
@@ -125,9 +131,9 @@ class _File:
         """Return every data set of floating-point numbers by its path."""
         version = self.data[8]
         if version > 1:
-            raise Damage(f"{_NOT_OURS} (superblock {version})")
+            raise _other_layout(f"superblock {version}")
         if self.unpack("BB", 13) != (8, 8):
-            raise Damage(f"{_NOT_OURS} (addresses of other than 8 bytes)")
+            raise _other_layout("addresses of other than 8 bytes")
         # Version 1 has one more field of 4 bytes in front. Then: base, free space, end of the file,
         # driver, and the root's entry: name, header, ...
         _, _, end, _, _, header = self.unpack("6Q", 24 + 4 * version)
@@ -158,7 +164,7 @@ class _File:
         """Yield kind and position of each message of an object header."""
         version, _, count, _, size = self.unpack("BBHII", header)
         if version != 1:
-            raise Damage(f"{_NOT_OURS} (object header {version})")
+            raise _other_layout(f"object header {version}")
         blocks = [(header + 16, size)]  # 12 bytes and 4 to align
         for position, size in blocks:
             end = position + size
@@ -202,12 +208,12 @@ class _File:
             raise Damage(f"{path}: numbers of an unknown kind")
         version, form = self.unpack("BB", messages[_LAYOUT])
         if (version, form) != (3, _CONTIGUOUS):
-            raise Damage(f"{path}: {_NOT_OURS} (chunked or compressed)")
+            raise _other_layout(f"{path} is chunked or compressed")
         address, count = self.unpack("QQ", messages[_LAYOUT] + 2)
         return shaped(cut(self.data, address, count), f"<f{size}", self.shape(messages, path))
 
     def shape(self, messages: dict[int, int], path: str) -> tuple[int, ...]:
         version, rank = self.unpack("BB", messages[_DATASPACE])
         if version not in (1, 2):
-            raise Damage(f"{path}: {_NOT_OURS} (data space {version})")
+            raise _other_layout(f"{path} has data space {version}")
         return self.unpack(f"{rank}Q", messages[_DATASPACE] + (8 if version == 1 else 4))

@@ -104,8 +104,9 @@ def misfit(arrays: Mapping[str, np.ndarray], asked: str | None, *, kind: str, fl
 
 
 def holds(arrays: Mapping[str, np.ndarray]) -> str:
-    """Return how many arrays a file holds, and the first few with their shapes."""
-    first = [f"{name[:60]!r} {array.shape}" for name, array in list(arrays.items())[:_SHOWN]]
+    """Return how many arrays a file holds, and the first few with their shapes, kernels first."""
+    ordered = sorted(arrays.items(), key=lambda item: item[1].ndim < 2)
+    first = [f"{name[:60]!r} {array.shape}" for name, array in ordered[:_SHOWN]]
     rest = [f"{len(arrays) - _SHOWN} more"] if len(arrays) > _SHOWN else []
     count = f"{len(arrays)} array{'' if len(arrays) == 1 else 's'}"
     return f"the file holds {count}{': ' if first else ''}{', '.join([*first, *rest])}"

@@ -231,7 +231,7 @@ def test_weights_of_another_network_change_nothing(parameters, tmp_path, rng):
         tmp_path / "tiny.npz",
         r"tiny.npz: these look like tiny's, and --backbone is squeezenet: 10 of tiny's 10 arrays "
         r"are there \(minirpn names\); the file holds 10 arrays: 'conv1.weight' \(16, 3, 3, 3\), "
-        r"'conv1.bias' \(16,\), 'conv2.weight' \(32, 16, 3, 3\), 7 more$",
+        r"'conv2.weight' \(32, 16, 3, 3\), 'conv3.weight' \(64, 32, 3, 3\), 7 more$",
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from docs.extensions.pages import ROOT, blocks
 from minirpn.backbones import CAFFE_BGR, build_backbone
 from minirpn.errors import InputError
 from minirpn.weights import load_weights
@@ -144,6 +145,24 @@ def test_a_keras_3_file_fills_a_network(tmp_path, rng, keras_3_writer):
     assert report.lines()[0] == "10 arrays loaded (Keras, numbered names)"
     for parameter in empty:
         np.testing.assert_array_equal(parameter.value, values[parameter.name])
+
+
+@pytest.mark.parametrize(
+    "options", [{"libver": "latest"}, {"track_order": True}, {}], ids=["latest", "order", "gzip"]
+)
+def test_the_copy_on_the_page_makes_hdf5_plain(options, arrays, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("packed.h5", "w", **options) as packed:
+        for name, array in arrays.items():
+            path = f"layers/{name.replace('.weight', '/vars/0').replace('.bias', '/vars/1')}"
+            last = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.transpose()
+            packed.create_dataset(path, data=last, compression=None if options else "gzip")
+    with pytest.raises(InputError, match="copy it with h5py first"):
+        read_weights("packed.h5")
+    page = blocks(ROOT / "docs/howto/weights.md")
+    (code,) = (block.code for block in page if "import h5py" in block.code)
+    exec(code, {})
+    assert_equal(read_weights("plain.h5").arrays, arrays)
 
 
 def test_keras_with_many_layers(writers, rng):
