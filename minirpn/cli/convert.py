@@ -13,7 +13,7 @@ DESCRIPTION = """\
 Read weights, recognise their network, print what became of every array, and write an .npz with
 minirpn's names. It records its network, the order of the channels, mean and scale of the pixels,
 and its source. SRC may be an .npz, PyTorch's old or new .pth, .caffemodel, .safetensors or Keras'
-.h5, whatever its name. No code in SRC is run.
+.h5 or .keras, whatever its name. No code in SRC is run.
 """
 
 

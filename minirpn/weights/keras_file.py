@@ -14,6 +14,7 @@ return from some broken files.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -51,12 +52,14 @@ def parse_keras(data: bytes) -> dict[str, np.ndarray]:
     -------
     dict
         ``LAYER.weight`` and ``LAYER.bias``, with the outputs first: convolutions HWIO -> OIHW,
-        fully connected layers IO -> OI. What is neither keeps its path.
+        fully connected layers IO -> OI. What is neither keeps its path. In the order of the names,
+        ``conv2d_10`` behind ``conv2d_9``.
     """
     # Keras 2.13 to 2.15 on Windows writes a backslash into names.
     read = {path.replace("\\", "/"): array for path, array in _File(data).read().items()}
     arrays: dict[str, np.ndarray] = {}
-    for path, array in read.items():
+    for path in sorted(read, key=_in_counting_order):
+        array = read[path]
         if path.startswith(_OPTIMIZERS):
             continue
         name = _numbered_name(path, read) or _name(_below_root(path))
@@ -69,6 +72,10 @@ def parse_keras(data: bytes) -> dict[str, np.ndarray]:
     if not arrays:
         raise Damage("no weights in it")
     return arrays
+
+
+def _in_counting_order(path: str) -> list[tuple[int, str]]:
+    return [(len(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", path)]
 
 
 def _below_root(path: str) -> str:

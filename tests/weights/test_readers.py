@@ -120,6 +120,13 @@ def test_keras_3_with_a_model_in_the_model(keras_3_writer, arrays):
     assert_equal(parse_weights(data)[1], inside)
 
 
+def test_numbers_in_keras_names_count(keras_3_writer):
+    layers = ["conv2d", *(f"conv2d_{number}" for number in range(1, 12)), "dense"]
+    arrays = {f"{layer}.weight": np.zeros((1, 1, 1, 1), np.float32) for layer in layers}
+    shuffled = dict(sorted(arrays.items(), reverse=True))
+    assert list(parse_weights(keras_3_writer(shuffled))[1]) == list(arrays)
+
+
 def test_keras_3_keeps_what_is_neither_kernel_nor_bias(keras_3_writer, arrays):
     """A batch normalization has four arrays of one side; the optimizer's are no weights."""
     buffer = io.BytesIO(keras_3_writer(arrays))
