@@ -32,8 +32,8 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     "data": (
         Flag("--voc", "data.voc", "data set in VOC layout; without it, shapes", "DIR"),
         Flag("--year", "data.year", "year of a VOCdevkit", "Y"),
-        Flag("--images", "data.images", "folder of the images, in --voc or anywhere", "DIR"),
-        Flag("--annotations", "data.annotations", "folder of the XML files", "DIR"),
+        Flag("--images", "data.image_folder", "folder of the images, in --voc or anywhere", "DIR"),
+        Flag("--annotations", "data.annotation_folder", "folder of the XML files", "DIR"),
         Flag(
             "--box-format",
             "data.box_format",

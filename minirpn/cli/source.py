@@ -16,7 +16,7 @@ _FLAGS = tuple(
     flag
     for flag in FLAGS["data"]
     if flag.key.removeprefix("data.")
-    in {"year", "images", "annotations", "box_format", "clip_boxes", "no_annotation"}
+    in {"year", "image_folder", "annotation_folder", "box_format", "clip_boxes", "no_annotation"}
 )
 
 

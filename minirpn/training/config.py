@@ -78,10 +78,10 @@ class DataConfig:
     ----------
     voc
         A data set in VOC layout; without it, shapes are generated. None takes the folder that
-        `annotations` is in, if that is given.
+        `annotation_folder` is in, if that is given.
     year
         Year of a VOCdevkit; None if there is only one.
-    images, annotations
+    image_folder, annotation_folder
         The folders of the images and of the XML files; None looks for them in `voc`.
     box_format
         How the corners of boxes count pixels.
@@ -110,8 +110,8 @@ class DataConfig:
 
     voc: str | None = None
     year: str | None = None
-    images: str | None = None
-    annotations: str | None = None
+    image_folder: str | None = None
+    annotation_folder: str | None = None
     box_format: BoxFormat = "voc"
     clip_boxes: bool = False
     no_annotation: NoAnnotation = "error"
@@ -128,10 +128,10 @@ class DataConfig:
         _ = self.augment  # checks the numbers
         if self.classes == ("voc",):
             object.__setattr__(self, "classes", VOC_CLASSES)
-        if self.voc is None and self.annotations is not None:
-            object.__setattr__(self, "voc", str(Path(self.annotations).parent))
-        if self.voc is None and self.images is not None:
-            raise ValueError("images: needs annotations too, or the data set (voc)")
+        if self.voc is None and self.annotation_folder is not None:
+            object.__setattr__(self, "voc", str(Path(self.annotation_folder).parent))
+        if self.voc is None and self.image_folder is not None:
+            raise ValueError("image_folder: needs the annotation_folder too, or the data set (voc)")
 
     @property
     def source(self) -> Source | None:
@@ -139,7 +139,8 @@ class DataConfig:
         if self.voc is None:
             return None
         images, annotations = (
-            None if one is None else Path(one) for one in (self.images, self.annotations)
+            None if one is None else Path(one)
+            for one in (self.image_folder, self.annotation_folder)
         )
         return Source(
             Path(self.voc),
