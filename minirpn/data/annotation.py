@@ -207,7 +207,10 @@ def _image_size(
         reason = f"{', '.join(texts_or_none)}: taken from the image, {known[1]} x {known[0]}"
         return known, [finding(Kind.SIZE_FROM_IMAGE, path, "image size", reason)]
     try:
-        height, width = (_number(root, f"size/{side}") for side in texts)
+        sides = root.find("size")
+        if sides is None:
+            raise _BadValueError(f"no <size/height>{_instead(root, 'size')}")
+        height, width = (_number(sides, side, "size/") for side in texts)
         for side, value in (("height", height), ("width", width)):
             if value < 1 or not value.is_integer():
                 raise _BadValueError(f"<size/{side}> is {value:g}, not a positive whole number")
@@ -238,16 +241,18 @@ class _BoxReader:
     def read(self, element: Element) -> tuple[Corners, list[_Note]]:
         """Return VOC's corners of an object, and what was repaired, or raise `_BadValueError`."""
         boxes = element.findall("bndbox")
+        if not boxes:
+            raise _BadValueError(f"no <bndbox/xmin>{_instead(element, 'bndbox')}")
         if len(boxes) > 1:
             raise _BadValueError(f"has {len(boxes)} <bndbox>, one is expected")
-        xmin, ymin, xmax, ymax = (_number(element, f"bndbox/{tag}") for tag in _CORNERS)
+        xmin, ymin, xmax, ymax = (_number(boxes[0], tag, "bndbox/") for tag in _CORNERS)
         self.written.append((xmin, ymin, xmax, ymax))
         notes: list[_Note] = []
-        whole = (value.is_integer() for value in (xmin, ymin, xmax, ymax))
-        if self.box_format in {"voc", "zero-based"} and not all(whole):
-            texts = [f"{tag} {_text(element, f'bndbox/{tag}')}" for tag in _CORNERS]
-            odd = (text for text in texts if not float(text.split()[1]).is_integer())
-            notes.append((Kind.FRACTION, f"{', '.join(odd)}: read as written"))
+        corners = (xmin, ymin, xmax, ymax)
+        if self.box_format in {"voc", "zero-based"} and any(value % 1 for value in corners):
+            odd = (tag for tag, value in zip(_CORNERS, corners, strict=True) if value % 1)
+            texts = (f"{tag} {_text(boxes[0], tag)}" for tag in odd)
+            notes.append((Kind.FRACTION, f"{', '.join(texts)}: read as written"))
         height, width = self.image_size
         xmin, xmax = self._side("x", xmin, xmax, "width", width, notes)
         ymin, ymax = self._side("y", ymin, ymax, "height", height, notes)
@@ -326,10 +331,8 @@ def _read_object(element: Element, reader: _BoxReader) -> tuple[VOCObject, list[
 
 def _alike(element: Element, tag: str) -> str | None:
     """Return a child's tag that is not read, but looks like `tag`; None if there is none."""
-    return next(
-        (child.tag for child in element if _is_alike(child.tag, tag, _READ.get(element.tag, ()))),
-        None,
-    )
+    read = _READ.get(element.tag, ())
+    return next((child.tag for child in element if _is_alike(child.tag, tag, read)), None)
 
 
 @cache
@@ -345,29 +348,24 @@ def _text(element: Element, tag: str) -> str:
     return " ".join((element.findtext(tag) or "").split())
 
 
-def _number(element: Element, tag: str) -> float:
-    """Return the finite number that a child holds."""
+def _number(element: Element, tag: str, outer: str = "") -> float:
+    """Return the finite number that a child holds; messages name it ``<outer + tag>``."""
     text = _text(element, tag)
     if not text:
-        raise _BadValueError(f"no <{tag}>{_instead(element, tag)}")
+        raise _BadValueError(f"no <{outer}{tag}>{_instead(element, tag)}")
     try:
         value = float(text)
     except ValueError:
-        raise _BadValueError(f"<{tag}> is {text!r}, not a number") from None
+        raise _BadValueError(f"<{outer}{tag}> is {text!r}, not a number") from None
     if not math.isfinite(value):
-        raise _BadValueError(f"<{tag}> is {text!r}, not a finite number")
+        raise _BadValueError(f"<{outer}{tag}> is {text!r}, not a finite number")
     return value
 
 
-def _instead(element: Element, path: str) -> str:
-    """Return "; there is <TAG>" for a tag that looks like the missing one in a path, or ""."""
-    for tag in path.split("/"):
-        if misspelled := _alike(element, tag):
-            return f"; there is <{misspelled}>"
-        if (inner := element.find(tag)) is None:
-            return ""
-        element = inner
-    return ""
+def _instead(element: Element, tag: str) -> str:
+    """Return "; there is <TAG>" for a child whose tag looks like the missing one, or ""."""
+    misspelled = _alike(element, tag)
+    return f"; there is <{misspelled}>" if misspelled else ""
 
 
 def _flag(element: Element, tag: str) -> bool:
