@@ -11,6 +11,10 @@ import numpy as np
 from minirpn._typing import Array, ImageSize
 
 
+def _no_boxes() -> np.ndarray:
+    return np.empty((0, 4), np.float32)
+
+
 # eq=False everywhere: a comparison of arrays gives arrays, so a generated == would raise.
 @dataclass(frozen=True, eq=False)
 class Annotation:
@@ -41,7 +45,7 @@ class Annotation:
     gt_boxes: np.ndarray
     gt_classes: np.ndarray
     difficult: np.ndarray
-    ignored: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.float32))
+    ignored: np.ndarray = field(default_factory=_no_boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,7 @@ def unannotated(path: Path, image: np.ndarray) -> Sample:
         image_id=path.stem,
         image_path=path,
         image_size=(image.shape[0], image.shape[1]),
-        gt_boxes=np.empty((0, 4), np.float32),
+        gt_boxes=_no_boxes(),
         gt_classes=np.empty(0, np.int64),
         difficult=np.empty(0, bool),
     )
@@ -83,6 +87,8 @@ class Example:
         Resized pixels per original pixel.
     flipped
         Whether image and boxes are mirrored left to right.
+    ignored
+        (I, 4) boxes like `gt_boxes`: the ignored regions of the annotation in this image's pixels.
     """
 
     annotation: Annotation
@@ -90,6 +96,7 @@ class Example:
     gt_boxes: np.ndarray
     scale: float
     flipped: bool
+    ignored: np.ndarray = field(default_factory=_no_boxes, kw_only=True)
 
     @property
     def image_size(self) -> ImageSize:

@@ -128,14 +128,17 @@ def prepare(
     in py-faster-rcnn): at the far edges a box and its image differ by up to half a pixel.
     Mirroring comes first, in original pixels, where a box on the edge mirrors onto the edge.
     """
-    image, boxes = sample.image, sample.annotation.gt_boxes
+    image, annotation = sample.image, sample.annotation
+    gt_boxes, ignored = annotation.gt_boxes, annotation.ignored
     if augmentation.flip:
-        image, boxes = flip_image(image), box_ops.flip(boxes, image.shape[1])
-    scale = resize_scale(sample.annotation.image_size, resize_config) * augmentation.zoom
+        gt_boxes, ignored = (box_ops.flip(boxes, image.shape[1]) for boxes in (gt_boxes, ignored))
+        image = flip_image(image)
+    scale = resize_scale(annotation.image_size, resize_config) * augmentation.zoom
     return Example(
-        annotation=sample.annotation,
+        annotation=annotation,
         image=to_input(recolour(resize(image, scale), augmentation)),
-        gt_boxes=boxes * scale,
+        gt_boxes=gt_boxes * scale,
         scale=scale,
         flipped=augmentation.flip,
+        ignored=ignored * scale,
     )

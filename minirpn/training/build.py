@@ -138,9 +138,11 @@ class Pipeline:
             to_input=self.preprocessing,
             augmentation=augmentation,
         )
-        image = example.image.astype(self.dtype, copy=False)
-        gt_boxes = example.gt_boxes.astype(self.dtype, copy=False)
-        return replace(example, image=self.device.send(image), gt_boxes=gt_boxes)
+        image, gt_boxes, ignored = (
+            array.astype(self.dtype, copy=False)
+            for array in (example.image, example.gt_boxes, example.ignored)
+        )
+        return replace(example, image=self.device.send(image), gt_boxes=gt_boxes, ignored=ignored)
 
     def examples(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,17 @@ class TestPrepare:
         # x: 40 - 20 and 40 - 2, times 2
         np.testing.assert_array_equal(flipped.gt_boxes, [[40, 8, 76, 30], [0, 0, 80, 60]])
         np.testing.assert_allclose(flipped.image, plain.image[:, :, ::-1], atol=1)  # of 255
+
+    def test_ignored_regions_are_resized_and_mirrored_with_the_boxes(self, rng):
+        image = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        sample, none = sample_of(image, [[2, 4, 20, 15], [0, 0, 40, 30]]), sample_of(image, [])
+        annotation = replace(none.annotation, ignored=sample.annotation.gt_boxes)
+        for augmentation in (AS_IS, Augmentation(flip=True), Augmentation(flip=True, zoom=1.5)):
+            wanted = prepared(sample, self.CONFIG, augmentation)
+            found = prepared(Sample(annotation, image), self.CONFIG, augmentation)
+            np.testing.assert_array_equal(found.ignored, wanted.gt_boxes)
+            assert found.ignored.dtype == np.float32
+            assert found.gt_boxes.shape == wanted.ignored.shape == (0, 4)
 
     def test_without_objects(self):
         sample = sample_of(np.zeros((30, 40, 3), dtype=np.uint8), [])
