@@ -85,6 +85,8 @@ def label_regions(
     gt_boxes: Array,
     gt_classes: Array,
     config: RegionConfig = RegionConfig(),
+    *,
+    ignored: Array | None = None,
 ) -> RegionLabels:
     """Return the label of each region: its class, background, or ignored.
 
@@ -98,11 +100,17 @@ def label_regions(
         (M,) int64, positions in the data set's classes.
     config
         The thresholds; a `background_iou` of None means 0.
+    ignored
+        (I, 4) like `gt_boxes`: regions of the image that are neither objects nor background, such
+        as objects left out of the ground truth. None is the same as no region.
 
     Notes
     -----
     Ties: a region with equal IoU with several ground truths is matched to the first. Overlaps are
     always float64.
+
+    A region that would be background is ignored if its IoU with one of `ignored` is at least
+    `positive_iou`: it would be an object if that were a ground truth.
     """
     xp = namespace_of(regions, gt_boxes, gt_classes)
     check_box_list(regions, "regions")
@@ -120,6 +128,11 @@ def label_regions(
     labels = xp.full_like(matched, IGNORE)
     labels = xp.where(max_iou >= (config.background_iou or 0.0), BACKGROUND, labels)
     labels = xp.where(max_iou >= config.positive_iou, classes + 1, labels)
+    if ignored is not None and ignored.shape[0] > 0:
+        check_box_list(ignored, "ignored")
+        overlaps = box_ops.iou(xp.astype(regions, xp.float64), xp.astype(ignored, xp.float64))
+        on_ignored = xp.max(overlaps, axis=1) >= config.positive_iou
+        labels = xp.where((labels == BACKGROUND) & on_ignored, IGNORE, labels)
     return RegionLabels(labels, matched, max_iou)
 
 

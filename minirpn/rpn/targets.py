@@ -100,12 +100,14 @@ def label_anchors(
     gt_boxes: Array,
     image_size: ImageSize,
     config: LabelConfig = LabelConfig(),
+    *,
+    ignored: Array | None = None,
 ) -> AnchorLabels:
     """Return the label of each anchor: positive, negative or ignored (sections 3.1.2, 3.3).
 
     Positive: (i) a best anchor of a ground truth, or (ii) IoU >= 0.7 with any ground truth.
     Negative: not positive, and IoU < 0.3 with all. Ignored: the rest, and every anchor that
-    crosses the border of the image.
+    crosses the border of the image, or would be negative but lies on an ignored region.
 
     Parameters
     ----------
@@ -117,6 +119,9 @@ def label_anchors(
         (height, width) of the resized image.
     config
         The thresholds.
+    ignored
+        (I, 4) likewise: regions that are neither objects nor background, such as objects left out
+        of the ground truth. None is the same as no region.
 
     Returns
     -------
@@ -133,13 +138,24 @@ def label_anchors(
     A ground truth that no anchor inside touches makes no anchor positive; py-faster-rcnn makes
     *every* anchor inside positive then. Overlaps are always float64: with whole-number coordinates
     the labels depend neither on the dtype nor on the device.
+
+    Ignored regions turn negatives into ignored anchors and change nothing else. The positives are
+    those of the ground truths alone. The negatives are those that there would be if the ignored
+    regions were ground truths too: IoU < 0.3 with all of both, and a best anchor of none.
     """
     namespace_of(anchors, gt_boxes)
     check_box_list(anchors, "anchors")
     check_box_list(gt_boxes, "gt_boxes")
     check_image_size(image_size)
-    thresholds = config.positive_iou, config.negative_iou, config.tie_tolerance
-    return AnchorLabels(*label(anchors, gt_boxes, image_size, *thresholds, config.inside_only))
+    rules = config.positive_iou, config.negative_iou, config.tie_tolerance, config.inside_only
+    assigned = AnchorLabels(*label(anchors, gt_boxes, image_size, *rules))
+    if ignored is None or ignored.shape[0] == 0:
+        return assigned
+    xp = namespace_of(anchors, ignored)
+    check_box_list(ignored, "ignored")
+    beside_ignored, *_ = label(anchors, ignored, image_size, *rules)
+    on_ignored = (assigned.labels == NEGATIVE) & (beside_ignored != NEGATIVE)
+    return assigned._replace(labels=xp.where(on_ignored, IGNORE, assigned.labels))
 
 
 @accelerated("label")

@@ -47,6 +47,68 @@ def test_labels_follow_the_book(implementation, scene, config):
     assert positive[found.by_best].all()
 
 
+@st.composite
+def ignored_regions(draw):
+    """Draw up to four regions: touching, identical, without area, perhaps the size of an anchor."""
+    regions = draw(strategies.boxes(max_count=3, extent=40, whole=True))
+    if draw(st.booleans()):
+        regions = np.concatenate([regions, [[0.0, 0, 16, 16]]])
+    return regions
+
+
+def labels_by_the_words(scene, ignored, config):
+    """Return the labels with ignored regions, anchor by anchor, from overlaps in fractions."""
+    named = ("positive_iou", "negative_iou", "inside_only")
+    labels = exact.labels(*scene, **{name: getattr(config, name) for name in named})
+    may_be_best = boxes.is_inside(scene.anchors, scene.image_size) | (not config.inside_only)
+    for region in ignored:
+        overlaps = [exact.pair_iou(anchor, region) for anchor in scene.anchors]
+        best = max((iou for iou, may in zip(overlaps, may_be_best, strict=True) if may), default=0)
+        for k, iou in enumerate(overlaps):
+            on_region = float(iou) >= config.negative_iou or (iou > 0 and iou == best)
+            if labels[k] == NEGATIVE and on_region:
+                labels[k] = IGNORE
+    return labels
+
+
+@IMPLEMENTATIONS
+@given(scene=strategies.scenes(), ignored=ignored_regions(), config=CONFIGS)
+def test_anchors_on_ignored_regions_follow_the_words(implementation, scene, ignored, config):
+    with accel.use(implementation, "assign"):
+        found = label_anchors(*scene, config, ignored=ignored)
+    np.testing.assert_array_equal(found.labels, labels_by_the_words(scene, ignored, config))
+
+
+@given(strategies.scenes(), ignored_regions(), CONFIGS)
+def test_ignored_regions_only_take_negatives_out(scene, ignored, config):
+    alone, found = label_anchors(*scene, config), label_anchors(*scene, config, ignored=ignored)
+    changed = found.labels != alone.labels
+    assert (alone.labels[changed] == NEGATIVE).all()
+    assert (found.labels[changed] == IGNORE).all()
+    assert found.labels.dtype == np.int8
+    for one, other in zip(found[1:], alone[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(strategies.scenes(), ignored_regions(), CONFIGS)
+def test_the_negatives_are_those_with_ignored_regions_as_ground_truths(scene, ignored, config):
+    found = label_anchors(*scene, config, ignored=ignored)
+    both = scene._replace(gt_boxes=np.concatenate([scene.gt_boxes, ignored]))
+    np.testing.assert_array_equal(
+        found.labels == NEGATIVE, label_anchors(*both, config).labels == NEGATIVE
+    )
+
+
+@given(strategies.scenes(), CONFIGS)
+def test_without_an_ignored_region_the_labels_are_the_same(scene, config):
+    expected = label_anchors(*scene, config)
+    for ignored in (None, np.zeros((0, 4))):
+        found = label_anchors(*scene, config, ignored=ignored)
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+
+
 @given(strategies.scenes(rounding=None))
 def test_each_anchor_is_matched_to_what_it_overlaps_most(scene):
     found = label_anchors(*scene)

@@ -41,6 +41,31 @@ def test_labels_by_iou():
     np.testing.assert_allclose(joint.max_iou, [1, 0.5, 0.49, 0.1, 0.09, 0])
 
 
+def test_a_region_on_an_ignored_one_is_no_background():
+    ignored = np.array([[50.0, 50, 60, 60], [0.0, 0, 10, 10]])
+    regions = np.array(
+        [
+            [0.0, 0, 10, 10],  # an object stays an object
+            [50.0, 50, 60, 60],  # the ignored region itself
+            [50.0, 50, 60, 55],  # 0.5 with it: just enough
+            [50.0, 50, 60, 54.9],  # 0.49
+            [70.0, 70, 80, 80],
+        ]
+    )
+    found = label_regions(regions, GT, CLASSES, ignored=ignored)
+    assert found.labels.tolist() == [5, IGNORE, IGNORE, BACKGROUND, BACKGROUND]
+    assert found.labels.dtype == np.int64
+    alone = label_regions(regions, GT, CLASSES)
+    np.testing.assert_array_equal(found.matched_gt, alone.matched_gt)
+    np.testing.assert_array_equal(found.max_iou, alone.max_iou)
+    none = label_regions(regions, GT, CLASSES, ignored=ignored[:0])
+    np.testing.assert_array_equal(none.labels, alone.labels)
+    without_truth = label_regions(regions, *NO_GT, ignored=ignored).labels
+    assert without_truth.tolist() == [IGNORE] * 3 + [BACKGROUND] * 2
+    with pytest.raises(ValueError, match=r"^ignored: "):
+        label_regions(regions, GT, CLASSES, ignored=np.zeros((2, 3)))
+
+
 def test_without_ground_truth_there_is_only_background():
     regions = np.array([[0.0, 0, 10, 10]])
     found = label_regions(regions, *NO_GT)

@@ -15,6 +15,7 @@ from minirpn.rpn import (
     anchor_targets,
     label_anchors,
     sample_minibatch,
+    targets,
 )
 
 IMAGE = (100, 100)
@@ -45,6 +46,36 @@ def test_each_rule_by_hand():
     assert found.matched_gt.tolist() == [0] * 7
     np.testing.assert_allclose(found.max_iou, [0.9, 0.7, 0.6, 0.3, 0.2, 0, 0.1])
     np.testing.assert_allclose(found.gt_max_iou, [0.9])
+
+
+def test_an_anchor_on_an_ignored_region_is_no_negative():
+    ignored = box_row([50, 50, 60, 60], [80, 80, 90, 90])
+    anchors = box_row(
+        [10, 10, 20, 19],  # positive, far from both regions
+        [50, 50, 60, 60],  # the first region itself
+        [50, 50, 60, 53],  # 30 / 100 with it: just enough
+        [50, 50, 60, 52],  # 20 / 100: negative
+        [89, 89, 99, 99],  # 1 / 199 with the second region, and the best of it
+        [30, 30, 40, 40],  # negative
+    )
+    found = label_anchors(anchors, GROUND_TRUTH, IMAGE, ignored=ignored)
+    expected = [POSITIVE, IGNORE, IGNORE, NEGATIVE, IGNORE, NEGATIVE]
+    assert found.labels.tolist() == expected
+    assert found.max_iou.tolist() == [0.9, 0, 0, 0, 0, 0]
+
+
+def test_a_positive_stays_positive_on_an_ignored_region():
+    found = label_anchors(GROUND_TRUTH, GROUND_TRUTH, IMAGE, ignored=GROUND_TRUTH)
+    assert found.labels.tolist() == [POSITIVE]
+
+
+def test_without_ignored_regions_nothing_is_labelled_twice(monkeypatch):
+    calls, once = [], targets.label
+    monkeypatch.setattr(targets, "label", lambda *given: calls.append(given) or once(*given))
+    label_anchors(GROUND_TRUTH, GROUND_TRUTH, IMAGE, ignored=box_row())
+    assert len(calls) == 1
+    label_anchors(GROUND_TRUTH, GROUND_TRUTH, IMAGE, ignored=GROUND_TRUTH)
+    assert len(calls) == 3
 
 
 def test_the_best_anchor_is_positive_however_small_its_overlap():
@@ -195,6 +226,8 @@ def test_lists_of_the_wrong_length_are_named():
         label_anchors(anchors, np.zeros(4), IMAGE)
     with pytest.raises(ValueError, match="image_size"):
         label_anchors(anchors, anchors, (0, 5))
+    with pytest.raises(ValueError, match=r"^ignored: "):
+        label_anchors(anchors, anchors, IMAGE, ignored=np.zeros((2, 3)))
 
 
 def test_labels_agree_with_the_matrix_of_overlaps(rng):

@@ -35,17 +35,19 @@ def test_grid_anchors(world, dtype):
 @DTYPES
 @CONFIGS
 @pytest.mark.parametrize("count", [0, 3])
-def test_labels_samples_and_targets(world, close, dtype, config, count):
+@pytest.mark.parametrize("ignored", [None, np.array([[80.0, 40, 120, 90]])])
+def test_labels_samples_and_targets(world, close, dtype, config, count, ignored):
     anchors = grid_anchors(BASE, (6, 8), 16)
     gt_boxes = GROUND_TRUTHS[:count]
 
-    def targets_of(anchors, gt_boxes):
-        found = label_anchors(anchors, gt_boxes, IMAGE, config)
+    def targets_of(anchors, gt_boxes, ignored):
+        found = label_anchors(anchors, gt_boxes, IMAGE, config, ignored=ignored)
         labels = sample_minibatch(found.labels, rng=np.random.default_rng(1))
         return found, labels, anchor_targets(anchors, gt_boxes, found.matched_gt, labels)
 
-    found, labels, targets = targets_of(world.array(anchors, dtype), world.array(gt_boxes, dtype))
-    expected, expected_labels, expected_targets = targets_of(anchors, gt_boxes)
+    there = (None if part is None else world.array(part, dtype) for part in (gt_boxes, ignored))
+    found, labels, targets = targets_of(world.array(anchors, dtype), *there)
+    expected, expected_labels, expected_targets = targets_of(anchors, gt_boxes, ignored)
     for one, other in zip(found, expected, strict=True):
         result = world.check(one)
         assert result.dtype == other.dtype
