@@ -214,6 +214,7 @@ def draw_labels(
     ax: Axes | None = None,
     *,
     negatives: int = 30,
+    ignored: Array | None = None,
 ) -> Axes:
     """Return axes with the positive anchors, some of the negative ones, and the ground truths.
 
@@ -232,6 +233,8 @@ def draw_labels(
         Where to draw; None makes a new figure.
     negatives
         How many of the negative anchors are drawn, spread evenly over all of them.
+    ignored
+        (I, 4) ignored regions in the same pixels.
     """
     check_box_list(anchors, "anchors")
     check_shape(labels, (anchors.shape[0],), "labels")
@@ -254,6 +257,9 @@ def draw_labels(
     )
     if by_best is not None:
         draw_boxes(corners[best], ax, colors=ORANGE, label=f"best of an object ({best.sum()})")
+    if ignored is not None and ignored.shape[0] > 0:
+        name = f"ignored region ({ignored.shape[0]})"
+        draw_boxes(ignored, ax, colors=GREY, linestyle="--", linewidth=2, label=name)
     draw_boxes(gt_boxes, ax, colors="white", linewidth=3.5)
     draw_boxes(gt_boxes, ax, colors=VERMILLION, linewidth=2, label=f"object ({gt_boxes.shape[0]})")
     legend_below(ax)

@@ -141,6 +141,10 @@ def test_labels_are_told_apart_by_rule_and_counted():
     np.testing.assert_allclose(best.get_colors()[0], to_rgba(ORANGE))
     ax = viz.draw_labels(IMAGE, anchors, labels, BOXES)
     assert legend(ax)[1:] == ["positive (3)", "object (2)"]
+    ax = viz.draw_labels(IMAGE, anchors, labels, BOXES, ignored=BOXES[:1])
+    assert legend(ax)[1:] == ["positive (3)", "ignored region (1)", "object (2)"]
+    none = viz.draw_labels(IMAGE, anchors, labels, BOXES, ignored=BOXES[:0])
+    assert legend(none)[1:] == ["positive (3)", "object (2)"]
 
 
 def test_the_sample_of_negatives_keeps_step_with_no_anchor_shape():
