@@ -55,8 +55,9 @@ def first_steps(measured: Measured) -> dict[str, Any]:
         for example in examples:
             anchors = trainer.network.anchors_for(example.image_size, like=example.image)
             gt_boxes = trainer.device.put(example.gt_boxes[config.data.learnt(example.difficult)])
+            ignored = trainer.device.put(example.ignored)
             of_all = label_anchors(
-                anchors, gt_boxes, example.image_size, config=config.labels
+                anchors, gt_boxes, example.image_size, config=config.labels, ignored=ignored
             ).labels
             rng = copy.deepcopy(trainer.rng)  # draws what the step draws next
             drawn = sample_minibatch(of_all, rng=rng, config=config.sampling)

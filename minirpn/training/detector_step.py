@@ -59,6 +59,7 @@ def make_regions(
     *,
     rng: np.random.Generator,
     config: RegionConfig,
+    ignored: Array | None = None,
 ) -> RegionBatch:
     """Label proposals and ground truths as regions, sample a mini-batch, and encode its targets.
 
@@ -72,10 +73,12 @@ def make_regions(
         Draws the sample, on the host.
     config
         Thresholds and counts.
+    ignored
+        (I, 4) ignored regions of the same image; see `label_regions`.
     """
     xp = backend.namespace_of(proposals, gt_boxes)
     joined = xp.concat([proposals, gt_boxes], axis=0) if config.add_gt_boxes else proposals
-    assigned = label_regions(joined, gt_boxes, gt_classes, config)
+    assigned = label_regions(joined, gt_boxes, gt_classes, config, ignored=ignored)
     host_labels = backend.to_host(assigned.labels)
     drawn = sample_on_host(host_labels, rng=rng, config=config)
     indices = backend.to_device(drawn, assigned.labels)
@@ -94,6 +97,7 @@ def detector_loss_and_gradients(
     *,
     rng: np.random.Generator,
     config: RegionConfig,
+    ignored: Array | None = None,
 ) -> StepResult:
     """Return the detector's loss on proposals made before, and its gradients.
 
@@ -103,14 +107,14 @@ def detector_loss_and_gradients(
         Its backbone learns too, unless it is frozen; its RPN is not used.
     image
         (3, H, W), preprocessed.
-    proposals, gt_boxes, gt_classes, config
+    proposals, gt_boxes, gt_classes, config, ignored
         See `make_regions`.
     rng
         Draws the regions, then the dropout.
     """
     backbone = network.rpn.backbone
     features, backbone_cache = backbone.forward(image[None, ...])
-    batch = make_regions(proposals, gt_boxes, gt_classes, rng=rng, config=config)
+    batch = make_regions(proposals, gt_boxes, gt_classes, rng=rng, config=config, ignored=ignored)
     loss, grads = _detector_loss_and_gradients(
         network,
         features,
@@ -137,6 +141,7 @@ def joint_loss_and_gradients(
     rng: np.random.Generator,
     config: LossConfig,
     detector: DetectorObjective,
+    ignored: Array | None = None,
 ) -> StepResult:
     """Return the sum of the RPN's and the detector's loss, and its gradients.
 
@@ -156,6 +161,8 @@ def joint_loss_and_gradients(
         Draws the regions, then the dropout.
     config, detector
         The form of the RPN's loss, and what the detector learns.
+    ignored
+        (I, 4) ignored regions in its pixels, for the detector; `anchors` has them in it.
 
     Notes
     -----
@@ -173,7 +180,9 @@ def joint_loss_and_gradients(
     proposals = trace_proposals(
         output.anchors, objectness, deltas, image_size, scale=scale, config=detector.proposals
     )
-    batch = make_regions(proposals.boxes, gt_boxes, gt_classes, rng=rng, config=detector.regions)
+    batch = make_regions(
+        proposals.boxes, gt_boxes, gt_classes, rng=rng, config=detector.regions, ignored=ignored
+    )
     loss, grads = _detector_loss_and_gradients(
         network,
         output.features,

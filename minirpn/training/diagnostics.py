@@ -341,6 +341,8 @@ def save_failure(path: Path, failure: Failure, error: NotFiniteError) -> None:
         "original_boxes": annotation.gt_boxes,
         "gt_classes": annotation.gt_classes,
         "difficult": annotation.difficult,
+        "ignored": example.ignored,
+        "original_ignored": annotation.ignored,
     }
     if proposals is not None:
         arrays["proposals"] = proposals
@@ -355,6 +357,7 @@ def load_failure(path: Path) -> Failure:
     metadata, arrays = read_archive(path, FAILURE_FORMAT, kind="file of a failed step")
     try:
         stored = under("example/", arrays)
+        none = np.empty((0, 4), np.float32)  # older files have no ignored regions
         annotation = Annotation(
             image_id=metadata["image"],
             image_path=Path(metadata["path"]),
@@ -362,9 +365,17 @@ def load_failure(path: Path) -> Failure:
             gt_boxes=stored["original_boxes"],
             gt_classes=stored["gt_classes"],
             difficult=stored["difficult"],
+            ignored=stored.get("original_ignored", none),
         )
         scale, flipped = metadata["scale"], metadata["flipped"]
-        example = Example(annotation, stored["image"], stored["gt_boxes"], scale, flipped)
+        example = Example(
+            annotation,
+            stored["image"],
+            stored["gt_boxes"],
+            scale,
+            flipped,
+            ignored=stored.get("ignored", none),
+        )
         trainer = Trainer(from_table(TrainConfig, metadata["config"], str(path)))
         fill_parameters(trainer.model.parameters(), under("parameters/", arrays), path)
         trainer.begin_phase(metadata["phase"])

@@ -101,6 +101,7 @@ def _sample_pixels(
         example.image_size,
         rng=np.random.default_rng([config.run.seed, index, trainer.step]),
         objective=trainer.objective,
+        ignored=backend.to_device(example.ignored, example.image),
     )
     proposals = output.propose(example.image_size, scale=example.scale, config=config.proposals)
     labels, scale = batch.host_labels, np.float32(example.scale)
@@ -174,9 +175,13 @@ def _pictures_of_learning(
         example.image_size,
         rng=np.random.default_rng(config.run.seed),
         objective=build_objective(config),
+        ignored=backend.to_device(example.ignored, example.image),
     )
     caption = f"A mini-batch of {config.sampling.batch_size} anchors, as the loss sees it"
-    yield "labels.png", caption, viz.draw_labels(image, anchors, batch.host_labels, objects)
+    axes = viz.draw_labels(
+        image, anchors, batch.host_labels, objects, ignored=example.annotation.ignored
+    )
+    yield "labels.png", caption, axes
     scores = backend.to_host(object_scores(output.objectness[0, ...]))
     best = scores.reshape(Hf, Wf, A).max(axis=2)  # (K,) -> (Hf, Wf)
     axes = viz.plot_objectness(best, image, stride=network.stride / example.scale)

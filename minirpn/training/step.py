@@ -73,6 +73,7 @@ def make_minibatch(
     rng: np.random.Generator,
     objective: Objective,
     assigned: AnchorLabels | None = None,
+    ignored: Array | None = None,
 ) -> Minibatch:
     """Label the anchors of one image, sample a mini-batch of them, and encode its targets.
 
@@ -90,6 +91,8 @@ def make_minibatch(
         Thresholds and counts.
     assigned
         The result of `label_anchors`, if it is known already.
+    ignored
+        The ignored regions (I, 4) of the image, for `label_anchors`.
 
     Notes
     -----
@@ -97,7 +100,9 @@ def make_minibatch(
     the result to a device.
     """
     if assigned is None:
-        assigned = label_anchors(anchors, gt_boxes, image_size, config=objective.labels)
+        assigned = label_anchors(
+            anchors, gt_boxes, image_size, config=objective.labels, ignored=ignored
+        )
     host_labels = backend.to_host(assigned.labels)
     host_labels = sample_on_host(host_labels, rng=rng, config=objective.sampling)
     labels = backend.to_device(host_labels, anchors)

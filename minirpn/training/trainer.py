@@ -169,7 +169,8 @@ class Trainer:
         ----------
         example
             One image, resized and preprocessed, on the trainer's device, with its ground truths.
-            Objects marked difficult are left out, by VOC's rule, unless the settings say otherwise.
+            Objects marked difficult are left out, by VOC's rule, unless the settings say otherwise:
+            they are background. An ignored region is not.
         proposals
             (R, 4) in its pixels, on the host, if the phase needs proposals.
 
@@ -205,6 +206,7 @@ class Trainer:
         keep = self.config.data.learnt(example.difficult)
         gt_boxes = self.device.put(example.gt_boxes[keep])
         gt_classes = self.device.put(example.gt_classes[keep])
+        ignored = self.device.put(example.ignored) if len(example.ignored) else None
         if self.phase.loss == "detector":
             assert proposals is not None
             return detector_loss_and_gradients(
@@ -215,6 +217,7 @@ class Trainer:
                 gt_classes,
                 rng=self.rng,
                 config=self.detector_objective.regions,
+                ignored=ignored,
             )
         return joint_loss_and_gradients(
             self.model,
@@ -226,6 +229,7 @@ class Trainer:
             rng=self.rng,
             config=self.objective.loss,
             detector=self.detector_objective,
+            ignored=ignored,
         )
 
     def rpn_step(self, image: Array, batch: Minibatch, *, recorded: bool = False) -> StepResult:
@@ -274,8 +278,12 @@ class Trainer:
     # the whole process, and the last bits of a matrix product depend on it.
     def _label_ahead(self, example: Example, rng: np.random.Generator | None) -> LabelledExample:
         """Return the example with labels, and with a mini-batch if there is a generator."""
-        size, labels = example.image_size, self.objective.labels
-        assigned = label_anchors(*self._anchors_and_objects(example), size, config=labels)
+        assigned = label_anchors(
+            *self._anchors_and_objects(example),
+            example.image_size,
+            config=self.objective.labels,
+            ignored=example.ignored,
+        )
         drawn = None
         if rng is not None:
             before = rng.bit_generator.state
@@ -295,6 +303,7 @@ class Trainer:
             rng=rng,
             objective=self.objective,
             assigned=assigned,
+            ignored=example.ignored,
         )
 
     def _anchors_and_objects(self, example: Example) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ from minirpn.training.step import Objective, make_minibatch
 
 GT_BOXES = np.array([[10.0, 12, 60, 50], [70.0, 20, 90, 60]])
 GT_CLASSES = np.array([1, 0])
+IGNORED = np.array([[0.0, 0, 30, 30]])
 PROPOSALS = ProposalConfig(pre_nms=200, post_nms=40, min_size=4)
 
 
@@ -35,9 +36,12 @@ def test_from_image_to_gradients_and_detections(world, rng, pooling):
         for parameter, value in zip(model.parameters(), host, strict=True):
             parameter.value = array(value)
         given = array(image), array(GT_BOXES), array(GT_CLASSES)
+        ignored = array(IGNORED)
         generator, objective = np.random.default_rng(0), Objective()
         places = rpn.anchors_for((64, 96), like=given[0])
-        batch = make_minibatch(places, given[1], (64, 96), rng=generator, objective=objective)
+        batch = make_minibatch(
+            places, given[1], (64, 96), rng=generator, objective=objective, ignored=ignored
+        )
         joint = joint_loss_and_gradients(
             model,
             given[0],
@@ -47,6 +51,7 @@ def test_from_image_to_gradients_and_detections(world, rng, pooling):
             rng=generator,
             config=objective.loss,
             detector=asked,
+            ignored=ignored,
         )
         alone = detector_loss_and_gradients(
             model,
@@ -55,6 +60,7 @@ def test_from_image_to_gradients_and_detections(world, rng, pooling):
             *given[1:],
             rng=np.random.default_rng(0),
             config=asked.regions,
+            ignored=ignored,
         )
         found, _ = model.detect(given[0], proposals=PROPOSALS)
         results = [joint.losses["loss"], alone.losses["loss"], *found]
