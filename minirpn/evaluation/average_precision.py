@@ -414,7 +414,8 @@ class APResult:
         objects, threshold = sum(curve.positives for curve in self.curves), self.iou_threshold
         lines.append(f"{objects} objects; a detection finds one at an IoU of {threshold:g}.")
         if ignored := sum(self.ignored):
-            lines.append(f"{ignored} detections on difficult objects count neither way.")
+            what = "on difficult objects or ignored regions"
+            lines.append(f"{ignored} detections {what} count neither way.")
         if without := self.without_objects:
             lines.append(f"No objects, so left out of the mean: {', '.join(without)}.")
         return "\n".join(lines)

@@ -278,13 +278,18 @@ def write_coco_ground_truth(
     read it. The rule for crowds is milder than VOC's for difficult objects. It asks how much of the
     *detection* lies on the crowd, so a small detection inside one is ignored, where VOC counts a
     false positive.
+
+    An ignored region becomes a crowd of every class, since what is there may be of any class.
     """
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
     for image_id, annotation in enumerate(annotations, start=1):
         images.append(_coco_image(image_id, annotation.image_path.name, annotation.image_size))
         boxes, labels = _to_coco(annotation.gt_boxes), annotation.gt_classes.tolist()
-        for box, label, hard in zip(boxes, labels, annotation.difficult.tolist(), strict=True):
+        rows = [*zip(boxes, labels, annotation.difficult.tolist(), strict=True)]
+        ignored = _to_coco(annotation.ignored)
+        rows += [(box, label, True) for box in ignored for label in range(len(classes))]
+        for box, label, crowd in rows:
             objects.append(
                 {
                     "id": len(objects) + 1,  # 0 would count as "not matched"
@@ -292,8 +297,8 @@ def write_coco_ground_truth(
                     "category_id": label + 1,
                     "bbox": box,
                     "area": box[2] * box[3],
-                    "iscrowd": int(hard),
-                    "ignore": int(hard),
+                    "iscrowd": int(crowd),
+                    "ignore": int(crowd),
                 }
             )
     _write_coco_data(path, images, objects, classes)

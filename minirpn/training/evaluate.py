@@ -162,7 +162,8 @@ def recall_of(
 ) -> RecallResult:
     """Return the recall of the proposals of each image; see `minirpn.evaluation.proposal_recall`.
 
-    `counts` are numbers of proposals an image.
+    `counts` are numbers of proposals an image. Difficult objects and ignored regions are neither
+    found nor missed.
     """
     return proposal_recall(
         [item.boxes for item in images],
@@ -174,13 +175,31 @@ def recall_of(
 
 
 def precision_of(images: list[ImageDetections], classes: Sequence[str]) -> APResult:
-    """Return the average precision of the detections in each image, given the data's classes."""
+    """Return the average precision of the detections in each image, given the data's classes.
+
+    An ignored region counts as a difficult object of every class: it is neither found nor missed,
+    and a detection that overlaps it most, by an IoU of at least 0.5, does not count at all.
+    """
+    truths = [_with_ignored(item.annotation, len(classes)) for item in images]
     return average_precision(
         [item.detections for item in images],
-        [item.annotation.gt_boxes for item in images],
-        [item.annotation.gt_classes for item in images],
+        [truth.gt_boxes for truth in truths],
+        [truth.gt_classes for truth in truths],
         classes=classes,
-        difficult=[item.annotation.difficult for item in images],
+        difficult=[truth.difficult for truth in truths],
+    )
+
+
+def _with_ignored(annotation: Annotation, classes: int) -> Annotation:
+    """Return an annotation with a difficult object of every class on each ignored region."""
+    regions = len(annotation.ignored)
+    boxes = np.repeat(annotation.ignored, classes, axis=0)
+    labels = np.tile(np.arange(classes), regions)
+    return replace(
+        annotation,
+        gt_boxes=np.concatenate([annotation.gt_boxes, boxes]),
+        gt_classes=np.concatenate([annotation.gt_classes, labels]),
+        difficult=np.concatenate([annotation.difficult, np.ones(len(boxes), bool)]),
     )
 
 
@@ -236,6 +255,7 @@ def validate(
                 example.image_size,
                 rng=np.random.default_rng([seed, index]),
                 objective=objective,
+                ignored=example.ignored,
             )
             loss, output, _ = forward_loss(
                 network, example.image, batch.on(example.image), config=objective.loss

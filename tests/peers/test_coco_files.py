@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from minirpn.evaluation import (
     write_coco_detections,
     write_coco_ground_truth,
 )
+from minirpn.training.evaluate import ImageDetections, ImageProposals, precision_of
 
 pytest.importorskip("pycocotools", reason="pycocotools is not installed (extra: peers)")
 
@@ -70,6 +72,10 @@ def ours_at_101_points(annotations, detections):
         difficult=[item.difficult for item in annotations],
         classes=CLASSES,
     )
+    return curves_at_101_points(result)
+
+
+def curves_at_101_points(result):
     points = np.linspace(0, 1, 101)
     return [
         np.append(envelope(curve.precision), 0)[np.searchsorted(curve.recall, points)]
@@ -115,6 +121,24 @@ def test_difficult_objects_are_neither_missed_nor_found(tmp_path):
     np.testing.assert_allclose(theirs, ours_at_101_points(annotations, detections), rtol=1e-12)
     assert theirs[0].min() > 1 - 1e-12
     assert theirs[1].mean() == -1
+
+
+def test_ignored_regions_are_neither_missed_nor_found_by_any_class(tmp_path):
+    objects = annotated(0, [(0, FAR), (1, FAR)])
+    ignored = replace(annotated(1, []), ignored=np.array([WHOLE], np.float32))
+    detections = [
+        detected((0, 0.5, FAR), (1, 0.5, FAR)),
+        detected((0, 0.9, WHOLE), (0, 0.8, WHOLE), (1, 0.7, WHOLE)),
+    ]
+    images = [
+        ImageDetections(annotation, found, ImageProposals(annotation, found.boxes, found.scores))
+        for annotation, found in zip([objects, ignored], detections, strict=True)
+    ]
+    theirs = coco_judges(tmp_path, [objects, ignored], detections)
+    ours = curves_at_101_points(precision_of(images, CLASSES))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-12)
+    assert theirs.min() > 1 - 1e-12
+    assert coco_judges(tmp_path, [objects, annotated(1, [])], detections).max() < 0.51
 
 
 def test_coco_forgives_a_detection_within_a_difficult_object_and_voc_does_not(tmp_path):
