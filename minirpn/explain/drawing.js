@@ -7,7 +7,7 @@ const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253
 const LAYERS = [
   { id: "heat", name: "objectness: the highest p of each cell", draw: drawHeat },
   { id: "negative", rule: ["negative"], name: "negative: IoU below {low} with all objects" },
-  { id: "between", rule: ["between"], name: "ignored: neither positive nor negative" },
+  { id: "between", rule: ["between", "on_ignored"], name: "ignored: neither positive nor negative" },
   { id: "outside", rule: ["outside"], name: "left out: crosses the border" },
   { id: "by_iou", rule: ["by_iou"], boxes: true, on: true, name: "positive by IoU ≥ {high} alone" },
   { id: "by_best", rule: ["by_best", "by_both"], boxes: true, on: true, name: "positive as a best anchor of an object" },
@@ -125,6 +125,10 @@ function drawSampled(step, pen) {
 
 function drawObjects(step, pen) {
   const colour = step.colours.object;
+  for (const { box } of step.objects.ignored) {
+    strokeBox(pen, box, colour, 1.5, { dash: [3, 3] });
+    writeAt(pen, box, "ignored region", colour);
+  }
   for (const { box, name } of step.objects.difficult) {
     strokeBox(pen, box, colour, 1.5, { dash: [3, 3] });
     writeAt(pen, box, `${name} (difficult: left out)`, colour);

@@ -181,6 +181,7 @@ def _objects(step: OpenStep) -> dict[str, list[dict[str, Any]]]:
     return {
         "learnt": [item for item, out in zip(named, left_out, strict=True) if not out],
         "difficult": [item for item, out in zip(named, left_out, strict=True) if out],
+        "ignored": [{"box": box} for box in example.ignored.tolist()],
     }
 
 

@@ -102,6 +102,7 @@ function reason(step, k) {
     [rules.negative]: `IoU below ${low} with all objects`,
     [rules.between]: `neither positive nor below ${low}`,
     [rules.outside]: "it crosses the border of the picture",
+    [rules.on_ignored]: "it lies on an ignored region, which is neither an object nor background",
   }[rule[k]];
 }
 

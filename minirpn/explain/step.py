@@ -137,7 +137,9 @@ def _learn(network: RPN, config: TrainConfig, example: Example) -> tuple[Learnin
     gt_boxes = example.gt_boxes[config.data.learnt(example.difficult)]
     rng = np.random.default_rng(config.run.seed)
     anchors = network.anchors_for(example.image_size, like=example.image)
-    assigned = label_anchors(anchors, gt_boxes, example.image_size, config=objective.labels)
+    assigned = label_anchors(
+        anchors, gt_boxes, example.image_size, config=objective.labels, ignored=example.ignored
+    )
     batch = make_minibatch(
         anchors, gt_boxes, example.image_size, rng=rng, objective=objective, assigned=assigned
     )
@@ -208,6 +210,7 @@ class Rule(IntEnum):
     BY_BOTH = 3  # positive by both
     BETWEEN = 4  # ignored: neither positive nor negative
     OUTSIDE = 5  # ignored: it crosses the border of the image (section 3.3)
+    ON_IGNORED = 6  # ignored: it would be negative, but lies on an ignored region
 
 
 def rules_of(assigned: AnchorLabels, inside: np.ndarray, config: LabelConfig) -> np.ndarray:
@@ -231,6 +234,8 @@ def rules_of(assigned: AnchorLabels, inside: np.ndarray, config: LabelConfig) ->
     by_iou = positive & (assigned.max_iou >= config.positive_iou)
     by_best = positive & assigned.by_best
     rules = np.full(assigned.labels.shape, Rule.BETWEEN, dtype=np.int8)
+    on_ignored = (assigned.labels == IGNORE) & (assigned.max_iou < config.negative_iou)
+    rules[on_ignored] = Rule.ON_IGNORED
     rules[assigned.labels == NEGATIVE] = Rule.NEGATIVE
     rules[by_iou] = Rule.BY_IOU
     rules[by_best] = Rule.BY_BEST

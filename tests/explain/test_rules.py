@@ -47,6 +47,12 @@ def test_the_border_is_no_reason_where_it_is_not_asked_for():
     assert rules[2] == Rule.BETWEEN
 
 
+def test_an_anchor_on_an_ignored_region_says_so():
+    assigned = label_anchors(ANCHORS, GT, SIZE, ignored=ANCHORS[4:5])
+    rules = rules_of(assigned, np.array([True] * 5 + [False]), PAPER)
+    assert rules.tolist() == [*labelled()[1][:4], Rule.ON_IGNORED, Rule.OUTSIDE]
+
+
 def test_the_object_that_chose_an_anchor_need_not_be_the_one_it_overlaps_most():
     # The one anchor is the best of both objects; it overlaps the first more.
     gt_boxes = np.array([[20.0, 20, 40, 40], [20.0, 20, 40, 30]])

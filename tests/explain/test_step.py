@@ -8,7 +8,8 @@ import pytest
 from minirpn import boxes
 from minirpn.errors import InputError
 from minirpn.explain import Picture, Rule, open_step
-from minirpn.rpn import POSITIVE, propose, rpn_loss_backward
+from minirpn.explain.page import contents_of
+from minirpn.rpn import IGNORE, POSITIVE, propose, rpn_loss_backward
 from minirpn.training.build import build_objective
 from minirpn.training.step import forward_loss, make_minibatch
 
@@ -106,6 +107,21 @@ def test_difficult_objects_are_learnt_from_only_when_asked(opened, settings, net
     config = settings(data__use_difficult=True)
     learning = open_step(network_of(config), config, picture).learning
     np.testing.assert_array_equal(learning.gt_boxes, opened().learning.gt_boxes)
+
+
+def test_ignored_regions_teach_nothing_and_are_on_the_page(opened, settings, network_of):
+    picture = opened().picture
+    annotation = picture.sample.annotation
+    ignored = dataclasses.replace(annotation, ignored=annotation.gt_boxes)
+    ignored = dataclasses.replace(ignored, difficult=np.ones_like(annotation.difficult))
+    picture = picture._replace(sample=dataclasses.replace(picture.sample, annotation=ignored))
+    step = open_step(network_of(settings()), settings(), picture)
+    labels, rules = step.learning.assigned.labels, step.learning.rules
+    assert not (labels == POSITIVE).any()
+    assert (labels[rules == Rule.ON_IGNORED] == IGNORE).all()
+    assert (rules == Rule.ON_IGNORED).any()
+    told = [item["box"] for item in contents_of(step)["objects"]["ignored"]]
+    np.testing.assert_array_equal(np.array(told, np.float32), step.example.gt_boxes)
 
 
 def test_the_base_anchors_stand_where_the_network_puts_them(opened):
