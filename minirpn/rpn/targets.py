@@ -153,9 +153,9 @@ def label_anchors(
         return assigned
     xp = namespace_of(anchors, ignored)
     check_box_list(ignored, "ignored")
-    beside_ignored, *_ = label(anchors, ignored, image_size, *rules)
-    on_ignored = (assigned.labels == NEGATIVE) & (beside_ignored != NEGATIVE)
-    return assigned._replace(labels=xp.where(on_ignored, IGNORE, assigned.labels))
+    of_regions, *_ = label(anchors, ignored, image_size, *rules)  # as if they were ground truths
+    on_region = (assigned.labels == NEGATIVE) & (of_regions != NEGATIVE)
+    return assigned._replace(labels=xp.where(on_region, IGNORE, assigned.labels))
 
 
 @accelerated("label")

@@ -169,8 +169,8 @@ class Trainer:
         ----------
         example
             One image, resized and preprocessed, on the trainer's device, with its ground truths.
-            Objects marked difficult are left out, by VOC's rule, unless the settings say otherwise:
-            they are background. An ignored region is not.
+            Objects marked difficult are background, by VOC's rule, unless the settings say
+            otherwise. An ignored region is neither an object nor background.
         proposals
             (R, 4) in its pixels, on the host, if the phase needs proposals.
 
