@@ -14,6 +14,7 @@ from minirpn.errors import InputError
 
 SPLITS = {"train": ("a",), "val": ("b",), "trainval": ("a", "b"), "test": ("c",)}
 CAT = VOCObject("cat", (3, 5, 20, 15))
+GRADIENT = Image.linear_gradient("L")
 
 
 @pytest.fixture
@@ -148,10 +149,18 @@ def test_both_files_of_an_image_are_looked_at(voc):
 )
 def test_images_that_are_not_rgb(voc, mode, ending):
     (voc / "JPEGImages/b.jpg").unlink()
-    Image.new(mode, (40, 30)).save(voc / f"JPEGImages/b.{ending}")
+    GRADIENT.resize((40, 30)).convert(mode).save(voc / f"JPEGImages/b.{ending}")
     ((severity, kind, text),) = found(check_dataset(voc))
     assert (severity, kind) == (Severity.REPAIRED, Kind.NOT_RGB)
-    assert text == f"JPEGImages/b.{ending}: image: mode {mode}, read as RGB"
+    note = "; values up to 251: read as 8 bits" if mode == "I;16" else ""
+    assert text == f"JPEGImages/b.{ending}: image: mode {mode}, read as RGB{note}"
+
+
+def test_an_image_that_shows_nothing(voc):
+    Image.new("RGB", (40, 30), (7, 7, 7)).save(voc / "JPEGImages/b.jpg")
+    assert found(check_dataset(voc)) == [
+        (Severity.WARNING, Kind.BLANK_IMAGE, "JPEGImages/b.jpg: image: all pixels are (7, 7, 7)")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +176,7 @@ def test_images_that_are_not_rgb(voc, mode, ending):
 def test_exif_orientation(voc, stored, orientation, annotated, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.new("RGB", stored, "red").save(voc / "JPEGImages/b.jpg", exif=exif)
+    GRADIENT.resize(stored).convert("RGB").save(voc / "JPEGImages/b.jpg", exif=exif)
     write_annotation(voc / "Annotations/b.xml", "b.jpg", annotated, [CAT])
     assert [one.kind for one in check_dataset(voc).findings] == ([kind] if kind else [])
 
