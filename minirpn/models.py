@@ -452,6 +452,8 @@ def _picture(image: Any, name: str) -> _Picture:
     if isinstance(image, Image.Image):
         try:
             return _Picture(None, rgb_pixels(image))
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
         except OSError as error:  # Pillow decodes a file when its pixels are needed
             raise InputError(f"{name}: truncated, damaged or unreadable ({error})") from error
     if not isinstance(image, np.ndarray):

@@ -186,7 +186,7 @@ def show_pictures(
     for line in pictures.left_out:
         print(f"left out: {line}", file=sys.stderr)
     results: list[Found] = []
-    bar = len(paths) > 1 and sys.stderr.isatty()
+    bar, told = len(paths) > 1 and sys.stderr.isatty(), False
     try:
         with Progress(len(paths), unit="picture", show=bar) as progress:
             for path, name in zip(paths, names, strict=True):
@@ -197,6 +197,10 @@ def show_pictures(
                         raise InputError(_with_advice(error, path)) from error
                     progress.write(f"left out: {_with_advice(error, path)}", sys.stderr)
                 else:
+                    if not told and (note := _range_note(path)):
+                        told = True
+                        more = "; others by their own numbers" if total > 1 else ""
+                        progress.write(f"note: {path}: {note}{more}", sys.stderr)
                     results.append(found)
                     saved = output.save(found, name)
                     for line in _lines(path, found, summary(found), saved, few=total <= _FEW):
@@ -230,6 +234,13 @@ def _with_advice(error: Exception, path: Path) -> str:
     """Return the line of an error, and what to do with a file that is no picture."""
     advice = _INSTEAD.get(path.suffix.lower())
     return f"{error}; it is {advice}" if advice and path.exists() else str(error)
+
+
+def _range_note(path: Path) -> str:
+    """Return how a 16-bit or float picture was read, or "" for another one, or a pipe."""
+    from minirpn.data.images import range_note
+
+    return range_note(path) if path.is_file() else ""
 
 
 def _lines(path: Path, found: Found, summary: str, saved: Path | None, *, few: bool) -> list[str]:

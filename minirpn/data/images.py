@@ -237,12 +237,12 @@ def _range(least: float, largest: float, is_float: bool) -> tuple[float, float, 
 
 def _doubt(image: Image.Image) -> str:
     """Return why an RGB image may show nothing, or "" if there is no reason to think so."""
-    ranges = np.array(image.getextrema())  # (3, 2)
-    if (ranges[:, 0] == ranges[:, 1]).all():
-        return f"all pixels are {tuple(ranges[:, 0].tolist())}"
-    if ranges.max() < _LEAST_BRIGHTEST:
-        return f"nearly black: its brightest value is {ranges.max()} of 255"
-    span = np.ptp(ranges, axis=1).max()
+    lowest, highest = zip(*image.getextrema(), strict=True)  # of each color
+    if lowest == highest:
+        return f"all pixels are {lowest}"
+    if max(highest) < _LEAST_BRIGHTEST:
+        return f"nearly black: its brightest value is {max(highest)} of 255"
+    span = max(high - low for low, high in zip(lowest, highest, strict=True))
     if span < _LEAST_SPAN:
         return f"nearly one color: its values differ by at most {span} of 255"
     return ""

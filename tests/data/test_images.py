@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from minirpn.data import read_image
-from minirpn.data.images import read_image_header
+from minirpn.data.images import examine_image, range_note, read_image_header, rgb_pixels
 from minirpn.errors import InputError
 
 RED, GRAY = (255, 0, 0), (90, 90, 90)
@@ -26,6 +28,8 @@ def image_of(mode: str) -> tuple[Image.Image, tuple[int, int, int]]:
         return Image.new("RGB", (7, 5), RED).quantize(4), RED
     if mode == "1":
         return Image.new("1", (7, 5), 1), (255, 255, 255)
+    if mode in {"YCbCr", "HSV", "LAB"}:
+        return Image.new("RGB", (7, 5), RED).convert(mode), RED
     if mode == "CMYK":
         return Image.new("CMYK", (7, 5), (0, 255, 255, 0)), RED
     return Image.new(mode, (7, 5), RED), RED
@@ -49,6 +53,11 @@ def image_of(mode: str) -> tuple[Image.Image, tuple[int, int, int]]:
         ("I;16", "png", 0),
         ("I;16", "tif", 0),
         ("I", "tif", 0),
+        ("LA", "tif", 0),
+        ("CMYK", "tif", 0),
+        ("YCbCr", "tif", 2),
+        ("LAB", "tif", 6),
+        ("RGB", "jfif", 2),
     ],
 )
 def test_every_mode_becomes_rgb(tmp_path, mode, ending, tolerance):
@@ -60,7 +69,170 @@ def test_every_mode_becomes_rgb(tmp_path, mode, ending, tolerance):
     assert image.dtype == np.uint8
     assert image.flags.writeable
     np.testing.assert_allclose(image[2, 3].astype(int), expected, atol=tolerance)
-    assert read_image_header(path).image_size == (5, 7)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(rgb_pixels(opened), image)
+    header = read_image_header(path)
+    assert header.image_size == (5, 7)
+    assert (header.range_note, header.doubt) == ("", "")
+    examined = examine_image(path)
+    assert examined.range_note == range_note(path)
+    assert bool(examined.range_note) == mode.startswith("I")
+    assert examined.doubt.startswith("all pixels are ")
+    assert examined._replace(range_note="", doubt="") == header
+
+
+def test_an_image_in_memory_of_any_mode_becomes_rgb():
+    assert rgb_pixels(image_of("HSV")[0])[2, 3].tolist() == list(RED)
+    assert rgb_pixels(Image.new("I;16", (0, 3))).shape == (3, 0, 3)
+
+
+@pytest.mark.parametrize("ending", ["gif", "tif", "webp", "png", "mpo"])
+def test_of_several_frames_the_first_is_read(tmp_path, ending):
+    path = tmp_path / f"frames.{ending}"
+    first, second = (Image.new("RGB", (16, 16), color) for color in (RED, "blue"))
+    options = {"lossless": True} if ending == "webp" else {}
+    first.save(path, save_all=True, append_images=[second], **options)
+    with Image.open(path) as file:
+        assert file.n_frames == 2
+    np.testing.assert_allclose(read_image(path)[8, 8].astype(int), RED, atol=2)
+    assert examine_image(path).doubt.startswith("all pixels are (25")
+
+
+# --- images of more than 8 bits -------------------------------------------------------------------
+
+
+# The dtype of the numbers, the least and the largest of them, what becomes 0 and 255, and how that
+# is said.
+RANGES = [
+    (np.uint16, 0, 200, 0, 255, "values up to 200: read as 8 bits"),
+    (np.uint16, 0, 255, 0, 255, "values up to 255: read as 8 bits"),
+    (np.uint16, 0, 256, 0, 1023, "values up to 256: read as 10 bits"),
+    (np.uint16, 0, 3871, 0, 4095, "values up to 3,871: read as 12 bits"),
+    (np.uint16, 9, 4096, 0, 16383, "values up to 4,096: read as 14 bits"),
+    (np.uint16, 0, 65535, 0, 65535, "values up to 65,535: read as 16 bits"),
+    (np.int32, 0, 3871, 0, 4095, "values up to 3,871: read as 12 bits"),
+    (np.int32, 0, 70000, 0, 70000, "values up to 70,000: read as 0 to 70,000"),
+    (np.int32, -500, 1500, -500, 1500, "values from -500 to 1,500: read as this range"),
+    (np.int32, -9, -3, -9, -3, "values from -9 to -3: read as this range"),
+    (np.float32, 0, 1, 0, 1, "values up to 1: read as 0 to 1"),
+    (np.float32, 0.25, 0.5, 0, 1, "values up to 0.5: read as 0 to 1"),
+    # A sharpened image may go a little beyond 1: of 255 it would be black.
+    (np.float32, 0, 1.03125, 0, 1.03125, "values up to 1.03125: read as 0 to 1.03125"),
+    (np.float32, 0, 16, 0, 255, "values up to 16: read as 8 bits"),
+    (np.float32, 0, 255, 0, 255, "values up to 255: read as 8 bits"),
+    (np.float32, 0, 3871.5, 0, 4095, "values up to 3,871.5: read as 12 bits"),
+    (np.float32, 0, 1e9, 0, 1e9, "values up to 1e+09: read as 0 to 1e+09"),
+    (np.float32, -0.5, 1, -0.5, 1, "values from -0.5 to 1: read as this range"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "least", "largest", "black", "white", "note"), RANGES)
+def test_the_largest_number_decides_the_range(tmp_path, dtype, least, largest, black, white, note):
+    path = tmp_path / "deep.tif"
+    numbers = np.linspace(least, largest, 48).astype(dtype).reshape(6, 8)
+    Image.fromarray(numbers).save(path)
+    image = read_image(path)
+    expected = 255 * (numbers.astype(float) - black) / (white - black)
+    np.testing.assert_allclose(image, np.repeat(expected[..., None], 3, axis=2), atol=0.501)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(rgb_pixels(opened), image)
+    header = examine_image(path)
+    assert (header.range_note, range_note(path)) == (note, note)
+    assert header.mode == {np.uint16: "I;16", np.int32: "I", np.float32: "F"}[dtype]
+    assert header.doubt == ""
+    assert read_image_header(path).range_note == ""
+
+
+def test_sixteen_bits_are_divided_by_257(tmp_path):
+    numbers = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    Image.fromarray(numbers).save(tmp_path / "all.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "all.png")[..., 0], np.rint(numbers / 257))
+
+
+def test_a_format_that_states_its_range_is_believed(tmp_path):
+    # Dark, but the file says that 4095 is white.
+    numbers = np.linspace(0, 1000, 48).astype(">u2").reshape(6, 8)
+    (tmp_path / "dark.pgm").write_bytes(b"P5 8 6 4095\n" + numbers.tobytes())
+    image = read_image(tmp_path / "dark.pgm")
+    np.testing.assert_allclose(image[..., 1], numbers * (255 / 4095), atol=0.51)
+    Image.fromarray(numbers.astype(np.uint16) * 16).save(tmp_path / "dark.jp2")
+    np.testing.assert_allclose(read_image(tmp_path / "dark.jp2"), image, atol=1)
+    for name in ("dark.pgm", "dark.jp2"):
+        assert examine_image(tmp_path / name).range_note == ""
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_an_error(tmp_path, bad):
+    path = tmp_path / "odd.tif"
+    picture = Image.fromarray(np.array([[0, 0.5, bad]], dtype=np.float32))
+    picture.save(path)
+    reason = r"holds numbers that are not finite \(NaN or infinity\)$"
+    for read in (read_image, examine_image, range_note):
+        with pytest.raises(InputError, match=rf"odd\.tif: image: {reason}"):
+            read(path)
+    assert read_image_header(path).image_size == (1, 3)
+    with pytest.raises(InputError, match=rf"^{reason}"):
+        rgb_pixels(picture)
+
+
+# --- images that show nothing ---------------------------------------------------------------------
+
+
+def squares(dark: int, bright: int) -> np.ndarray:
+    """Return pixels (64, 80, 3) with bright squares of 4 x 4 pixels, four to a block of JPEG."""
+    pattern = np.kron(np.indices((16, 20)).sum(axis=0) % 2, np.ones((4, 4)))
+    pixels = np.where(pattern, bright, dark).astype(np.uint8)
+    return np.repeat(pixels[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("dark", "bright", "doubt"),
+    [
+        (0, 0, "all pixels are (0, 0, 0)"),
+        (200, 200, "all pixels are (200, 200, 200)"),
+        (0, 15, "nearly black: its brightest value is 15 of 255"),
+        (0, 16, ""),  # a night
+        (120, 127, "nearly one color: its values differ by at most 7 of 255"),
+        (120, 128, ""),  # fog
+        (248, 255, "nearly one color: its values differ by at most 7 of 255"),
+    ],
+)
+def test_an_image_that_shows_nothing(tmp_path, dark, bright, doubt):
+    Image.fromarray(squares(dark, bright)).save(tmp_path / "image.png")
+    assert examine_image(tmp_path / "image.png").doubt == doubt
+    assert read_image_header(tmp_path / "image.png").doubt == ""
+
+
+@pytest.mark.parametrize(("dark", "bright", "blank"), [(0, 255, False), (0, 9, True)])
+def test_a_jpeg_that_shows_nothing_when_small_is_looked_at_in_full(tmp_path, dark, bright, blank):
+    # Every block of 8 x 8 pixels has the same mean, and so every pixel at an eighth of the size.
+    path = tmp_path / "image.jpg"
+    Image.fromarray(squares(dark, bright)).save(path, quality=100, subsampling=0)
+    with Image.open(path) as file:
+        file.draft(None, (10, 8))
+        (low, high), *_ = file.convert("RGB").getextrema()
+        assert (file.size, low) == ((10, 8), high)
+    assert bool(examine_image(path).doubt) == blank
+
+
+def test_one_bright_window_at_night(tmp_path):
+    pixels = np.zeros((375, 500, 3), dtype=np.uint8)
+    pixels[100:110, 200:206] = (90, 80, 30)
+    for name in ("night.png", "night.jpg"):
+        Image.fromarray(pixels).save(tmp_path / name)
+        assert examine_image(tmp_path / name).doubt == ""
+
+
+def test_range_and_doubt_may_come_together(tmp_path):
+    numbers = np.full((6, 8), 3000, dtype=np.uint16)
+    Image.fromarray(numbers).save(tmp_path / "even.tif")
+    header = examine_image(tmp_path / "even.tif")
+    assert header.range_note == "values up to 3,000: read as 12 bits"
+    assert header.doubt == "all pixels are (187, 187, 187)"
+    Image.fromarray(np.full((6, 8), -3, dtype=np.float32)).save(tmp_path / "even.tif")
+    header = examine_image(tmp_path / "even.tif")
+    assert header.range_note == "values from -3 to -3: read as this range"
+    assert header.doubt == "all pixels are (0, 0, 0)"
 
 
 def test_transparency_is_laid_over_white(tmp_path):
@@ -125,7 +297,7 @@ def test_missing_file(tmp_path):
 def test_a_file_that_is_no_image(tmp_path):
     path = tmp_path / "text.jpg"
     path.write_text("hello")
-    for read in (read_image, read_image_header):
+    for read in (read_image, read_image_header, examine_image, range_note):
         with pytest.raises(InputError, match=r"text\.jpg: image: not of a format Pillow reads$"):
             read(path)
 
@@ -192,3 +364,96 @@ def test_changed_bytes_give_an_image_or_an_input_error(tmp_path, rng, ending):
                 messages.append(str(error))
     assert messages
     assert not any("\n" in message for message in messages)
+
+
+# --- examined as read -----------------------------------------------------------------------------
+
+
+def photo(mode: str, width: int = 100, height: int = 75) -> Image.Image:
+    """Return a picture with smooth and with rough parts."""
+    y, x = np.mgrid[:height, :width]
+    rough = np.random.default_rng(0).integers(0, 60, (height, width))
+    layers = [x * 255 // width, y * 255 // height, (x + y) % 128 + rough * (x > 40)]
+    return Image.fromarray(np.stack(layers, axis=2).clip(0, 255).astype(np.uint8)).convert(mode)
+
+
+# How a JPEG is written: mode, then Pillow's options.
+JPEGS: dict[str, tuple[str, dict[str, object]]] = {
+    "baseline": ("RGB", {"quality": 75}),
+    "full-color": ("RGB", {"quality": 90, "subsampling": 0}),
+    "progressive": ("RGB", {"progressive": True}),
+    "restarts": ("RGB", {"restart_marker_blocks": 3}),
+    "gray": ("L", {}),
+    "cmyk": ("CMYK", {"progressive": True}),
+}
+
+
+def verdicts(path: Path, data: bytes) -> tuple[str, str]:
+    """Return what `read_image` and `examine_image` say of a file: the error, or the shape."""
+    path.write_bytes(data)
+    said = []
+    for read in (
+        lambda: read_image(path).shape[:2],
+        lambda: examine_image(path, data).image_size,
+    ):
+        try:
+            said.append(str(read()))
+        except InputError as error:
+            said.append(str(error))
+    return said[0], said[1]
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_cut_jpeg_is_found_wherever_it_is_cut(tmp_path, name):
+    mode, options = JPEGS[name]
+    whole = io.BytesIO()
+    photo(mode).save(whole, "JPEG", **options)
+    data, path = whole.getvalue(), tmp_path / "cut.jpg"
+    # Every position in the last two hundred bytes: the last rows of pixels, and the end marker.
+    for length in (*range(0, len(data) - 200, 37), *range(len(data) - 200, len(data))):
+        full, examined = verdicts(path, data[:length])
+        assert full == examined, length
+        assert "truncated, damaged or unreadable" in full or "not of a format" in full, length
+    assert verdicts(path, data) == ("(75, 100)", "(75, 100)")
+
+
+def test_a_cut_jpeg_of_many_blocks_of_the_file_is_found(tmp_path):
+    # Pillow reads 64 KB at a time.
+    whole = io.BytesIO()
+    photo("RGB", 1000, 900).save(whole, "JPEG", quality=95)
+    data, path = whole.getvalue(), tmp_path / "cut.jpg"
+    assert len(data) > 3 * 65536
+    for length in (65535, 65536, 65537, 131072, 150000, len(data) - 700, len(data) - 3):
+        full, examined = verdicts(path, data[:length])
+        assert full == examined, length
+        assert "truncated" in full
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_damaged_jpeg_gets_the_same_verdict(tmp_path, rng, name):
+    mode, options = JPEGS[name]
+    whole = io.BytesIO()
+    photo(mode, 40, 30).save(whole, "JPEG", **options)
+    data, errors = np.frombuffer(whole.getvalue(), dtype=np.uint8), 0
+    for _ in range(150):
+        changed = data.copy()
+        changed[rng.integers(0, data.size, 3)] = rng.integers(0, 256, 3)
+        full, examined = verdicts(tmp_path / "damaged.jpg", changed.tobytes())
+        assert full == examined
+        errors += "image: " in full
+    assert 0 < errors < 150
+
+
+def test_bytes_at_hand_are_not_read_again(tmp_path):
+    path = tmp_path / "image.png"
+    photo("L").save(path)
+    data, header = path.read_bytes(), examine_image(path)
+    path.unlink()
+    assert examine_image(path, data) == header
+    with pytest.raises(InputError, match=r"image\.png: image: truncated"):
+        examine_image(path, data[:-200])
+    with pytest.raises(InputError, match=r"image\.png: image: not of a format"):
+        examine_image(path, b"")
+    with pytest.raises(InputError, match=r"image\.png: image: no such file"):
+        examine_image(path)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from minirpn.data import read_image
-from minirpn.data.images import read_image_header
+from minirpn.data.images import examine_image, read_image_header
 
 TRIALS = 1000
 
@@ -20,8 +20,12 @@ def encoded(mode: str, **options: object) -> bytes:
     """Return a small picture as the bytes of a file."""
     pixels = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
-    image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257) if mode == "I;16" else image
-    image = image.quantize(8) if mode == "P" else image if mode == "I;16" else image.convert(mode)
+    if mode == "I;16":
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    elif mode == "F":
+        image = Image.fromarray(pixels[..., 0].astype(np.float32) / 255)
+    else:
+        image = image.quantize(8) if mode == "P" else image.convert(mode)
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
@@ -38,6 +42,7 @@ FILES = {
     "png-palette": encoded("P", format="PNG", transparency=0),
     "png-alpha": encoded("RGBA", format="PNG"),
     "png-sixteen-bit": encoded("I;16", format="PNG"),
+    "tiff-float": encoded("F", format="TIFF"),
 }
 
 
@@ -75,7 +80,10 @@ def test_damaged_images(name, tmp_path, monkeypatch, mutate, times, rng, one_lin
             content = with_checksums(content)
         path.write_bytes(content)
         one_line(lambda: read_image_header(path), f"{path}: image: ")
-        intact += one_line(lambda: is_rgb(read_image(path)), f"{path}: image: ")
+        whole = one_line(lambda: is_rgb(read_image(path)), f"{path}: image: ")
+        # It decodes a JPEG to a smaller image, with the same verdict.
+        assert one_line(lambda: examine_image(path), f"{path}: image: ") == whole
+        intact += whole
     # Neither does every change go unnoticed, nor is every one fatal.
     assert 0.01 * trials < intact < 0.9 * trials
 
