@@ -90,6 +90,7 @@ def test_inputs_are_not_changed(shapes, pictures):
         (np.zeros(4, np.uint8), r"image: expected shape .* got \(4,\)"),
         (np.zeros((0, 4, 3), np.uint8), r"image: it has no pixels: its shape is \(0, 4, 3\)"),
         (None, "image: expected a path, an array or a Pillow image, got NoneType"),
+        (Image.fromarray(np.float32([[1, np.nan]])), "^image: holds numbers that are not finite"),
         ("nowhere.jpg", "nowhere.jpg: image: no such file"),
         ([np.zeros((4, 4), np.uint8), 3], "image 2 of 2: expected a path"),
         (np.zeros((1, 4, 4, 2), np.uint8), "image 1 of 1: expected shape"),

@@ -242,6 +242,21 @@ def test_many_pictures_have_one_line_each(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.usefixtures("here")
+def test_how_a_deep_picture_was_read_is_said_once(capsys: pytest.CaptureFixture[str]):
+    for name, largest in (("a", 3871), ("b", 999)):
+        numbers = np.linspace(0, largest, 80 * 96).astype(np.uint16).reshape(80, 96)
+        Image.fromarray(numbers).save(f"{name}.tif")
+    words = ["propose", "runs/blood", "--top", "1"]
+    note = "note: a.tif: values up to 3,871: read as 12 bits"
+    assert main([*words, "a.tif"]) == 0
+    assert capsys.readouterr().err == f"{note}\n"
+    assert main([*words, "photo.jpg", "a.tif", "b.tif"]) == 0
+    assert capsys.readouterr().err == f"{note}; others by their own numbers\n"
+    assert main([*words, "photo.jpg"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("here")
 def test_all_proposals_are_drawn(monkeypatch: pytest.MonkeyPatch):
     drawn = []
 
