@@ -10,7 +10,7 @@ import numpy as np
 
 from minirpn._typing import ImageSize
 from minirpn.boxes import iou
-from minirpn.evaluation.recall import to_plain
+from minirpn.evaluation.recall import IOU_THRESHOLDS, to_plain
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.targets import NEGATIVE, POSITIVE, LabelConfig, assign, label_anchors
 
@@ -88,6 +88,13 @@ class AnchorFit:
         best = self.best_iou_inside if inside else self.best_iou
         return float((best >= iou).mean()) if best.size else float("nan")
 
+    def mean_share(self, *, inside: bool = False) -> float:
+        """Return the mean of `share` over IoU 0.5, 0.55 ... 0.95; nan without objects.
+
+        This is the average recall of the anchors as proposals, with no limit on their number.
+        """
+        return float(np.mean([self.share(iou, inside=inside) for iou in IOU_THRESHOLDS]))
+
     def reached(self) -> dict[str, int]:
         """Return how many objects training reaches in each way."""
         ways = {"by IoU": 2, "only as the best there is": 1, "not at all": 0}
@@ -114,6 +121,8 @@ class AnchorFit:
             "objects": len(self.best_iou),
             "share_of_objects": shares,
             "share_of_objects_inside": shares_inside,
+            "mean_share_of_objects": to_plain(self.mean_share()),
+            "mean_share_of_objects_inside": to_plain(self.mean_share(inside=True)),
             "mean_best_iou": _mean(self.best_iou),
             "objects_reached": self.reached(),
             "positives_an_image": {
@@ -208,8 +217,9 @@ def _cells(fit: AnchorFit) -> dict[str, str]:
     for where, inside in (("any anchor", False), ("anchors used in training", True)):
         for threshold in _TABLE_THRESHOLDS:
             share = fit.share(threshold, inside=inside)
-            label = f"objects with IoU >= {threshold:g}, {where}"
-            cells[label] = "-" if np.isnan(share) else f"{100 * share:.1f} %"
+            cells[f"objects with IoU >= {threshold:g}, {where}"] = _percent(share)
+        mean = fit.mean_share(inside=inside)
+        cells[f"objects, mean over IoU 0.5 to 0.95, {where}"] = _percent(mean)
     cells["mean of the best IoU, any anchor"] = _mean_text(fit.best_iou, 3)
     for way, count in fit.reached().items():
         cells[f"objects that training reaches {way}"] = f"{count:,}"
@@ -218,6 +228,11 @@ def _cells(fit: AnchorFit) -> dict[str, str]:
     cells["images without a positive"] = f"{int((fit.positives == 0).sum()):,}"
     cells["negatives an image"] = _mean_text(fit.negatives, 0)
     return cells
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, or "-" if there is none."""
+    return "-" if np.isnan(share) else f"{100 * share:.1f} %"
 
 
 def _mean_text(values: np.ndarray, digits: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,9 @@ def test_the_report_is_printed_and_written(
     assert written["now"]["scales"] == [8, 16, 32]
     share = written["now"]["share_of_objects"]["0.5"]
     assert rows(printed)["objects with IoU >= 0.5, any anchor"][0] == f"{100 * share:.1f}%"
+    mean = written["now"]["mean_share_of_objects_inside"]
+    row = rows(printed)["objects, mean over IoU 0.5 to 0.95, anchors used in training"]
+    assert row[0] == f"{100 * mean:.1f}%"
     assert written["suggested"]["objects"] == written["now"]["objects"]
     for name in ("best_iou.png", "box_shapes.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
@@ -115,6 +119,112 @@ def test_anchors_that_fit_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "No other scales and ratios were found that fit better." in out
     assert "suggested" not in out
     assert "suggested" not in json.loads((tmp_path / "anchors.json").read_text())
+
+
+# --- the verdict ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Return what is said below the table about anchors of one scale against those of another.
+
+    The objects are squares of these sides, one an image, in the middle of a cell and so of an
+    anchor.
+    """
+
+    def run(sides: list[int], *, now: float, suggested: float, difficult: bool = False) -> str:
+        (tmp_path / "Annotations").mkdir()
+        for number, side in enumerate(sides):
+            corners = (297 - side // 2, 297 - side // 2, 296 + side // 2, 296 + side // 2)
+            objects = [VOCObject("cat", corners, difficult=difficult)]
+            path = tmp_path / "Annotations" / f"{number}.xml"
+            write_annotation(path, f"{number}.jpg", (600, 800), objects)
+        # What k-means finds is tested elsewhere.
+        monkeypatch.setattr(
+            "minirpn.evaluation.suggest_anchors",
+            lambda sides, config, rng: replace(config, scales=(suggested,)),
+        )
+        words = ["anchors", "--voc", str(tmp_path), "--recipe", "paper", "--split", "all"]
+        assert main([*words, "--anchors", f"scales={now}", "ratios=1"]) == 0
+        return capsys.readouterr().out.split("negatives an image")[1].partition("\n\n")[2]
+
+    return run
+
+
+WITH = "With the anchors used in training, the suggestion covers"
+MEAN = "points on average over IoU 0.5 to 0.95"
+
+
+def test_more_objects(verdict: Callable[..., str]):
+    # Squares of 128: with anchors of 16 * 4 no IoU is above 1/4, with those of 16 * 8 all are 1.
+    assert verdict([128] * 2, now=4, suggested=8) == (
+        f"{WITH} more objects:\n"
+        f"+100.0 {MEAN} (+100.0 at 0.5, +100.0 at 0.6, +100.0 at 0.7).\n"
+        "Positives an image by IoU: 0.0 -> 5.0; images without a positive: 0 as now.\n"
+        "To use it:\n  minirpn train --anchors scales=8 ratios=1 ...\n"
+    )
+
+
+def test_fewer_objects(verdict: Callable[..., str]):
+    assert verdict([128] * 2, now=8, suggested=4) == (
+        f"{WITH} fewer objects:\n"
+        f"-100.0 {MEAN} (-100.0 at 0.5, -100.0 at 0.6, -100.0 at 0.7).\n"
+        "Positives an image by IoU: 5.0 -> 0.0; images without a positive: 0 as now.\n"
+        "Keep the anchors.\n"
+    )
+
+
+def test_equally_many_objects(verdict: Callable[..., str]):
+    assert verdict([128], now=8, suggested=8.125) == (
+        f"{WITH} about as many objects:\n"
+        f"+0.0 {MEAN} (+0.0 at 0.5, +0.0 at 0.6, +0.0 at 0.7).\n"
+        "Positives an image by IoU: 5.0 as now; images without a positive: 0 as now.\n"
+        "That is less than 1 point: keep the anchors.\n"
+    )
+
+
+@pytest.mark.parametrize(("large", "verdict_is"), [(1, "fewer"), (3, "more")])
+def test_more_at_one_threshold_and_fewer_at_another(
+    verdict: Callable[..., str], large: int, verdict_is: str
+):
+    # Anchors of 128 fit 128 with IoU 1 and 200 with 0.41. Those of 160 fit both with 0.64: this
+    # meets 3 of the 10 thresholds.
+    said = verdict([128] + [200] * large, now=8, suggested=10)
+    gain, loss = 100 * large / (large + 1), -100 / (large + 1)
+    mean = 30 - 100 / (large + 1)
+    assert said.startswith(f"{WITH} {verdict_is} objects:\n")
+    assert (
+        f"{mean:+.1f} {MEAN} ({gain:+.1f} at 0.5, {gain:+.1f} at 0.6, {loss:+.1f} at 0.7)" in said
+    )
+    assert ("minirpn train --anchors" in said) == (verdict_is == "more")
+    assert ("Keep the anchors." in said) == (verdict_is == "fewer")
+
+
+@pytest.mark.parametrize(
+    ("others", "gain", "verdict_is"), [(99, "+1.0", "more"), (110, "+0.9", "about as many")]
+)
+def test_from_one_point_on_it_is_a_difference(
+    verdict: Callable[..., str], others: int, gain: str, verdict_is: str
+):
+    # The suggestion covers one object more, of 100 or of 111; no anchor comes near the others.
+    said = verdict([128] + [24] * others, now=32, suggested=8)
+    assert said.startswith(f"{WITH} {verdict_is} objects:\n{gain} {MEAN}")
+
+
+def test_images_that_get_a_positive_are_counted(verdict: Callable[..., str]):
+    # No anchor of 16 * 40 = 640 pixels is inside an image that is 600 high.
+    said = verdict([128] * 3, now=40, suggested=8)
+    assert "images without a positive: 3 -> 0." in said
+
+
+def test_without_objects_there_is_no_verdict(verdict: Callable[..., str]):
+    said = verdict([128], now=8, suggested=4, difficult=True)
+    assert said == "There are no objects for anchors to fit.\n"
+
+
+# --- mistakes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def test_by_hand():
     np.testing.assert_array_equal(fit.best_iou, [1, 0.5])
     np.testing.assert_array_equal(fit.best_iou_inside, [1, 0.5])
     assert (fit.share(0.5), fit.share(0.6)) == (1.0, 0.5)
+    # One of ten thresholds is met by both objects, the other nine by one of the two.
+    assert fit.mean_share() == fit.mean_share(inside=True) == pytest.approx((1 + 9 * 0.5) / 10)
     assert fit.reached() == {"by IoU": 1, "only as the best there is": 1, "not at all": 0}
     # 3 x 4 tiles: one is positive by its IoU, one as the best; without objects all are negative.
     assert fit.positives_by_iou.tolist() == [1, 0]
@@ -63,6 +65,9 @@ def test_anchors_that_cross_the_border_count_for_the_one_and_not_for_the_other()
     fit = anchor_fit([last], TILES)
     np.testing.assert_array_equal(fit.best_iou, [0.5])
     np.testing.assert_array_equal(fit.best_iou_inside, [0])
+    assert (fit.mean_share(), fit.mean_share(inside=True)) == (pytest.approx(0.1), 0)
+    assert fit.to_dict()["mean_share_of_objects"] == pytest.approx(0.1)
+    assert fit.to_dict()["mean_share_of_objects_inside"] == 0
     assert fit.reached()["not at all"] == 1
     everywhere = anchor_fit([last], TILES, labels=LabelConfig(inside_only=False))
     np.testing.assert_array_equal(everywhere.best_iou_inside, [0.5])
@@ -104,11 +109,13 @@ def test_no_image_and_no_object():
     for scenes in ([], [scene()]):
         fit = anchor_fit(scenes, TILES)
         assert math.isnan(fit.share(0.5))
+        assert math.isnan(fit.mean_share())
         plain = json.loads(json.dumps(fit.to_dict(), allow_nan=False))
         assert (plain["images"], plain["objects"]) == (len(scenes), 0)
         assert plain["share_of_objects"]["0.5"] is None
+        assert plain["mean_share_of_objects"] is plain["mean_share_of_objects_inside"] is None
         rows = fit_table({"now": fit}).splitlines()
-        assert sum(row.endswith("  -") for row in rows) == 6 + (1 if scenes else 4)
+        assert sum(row.endswith("  -") for row in rows) == 8 + (1 if scenes else 4)
     assert suggest_anchors(np.zeros((0, 2)), TILES, rng=np.random.default_rng(0)) == TILES
 
 
@@ -120,6 +127,7 @@ def test_the_table_has_a_column_for_each_fit():
     assert rows["objects that training reaches by IoU"] == ["1", "1"]
     assert rows["negatives an image"] == ["10", "10"]
     assert sum(line.count("50.0 %") for line in lines) == 2 * 4
+    assert sum(line.count("55.0 %") for line in lines) == 2 * 2
     assert len({len(line) for line in lines}) == 1
 
 
