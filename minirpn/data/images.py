@@ -212,7 +212,7 @@ def _to_eight_bits(image: Image.Image) -> tuple[np.ndarray, str]:
     """Return the pixels (H, W) uint8 of a gray image, and how their range was decided."""
     values = np.asarray(image, dtype=np.float64)
     if image.mode != "F" and image.format in _STATES_RANGE:
-        low, high, note = 0, 65535, ""
+        low, high, note = 0.0, 65535.0, ""
     else:
         least = values.min(initial=0)
         low, high, note = _range(least, values.max(initial=least), image.mode == "F")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from minirpn.cli.main import main
-from minirpn.data import VOCObject, write_annotation
+from minirpn.data import VOCObject, read_image, write_annotation
 
 CAT = (VOCObject("cat", (5, 5, 60, 60)),)
 
@@ -22,8 +22,8 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def deep() -> Image.Image:
-    return Image.fromarray(np.linspace(0, 65535, 80 * 96).astype(np.uint16).reshape(80, 96))
+def deep(largest: float, dtype: type[np.generic] = np.uint16) -> Image.Image:
+    return Image.fromarray(np.linspace(0, largest, 80 * 96).astype(dtype).reshape(80, 96))
 
 
 # Name -> the file's ending, how the picture is made, what is on it.
@@ -36,7 +36,9 @@ ODD: dict[str, tuple[str, Callable[[], Image.Image], tuple[VOCObject, ...]]] = {
     "gray": ("jpg", lambda: noise(96, 80).convert("L"), CAT),
     "cmyk": ("jpg", lambda: noise(96, 80).convert("CMYK"), CAT),
     "palette": ("png", lambda: noise(96, 80).quantize(16), CAT),
-    "sixteen-bit": ("png", deep, CAT),
+    "sixteen-bit": ("png", lambda: deep(65535), CAT),
+    "twelve-bit": ("tif", lambda: deep(4095), CAT),
+    "float": ("tif", lambda: deep(1, np.float32), CAT),
     "alpha": ("png", lambda: noise(96, 80).convert("RGBA"), CAT),
     "without-objects": ("png", lambda: noise(96, 80), ()),
     "tiny-object": ("png", lambda: noise(96, 80), (VOCObject("cat", (7, 7, 8, 8)),)),
@@ -133,9 +135,20 @@ def test_a_detector_learns_from_every_image(run: Path):
 
 def test_what_was_found_is_said_in_one_line(run: Path):
     text = (run / "log.txt").read_text()
-    said = "4 warnings (4 no objects); 5 repaired (5 image not RGB); `minirpn check` lists them"
+    said = "4 warnings (4 no objects); 7 repaired (7 image not RGB); `minirpn check` lists them"
     for split in ("trainval", "val"):
         assert f"split {split}: {said}\n" in text
+
+
+def test_every_way_to_hold_gray_shows_the_same(odd: Path):
+    """A ramp in 16 bits, in 12 bits of 16, and as floats up to 1."""
+    ramps = [
+        read_image(odd / "JPEGImages" / name).astype(int)
+        for name in ("sixteen-bit.png", "twelve-bit.tif", "float.tif")
+    ]
+    assert (ramps[0].min(), ramps[0].max()) == (0, 255)
+    for ramp in ramps[1:]:
+        np.testing.assert_allclose(ramp, ramps[0], atol=1)
 
 
 def test_proposals_lie_on_every_image(
