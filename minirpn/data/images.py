@@ -116,16 +116,16 @@ def examine_image(path: Path, data: bytes | None = None) -> ImageHeader:
 
     Notes
     -----
-    A JPEG is decoded to an eighth of its width and height. This reads every byte, so it finds the
-    same damage, and it takes less than half the time: only the arithmetic on the blocks is left
-    out. An image that seems to show nothing is decoded again in full.
+    A JPEG is decoded to an eighth of its width and height, in gray. This reads every byte, so it
+    finds the same damage, and it takes less than half the time: only the arithmetic on the blocks
+    is left out. An image that seems to show nothing is decoded again in full.
     """
     with _opened(path, data) as file:
         header, size = _header(file), file.size
-        file.draft(None, (max(file.width // 8, 1), max(file.height // 8, 1)))
+        file.draft("L", (max(file.width // 8, 1), max(file.height // 8, 1)))
         image, note = _to_rgb(file)
     doubt = _doubt(image)
-    if doubt and image.size != size:
+    if doubt and image.size != size:  # its details or its colors may show something
         with _opened(path, data) as file:
             doubt = _doubt(_to_rgb(file)[0])
     return header._replace(range_note=note, doubt=doubt)

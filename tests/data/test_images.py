@@ -215,6 +215,16 @@ def test_a_jpeg_that_shows_nothing_when_small_is_looked_at_in_full(tmp_path, dar
     assert bool(examine_image(path).doubt) == blank
 
 
+def test_colors_as_bright_as_each_other_show_something(tmp_path):
+    pixels = np.full((64, 80, 3), 76, dtype=np.uint8)
+    pixels[:, 40:] = RED  # as gray, it is 76 too
+    Image.fromarray(pixels).save(tmp_path / "image.jpg", quality=100, subsampling=0)
+    with Image.open(tmp_path / "image.jpg") as file:
+        low, high = file.convert("L").getextrema()
+        assert high - low < 8
+    assert examine_image(tmp_path / "image.jpg").doubt == ""
+
+
 def test_one_bright_window_at_night(tmp_path):
     pixels = np.zeros((375, 500, 3), dtype=np.uint8)
     pixels[100:110, 200:206] = (90, 80, 30)
