@@ -121,11 +121,11 @@ def examine_image(path: Path, data: bytes | None = None) -> ImageHeader:
     is left out. An image that seems to show nothing is decoded again in full.
     """
     with _opened(path, data) as file:
-        header, size = _header(file), file.size
-        file.draft("L", (max(file.width // 8, 1), max(file.height // 8, 1)))
+        header = _header(file)
+        reduced = file.draft("L", (max(file.width // 8, 1), max(file.height // 8, 1)))
         image, note = _to_rgb(file)
     doubt = _doubt(image)
-    if doubt and image.size != size:  # its details or its colors may show something
+    if doubt and reduced:  # its details or its colors may show something
         with _opened(path, data) as file:
             doubt = _doubt(_to_rgb(file)[0])
     return header._replace(range_note=note, doubt=doubt)

@@ -225,6 +225,12 @@ def test_colors_as_bright_as_each_other_show_something(tmp_path):
     assert examine_image(tmp_path / "image.jpg").doubt == ""
 
 
+def test_the_color_of_a_jpeg_too_small_to_shrink(tmp_path):
+    for size in ((1, 1), (1, 50), (5, 3)):
+        Image.new("RGB", size, RED).save(tmp_path / "red.jpg")
+        assert examine_image(tmp_path / "red.jpg").doubt == "all pixels are (254, 0, 0)"
+
+
 def test_one_bright_window_at_night(tmp_path):
     pixels = np.zeros((375, 500, 3), dtype=np.uint8)
     pixels[100:110, 200:206] = (90, 80, 30)
