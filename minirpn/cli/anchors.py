@@ -26,6 +26,11 @@ _SETTINGS = frozenset(
         "data.voc",
         "data.year",
         "data.split",
+        "data.image_folder",
+        "data.annotation_folder",
+        "data.box_format",
+        "data.clip_boxes",
+        "data.no_annotation",
         "data.use_difficult",
         "resize.short_side",
         "resize.max_side",
@@ -97,7 +102,8 @@ def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
     scale = resize_scale(annotation.image_size, config.resize)
     trained = annotation.gt_boxes[config.data.learnt(annotation.difficult)]
     boxes = trained.astype(np.float64) * scale
-    return Scene(boxes, resized_size(annotation.image_size, scale))
+    ignored = annotation.ignored.astype(np.float64) * scale
+    return Scene(boxes, resized_size(annotation.image_size, scale), ignored)
 
 
 def _header(config: TrainConfig, images: int, objects: int, findings: Any) -> str:

@@ -6,7 +6,6 @@ show together: lists of ids, and the same image in two splits.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import warnings
@@ -29,7 +28,7 @@ from minirpn.data.findings import (
     hints_for,
     summary,
 )
-from minirpn.data.images import examine_image
+from minirpn.data.images import ImageHeader, examine_image
 from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.voc import (
     Entry,
@@ -138,12 +137,18 @@ def _in_threads(
 
 def _examine(image_id: str, *, layout: Layout, source: Source) -> _Examined:
     """Read an image and its annotation completely."""
-    path = layout.images.get(image_id)
-    entry, findings = read_entry(files_of(image_id, layout), source, examine_image, layout)
     digest = None
-    with contextlib.suppress(OSError):  # then it is among the findings already
-        if path is not None:
-            digest = path, hashlib.blake2b(path.read_bytes()).digest()
+
+    def read(path: Path) -> ImageHeader:
+        nonlocal digest
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return examine_image(path)  # which says what is wrong
+        digest = path, hashlib.sha256(data).digest()
+        return examine_image(path, data)
+
+    entry, findings = read_entry(files_of(image_id, layout), source, read, layout)
     return _Examined(image_id, entry, findings, digest)
 
 

@@ -28,6 +28,7 @@ class Scene(NamedTuple):
 
     gt_boxes: np.ndarray  # (M, 4) half-open pixels of the resized image
     image_size: ImageSize  # of the resized image
+    ignored: np.ndarray | None = None  # (I, 4) regions that are neither objects nor background
 
 
 class Grid(NamedTuple):
@@ -180,7 +181,8 @@ def _fit_of(
     anchors = grid_anchors(base, size, grid.stride, offset=grid.offset)
     gt_boxes = scene.gt_boxes.astype(np.float64)
     everywhere = assign(anchors, gt_boxes, np.ones(len(anchors), dtype=bool), 0.0)
-    labelled = label_anchors(anchors, gt_boxes, scene.image_size, labels)
+    ignored = None if scene.ignored is None else scene.ignored.astype(np.float64)
+    labelled = label_anchors(anchors, gt_boxes, scene.image_size, labels, ignored=ignored)
     positive = labelled.labels == POSITIVE
     enough = positive & (labelled.max_iou >= labels.positive_iou)
     reach = np.zeros(len(gt_boxes))

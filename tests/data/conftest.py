@@ -32,7 +32,6 @@ def write_voc() -> Callable[..., Path]:
             folder.mkdir(parents=True, exist_ok=True)
         for number, image_id in enumerate(ids):
             pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-            pixels = np.full((30, 40, 3), 50 * number % 251, dtype=np.uint8)
             Image.fromarray(pixels).save(images / f"{image_id}.jpg")
             write_annotation(annotations / f"{image_id}.xml", f"{image_id}.jpg", (30, 40), objects)
         for name, members in (splits or {}).items():

@@ -254,3 +254,13 @@ def test_shapes_show_objects_and_anchors(tmp_path):
     assert viz.save(viz.plot_box_shapes(sides[:0], {"now": TILES}), tmp_path / "none.png").exists()
     with pytest.raises(ValueError, match=r"sides: expected shape \(M, 2\)"):
         viz.plot_box_shapes(np.zeros((2, 4)), {})
+
+
+def test_negatives_on_ignored_regions_do_not_count():
+    config, size = AnchorConfig(scales=(2.0,), ratios=(1.0,)), (64, 64)
+    nothing, region = np.zeros((0, 4)), np.array([[16.0, 16, 48, 48]])
+    whole, left_out = (
+        anchor_fit([Scene(nothing, size, ignored)], config) for ignored in (None, region)
+    )
+    assert whole.positives.tolist() == left_out.positives.tolist() == [0]
+    assert 0 < left_out.negatives[0] < whole.negatives[0]
