@@ -166,7 +166,7 @@ class VOCDataset:
 
 
 def read_ground_truth(
-    source: Source, split: str | None = "trainval"
+    source: Source | str | Path, split: str | None = "trainval"
 ) -> tuple[list[Annotation], tuple[Finding, ...]]:
     """Return the annotations of a split without decoding an image, and what is wrong with them.
 
@@ -175,14 +175,17 @@ def read_ground_truth(
 
     Parameters
     ----------
-    source, split
-        The data set; the split as for `VOCDataset`.
+    source
+        The data set; or its folder, if there is nothing else to say about it.
+    split
+        As for `VOCDataset`.
 
     Raises
     ------
     InputError
         There is no such folder, year or split.
     """
+    source = source if isinstance(source, Source) else Source(Path(source))
     layout = find_layout(source, need_images=False)
     read_header = read_image_header if layout.images else None
     entries, _, findings = _read_split(layout, source, split, read_header)

@@ -257,7 +257,7 @@ def test_shapes_show_objects_and_anchors(tmp_path):
 
 
 def test_negatives_on_ignored_regions_do_not_count():
-    config, size = AnchorConfig(scales=(2.0,), ratios=(1.0,)), (64, 64)
+    config, size = AnchorConfig(scales=(2.0,), ratios=(1.0,)), (128, 128)
     nothing, region = np.zeros((0, 4)), np.array([[16.0, 16, 48, 48]])
     whole, left_out = (
         anchor_fit([Scene(nothing, size, ignored)], config) for ignored in (None, region)
