@@ -266,6 +266,7 @@ def load_model(
     shipped model. An InputError says if there is none, or if it is damaged or of another network.
     """
     stored = source if isinstance(source, StoredModel) else read_stored(source)
+    stored.warn_if_untrained()
     config = stored.config
     model = build_model(config, rng=np.random.default_rng(config.run.seed))
     fill_parameters(model.parameters(), stored.parameters, stored.path)

@@ -395,9 +395,11 @@ class TrainConfig:
 
 
 # Where a run finds its data, how it computes and what it shows, but not what it computes. Only
-# these settings may change when a run is resumed, for example on another machine.
+# these settings may change when a run is resumed, for example on another machine. (One more may:
+# `check_resumable` lets bad images be left out from now on.)
 MAY_CHANGE_ON_RESUME = frozenset(
-    {"data.voc", "run.threads", "run.device", "run.tf32", "run.graphs"}
+    {"data.voc", "data.images", "data.annotations"}
+    | {"run.threads", "run.device", "run.tf32", "run.graphs"}
     | {"run.detect_anomaly", "run.tensorboard", "run.pictures"}
 )
 
@@ -510,6 +512,10 @@ def check_resumable(
 ) -> TrainConfig:
     """Return the stored settings of a run, with the new values that a resumed run may have.
 
+    They are those of `MAY_CHANGE_ON_RESUME`, and ``data.skip_bad`` may become true: an image that
+    went bad must not end the run. The order is then that of the images that are left, so the run is
+    no longer, bit for bit, the one that never stopped. A run on generated shapes stays one.
+
     `source` is the file with the stored settings, for messages; `origins` is as in `load_config`.
 
     Raises
@@ -521,10 +527,17 @@ def check_resumable(
     for key, value in flat(to_table(config)).items():
         # If a table replaces None, its values were not there before.
         old = before.get(key, NONE)
-        if value != old and key not in MAY_CHANGE_ON_RESUME:
+        if value != old and not _may_become(key, old, value):
             name = origins.get(key) or origins.get(key.rpartition(".")[0], key)
             raise InputError(f"{source}: {key}: is {old!r}, but {name} asks for {value!r}")
     return config
+
+
+def _may_become(key: str, old: Any, value: Any) -> bool:
+    """Return whether a setting of a run may change so when it is resumed."""
+    if key == "data.voc":
+        return NONE not in (old, value)
+    return key in MAY_CHANGE_ON_RESUME or (key == "data.skip_bad" and value is True)
 
 
 def with_new_total(stored: TrainConfig, total: int, *, done: int, source: str) -> TrainConfig:

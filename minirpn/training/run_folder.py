@@ -11,7 +11,7 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -44,6 +44,7 @@ class RunFolder:
     =============== ========================= ====================================================
     ``config``      ``config.toml``           the settings in full
     ``environment`` ``env.json``              versions and machine of the first start
+    ``data``        ``data.json``             what identifies the images, see `fingerprint`
     ``metrics``     ``metrics.jsonl``         the records, one JSON object a line
     ``text``        ``log.txt``               what happened, in words
     ``last``        ``checkpoints/last.npz``  the state to resume from
@@ -63,6 +64,7 @@ class RunFolder:
     def __post_init__(self) -> None:
         self.config = self.path / "config.toml"
         self.environment = self.path / "env.json"
+        self.data = self.path / "data.json"
         self.metrics = self.path / "metrics.jsonl"
         self.text = self.path / "log.txt"
         self.last, self.best, self.start = (
@@ -84,17 +86,35 @@ class RunFolder:
         """
         self._append(self.metrics, json.dumps(_finite(record), allow_nan=False))
 
-    def drop_records_after(self, step: int) -> None:
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is, or was, a checkpoint; a run that was killed early has none."""
+        if self.last.exists() or self.best.exists():
+            return True
+        return any(0 < _step_of(line) < math.inf for line in self._lines())
+
+    def drop_records_after(self, step: int, kinds: Collection[str] = ()) -> None:
         """Drop the records of steps beyond `step`, and a line that a killed process cut short.
 
-        A run that resumes at `step` writes those lines again.
+        Of `step` itself, drop the records of these kinds. A run that resumes there writes all those
+        lines again.
         """
         if not self.metrics.exists():
             return
-        with one_line_errors(self.metrics, "read"):
-            lines = self.metrics.read_bytes().splitlines()
-        kept = [line + b"\n" for line in lines if _step_of(line) <= step]
+
+        def is_kept(line: bytes) -> bool:
+            at = _step_of(line)
+            return at < step or (at == step and json.loads(line).get("kind") not in kinds)
+
+        kept = [line + b"\n" for line in self._lines() if is_kept(line)]
         replace_file(self.metrics, lambda file: file.writelines(kept))
+
+    def _lines(self) -> list[bytes]:
+        """Return the lines of ``metrics.jsonl``."""
+        if not self.metrics.exists():
+            return []
+        with one_line_errors(self.metrics, "read"):
+            return self.metrics.read_bytes().splitlines()
 
     def log(self, message: str) -> None:
         """Append a line to ``log.txt``, with the time (UTC) in front."""

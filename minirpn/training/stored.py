@@ -6,6 +6,7 @@ A model of minirpn's own is one ``.npz`` in ``minirpn/shipped``: the parameters 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ SHIPPED = Path(__file__).parents[1] / "shipped"
 _BEST, _LAST = "@best", "@last"
 
 
+class UntrainedWarning(UserWarning):
+    """A network is used that has not learned anything: its run was saved before the first step."""
+
+
 @dataclass(frozen=True, eq=False)
 class StoredModel:
     """The parameters of a trained network, and the settings that say which network it is.
@@ -44,6 +49,8 @@ class StoredModel:
         The run it belongs to; None for a shipped model, or a checkpoint outside a run.
     about
         Of a shipped model: what it was trained on, what was measured, and its licence.
+    step
+        Steps done in its run; None for a shipped model.
     """
 
     name: str
@@ -52,6 +59,13 @@ class StoredModel:
     config: TrainConfig
     folder: RunFolder | None
     about: Mapping[str, Any]
+    step: int | None = None
+
+    def warn_if_untrained(self) -> None:
+        """Warn, with an `UntrainedWarning`, if the network is from before the first step."""
+        if self.step == 0:
+            words = f"{self.name}: saved at step 0: the network has not learned anything yet"
+            warnings.warn(words, UntrainedWarning, stacklevel=3)
 
 
 def no_detector(name: str) -> InputError:
@@ -129,8 +143,8 @@ def _read_run(name: str, path: Path, *, best: bool) -> StoredModel:
     file = folder.best if best else folder.last
     if best and folder.last.exists() and not file.exists():
         raise InputError(f"{file}: no such file: the run never measured a best one")
-    parameters = load_checkpoint(file).parameters
-    return StoredModel(name, file, parameters, load_config(folder.config), folder, {})
+    checkpoint, config = load_checkpoint(file), load_config(folder.config)
+    return StoredModel(name, file, checkpoint.parameters, config, folder, {}, checkpoint.step)
 
 
 def _read_checkpoint(name: str, path: Path) -> StoredModel:
@@ -139,8 +153,8 @@ def _read_checkpoint(name: str, path: Path) -> StoredModel:
     config = from_table(TrainConfig, checkpoint.config, str(path))
     checkpoints = path.absolute().parent
     folder = RunFolder(checkpoints.parent)
-    inside = checkpoints == folder.last.parent and folder.config.is_file()
-    return StoredModel(name, path, checkpoint.parameters, config, folder if inside else None, {})
+    run = folder if checkpoints == folder.last.parent and folder.config.is_file() else None
+    return StoredModel(name, path, checkpoint.parameters, config, run, {}, checkpoint.step)
 
 
 def _read_shipped(name: str, path: Path) -> StoredModel:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -21,7 +21,6 @@ from minirpn.files import folder_lock, replace_file, write_json
 from minirpn.training.build import (
     build_pipeline,
     find_classes,
-    open_dataset,
     rpn_of,
     training_proposals,
 )
@@ -43,9 +42,19 @@ from minirpn.training.evaluate import (
     validate,
 )
 from minirpn.training.pictures import draw_final_pictures, draw_samples, moments_of
+from minirpn.training.run_data import check_same_data, note_data, open_splits, shared_images
 from minirpn.training.run_folder import Records, RunFolder, require_tensorboard
 from minirpn.training.terminal import InterruptRequest, Progress
 from minirpn.training.trainer import NotFiniteError, Trainer
+from minirpn.training.under_way import (
+    StoppedError,
+    Training,
+    keeping_what_is_done,
+    leave_out_bad_images,
+    measures_left,
+    save_last,
+    without_bad_images,
+)
 
 
 class TrainResult(NamedTuple):
@@ -109,74 +118,72 @@ def train(
             classes = find_classes(config, folder)
             config = replace(config, data=replace(config.data, classes=classes))
             save_config(folder.config, config)
-        longer = None
+        restored = load_checkpoint(folder.last) if resume and folder.has_begun else None
         if resume and steps is not None:  # `go_on` writes it, when all else has succeeded
-            stored, done = load_config(folder.config), load_checkpoint(folder.last).step
+            stored, done = load_config(folder.config), 0 if restored is None else restored.step
             longer = with_new_total(stored, steps, done=done, source=str(folder.path))
             config = replace(config, optimizer=longer.optimizer)
 
         # Data
-        train_set, val_set = open_dataset(config, folder, config.data.split), None
-        if config.data.val_split is not None:
-            val_set = open_dataset(config, folder, config.data.val_split)
+        splits = open_splits(config, folder)
+        is_compared = check_same_data(config, folder, splits) if resume else False
 
         # Model
         device = device or open_device(config.run.device, tf32=config.run.tf32)
         trainer = Trainer(config, device)
-        if resume:
-            trainer.restore(load_checkpoint(folder.last), folder.last)
-            folder.drop_records_after(trainer.step)
+        to_measure: list[str] = []
+        if restored is not None:
+            trainer.restore(restored, folder.last)
+            to_measure = measures_left(restored, folder.last)
+            folder.drop_records_after(trainer.step, to_measure)
             folder.log(f"resumed at step {trainer.step} on {device}")
+        if not is_compared:
+            note_data(config, folder, splits)
 
         # Loop
         with closing(Records(folder, trainer.step, tensorboard=config.run.tensorboard)) as records:
-            run = Training(trainer, folder, train_set, val_set, records, progress)
-            if not resume:
+            run = Training(trainer, folder, splits, records, progress, to_measure, trainer.step)
+            if restored is None:
                 begin(run)
-            if longer is not None:
-                go_on(run, longer)
+            if resume:
+                go_on(run, is_new=restored is None, is_longer=steps is not None)
+                if not is_compared:
+                    folder.log(f"no {folder.data.name} before: the data could not be compared")
             with InterruptRequest() as interrupt:
-                if not resume:
-                    draw_samples_if_due(run)
-                    save_checkpoint(folder.last, trainer.checkpoint())
-                interrupted = False
-                while not (interrupted or is_done(trainer)):
-                    if trainer.step == trainer.phase.end:
-                        begin_next_phase(run)
-                    interrupted = train_phase(run, interrupt)
-                if interrupted:
-                    save_checkpoint(folder.last, trainer.checkpoint())
-                    folder.log(f"stopped at step {trainer.step}, as asked")
+                if restored is None:
+                    without_bad_images(run, draw_samples_if_due)
+                    save_last(run)
+                with keeping_what_is_done(run):
+                    interrupted = take_steps(run, interrupt)
+                    if interrupted:
+                        save_last(run)
+                        folder.log(f"stopped at step {trainer.step}, as asked")
 
-        # Finish
-        recall, precision = (None, None) if interrupted else finish_run(run)
+            # Finish
+            recall, precision = None, None
+            if not interrupted:
+                with keeping_what_is_done(run):
+                    recall, precision = without_bad_images(run, finish_run)
     return TrainResult(trainer.step, interrupted, recall, precision, perf_counter() - began)
 
 
-class Training(NamedTuple):
-    """What the parts of a training work with."""
-
-    trainer: Trainer
-    folder: RunFolder
-    train_set: VOCDataset
-    val_set: VOCDataset | None
-    records: Records
-    progress: bool  # whether it is shown on stderr
-
-    @property
-    def measure(self) -> str:
-        """What the best checkpoint is the best by."""
-        return "mAP" if self.trainer.config.sharing.has_detector else "recall"
-
-    def say(self, message: str) -> None:
-        """Log a message, and show it."""
-        self.folder.log(message)
-        if self.progress:
-            print(message, file=sys.stderr, flush=True)
+def take_steps(run: Training, interrupt: InterruptRequest) -> bool:
+    """Take the remaining steps of all phases; return whether a signal stopped it."""
+    trainer = run.trainer
+    while run.to_measure or not is_done(trainer):
+        if trainer.step == trainer.phase.end and not run.to_measure:
+            without_bad_images(run, begin_next_phase)
+        if train_phase(run, interrupt):
+            return True
+    return False
 
 
 def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
-    """Take the remaining steps of the current phase; return whether a signal stopped it."""
+    """Take the remaining steps of the current phase; return whether a signal stopped it.
+
+    If an image has gone bad and may be left out, return before the step that needs it: the order
+    of the others is a new one.
+    """
     trainer, folder, config, phase = run.trainer, run.folder, run.trainer.config, run.trainer.phase
     saved = load_proposals(folder.proposals(phase.name)) if phase.needs_proposals else None
     draws = training_order(
@@ -187,21 +194,33 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
         pipeline.examples(run.train_set, draws, finish=trainer.work_ahead()) as examples,
         Progress(config.optimizer.steps, done=trainer.step, show=run.progress) as bar,
     ):
-        while trainer.step < phase.end:
+        if run.to_measure:
+            measure(run, bar)
+        while trainer.step < phase.end and not trainer.out_of_patience:
             if interrupt.requested:
                 return True
 
             # Step
             began, waited, lr = perf_counter(), examples.wait_seconds, trainer.lr
-            example, proposals = next(examples), None
+            try:
+                example, proposals = next(examples), None
+            except InputError:
+                if leave_out_bad_images(run):
+                    return False
+                raise
             if saved is not None:
                 proposals = proposals_for(example, saved, folder.proposals(phase.name))
+            run.in_step = True
             try:
                 result = trainer.train_step(example, proposals)
             except NotFiniteError as error:
-                raise report_failure(error, trainer, folder, proposals) from error
+                raise StoppedError(
+                    str(report_failure(error, trainer, folder, proposals))
+                ) from error
+            run.in_step = False
+            run.to_measure = measures_due(run)
 
-            # Log
+            # Log and examine: no file is read for that
             record = {
                 "kind": "train",
                 "step": trainer.step,
@@ -216,17 +235,14 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
             run.records.write(record)
             name, count = next(iter(result.counts.items()))
             bar.advance(f"loss {result.losses['loss']:.3f}, {count} {name}")
-
-            # Examine, validate, draw, save
             if is_due(trainer, config.run.diagnose_every):
                 record_health(run, example, LastStep.of(trainer, result, lr), bar)
-            if phase.rpn_usable and is_due(trainer, config.run.validate_every):
-                record_validation(run, bar)
-            draw_samples_if_due(run)
-            if is_due(trainer, config.run.checkpoint_every) or trainer.out_of_patience:
-                save_checkpoint(folder.last, trainer.checkpoint())
-            if trainer.out_of_patience:
-                break
+
+            # Save, and only then validate and draw: a file that went bad ends the training there
+            if run.to_measure or is_due(trainer, config.run.checkpoint_every):
+                save_last(run)
+            if run.to_measure:
+                measure(run, bar)
     if trainer.out_of_patience:
         run.say(
             f"step {trainer.step}: stopped early: {trainer.since_best} validations have not "
@@ -254,6 +270,8 @@ def begin(run: Training) -> None:
     load_start_weights(run)
     report_findings(run, trainer.config.data.split, run.train_set)
     report_findings(run, trainer.config.data.val_split, run.val_set)
+    if shared := shared_images(run.splits):
+        run.say(f"warning: {shared}")
     if sharing.proposals is not None:
         path = folder.proposals(trainer.phase.name)
         copy_proposals(Path(sharing.proposals), path, run.train_set)
@@ -307,21 +325,36 @@ def copy_proposals(given: Path, path: Path, train_set: VOCDataset) -> None:
     replace_file(path, lambda file: file.write(content))
 
 
-def go_on(run: Training, longer: TrainConfig) -> None:
-    """Let a run go on to a new total of steps: its ``config.toml`` becomes `longer`.
+def go_on(run: Training, *, is_new: bool, is_longer: bool) -> None:
+    """Tell what is new about a run that is resumed, in its ``config.toml`` too.
 
-    If the run ended early, its checkpoint gets the patience of a new one.
+    If it goes on to a new total of steps and had ended early, its checkpoint gets the patience of a
+    new one.
     """
-    trainer, folder, optimizer = run.trainer, run.folder, longer.optimizer
-    if optimizer != load_config(folder.config).optimizer:
-        save_config(folder.config, longer)
+    trainer, folder, before = run.trainer, run.folder, load_config(run.folder.config)
+    data, optimizer = trainer.config.data, trainer.config.optimizer
+    places = {name: getattr(data, name) for name in ("voc", "images", "annotations", "skip_bad")}
+    after = replace(before, data=replace(before.data, **places))
+    if is_longer:
+        after = replace(after, optimizer=optimizer)
+    if after != before:
+        save_config(folder.config, after)
+    if is_new:
+        run.say("it was stopped before its first checkpoint: it starts at step 0")
+    if after.data != before.data:
+        left = ", bad images are left out from now on" if data.skip_bad else ""
+        run.say(f"its data set is now read from {data.voc}{left}")
+    if data.skip_bad and not is_new:
+        report_findings(run, data.split, run.train_set)
+        report_findings(run, data.val_split, run.val_set)
+    if after.optimizer != before.optimizer:
         run.say(
             f"going on from step {trainer.step} to step {optimizer.steps}: the learning rate "
             f"{when_it_drops(optimizer, trainer.step)}"
         )
-    if trainer.out_of_patience and trainer.step < optimizer.steps:
+    if is_longer and trainer.out_of_patience and trainer.step < optimizer.steps:
         trainer.since_best = 0
-        save_checkpoint(folder.last, trainer.checkpoint())
+        save_last(run)
         run.say(f"it ended early at step {trainer.step}: patience begins anew")
 
 
@@ -357,10 +390,30 @@ def begin_next_phase(run: Training) -> None:
     if phase.reset_backbone:
         trainer.reset_backbone(load_checkpoint(folder.start), folder.start)
     trainer.begin_phase(trainer.phase_index + 1)
-    save_checkpoint(folder.last, trainer.checkpoint())
+    save_last(run)
 
 
 # --- measures and pictures -----------------------------------------------------------------------
+
+
+def measures_due(run: Training) -> list[str]:
+    """Return the kinds of records that are made from other images after the step just taken."""
+    trainer, config = run.trainer, run.trainer.config.run
+    due = []
+    if run.val_set is not None and trainer.phase.rpn_usable:
+        due += ["validate"] * is_due(trainer, config.validate_every)
+    return due + ["samples"] * samples_are_due(run)
+
+
+def measure(run: Training, bar: Progress) -> None:
+    """Make the records that are to be made, and save the state, which then says so."""
+    while run.to_measure:
+        if run.to_measure[0] == "validate":
+            without_bad_images(run, partial(record_validation, bar=bar))
+        else:
+            without_bad_images(run, draw_samples_of)
+        run.to_measure = run.to_measure[1:]
+    save_last(run)
 
 
 def record_health(run: Training, example: Example, last: LastStep, bar: Progress) -> None:
@@ -419,11 +472,21 @@ def record_validation(run: Training, bar: Progress) -> None:
 
 
 def draw_samples_if_due(run: Training) -> None:
-    """Draw the same few images again at some steps of the run, and record which they are."""
-    trainer, config, step = run.trainer, run.trainer.config.run, run.trainer.step
+    """Draw the same few images again at some steps of the run."""
+    if samples_are_due(run):
+        draw_samples_of(run)
+
+
+def samples_are_due(run: Training) -> bool:
+    """Return whether pictures are drawn at this step."""
+    trainer, config = run.trainer, run.trainer.config.run
     every = config.diagnose_every if run.val_set is None else config.validate_every
-    if not config.pictures or step not in moments_of(trainer.phases, every):
-        return
+    return config.pictures and trainer.step in moments_of(trainer.phases, every)
+
+
+def draw_samples_of(run: Training) -> None:
+    """Draw the pictures of this step, and record which they are."""
+    trainer, step = run.trainer, run.trainer.step
     pictures = draw_samples(
         trainer, run.folder, run.train_set if run.val_set is None else run.val_set
     )

@@ -335,7 +335,9 @@ class Trainer:
         assert isinstance(backbone, Backbone)  # build_network makes no other
         report: LoadReport | FineTuneReport
         if names_trained(source):
-            report = start_from(read_stored(source), self.model, self.config)
+            stored = read_stored(source)
+            stored.warn_if_untrained()
+            report = start_from(stored, self.model, self.config)
         else:
             report = load_weights(
                 model.backbone, self.model.parameters(), source, preprocessing=model.preprocessing

@@ -1,0 +1,119 @@
+"""The images of a run: its two splits, opened and checked before the first step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from minirpn.data.voc import VOCDataset
+from minirpn.errors import InputError
+from minirpn.training.build import open_dataset
+from minirpn.training.config import TrainConfig
+from minirpn.training.fingerprint import (
+    Fingerprint,
+    fingerprint,
+    load_fingerprints,
+    save_fingerprints,
+)
+from minirpn.training.run_folder import RunFolder
+
+
+class Splits(NamedTuple):
+    """What a run trains on, and what it validates on."""
+
+    train: VOCDataset
+    val: VOCDataset | None
+
+    @property
+    def image_ids(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ids of both."""
+        return self.train.image_ids, () if self.val is None else self.val.image_ids
+
+
+def open_splits(config: TrainConfig, folder: RunFolder) -> Splits:
+    """Return the splits that the settings name.
+
+    Raises
+    ------
+    InputError
+        They cannot be opened; or there is nothing to learn from, or nothing to measure: no object
+        in any image.
+    """
+    data, where = config.data, config.data.voc or "generated shapes"
+    train_set, val_set = open_dataset(config, folder, data.split), None
+    difficult = [train_set.annotation(index).difficult for index in range(len(train_set))]
+    if not any(data.learnt(one).any() for one in difficult):
+        count, advice = sum(map(len, difficult)), "minirpn check tells more"
+        if count:
+            advice = f"{count} are marked difficult, --use-difficult trains on them"
+        images = f"its {len(train_set)} images"
+        raise InputError(
+            f"{where}: split {data.split!r}: no object to learn from in {images}; {advice}"
+        )
+    if data.val_split is not None:
+        val_set = open_dataset(config, folder, data.val_split)
+        name = f"{where}: split {data.val_split!r}"
+        check_measurable(val_set, name)
+        check_measurable(val_set, name, limit=config.run.validation_images)
+    return Splits(train_set, val_set)
+
+
+def check_measurable(dataset: VOCDataset, name: str, *, limit: int | None = None) -> None:
+    """Raise InputError if there is nothing to find in the (first `limit`) images of a split.
+
+    Objects marked difficult are not measured.
+    """
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    difficult = [dataset.annotation(index).difficult for index in range(count)]
+    if not any((~one).any() for one in difficult):
+        objects = sum(map(len, difficult))
+        marked = f", {objects} are marked difficult" if objects else ""
+        which = "its" if count == len(dataset) else "the first"
+        raise InputError(f"{name}: no object to measure in {which} {count} images{marked}")
+
+
+def shared_images(splits: Splits) -> str | None:
+    """Return one line about the validation images that are trained on too; None if none is."""
+    train, val = map(set, splits.image_ids)
+    both = len(train & val)
+    return f"{both} of the {len(val)} validation images are also trained on" if both else None
+
+
+# --- the same data ---------------------------------------------------------------------------
+
+
+def check_same_data(config: TrainConfig, folder: RunFolder, splits: Splits) -> bool:
+    """Compare the splits with those that the run began with; return whether that was possible.
+
+    A run from before there was a ``data.json`` has nothing to compare with.
+
+    Raises
+    ------
+    InputError
+        It is another data set; the line says what differs first.
+    """
+    stored = load_fingerprints(folder.data)
+    if not stored:
+        return False
+    for name, now in _fingerprints(config, splits).items():
+        if name not in stored:
+            raise InputError(f"{folder.data}: does not tell which images split {name!r} has")
+        what = "training" if name == config.data.split else "validation"
+        reason = stored[name].difference(now, what, skip_bad=config.data.skip_bad)
+        if reason is not None:
+            where = config.data.voc or folder.path / "shapes"
+            raise InputError(f"{folder.path}: {where} is another data set: {reason}")
+    return True
+
+
+def note_data(config: TrainConfig, folder: RunFolder, splits: Splits) -> None:
+    """Write ``data.json``, with which later starts of the run are compared."""
+    save_fingerprints(folder.data, _fingerprints(config, splits))
+
+
+def _fingerprints(config: TrainConfig, splits: Splits) -> dict[str, Fingerprint]:
+    """Return the fingerprint of each split, by its name."""
+    with_classes = config.sharing.has_detector
+    found = {config.data.split: fingerprint(splits.train, with_classes=with_classes)}
+    if config.data.val_split is not None and splits.val is not None:
+        found[config.data.val_split] = fingerprint(splits.val, with_classes=with_classes)
+    return found

@@ -1,0 +1,179 @@
+"""A training under way: its parts, and how nothing that it has learned is lost.
+
+A run may take days, and a file may go bad or a disk fill up in the middle of it. So the state is
+saved before anything that may fail, and an error says how many steps are kept and how to go on.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from minirpn.data.findings import BadFileError
+from minirpn.data.voc import VOCDataset
+from minirpn.errors import InputError
+from minirpn.training.checkpoint import Checkpoint, save_checkpoint
+from minirpn.training.run_data import Splits, check_same_data, open_splits
+from minirpn.training.run_folder import Records, RunFolder
+from minirpn.training.trainer import Trainer
+
+_TO_MEASURE = "to_measure"  # in the metrics of a checkpoint that was saved before it was measured
+_MEASURES = ("validate", "samples")
+_Done = TypeVar("_Done")
+
+
+@dataclass
+class Training:
+    """What the parts of a training work with."""
+
+    trainer: Trainer
+    folder: RunFolder
+    splits: Splits
+    records: Records
+    progress: bool  # whether it is shown on stderr
+    to_measure: list[str]  # kinds of records that are due after the last step, and not yet written
+    saved_step: int  # of ``last.npz``
+    in_step: bool = False  # then the trainer may be neither before the step nor after it
+
+    @property
+    def train_set(self) -> VOCDataset:
+        """What it learns from."""
+        return self.splits.train
+
+    @property
+    def val_set(self) -> VOCDataset | None:
+        """What it is measured on."""
+        return self.splits.val
+
+    @property
+    def measure(self) -> str:
+        """What the best checkpoint is the best by."""
+        return "mAP" if self.trainer.config.sharing.has_detector else "recall"
+
+    def say(self, message: str) -> None:
+        """Log a message, and show it."""
+        self.folder.log(message)
+        if self.progress:
+            print(message, file=sys.stderr, flush=True)
+
+
+# --- the state to resume from ----------------------------------------------------------------
+
+
+def save_last(run: Training) -> None:
+    """Save the state to resume from, with what is still to be measured at this step."""
+    checkpoint = run.trainer.checkpoint()
+    if run.to_measure:
+        metrics = {**checkpoint.metrics, _TO_MEASURE: list(run.to_measure)}
+        checkpoint = replace(checkpoint, metrics=metrics)
+    save_checkpoint(run.folder.last, checkpoint)
+    run.saved_step = run.trainer.step
+
+
+def measures_left(checkpoint: Checkpoint, path: Path) -> list[str]:
+    """Return which records of its last step are still to be written, of a checkpoint at `path`."""
+    kinds = checkpoint.metrics.get(_TO_MEASURE, [])
+    if not isinstance(kinds, list) or not set(kinds) <= set(_MEASURES):
+        raise InputError(f"{path}: not a whole checkpoint: {_TO_MEASURE} is {kinds!r}")
+    return kinds
+
+
+# --- an error ends it ------------------------------------------------------------------------
+
+
+class StoppedError(InputError):
+    """A training that had begun had to stop; the line says what is kept, and how to go on."""
+
+
+@contextmanager
+def keeping_what_is_done(run: Training) -> Iterator[None]:
+    """On an error in the block, save the state reached, and say how many steps are kept.
+
+    An error that the user can repair becomes a `StoppedError`; any other is raised as it is.
+    Between two steps the random state is that of a run which never failed, so a run that goes on
+    from here has the same numbers. An error within a step may come from anywhere in it: then the
+    last checkpoint is what is kept.
+    """
+    try:
+        yield
+    except StoppedError:
+        raise
+    except Exception as error:
+        reason, trainer, folder = _one_line(error), run.trainer, run.folder
+        with suppress(InputError):  # on a full disk, too, the first error is the one to tell
+            if trainer.step > run.saved_step and not run.in_step:
+                save_last(run)
+        with suppress(InputError):
+            folder.log(f"stopped after step {trainer.step}: {reason}")
+            # It is about the next step, so that a resumed run drops it.
+            message = {"kind": "warning", "step": trainer.step + 1, "message": f"stopped: {reason}"}
+            run.records.write(message)
+        if not isinstance(error, InputError | OSError) or not folder.last.exists():
+            raise
+        raise StoppedError(f"{reason}; {_ways_on(run, error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """Return what an error says, in one line; of an ``OSError`` the file and the reason."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _ways_on(run: Training, error: Exception) -> str:
+    """Return how many steps are kept, and the commands that go on from there."""
+    data, kept, done = run.trainer.config.data, run.saved_step, run.trainer.step
+    steps = f"all {done} steps are kept" if kept == done else f"{kept} of {done} steps are kept"
+    if done <= 1:
+        steps = "the first step is kept" if kept else "no step is done yet"
+    resume = f"minirpn train --resume {shlex.quote(str(run.folder.path))}"
+    told = f"{steps} in {run.folder.path}; once this is mended, go on with: {resume}"
+    if isinstance(error, BadFileError):
+        if data.voc is None:
+            told += f" (shapes are drawn again if {run.folder.path / 'shapes'} is gone)"
+        elif not data.skip_bad:
+            told += f"; or without the bad image: {resume} --skip-bad"
+    return told
+
+
+# --- images that have gone bad ---------------------------------------------------------------
+
+
+def without_bad_images(run: Training, work: Callable[[Training], _Done]) -> _Done:
+    """Return what `work` returns; with ``data.skip_bad``, begin it again without bad images."""
+    while True:
+        try:
+            return work(run)
+        except InputError:
+            if not leave_out_bad_images(run):
+                raise
+
+
+def leave_out_bad_images(run: Training) -> bool:
+    """With ``data.skip_bad``, leave out the images that have gone bad; tell whether there are any.
+
+    All images are read once more, as at the start, so that the run goes on as one that was stopped
+    here and resumed: the order of the images is that of a split without the bad ones.
+    """
+    trainer, folder, before = run.trainer, run.folder, run.splits
+    if not trainer.config.data.skip_bad:
+        return False
+    found = open_splits(trainer.config, folder)
+    if found.image_ids == before.image_ids:
+        return False
+    check_same_data(trainer.config, folder, found)
+    run.splits = found
+    old = {*before.train.skipped, *(before.val.skipped if before.val else ())}
+    for reason in {*found.train.skipped, *(found.val.skipped if found.val else ())} - old:
+        told = f"left out from step {trainer.step} on: {reason}"
+        run.say(f"warning: {told}")
+        run.records.write({"kind": "warning", "step": trainer.step, "message": told})
+    run.say(f"{len(found.train)} training images are left")
+    if folder.last.exists():
+        save_last(run)
+    return True
