@@ -1,4 +1,4 @@
-"""Errors a user can cause, each said in one line."""
+"""Errors a user can cause, and a warning, each said in one line."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class InputError(ValueError):
     The message is one line that names the file, the object and the reason, in this order. The
     command line prints it as it is and exits with code 2; a library caller gets a ``ValueError``.
     """
+
+
+class UntrainedWarning(UserWarning):
+    """A network is used that has not learned anything: its run was saved before the first step."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -38,6 +38,7 @@ from minirpn.training.evaluate import (
     in_original_pixels,
 )
 from minirpn.training.keywords import settings_by_key
+from minirpn.training.run_data import check_measurable
 from minirpn.training.run_folder import RunFolder, create_run, new_run_path, remove_on_failure
 from minirpn.training.stored import StoredModel, no_detector, read_stored
 from minirpn.training.train import train as train_network
@@ -80,6 +81,11 @@ def load(
     ------
     InputError
         There is no such model, or its file is damaged; the device cannot be used.
+
+    Warns
+    -----
+    UntrainedWarning
+        It is the checkpoint of a run that has not learned anything yet.
     """
     stored = source if isinstance(source, StoredModel) else read_stored(source, best=best)
     opened = open_device(device) if isinstance(device, str) else device
@@ -271,17 +277,19 @@ class Model:
         Raises
         ------
         InputError
-            The folder cannot be read, or something in it is wrong; there are no images; the classes
-            are others than the model's.
+            The folder cannot be read, or something in it is wrong; there are no images, or no
+            objects in them that are not marked difficult; the classes are others than the model's.
         """
         config = self._configured(settings, _DETECTING)
+        if limit is not None and limit < 1:
+            raise InputError(f"limit: expected at least 1, got {limit}")
         if isinstance(dataset, str | Path):
             classes = self.names if self.has_detector else None
+            where = f"{dataset}: split {split!r}"
             dataset = VOCDataset(
                 dataset, year=year, split=split, classes=classes, skip_bad=skip_bad
             )
-        if limit is not None and limit < 1:
-            raise InputError(f"limit: expected at least 1, got {limit}")
+            check_measurable(dataset, where, limit=limit)
         if len(dataset) == 0:
             raise InputError("dataset: no images to evaluate on")
         given = getattr(dataset, "classes", self.names)
@@ -291,6 +299,9 @@ class Model:
                 f"{', '.join(self.names)}"
             )
         result = evaluate_split(self.network, config, dataset, limit=limit, progress=progress)
+        if not result.recall.gt_count:
+            images = len(result.proposals)
+            raise InputError(f"dataset: no object to measure in its {images} images")
         return Evaluation(result.recall, result.precision, len(result.proposals))
 
     def _configured(

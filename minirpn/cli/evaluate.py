@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minirpn.cli.model import add_run, open_data
-from minirpn.cli.output import make_folders
+from minirpn.cli.model import TEST, add_run, default_split, open_data
+from minirpn.cli.output import make_folders, write_each
 from minirpn.cli.settings import add_device
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--voc", metavar="DIR", help="data set in VOC layout")
     parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
     parser.add_argument(
-        "--split", default="test", metavar="S", help="split to measure on (default: test)"
+        "--split",
+        metavar="S",
+        help="split to measure on (default: test, or else the one that the run validated on)",
     )
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out what is wrong in the data"
@@ -73,14 +76,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the tables, and return the exit status."""
     from minirpn.devices import open_device
+    from minirpn.evaluation.result_files import check_voc_ids
     from minirpn.training.build import load_model
     from minirpn.training.evaluate import evaluate_split
+    from minirpn.training.run_data import check_measurable
     from minirpn.training.stored import read_stored
 
     stored = read_stored(args.source, best=args.best)
     model, trained = load_model(stored, open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
-    dataset = open_data(stored, config, args.split, voc=args.voc)
+    split = args.split or default_split(config)
+    dataset = open_data(stored, config, split, voc=args.voc)
+    where = config.data.voc or "generated shapes"
+    check_measurable(dataset, f"{where}: split {split!r}", limit=args.limit)
+    if args.voc_results is not None:
+        check_voc_ids(dataset.image_ids[: args.limit], "--voc-results")
     make_folders([args.out, args.voc_results], [args.json, args.coco])
     result = evaluate_split(
         model,
@@ -94,14 +104,15 @@ def run(args: argparse.Namespace) -> int:
     for reason in dataset.skipped:
         print(f"left out: {reason}")
     images = len(result.proposals)
-    print(f"{config.data.voc or 'generated shapes'}, split {args.split}, {images} images")
+    if args.split is None and split != TEST:
+        print(f"no split {TEST!r} there: measured on {split!r}, the run's validation split")
+    print(f"{where}, split {split}, {images} images")
     mean = sum(len(item.boxes) for item in result.proposals) / images
     print(f"at most {counts[-1]} proposals an image, {mean:.0f} on average")
     print(result.recall.table())
     if result.precision is not None:
         print(f"\n{result.precision.table()}")
-    for path in _write(args, result, dataset.classes):
-        print(f"written: {path}")
+    write_each(_outputs(args, split, result, dataset.classes))
     return 0
 
 
@@ -133,34 +144,60 @@ def _counts(top: int | None) -> tuple[int, ...]:
     return (*(count for count in COUNTS if count < top), top)
 
 
-def _write(args: argparse.Namespace, result: SplitResult, classes: tuple[str, ...]) -> list[Path]:
-    """Write the files that the flags ask for, and return their paths."""
-    from minirpn import evaluation
-    from minirpn.files import write_json
-
-    paths: list[Path] = []
+def _outputs(
+    args: argparse.Namespace, split: str, result: SplitResult, classes: tuple[str, ...]
+) -> Iterator[Callable[[], list[Path]]]:
+    """Yield a function for each output that the flags ask for; it writes, and returns the paths."""
     if args.json is not None:
-        about = {"split": args.split, "images": len(result.proposals)}
-        numbers = result.recall.to_dict() | about
-        if result.precision is not None:
-            numbers["precision"] = result.precision.to_dict()
-        write_json(args.json, numbers)
-        paths.append(args.json)
+        yield lambda: _write_numbers(args.json, split, result)
     if args.out is not None:
-        paths += _draw(args.out, result)
+        yield lambda: _draw(args.out, result)
     annotations, detections, classes = _for_files(result, classes)
     if args.voc_results is not None:
-        image_ids = [annotation.image_id for annotation in annotations]
-        evaluation.write_voc_results(
-            args.voc_results, detections, image_ids, classes, split=args.split
-        )
-        paths.append(args.voc_results)
+        yield lambda: _write_voc(args.voc_results, split, annotations, detections, classes)
     if args.coco is not None:
-        truth = args.coco.with_name(f"{args.coco.stem}_ground_truth.json")
-        evaluation.write_coco_detections(args.coco, detections)
-        evaluation.write_coco_ground_truth(truth, annotations, classes)
-        paths += [args.coco, truth]
-    return paths
+        yield lambda: _write_coco(args.coco, annotations, detections, classes)
+
+
+def _write_numbers(path: Path, split: str, result: SplitResult) -> list[Path]:
+    """Write recall and precision."""
+    from minirpn.files import write_json
+
+    numbers = result.recall.to_dict() | {"split": split, "images": len(result.proposals)}
+    if result.precision is not None:
+        numbers["precision"] = result.precision.to_dict()
+    write_json(path, numbers)
+    return [path]
+
+
+def _write_voc(
+    folder: Path,
+    split: str,
+    annotations: list[Annotation],
+    detections: list[Detections],
+    classes: tuple[str, ...],
+) -> list[Path]:
+    """Write what VOC's tools read."""
+    from minirpn.evaluation import write_voc_results
+
+    image_ids = [annotation.image_id for annotation in annotations]
+    write_voc_results(folder, detections, image_ids, classes, split=split)
+    return [folder]
+
+
+def _write_coco(
+    path: Path,
+    annotations: list[Annotation],
+    detections: list[Detections],
+    classes: tuple[str, ...],
+) -> list[Path]:
+    """Write what COCO's tools read."""
+    from minirpn.evaluation import write_coco_detections, write_coco_ground_truth
+
+    truth = path.with_name(f"{path.stem}_ground_truth.json")
+    write_coco_detections(path, detections)
+    write_coco_ground_truth(truth, annotations, classes)
+    return [path, truth]
 
 
 def _for_files(

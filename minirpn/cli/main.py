@@ -7,7 +7,8 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any, NoReturn
@@ -39,7 +40,7 @@ from minirpn.cli.words import (
     unknown_flags,
     unknown_word,
 )
-from minirpn.errors import InputError, did_you_mean
+from minirpn.errors import InputError, UntrainedWarning, did_you_mean
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -208,7 +209,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return USER_ERROR
     try:
-        status: int = args.run(args)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UntrainedWarning)
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            status: int = args.run(args)
         if sys.stdout is not None:  # closed from the start
             sys.stdout.flush()  # a closed pipe is noticed here, not when Python ends
         return status
@@ -224,6 +228,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"minirpn: error: {as_typed(_one_line(error), args)}", file=sys.stderr)
         return USER_ERROR
+
+
+def _show_warning(
+    usual: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *where: Any,
+    **options: Any,
+) -> None:
+    """Print a warning of the program as one line, any other as Python does."""
+    if issubclass(category, UntrainedWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        usual(message, category, *where, **options)
 
 
 def _one_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from minirpn.training.config import TrainConfig
     from minirpn.training.stored import StoredModel
 
+TEST = "test"  # the split that `eval` measures on where there is one
 DEFAULT = "voc-small"  # used where no model is named, as by `minirpn.load`
 _KINDS = "folder of a training run, RUN@best, a checkpoint, or a model that comes with minirpn"
 
@@ -117,3 +118,31 @@ def open_data(
         raise InputError(f"{stored.name}: it has no data beside it: name a data set, --voc DIR")
     # The folder is looked into only if the settings name no data set.
     return open_dataset(config, stored.folder or RunFolder(Path()), split)
+
+
+def default_split(config: TrainConfig) -> str:
+    """Return the split to measure on if none is named: test, or else the run's validation split.
+
+    The data set is that of the settings. Without either split it is test, which is then missing.
+    """
+    data = config.data
+    if data.val_split is None or data.voc is None or _has_split(config, TEST):
+        return TEST
+    return data.val_split
+
+
+def _has_split(config: TrainConfig, split: str) -> bool:
+    """Tell whether the data set in the settings has a split; InputError if there is no data set."""
+    from minirpn.data.findings import BadFileError
+    from minirpn.data.voc import find_folder, split_ids
+    from minirpn.errors import InputError
+
+    assert config.data.voc is not None
+    folder = find_folder(Path(config.data.voc), config.data.year, need_images=False)
+    try:
+        split_ids(folder, split, ())
+    except BadFileError:  # it is there, and says itself what is wrong with it
+        return True
+    except InputError:
+        return False
+    return True

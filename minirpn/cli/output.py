@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,27 @@ def make_folders(folders: Iterable[Path | None], files: Iterable[Path | None]) -
     for file in named:
         if file.is_dir():
             raise InputError(f"{file}: cannot write: it is a folder")
+
+
+def write_each(outputs: Iterable[Callable[[], list[Path]]]) -> None:
+    """Call functions that write files, and print the paths that they return.
+
+    Each is called, whether or not another one failed. Then the first error is raised, and the
+    others are printed.
+    """
+    from minirpn.errors import InputError
+
+    errors: list[InputError | OSError] = []
+    for write in outputs:
+        try:
+            for path in write():
+                print(f"written: {path}")
+        except (InputError, OSError) as error:
+            errors.append(error)
+    for error in errors[1:]:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise errors[0]
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
@@ -123,17 +145,25 @@ class Output:
         with one_line_errors(self.folder, "write"):
             return viz.save(axes, self.folder / f"{name}.png")
 
-    def save_all(self, results: Sequence[Found]) -> list[Path]:
-        """Write what was found in all pictures, and return the paths."""
+    def save_all(self, results: Sequence[Found]) -> None:
+        """Write what was found in all pictures, and print the paths; see `write_each`."""
+        write_each(self._writers(results))
+
+    def _writers(self, results: Sequence[Found]) -> Iterator[Callable[[], list[Path]]]:
+        """Yield a function for each output; it writes, and returns the paths."""
         from minirpn.results import write_coco, write_json, write_voc
 
-        paths: list[Path] = []
-        if self.json is not None:
-            write_json(self.json, results)
-            paths.append(self.json)
-        if self.coco is not None:
-            paths += [self.coco, write_coco(self.coco, results)]
-        if self.voc_results is not None:
-            write_voc(self.voc_results, results)
-            paths.append(self.voc_results)
-        return paths
+        if (file := self.json) is not None:
+            yield lambda: _written(write_json, file, results)
+        if (coco := self.coco) is not None:
+            yield lambda: [coco, write_coco(coco, results)]
+        if (folder := self.voc_results) is not None:
+            yield lambda: _written(write_voc, folder, results)
+
+
+def _written(
+    write: Callable[[Path, Sequence[Found]], object], path: Path, results: Sequence[Found]
+) -> list[Path]:
+    """Write results to a path, and return it."""
+    write(path, results)
+    return [path]

@@ -211,8 +211,8 @@ def show_pictures(
         raise
     finally:
         # Also after an error or Ctrl-C: what was found is not lost.
-        for path in output.save_all(results) if results else []:
-            print(f"written: {path}")
+        if results:
+            output.save_all(results)
         if output.folder is not None and results and total > _FEW:
             print(f"saved: {output.folder}")
     return _status(len(results), total)

@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=Path(),
         metavar="RUN",
         help="continue this run (default: the one of --out, or the newest in runs/); with --steps "
-        "N, go on to N steps in all",
+        "N, go on to N steps in all; with --skip-bad, without images that have gone bad; --voc DIR "
+        "says where its data set is now",
     )
     add_recipe(folder)
     folder.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             result = train(config, folder, device=device, resume=resume, steps=steps)
         except (BadDataError, BadFileError) as error:
-            raise _with_ways_on(error, config, resume) from error
+            raise _with_ways_on(error, config) from error
     if result.interrupted:
         print(
             f"stopped after step {result.steps}; "
@@ -126,9 +127,7 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, 
     return config, folder, open_device(config.run.device, tf32=config.run.tf32), steps
 
 
-def _with_ways_on(
-    error: BadDataError | BadFileError, config: TrainConfig, resume: bool
-) -> InputError:
+def _with_ways_on(error: BadDataError | BadFileError, config: TrainConfig) -> InputError:
     """Return an error in the data with what can be done; print the others, if there are more."""
     from minirpn.data.findings import BadDataError, Kind
 
@@ -146,8 +145,8 @@ def _with_ways_on(
     year = [] if data.year is None else ["--year", data.year]
     check = shlex.join(["minirpn", "check", "--voc", data.voc, *year])
     message += f"; `{check}` lists all that is wrong"
-    # A run keeps its data when it is resumed, and an empty split has nothing to leave out.
-    if not resume and all(one.kind is not Kind.EMPTY_SPLIT for one in findings):
+    # An empty split has nothing to leave out.
+    if not data.skip_bad and all(one.kind is not Kind.EMPTY_SPLIT for one in findings):
         message += ", --skip-bad leaves it out"
     return InputError(message)
 

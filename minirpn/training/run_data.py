@@ -28,6 +28,12 @@ class Splits(NamedTuple):
         """The ids of both."""
         return self.train.image_ids, () if self.val is None else self.val.image_ids
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """A line for each file or box that is left out of one or both."""
+        both = (*self.train.skipped, *(() if self.val is None else self.val.skipped))
+        return tuple(dict.fromkeys(both))
+
 
 def open_splits(config: TrainConfig, folder: RunFolder) -> Splits:
     """Return the splits that the settings name.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minirpn.errors import InputError, did_you_mean
+from minirpn.errors import InputError, UntrainedWarning, did_you_mean
 from minirpn.files import write_npz
 from minirpn.training.checkpoint import format_of, load_checkpoint, read_archive
 from minirpn.training.config import TrainConfig, load_config
@@ -25,10 +25,6 @@ FORMAT = "minirpn model"
 VERSION = 1
 SHIPPED = Path(__file__).parents[1] / "shipped"
 _BEST, _LAST = "@best", "@last"
-
-
-class UntrainedWarning(UserWarning):
-    """A network is used that has not learned anything: its run was saved before the first step."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -168,12 +168,12 @@ def leave_out_bad_images(run: Training) -> bool:
         return False
     check_same_data(trainer.config, folder, found)
     run.splits = found
-    old = {*before.train.skipped, *(before.val.skipped if before.val else ())}
-    for reason in {*found.train.skipped, *(found.val.skipped if found.val else ())} - old:
+    for reason in [line for line in found.skipped if line not in before.skipped]:
         told = f"left out from step {trainer.step} on: {reason}"
         run.say(f"warning: {told}")
         run.records.write({"kind": "warning", "step": trainer.step, "message": told})
-    run.say(f"{len(found.train)} training images are left")
+    train, val = map(len, found.image_ids)
+    run.say(f"{train} training and {val} validation images are left")
     if folder.last.exists():
         save_last(run)
     return True

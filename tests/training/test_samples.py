@@ -102,7 +102,7 @@ def test_a_start_that_died_before_its_checkpoint_leaves_no_record(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("minirpn.training.train.save_checkpoint", dies)
+        patch.setattr("minirpn.training.under_way.save_checkpoint", dies)
         with pytest.raises(RuntimeError):
             train(small_config, folder, progress=False)
     assert [record["step"] for record in records(folder)] == [0]

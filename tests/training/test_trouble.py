@@ -88,7 +88,10 @@ def test_a_disk_that_is_full_when_saving(begun, small_config, tmp_path, monkeypa
         )
         patch.setattr(target, full)
         message = fails(often, begun, resume=True)
-    assert message == f"{begun.last}: cannot write: No space left on device"
+    assert message == (
+        f"{begun.last}: cannot write: No space left on device; 4 of 5 steps are kept in "
+        f"{begun.path}; once this is mended, go on with: minirpn train --resume {begun.path}"
+    )
     assert {path: path.read_bytes() for path in begun.path.rglob("*.npz")} == before
     assert_ends_as_ever(begun, small_config, tmp_path)
 
