@@ -61,7 +61,7 @@ class StoredModel:
         """Warn, with an `UntrainedWarning`, if the network is from before the first step."""
         if self.step == 0:
             words = f"{self.name}: saved at step 0: the network has not learned anything yet"
-            warnings.warn(words, UntrainedWarning, stacklevel=3)
+            warnings.warn(words, UntrainedWarning, stacklevel=4)
 
 
 def no_detector(name: str) -> InputError:

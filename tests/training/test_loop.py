@@ -279,30 +279,6 @@ def test_tiny_starts_from_random_numbers_without_a_warning(new_run, small_config
     assert "--weights" not in folder.text.read_text()
 
 
-def test_images_without_objects_train(new_run, small_config, shapes, tmp_path):
-    bare = tmp_path / "bare"
-    for source in shapes.rglob("*"):
-        target = bare / source.relative_to(shapes)
-        if source.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        elif source.suffix == ".xml":
-            head = source.read_text().split("<object>")[0]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(head if "</annotation>" in head else head + "</annotation>\n")
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
-    config = replace(
-        small_config,
-        data=replace(small_config.data, voc=str(bare)),
-        run=replace(small_config.run, pictures=False),
-    )
-    result = train(config, new_run("bare-run", config), progress=False)
-    assert result.steps == 6
-    assert result.recall is not None
-    assert result.recall.gt_count == 0
-
-
 PROGRAM = """
 import sys
 from pathlib import Path

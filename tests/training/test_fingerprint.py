@@ -1,0 +1,298 @@
+"""The data of a run are those it began with, wherever they are; other data are refused by name."""
+
+import json
+import os
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from minirpn.data.samples import Annotation
+from minirpn.errors import InputError
+from minirpn.training.config import SharingConfig, load_config
+from minirpn.training.fingerprint import (
+    Fingerprint,
+    fingerprint,
+    load_fingerprints,
+    of_annotation,
+    save_fingerprints,
+)
+from minirpn.training.train import train
+
+pytestmark = pytest.mark.usefixtures("no_finish")
+
+
+def annotation(**changes):
+    plain = Annotation(
+        image_id="a",
+        image_path=Path("a.jpg"),
+        image_size=(60, 80),
+        gt_boxes=np.array([[1, 2, 30, 40], [5, 5, 9, 9]], np.float32),
+        gt_classes=np.array([0, 1]),
+        difficult=np.array([False, True]),
+    )
+    return replace(plain, **changes)
+
+
+BOX = np.array([[0, 0, 7, 7]], np.float32)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_size": (80, 60)},
+        {"gt_boxes": annotation().gt_boxes + np.float32(0.5)},
+        {"gt_boxes": annotation().gt_boxes[::-1]},
+        {"difficult": np.array([True, True])},
+        {"ignored": BOX},
+        {"gt_classes": np.array([1, 1])},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_learned_from_counts(changes):
+    names = ("cat", "dog")
+    assert of_annotation(annotation(), names) != of_annotation(annotation(**changes), names)
+
+
+def test_neither_the_place_nor_the_numbers_of_classes_count():
+    moved = annotation(image_path=Path("there/a.png"), gt_classes=np.array([1, 2]))
+    same = of_annotation(annotation(), ("cat", "dog")), of_annotation(moved, ("ant", "cat", "dog"))
+    assert same[0] == same[1]
+    # The RPN does not use classes.
+    named = of_annotation(annotation(), None), of_annotation(annotation(), ("cat", "ox"))
+    assert named[0] != named[1]
+    assert named[0] == of_annotation(annotation(gt_classes=np.array([3, 3])), None)
+
+
+A = Fingerprint({"a": "8x6 00", "b": "8x6 11", "c": "8x6 22"}, 3)
+
+
+def of(images, listed=None, left_out=()):
+    return Fingerprint(images, len(images) if listed is None else listed, left_out)
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (of({"a": "8x6 00"}), "2 of 3 training images, 'b' first, are not in it"),
+        (of({**A.images, "d": "8x6 33"}), "1 of 4 training images, 'd' first, is not of this run"),
+        (of({**A.images, "b": "8x6 99"}), "training image 'b' has other objects"),
+        (
+            of(dict.fromkeys("abc", "9x6 99")),
+            "training image 'a' has size 9x6, not 8x6, and so have 2 more",
+        ),
+        (
+            of(dict(sorted(A.images.items(), reverse=True))),
+            "the training images are in another order, 'c' is the first to differ",
+        ),
+        (of(A.images, 5), "it lists 5 training images, some of them twice, not 3"),
+        (A, None),
+    ],
+)
+def test_what_differs_is_named(now, said):
+    assert A.difference(now, "training", skip_bad=False) == said
+
+
+def test_bad_images_may_be_missing_only_if_they_may_be_left_out():
+    now = of({"a": "8x6 00", "c": "8x6 22"}, left_out=("b",))
+    assert A.difference(now, "training", skip_bad=True) is None
+    assert A.difference(now, "training", skip_bad=False) is not None
+    gone = of({"a": "8x6 00", "c": "8x6 22"})
+    assert A.difference(gone, "training", skip_bad=True) is not None
+    # One that was bad at the start may be back.
+    assert now.difference(A, "training", skip_bad=True) is None
+
+
+def test_they_come_back_from_the_file_and_damage_is_one_line(tmp_path):
+    path = tmp_path / "data.json"
+    assert load_fingerprints(path) == {}
+    splits = {"train": A, "ü": of({}, left_out=("x y",))}
+    save_fingerprints(path, splits)
+    assert load_fingerprints(path) == splits
+    for content in ("[", "{}", "[]", '{"format": "minirpn data", "version": 9}'):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"data\.json: does not tell which data the run has"):
+            load_fingerprints(path)
+
+
+def test_thirty_thousand_images_are_quick(tmp_path):
+    class Many:
+        classes = ("cat", "dog")
+        left_out = ()
+
+        def __len__(self):
+            return 30_000
+
+        def annotation(self, index):
+            return replace(one, image_id=f"{index:06}")
+
+    one = annotation()
+    began = perf_counter()
+    found = fingerprint(Many(), with_classes=True)
+    save_fingerprints(tmp_path / "data.json", {"train": found})
+    assert (
+        load_fingerprints(tmp_path / "data.json")["train"].difference(found, "", skip_bad=False)
+        is None
+    )
+    assert perf_counter() - began < 3  # a third of a second on an idle machine
+
+
+# --- a run ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(shapes, tmp_path):
+    """A copy of the data set that may be changed."""
+    return shutil.copytree(shapes, tmp_path / "own")
+
+
+@pytest.fixture
+def config(small_config, own):
+    """Settings without pictures."""
+    run = replace(small_config.run, pictures=False)
+    return replace(small_config, data=replace(small_config.data, voc=str(own)), run=run)
+
+
+@pytest.fixture
+def folder(new_run, config):
+    """A finished run."""
+    made = new_run("run", config)
+    train(config, made, progress=False)
+    (made.path / "recall.json").write_text("precious")
+    return made
+
+
+def files_of(folder):
+    return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+def refused(config, folder, **options):
+    """Return what is said of other data; nothing of the run is changed."""
+    before = files_of(folder)
+    with pytest.raises(InputError) as caught:
+        train(config, folder, resume=True, progress=False, **options)
+    assert files_of(folder) == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def placed(config, voc):
+    return replace(config, data=replace(config.data, voc=str(voc)))
+
+
+def ids_of(voc, split):
+    return (voc / f"ImageSets/Main/{split}.txt").read_text().split()
+
+
+def edit(voc, image_id, change):
+    """Change the annotation of an image."""
+    path = voc / "Annotations" / f"{image_id}.xml"
+    tree = ET.parse(path)
+    change(tree.getroot())
+    tree.write(path)
+
+
+def test_a_run_notes_its_data(folder, own):
+    splits = json.loads(folder.data.read_text())["splits"]
+    assert list(splits) == ["train", "val"]
+    assert list(splits["train"]["images"]) == ids_of(own, "train")
+    first = splits["train"]["images"][ids_of(own, "train")[0]]
+    assert re.fullmatch(r"80x64 [0-9a-f]{16}", first)
+
+
+@pytest.mark.parametrize("steps", [None, 9])
+def test_another_data_set_is_refused(folder, config, own, tmp_path, steps):
+    other = shutil.copytree(own, tmp_path / "other")
+    first = ids_of(other, "train")[0]
+    lists = other / "ImageSets/Main/train.txt"
+    lists.write_text(lists.read_text().replace(first, ids_of(other, "test")[0]))
+    said = refused(placed(config, other), folder, steps=steps)
+    assert said == (
+        f"{folder.path}: {other} is another data set: "
+        f"1 of 8 training images, {first!r} first, is not in it"
+    )
+
+
+def test_other_boxes_are_refused(folder, config, own):
+    image_id = ids_of(own, "val")[1]
+
+    def change(root):
+        root.find("object/bndbox/xmin").text = "1"
+        root.find("object/bndbox/ymin").text = "2"
+
+    edit(own, image_id, change)
+    said = refused(config, folder)
+    assert said.endswith(f"is another data set: validation image {image_id!r} has other objects")
+
+
+@pytest.mark.parametrize("kind", ["rpn-only", "approximate-joint"])
+def test_the_name_of_a_class_counts_where_it_is_learned(new_run, config, own, kind):
+    config = replace(config, sharing=SharingConfig(kind=kind))
+    folder = new_run("run", config)
+    train(config, folder, progress=False)
+    image_id = ids_of(own, "train")[0]
+    classes = load_config(folder.config).data.classes
+
+    def change(root):
+        name = root.find("object/name")
+        name.text = next(one for one in classes or ("new",) if one != name.text)
+
+    edit(own, image_id, change)
+    config = load_config(folder.config)
+    if kind == "rpn-only":
+        assert train(config, folder, resume=True, progress=False).steps == 6
+    else:
+        said = refused(config, folder)
+        assert f"training image {image_id!r} has other objects" in said
+
+
+def test_a_data_set_that_was_moved_goes_on(folder, config, own, tmp_path, capsys):
+    own.rename(tmp_path / "moved")
+    here = placed(config, tmp_path / "moved")
+    assert train(here, folder, resume=True).steps == 6
+    assert load_config(folder.config) == here
+    told = f"its data set is now read from {tmp_path / 'moved'}\n"
+    assert told in capsys.readouterr().err
+    assert told in folder.text.read_text()
+
+
+def test_a_run_from_before_gets_a_fingerprint(folder, config):
+    folder.data.unlink()
+    train(config, folder, resume=True, progress=False)
+    assert "no data.json before: the data could not be compared" in folder.text.read_text()
+    assert load_fingerprints(folder.data)["train"].listed == 8
+
+
+def test_another_data_set_is_refused_before_the_first_checkpoint_too(folder, config, own):
+    """Of a run that was killed there."""
+    folder.last.unlink()
+    folder.best.unlink()
+    folder.metrics.unlink()
+    edit(own, ids_of(own, "train")[3], lambda root: root.remove(root.find("object")))
+    assert "is another data set: training image" in refused(config, folder)
+
+
+def test_shapes_that_are_generated_anew_are_the_same(new_run, small_config, tmp_path):
+    shapes = replace(small_config.synthetic, images=10, image_size=(64, 80), min_side=14)
+    config = replace(
+        small_config,
+        data=replace(small_config.data, voc=None),
+        synthetic=shapes,
+        run=replace(small_config.run, pictures=False),
+    )
+    folder = new_run("run", config)
+    train(config, folder, progress=False)
+    shutil.rmtree(folder.path / "shapes")
+    assert train(config, folder, resume=True, steps=7, progress=False).steps == 7
+    lists = folder.path / "shapes/ImageSets/Main/train.txt"
+    lists.write_text("\n".join(reversed(lists.read_text().split())))
+    said = refused(config, folder)
+    where = os.path.join(folder.path, "shapes")  # noqa: PTH118
+    assert said.startswith(
+        f"{folder.path}: {where} is another data set: the training images are in"
+    )
