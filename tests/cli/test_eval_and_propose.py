@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from PIL import Image
 from minirpn.cli.main import main
 from minirpn.data import VOCDataset
 from minirpn.data.synthetic import SyntheticConfig, generate
+from minirpn.errors import InputError
 from minirpn.evaluation import (
     RecallResult,
     proposal_recall,
@@ -103,6 +105,109 @@ def test_eval_asks_for_as_many_proposals_as_it_counts(
 )
 def test_eval_says_what_is_wrong(fails: Fails, trained: Path, words: list[str], said: str):
     assert fails("eval", trained, *words).startswith(said.format(run=trained))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A data set in VOC layout that may be changed."""
+    return generate(tmp_path / "own", SyntheticConfig(images=10, image_size=(60, 90)))
+
+
+@pytest.fixture
+def trained_on_own(trained: Path, own: Path, tmp_path: Path) -> Path:
+    """A run that says it was trained on that data set."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    settings = run / "config.toml"
+    settings.write_text(settings.read_text().replace('voc = "none"', f'voc = "{own}"'))
+    assert str(own) in settings.read_text()
+    return run
+
+
+def test_eval_measures_on_test_or_else_on_the_validation_split(
+    trained_on_own: Path, own: Path, capsys: pytest.CaptureFixture[str], fails: Fails
+):
+    assert main(["eval", str(trained_on_own)]) == 0
+    assert capsys.readouterr().out.startswith(f"{own}, split test, 2 images\n")
+    lists = own / "ImageSets" / "Main" / "test.txt"
+    lists.unlink()
+    assert main(["eval", str(trained_on_own)]) == 0
+    assert capsys.readouterr().out.startswith(
+        "no split 'test' there: measured on 'val', the run's validation split\n"
+        f"{own}, split val, 2 images\n"
+    )
+    assert "split 'test': not there" in fails("eval", trained_on_own, "--split", "test")
+    lists.write_text("")  # it is there, and says what is wrong with it
+    assert "split 'test': lists no image" in fails("eval", trained_on_own)
+
+
+def test_eval_wants_objects(trained: Path, own: Path, fails: Fails):
+    for path in (own / "Annotations").iterdir():
+        path.write_text(re.sub(r"(</?)object>", r"\1Thing>", path.read_text()))
+    said = fails("eval", trained, "--voc", own, "--split", "test")
+    assert said == f"{own}: split 'test': no object to measure in its 2 images"
+    said = fails("eval", trained, "--voc", own, "--split", "test", "--limit", "1")
+    assert said == f"{own}: split 'test': no object to measure in the first 1 images"
+
+
+def test_eval_looks_at_the_ids_before_it_begins(
+    trained: Path, own: Path, tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+):
+    """VOC's result files hold no blanks."""
+    (image_id,) = (own / "ImageSets/Main/test.txt").read_text().split()[:1]
+    for folder, ending in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (own / folder / f"{image_id}.{ending}").rename(own / folder / f"my photo.{ending}")
+    (own / "ImageSets/Main/test.txt").write_text("my photo\n")
+    monkeypatch.setattr("minirpn.training.evaluate.evaluate_split", pytest.fail)
+    words = ["eval", trained, "--voc", own, "--coco", tmp_path / "coco.json"]
+    said = fails(*words, "--split", "test", "--voc-results", tmp_path / "voc")
+    assert said.startswith("--voc-results: image 'my photo': VOC's result files hold no id with a")
+
+
+@pytest.mark.parametrize("command", ["eval", "propose"])
+def test_an_output_that_cannot_be_written_does_not_keep_back_the_others(
+    trained: Path,
+    image: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+):
+    numbers, voc, coco = tmp_path / "numbers.json", tmp_path / "voc", tmp_path / "coco.json"
+
+    def full(path: Path, *args: object, **options: object) -> None:
+        raise InputError(f"{path}: cannot write: No space left on device")
+
+    if command == "eval":
+        monkeypatch.setattr("minirpn.files.write_json", full)
+        monkeypatch.setattr("minirpn.evaluation.write_voc_results", full)
+    else:
+        monkeypatch.setattr("minirpn.results.write_json", full)
+        monkeypatch.setattr("minirpn.results.write_voc", full)
+    words = [command, trained, *([image] if command == "propose" else [])]
+    words += ["--json", numbers, "--voc-results", voc, "--coco", coco]
+    assert main([str(word) for word in words]) == 2
+    out, err = capsys.readouterr()
+    assert coco.is_file()
+    assert f"written: {coco}" in out
+    assert str(numbers) not in out
+    assert err.splitlines()[-2:] == [
+        f"error: {voc}: cannot write: No space left on device",
+        f"minirpn: error: {numbers}: cannot write: No space left on device",
+    ]
+
+
+def test_a_run_that_never_learned_says_so(
+    trained: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = shutil.copytree(trained, tmp_path / "run")
+    last = run / "checkpoints" / "last.npz"
+    save_checkpoint(last, replace(load_checkpoint(last), step=0))
+    told = f"warning: {run}: saved at step 0: the network has not learned anything yet"
+    for words in (["propose", str(run), str(image)], ["eval", str(run)]):
+        assert main(words) == 0
+        assert capsys.readouterr().err.splitlines().count(told) == 1
+    assert main(["propose", str(trained), str(image)]) == 0
+    assert "step 0" not in capsys.readouterr().err
 
 
 def test_eval_wants_a_run(fails: Fails, tmp_path: Path):

@@ -194,6 +194,12 @@ def _spoil(root: Path, number: int) -> Path:
     return path
 
 
+def _mend(root: Path, number: int) -> None:
+    """Undo `_spoil`: the images are 96 pixels wide."""
+    path = sorted((root / "VOC2007" / "Annotations").iterdir())[number]
+    path.write_text(path.read_text().replace("<xmax>999<", "<xmax>96<"))
+
+
 @pytest.mark.usefixtures("no_finish")
 def test_errors_in_the_data_end_with_the_ways_on(
     own_voc: Path, tmp_path: Path, small_config: Path, fails: Fails
@@ -230,7 +236,7 @@ def test_a_damaged_image_ends_with_the_ways_on_too(
     fails: Fails,
     capsys: pytest.CaptureFixture[str],
 ):
-    """It is found when it is read. A run keeps its settings when it is resumed."""
+    """It is found when it is read: here by the first pictures, or after a step."""
     run, other = tmp_path / "run", tmp_path / "other"
     words = ["train", "--config", small_config, "--voc", own_voc, "--split", "all"]
     words += ["--val-split", "all", "--steps", 1]
@@ -242,7 +248,11 @@ def test_a_damaged_image_ends_with_the_ways_on_too(
     assert message.endswith("lists all that is wrong, --skip-bad leaves it out")
     assert main(["train", "--resume", str(run), "--steps", "3"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.endswith(f"; `minirpn check --voc '{own_voc}'` lists all that is wrong")
+    resume = f"minirpn train --resume {run}"
+    assert last.endswith(
+        f"; the first step is kept in {run}; once this is mended, go on with: {resume}"
+        f"; or without the bad image: {resume} --skip-bad"
+    )
 
 
 def test_nothing_can_be_left_out_of_an_empty_split(
@@ -286,6 +296,57 @@ def test_resume_takes_no_other_settings(fails: Fails, trained: Path, small_confi
     assert "not with --resume" in fails("train", "--resume", trained, "--config", small_config)
     assert "--recipe paper: not with" in fails("train", "--resume", trained, "--recipe", "paper")
     assert "contradicts --resume" in fails("train", "--resume", trained, "--out", "elsewhere")
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_run_goes_on_in_another_place_and_without_a_bad_image(
+    own_voc: Path,
+    tmp_path: Path,
+    small_config: Path,
+    fails: Fails,
+    capsys: pytest.CaptureFixture[str],
+):
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    words = ["train", "--config", small_config, "--voc", own_voc, "--split", "all"]
+    words += ["--val-split", "none", "--steps", 2, "--set", "run.pictures=false", "--out", run]
+    assert main([*map(str, words)]) == 0
+    own_voc.rename(moved)
+    resume = ["train", "--resume", str(run), "--voc", str(moved)]
+    assert main(resume) == 0
+    _spoil(moved, 2)  # without the box, the image is no longer what was trained on
+    assert fails(*resume).endswith("--skip-bad leaves it out")
+    assert "has other objects" in fails(*resume, "--skip-bad")
+    _mend(moved, 2)
+    image = min((moved / "VOC2007/JPEGImages").iterdir())
+    image.write_bytes(image.read_bytes()[:-200])
+    assert main([*resume, "--steps", "9"]) == 2
+    ways_on = f"or without the bad image: minirpn train --resume {run} --skip-bad"
+    assert ways_on in capsys.readouterr().err
+    assert main([*resume, "--skip-bad"]) == 0
+    assert f"left out: {image}: image: truncated" in (run / "log.txt").read_text()
+    capsys.readouterr()
+    stored = (run / "config.toml").read_text()
+    assert f'voc = "{moved}"' in stored
+    assert "skip_bad = true" in stored
+    said = fails("train", "--resume", run, "--set", "data.skip_bad=false")
+    assert "data.skip_bad: is True, but --set data.skip_bad asks for False" in said
+
+
+def test_shapes_and_a_data_set_are_not_exchanged(fails: Fails, trained: Path, voc: Path):
+    said = fails("train", "--resume", trained, "--voc", voc)
+    assert f"data.voc: is 'none', but --voc asks for '{voc}'" in said
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_run_that_was_killed_early_starts_at_step_0(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+):
+    for path in (copied / "checkpoints").iterdir():
+        path.unlink()
+    (copied / "metrics.jsonl").unlink()
+    assert main(["train", "--resume", str(copied)]) == 0
+    assert "stopped before its first checkpoint: it starts at step 0" in capsys.readouterr().err
+    assert load_checkpoint(copied / "checkpoints" / "last.npz").step == 3
 
 
 @pytest.mark.usefixtures("no_finish")

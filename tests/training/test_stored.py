@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minirpn.errors import InputError
+from minirpn import load
+from minirpn.errors import InputError, UntrainedWarning
 from minirpn.training import stored
 from minirpn.training.build import load_model
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.run_folder import create_run
 from minirpn.training.stored import names_a_model, read_stored, shipped_models, write_shipped
 from minirpn.training.train import train
+from minirpn.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,25 @@ def test_a_run_is_named_by_its_folder_or_with_best(run):
     assert read_stored(f"{run.path}@last").path == run.last
     assert best.folder == run
     assert best.config == last.config
+
+
+def test_a_network_that_has_not_learned_warns_where_it_is_used(run, tmp_path, small_config):
+    assert read_stored(run.path).step == read_stored(run.last).step == 6
+    assert read_stored("shapes").step is None
+    early = tmp_path / "early.npz"
+    save_checkpoint(early, replace(load_checkpoint(run.last), step=0))
+    stored_early = read_stored(early)  # to look at it is no use of it
+    assert stored_early.step == 0
+    said = rf"^{early}: saved at step 0: the network has not learned anything yet$"
+    trainer = Trainer(small_config)
+    for use in (
+        lambda: load(early),
+        lambda: load_model(early),
+        lambda: trainer.load_weights(early),
+    ):
+        with pytest.warns(UntrainedWarning, match=said):
+            use()
+    load(run.path)  # a warning is an error in these tests
 
 
 def test_a_checkpoint_has_the_settings_of_its_run(run, tmp_path):
