@@ -261,8 +261,21 @@ def test_what_cannot_be_evaluated_on_is_named(detector_run, run):
         run.model.evaluate(Own([]))
     with pytest.raises(InputError, match="nowhere: data set: no such folder"):
         run.model.evaluate("nowhere")
+    dataset = VOCDataset(root, split="val")
+    for annotation in map(dataset.annotation, range(len(dataset))):
+        annotation.difficult[:] = True
+    with pytest.raises(InputError, match=r"^dataset: no object to measure in its \d+ images$"):
+        run.model.evaluate(Own(dataset))
     # Of a network without a detector the classes do not matter.
     run.model.evaluate(VOCDataset(root, split="val", classes=SHAPES[::-1]), limit=1)
+
+
+def test_a_folder_without_objects_is_named(run, tmp_path):
+    root = shutil.copytree(run.path / "shapes", tmp_path / "bare")
+    for path in (root / "Annotations").iterdir():
+        path.write_text(path.read_text().replace("object>", "Thing>"))
+    with pytest.raises(InputError, match=r"bare: split 'test': no object to measure in its 1 imag"):
+        run.model.evaluate(root)
 
 
 # --- a model -------------------------------------------------------------------------------------
