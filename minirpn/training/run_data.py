@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import NamedTuple
 
 from minirpn.data.voc import VOCDataset
@@ -48,7 +49,8 @@ def open_splits(config: TrainConfig, folder: RunFolder) -> Splits:
     train_set, val_set = open_dataset(config, folder, data.split), None
     difficult = [train_set.annotation(index).difficult for index in range(len(train_set))]
     if not any(data.learnt(one).any() for one in difficult):
-        count, advice = sum(map(len, difficult)), "minirpn check tells more"
+        count = sum(map(len, difficult))
+        advice = f"`minirpn check --voc {shlex.quote(where)}` tells more"
         if count:
             advice = f"{count} are marked difficult, --use-difficult trains on them"
         images = f"its {len(train_set)} images"

@@ -163,10 +163,11 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
     """
     folder, device = RunFolder(path), device or open_device(config.run.device, tf32=config.run.tf32)
     with one_line_errors(path, "make the run folder"):
-        if path.is_dir() and any(path.iterdir()):
+        # One that was killed before its settings were written left empty folders.
+        if any(found.is_file() and found.suffix != ".tmp" for found in path.rglob("*")):
             raise InputError(f"{path}: run folder exists: use --resume or another --out")
-        folder.last.parent.mkdir(parents=True)
-        folder.plots.mkdir()
+        folder.last.parent.mkdir(parents=True, exist_ok=True)
+        folder.plots.mkdir(exist_ok=True)
     save_config(folder.config, config)
     environment = describe_environment(device)
     write_json(folder.environment, environment)

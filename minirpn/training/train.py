@@ -43,7 +43,12 @@ from minirpn.training.evaluate import (
 )
 from minirpn.training.pictures import draw_final_pictures, draw_samples, moments_of
 from minirpn.training.run_data import check_same_data, note_data, open_splits, shared_images
-from minirpn.training.run_folder import Records, RunFolder, require_tensorboard
+from minirpn.training.run_folder import (
+    Records,
+    RunFolder,
+    describe_environment,
+    require_tensorboard,
+)
 from minirpn.training.terminal import InterruptRequest, Progress
 from minirpn.training.trainer import NotFiniteError, Trainer
 from minirpn.training.under_way import (
@@ -139,6 +144,8 @@ def train(
             folder.log(f"resumed at step {trainer.step} on {device}")
         if not is_compared:
             note_data(config, folder, splits)
+        if not folder.environment.exists():  # killed even before that
+            write_json(folder.environment, describe_environment(device))
 
         # Loop
         with closing(Records(folder, trainer.step, tensorboard=config.run.tensorboard)) as records:
@@ -341,9 +348,11 @@ def go_on(run: Training, *, is_new: bool, is_longer: bool) -> None:
         save_config(folder.config, after)
     if is_new:
         run.say("it was stopped before its first checkpoint: it starts at step 0")
-    if after.data != before.data:
-        left = ", bad images are left out from now on" if data.skip_bad else ""
-        run.say(f"its data set is now read from {data.voc}{left}")
+    if replace(after.data, skip_bad=before.data.skip_bad) != before.data:
+        named = filter(None, (data.voc, data.images, data.annotations))
+        run.say(f"its data set is now read from {', '.join(named)}")
+    if after.data.skip_bad != before.data.skip_bad:
+        run.say("bad images are left out from now on")
     if data.skip_bad and not is_new:
         report_findings(run, data.split, run.train_set)
         report_findings(run, data.val_split, run.val_set)

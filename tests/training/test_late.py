@@ -279,6 +279,8 @@ def test_a_run_goes_on_without_a_bad_image(new_run, config, split):
     lenient = replace(config, data=replace(config.data, skip_bad=True))
     assert train(lenient, folder, resume=True, progress=False).steps == 6
     assert load_config(folder.config) == lenient
+    assert "bad images are left out from now on" in folder.text.read_text()
+    assert "its data set is now" not in folder.text.read_text()
     assert f"left out: {path}: image: truncated" in folder.text.read_text()
     used = {record.get("image") for record in records(folder)}
     assert path.stem not in used
@@ -365,7 +367,9 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins(
         with pytest.raises(SystemExit):
             train(config, folder, progress=False)
     assert not folder.last.exists()
+    folder.environment.unlink()  # killed as early as that
     train(config, folder, resume=True)
+    assert folder.environment.is_file()
     told = "it was stopped before its first checkpoint: it starts at step 0"
     assert told in capsys.readouterr().err
     assert told in folder.text.read_text()

@@ -39,7 +39,12 @@ def opened(config, own, tmp_path, **data):
 @pytest.mark.parametrize(
     ("split", "words", "data", "said"),
     [
-        ("train", UNKNOWN, {}, "'train': no object to learn from in its 8 images; minirpn check"),
+        (
+            "train",
+            UNKNOWN,
+            {},
+            "'train': no object to learn from in its 8 images; `minirpn check --voc ",
+        ),
         ("train", DIFFICULT, {}, r"images; \d+ are marked difficult, --use-difficult trains on"),
         ("train", DIFFICULT, {"use_difficult": True}, None),
         ("val", UNKNOWN, {}, "split 'val': no object to measure in its 2 images$"),

@@ -42,6 +42,12 @@ def test_an_empty_folder_will_do(tmp_path: Path):
     assert create_run(tmp_path / "run", CONFIG).plots.is_dir()
 
 
+def test_what_was_killed_before_it_wrote_is_no_run(tmp_path: Path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / ".config.toml.tmp").write_text("[da")
+    assert create_run(tmp_path / "run", CONFIG).config.is_file()
+
+
 def test_an_existing_run_is_not_overwritten(folder: RunFolder):
     message = rf"^{re.escape(str(folder.path))}: run folder exists: use --resume or another --out$"
     with pytest.raises(InputError, match=message):
@@ -130,6 +136,28 @@ def test_a_resumed_run_drops_what_it_does_again(folder: RunFolder, torn: str):
     steps = [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()]
     whole = [4] if torn == '{"step": 4}' else []  # only the end of the line was lost
     assert steps == [1, 1, 2, 2, 3, 3, 4, 4, *whole, 5]
+
+
+def test_of_the_step_itself_some_kinds_may_be_dropped(folder: RunFolder):
+    for kind in ("train", "diagnose", "validate", "samples"):
+        folder.record({"kind": kind, "step": 3})
+        folder.record({"kind": kind, "step": 4})
+    folder.drop_records_after(4, ["validate", "samples"])
+    kept = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert [record["kind"] for record in kept if record["step"] == 4] == ["train", "diagnose"]
+    assert sum(record["step"] == 3 for record in kept) == 4
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_has_begun_with_its_first_step(folder: RunFolder, begun: bool):
+    folder.record({"kind": "samples", "step": 0})
+    if begun:
+        folder.record({"kind": "train", "step": 1})
+    with folder.metrics.open("a") as file:
+        file.write('{"kind": "train", "st')
+    assert folder.has_begun == begun
+    folder.best.touch()
+    assert folder.has_begun
 
 
 def test_there_may_be_nothing_to_drop(folder: RunFolder):
