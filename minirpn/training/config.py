@@ -105,7 +105,8 @@ class DataConfig:
     use_difficult
         Train on objects marked difficult too. VOC's rule is to leave them out.
     skip_bad
-        Leave out images and objects with errors, and count them, instead of stopping.
+        Leave out images and objects with errors, and count them, instead of stopping. An image that
+        goes bad during a run is left out from then on.
     """
 
     voc: str | None = None

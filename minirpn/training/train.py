@@ -92,8 +92,10 @@ def train(
     device
         Where to compute; None for the device of the settings.
     resume
-        Continue from ``checkpoints/last.npz``. The run then ends with the same numbers, bit for
-        bit, as a run that never stopped.
+        Continue from ``checkpoints/last.npz``, or from step 0 if the run was killed before there
+        was one. The run then ends with the same numbers, bit for bit, as a run that never stopped;
+        but not if ``data.skip_bad`` is new and leaves an image out, for the order is that of the
+        images that are left.
     steps
         With `resume`: go on to so many steps in all, as `with_new_total` explains. Parameters,
         momentum and random state are then those of a run that was planned so, bit for bit. A run
@@ -110,9 +112,11 @@ def train(
     Raises
     ------
     InputError
-        Data, weights, checkpoint or device cannot be used; so many `steps` are done; a loss or
-        gradient stopped being finite; the folder cannot be written to, or another process is
-        training in it.
+        Data, weights, checkpoint or device cannot be used; there is nothing to learn from; the data
+        are not those that a resumed run began with; so many `steps` are done; a loss or gradient
+        stopped being finite; the folder cannot be written to, or another process is training in it.
+    StoppedError
+        The same, after the first checkpoint: the line says how many steps are kept.
     """
     began = perf_counter()
     if config.run.tensorboard:
