@@ -49,8 +49,8 @@ def write_each(outputs: Iterable[Callable[[], list[Path]]]) -> None:
                 print(f"written: {path}")
         except (InputError, OSError) as error:
             errors.append(error)
-    for error in errors[1:]:
-        print(f"error: {error}", file=sys.stderr)
+    for other in errors[1:]:
+        print(f"error: {other}", file=sys.stderr)
     if errors:
         raise errors[0]
 
