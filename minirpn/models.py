@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +31,8 @@ from minirpn.evaluation.recall import share_text
 from minirpn.files import one_line_errors
 from minirpn.results import OBJECT, Detections, Found, Proposals
 from minirpn.rpn.network import RPN
-from minirpn.training.build import build_pipeline, load_model, rpn_of
-from minirpn.training.config import TrainConfig, load_config, override
+from minirpn.training.build import build_pipeline, load_model, rpn_of, with_splits_there
+from minirpn.training.config import TrainConfig, keys_in, load_config, override
 from minirpn.training.evaluate import (
     detections_in_original_pixels,
     evaluate_split,
@@ -589,7 +590,7 @@ def train(
     ``threads`` sets how many threads this process computes with from then on.
     """
     settings = settings if device is None else {"device": device, **settings}
-    chosen = _training_config(config, recipe, settings)
+    chosen = _training_config(config, recipe, settings, progress)
     path = new_run_path(chosen.model.backbone) if out is None else Path(out)
     if path.is_dir() and any(path.iterdir()):
         raise InputError(f"out: {path}: the folder is not empty; give another one")
@@ -612,14 +613,24 @@ def train(
 
 
 def _training_config(
-    config: str | Path | TrainConfig | None, recipe: str | None, settings: Mapping[str, Any]
+    config: str | Path | TrainConfig | None,
+    recipe: str | None,
+    settings: Mapping[str, Any],
+    progress: bool,
 ) -> TrainConfig:
-    """Return the settings of a recipe, changed by a file, changed by keywords."""
+    """Return the settings of a recipe, changed by a file, changed by keywords.
+
+    With `progress`, stderr tells of splits that the data set has not.
+    """
     values, names = settings_by_key(settings, others=("out", "progress", "recipe", "config"))
     if isinstance(config, TrainConfig):
         if recipe is not None:
             raise InputError(f"recipe: {recipe!r} and config are both all settings; give one")
         return override(config, values, origins=names)
-    if config is None:
-        return load_config(None, values, recipe=recipe, origins=names)
-    return load_config(Path(config), values, recipe=recipe, origins=names)
+    file = None if config is None else Path(config)
+    chosen = load_config(file, values, recipe=recipe, origins=names)
+    chosen, changed = with_splits_there(chosen, {*values, *keys_in(file)})
+    if progress:
+        for line in changed:
+            print(line, file=sys.stderr)
+    return chosen

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minirpn.cli.model import TEST, add_run, default_split, open_data
 from minirpn.cli.output import make_folders, write_each
 from minirpn.cli.settings import add_device
+from minirpn.cli.source import add_source, source_values
 
 if TYPE_CHECKING:
     from minirpn.data.samples import Annotation
@@ -31,8 +32,7 @@ comes with minirpn has none, and needs --voc.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command to the parser."""
     add_run(parser)
-    parser.add_argument("--voc", metavar="DIR", help="data set in VOC layout")
-    parser.add_argument("--year", metavar="Y", help="year of a VOCdevkit")
+    add_source(parser)
     parser.add_argument(
         "--split",
         metavar="S",
@@ -123,13 +123,8 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
 
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit: expected at least 1, got {args.limit}")
-    values: dict[str, Any] = {"data.skip_bad": args.skip_bad}
-    if args.voc is not None:
-        # The year belongs to the run's data set, not to another one.
-        values |= {"data.voc": args.voc, "data.year": None}
-    if args.year is not None:
-        values["data.year"] = args.year
-    return override(config, values, origins={"data.voc": "--voc", "data.year": "--year"})
+    values, names = source_values(args)
+    return override(config, {"data.skip_bad": args.skip_bad, **values}, origins=names)
 
 
 def _counts(top: int | None) -> tuple[int, ...]:

@@ -126,23 +126,14 @@ def default_split(config: TrainConfig) -> str:
     The data set is that of the settings. Without either split it is test, which is then missing.
     """
     data = config.data
-    if data.val_split is None or data.voc is None or _has_split(config, TEST):
+    if data.val_split is None or data.source is None or _has_split(config, TEST):
         return TEST
     return data.val_split
 
 
 def _has_split(config: TrainConfig, split: str) -> bool:
     """Tell whether the data set in the settings has a split; InputError if there is no data set."""
-    from minirpn.data.findings import BadFileError
-    from minirpn.data.voc import find_folder, split_ids
-    from minirpn.errors import InputError
+    from minirpn.data.layout import find_layout
 
-    assert config.data.voc is not None
-    folder = find_folder(Path(config.data.voc), config.data.year, need_images=False)
-    try:
-        split_ids(folder, split, ())
-    except BadFileError:  # it is there, and says itself what is wrong with it
-        return True
-    except InputError:
-        return False
-    return True
+    assert config.data.source is not None
+    return split in find_layout(config.data.source, need_images=False).splits

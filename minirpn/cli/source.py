@@ -47,6 +47,19 @@ def source_values(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, s
     return values, names
 
 
+def flags_of(data: DataConfig) -> list[str]:
+    """Return the words that name the data set of the settings on the command line."""
+    from minirpn.training.config import DataConfig
+
+    words = [] if data.voc is None else ["--voc", data.voc]
+    for flag in _FLAGS:
+        name = flag.key.removeprefix("data.")
+        value = getattr(data, name)
+        if value != getattr(DataConfig(), name):
+            words += [flag.name] if value is True else [flag.name, str(value)]
+    return words
+
+
 def typed_source(args: argparse.Namespace) -> Sequence[str]:
     """Return the flags of `add_source` that were typed, with their values."""
     keys = {"--voc": "voc", **{flag.name: flag.key for flag in _FLAGS}}

@@ -15,7 +15,7 @@ from minirpn.errors import InputError
 if TYPE_CHECKING:
     from minirpn.data.findings import BadDataError, BadFileError
     from minirpn.devices import Device
-    from minirpn.training.config import TrainConfig
+    from minirpn.training.config import DataConfig, TrainConfig
     from minirpn.training.run_folder import RunFolder
     from minirpn.training.train import TrainResult
 
@@ -87,11 +87,15 @@ def run(args: argparse.Namespace) -> int:
 def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, None]:
     """Return settings, folder and device of a new run, as `_resumed` does."""
     from minirpn.devices import open_device
-    from minirpn.training.config import load_config
+    from minirpn.training.build import with_splits_there
+    from minirpn.training.config import keys_in, load_config
     from minirpn.training.run_folder import create_run, new_run_path
 
     values, names = given_settings(args)
     config = load_config(args.config, values, recipe=args.recipe, origins=names)
+    config, changed = with_splits_there(config, {*values, *keys_in(args.config)})
+    for line in changed:
+        print(line)
     device = open_device(config.run.device, tf32=config.run.tf32)
     if config.data.voc is None:
         print(
@@ -142,13 +146,20 @@ def _with_ways_on(error: BadDataError | BadFileError, config: TrainConfig) -> In
         return InputError(message)
     if len(findings) > 1:
         message += f" (and {len(findings) - 1} more bad files or boxes)"
-    year = [] if data.year is None else ["--year", data.year]
-    check = shlex.join(["minirpn", "check", "--voc", data.voc, *year])
-    message += f"; `{check}` lists all that is wrong"
+    message += f"; `{_check_line(data)}` lists all that is wrong"
     # An empty split has nothing to leave out.
     if not data.skip_bad and all(one.kind is not Kind.EMPTY_SPLIT for one in findings):
         message += ", --skip-bad leaves it out"
+    if isinstance(error, BadDataError) and error.hint:
+        message += f"; {error.hint}"
     return InputError(message)
+
+
+def _check_line(data: DataConfig) -> str:
+    """Return the command that checks the data set of the settings."""
+    from minirpn.cli.source import flags_of
+
+    return shlex.join(["minirpn", "check", *flags_of(data)])
 
 
 def _summarise(result: TrainResult, folder: RunFolder, config: TrainConfig) -> None:

@@ -157,7 +157,8 @@ class VOCDataset:
         annotation = self._annotations[index]
         image = read_image(annotation.image_path)
         if image.shape[:2] != annotation.image_size:
-            raise InputError(f"{annotation.image_path}: image: changed since it was checked")
+            reason = "changed since it was checked"
+            raise BadFileError(Kind.WRONG_SIZE, annotation.image_path, "image", reason)
         return Sample(annotation, image)
 
     def annotation(self, index: int) -> Annotation:

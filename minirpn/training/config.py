@@ -399,7 +399,7 @@ class TrainConfig:
 # these settings may change when a run is resumed, for example on another machine. (One more may:
 # `check_resumable` lets bad images be left out from now on.)
 MAY_CHANGE_ON_RESUME = frozenset(
-    {"data.voc", "data.images", "data.annotations"}
+    {"data.voc", "data.year", "data.image_folder", "data.annotation_folder"}
     | {"run.threads", "run.device", "run.tf32", "run.graphs"}
     | {"run.detect_anomaly", "run.tensorboard", "run.pictures"}
 )
@@ -494,6 +494,11 @@ def load_config(
     base = default_config(voc=voc) if recipe is None else RECIPES[recipe]
     source = str(path) if path else "settings"
     return from_table(TrainConfig, table, source, base=base, origins=origins)
+
+
+def keys_in(path: Path | None) -> set[str]:
+    """Return the dotted keys that a TOML file sets; none without a file."""
+    return set() if path is None else set(flat(read_toml(path)))
 
 
 def save_config(path: Path, config: TrainConfig) -> None:

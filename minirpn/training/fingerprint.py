@@ -33,14 +33,11 @@ class Fingerprint:
     ----------
     images
         Image id -> size and objects, as `of_annotation` writes them, in the order of the split.
-    listed
-        The number of images in the split; more than there are ids if one is listed twice.
     left_out
         The ids of the images that are in the split but could not be used.
     """
 
     images: Mapping[str, str]
-    listed: int
     left_out: tuple[str, ...] = ()
 
     def difference(self, now: Fingerprint, what: str, *, skip_bad: bool) -> str | None:
@@ -75,8 +72,6 @@ class Fingerprint:
         if order != both:
             first = next(a for a, b in zip(order, both, strict=True) if a != b)
             return f"the {what} images are in another order, {first!r} is the first to differ"
-        if not (allowed or self.left_out) and now.listed != self.listed:
-            return f"it lists {now.listed} {what} images, some of them twice, not {self.listed}"
         return None
 
 
@@ -93,9 +88,9 @@ def fingerprint(dataset: VOCDataset, *, with_classes: bool) -> Fingerprint:
     not use them.
     """
     classes = dataset.classes if with_classes else None
-    annotations = [dataset.annotation(index) for index in range(len(dataset))]
+    annotations = (dataset.annotation(index) for index in range(len(dataset)))
     images = {one.image_id: of_annotation(one, classes) for one in annotations}
-    return Fingerprint(images, len(annotations), dataset.left_out)
+    return Fingerprint(images, dataset.left_out)
 
 
 def of_annotation(annotation: Annotation, classes: tuple[str, ...] | None) -> str:
@@ -119,7 +114,7 @@ def of_annotation(annotation: Annotation, classes: tuple[str, ...] | None) -> st
 def save_fingerprints(path: Path, splits: Mapping[str, Fingerprint]) -> None:
     """Write the fingerprint of each split, by its name; `load_fingerprints` reads them back."""
     tables = {
-        name: {"listed": one.listed, "left_out": list(one.left_out), "images": dict(one.images)}
+        name: {"left_out": list(one.left_out), "images": dict(one.images)}
         for name, one in splits.items()
     }
     write_json(path, {"format": FORMAT, "version": VERSION, "splits": tables})
@@ -140,7 +135,6 @@ def load_fingerprints(path: Path) -> dict[str, Fingerprint]:
         return {
             name: Fingerprint(
                 {str(key): str(value) for key, value in one["images"].items()},
-                int(one["listed"]),
                 tuple(one["left_out"]),
             )
             for name, one in content["splits"].items()

@@ -61,6 +61,9 @@ from minirpn.training.under_way import (
     without_bad_images,
 )
 
+# What may change about the data of a run that is resumed.
+_MOVED = ("voc", "year", "image_folder", "annotation_folder", "skip_bad")
+
 
 class TrainResult(NamedTuple):
     """How a call of `train` ended."""
@@ -319,6 +322,8 @@ def report_findings(run: Training, split: str | None, dataset: VOCDataset | None
     """Say in one line how many problems a split has; the log names what is left out."""
     if dataset is None:
         return
+    if dataset.note and dataset is run.train_set:
+        run.say(f"splits: {dataset.note}")
     for reason in dataset.skipped:
         run.folder.log(f"left out: {reason}")
     if dataset.findings:
@@ -344,7 +349,7 @@ def go_on(run: Training, *, is_new: bool, is_longer: bool) -> None:
     """
     trainer, folder, before = run.trainer, run.folder, load_config(run.folder.config)
     data, optimizer = trainer.config.data, trainer.config.optimizer
-    places = {name: getattr(data, name) for name in ("voc", "images", "annotations", "skip_bad")}
+    places = {name: getattr(data, name) for name in _MOVED}
     after = replace(before, data=replace(before.data, **places))
     if is_longer:
         after = replace(after, optimizer=optimizer)
@@ -353,7 +358,7 @@ def go_on(run: Training, *, is_new: bool, is_longer: bool) -> None:
     if is_new:
         run.say("it was stopped before its first checkpoint: it starts at step 0")
     if replace(after.data, skip_bad=before.data.skip_bad) != before.data:
-        named = filter(None, (data.voc, data.images, data.annotations))
+        named = filter(None, (data.voc, data.image_folder, data.annotation_folder))
         run.say(f"its data set is now read from {', '.join(named)}")
     if after.data.skip_bad != before.data.skip_bad:
         run.say("bad images are left out from now on")

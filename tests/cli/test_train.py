@@ -471,3 +471,58 @@ def _has_taken_a_step(metrics: Path) -> bool:
 def _losses(run: Path) -> list[tuple[int, float]]:
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [(r["step"], r["loss"]) for r in records if r["kind"] == "train"]
+
+
+# --- splits that the user did not name ------------------------------------------------------------
+
+
+@pytest.fixture
+def few_steps(
+    small_config: Path, tmp_path: Path, no_figures: None
+) -> Callable[..., tuple[int, Path]]:
+    """Run a training of a few steps on a data set."""
+
+    def start(voc: Path, *words: object) -> tuple[int, Path]:
+        run = tmp_path / "run"
+        all_words = ["train", "--config", small_config, "--voc", voc, "--out", run, *words]
+        return main([str(word) for word in all_words]), run
+
+    return start
+
+
+def folder_of(root: Path, shapes: Path, lists: dict[str, str] | None) -> Path:
+    """Copy a data set of shapes, with other lists of splits; None puts all into one folder."""
+    shutil.copytree(shapes, root)
+    shutil.rmtree(root / "ImageSets")
+    if lists is None:
+        for path in [*root.glob("*/*")]:
+            path.rename(root / path.name)
+    for name, text in (lists or {}).items():
+        (root / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
+        (root / f"ImageSets/Main/{name}.txt").write_text(text)
+    return root
+
+
+def test_a_flat_folder_trains_with_no_flag(trained, tmp_path, few_steps, capsys):
+    root = folder_of(tmp_path / "flat", trained / "shapes", None)
+    status, run = few_steps(root)
+    assert status == 0
+    told = "splits: train 4 and val 1, drawn at random from 5 images (always the same)"
+    assert told in capsys.readouterr().err
+    assert told in (run / "log.txt").read_text()
+    assert set(json.loads((run / "data.json").read_text())["splits"]) == {"train", "val"}
+    assert main(["eval", str(run)]) == 0
+    assert "measured on 'val', the run's validation split" in capsys.readouterr().out
+
+
+def test_a_split_of_the_recipe_that_is_not_there(trained, tmp_path, few_steps, capsys):
+    root = folder_of(tmp_path / "lists", trained / "shapes", {"train": "000001\n000002\n"})
+    status, run = few_steps(root)
+    assert status == 0
+    assert (
+        "no split 'val': training without validation; --val-split names" in capsys.readouterr().out
+    )
+    assert 'val_split = "none"' in (run / "config.toml").read_text()
+    # What the user names must be there.
+    assert few_steps(root, "--val-split", "val", "--out", tmp_path / "other")[0] == 2
+    assert "split 'val': not there; there is train, trainval, all" in capsys.readouterr().err
