@@ -20,6 +20,8 @@ import numpy as np
 
 from minirpn.data.box_format import BoxFormat
 from minirpn.data.findings import BadFileError, Kind
+from minirpn.data.folders import ANNOTATIONS, IMAGES, SPLITS, is_litter, subfolders
+from minirpn.data.other_formats import how_to_convert
 from minirpn.errors import InputError, did_you_mean
 
 NoAnnotation = Literal["error", "skip", "negative"]
@@ -30,18 +32,6 @@ IMAGE_ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm",
     ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".heic", ".heif",
 )  # fmt: skip
-
-# Names of folders, in any case; those that come first count.
-_ANNOTATIONS = (
-    "annotations", "annotation", "annots", "annot", "anns", "xml", "xmls", "labels", "label",
-)  # fmt: skip
-_IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pngimages", "pictures", "photos")
-_SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-_LITTER = ("__macosx",)  # besides all names that begin with a dot
 
 VAL_SHARE = 0.2
 """The share of the images that validate, where the data set has no splits of its own."""
@@ -125,7 +115,7 @@ class Layout:
         if split is None or split == "all":
             return sorted(self._known)
         if split not in self.lists and split not in self.parts:
-            split = _SPLITS.get(split.lower(), split)  # "valid" is "val"
+            split = SPLITS.get(split.lower(), split)  # "valid" is "val"
         if split in self.lists:
             return self._read_list(split)
         if split in self.parts:
@@ -282,7 +272,7 @@ def _pair(
 
     `images` and `annotations` are folders that are known; `prefix` begins the ids.
     """
-    inside = {one.name.lower(): one for one in _subfolders(path)}
+    inside = {one.name.lower(): one for one in subfolders(path)}
 
     def search(known: Path | None, names: Iterable[str], endings: tuple[str, ...]) -> _Scan:
         if known is not None:
@@ -292,8 +282,8 @@ def _pair(
         scans.append(_Scan(path, _scan(path, endings, prefix, deep=False)))
         return next((scan for scan in scans if scan.files), scans[0])
 
-    xml = search(annotations, _ANNOTATIONS, (".xml",))
-    pictures = search(images, _IMAGES, IMAGE_ENDINGS)
+    xml = search(annotations, ANNOTATIONS, (".xml",))
+    pictures = search(images, IMAGES, IMAGE_ENDINGS)
     # One of the two may lie in the folder of the other.
     if not pictures.files and images is None and xml.folder != path:
         pictures = _Scan(xml.folder, _scan(xml.folder, IMAGE_ENDINGS, prefix))
@@ -316,13 +306,13 @@ def _scan(
     ranks = {ending: rank for rank, ending in enumerate(endings)}
     best: dict[str, tuple[int, str, Path]] = {}
     for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if deep and not _is_litter(name)]
+        folders[:] = [name for name in folders if deep and not is_litter(name)]
         inner = Path(root).relative_to(folder).as_posix()
         start = prefix if inner == "." else f"{prefix}{inner}/"
         for name in names:
             stem, dot, ending = name.rpartition(".")
             rank = ranks.get(dot + ending.lower())
-            if rank is None or not stem or _is_litter(name):
+            if rank is None or not stem or is_litter(name):
                 continue
             image_id = start + stem
             if image_id not in best or (rank, name) < best[image_id][:2]:
@@ -330,21 +320,12 @@ def _scan(
     return {image_id: path for image_id, (_, _, path) in best.items()}
 
 
-def _is_litter(name: str) -> bool:
-    """Tell whether a file or folder is one that a system or an archive leaves behind."""
-    return name.startswith(".") or name.lower() in _LITTER
-
-
-def _subfolders(path: Path) -> list[Path]:
-    return sorted(one for one in path.iterdir() if one.is_dir() and not _is_litter(one.name))
-
-
 # The splits.
 
 
 def _split_roots(path: Path) -> list[Path]:
     """Return the folders of a data set that are named as splits."""
-    return [one for one in _subfolders(path) if one.name.lower() in _SPLITS]
+    return [one for one in subfolders(path) if one.name.lower() in SPLITS]
 
 
 def _tops(ids: Iterable[str]) -> list[str]:
@@ -357,11 +338,11 @@ def _split_folders(ids: list[str]) -> dict[str, tuple[str, ...]]:
     tops = _tops(ids)
     if len(tops) < 2 or not all("/" in one for one in ids):
         return {}
-    if not all(top.lower() in _SPLITS for top in tops):
+    if not all(top.lower() in SPLITS for top in tops):
         return {}
     parts: dict[str, list[str]] = {}
     for one in ids:
-        parts.setdefault(_SPLITS[one.partition("/")[0].lower()], []).append(one)
+        parts.setdefault(SPLITS[one.partition("/")[0].lower()], []).append(one)
     return {name: tuple(members) for name, members in parts.items()}
 
 
@@ -371,20 +352,20 @@ def _lists(path: Path) -> dict[str, Path]:
     They are those of ``ImageSets/Main`` or ``ImageSets``, or ``train.txt``, ``val.txt`` and the
     like beside the images.
     """
-    sets = {one.name.lower(): one for one in _subfolders(path)}.get("imagesets")
+    sets = {one.name.lower(): one for one in subfolders(path)}.get("imagesets")
     if sets is not None:
-        main = {one.name.lower(): one for one in _subfolders(sets)}.get("main", sets)
+        main = {one.name.lower(): one for one in subfolders(sets)}.get("main", sets)
         for folder in (main, sets):
             files = {one.stem: one for one in sorted(folder.iterdir()) if _is_list(one)}
             if files:
                 return {name: file for name, file in files.items() if not _of_class(name, files)}
-    names = {*_SPLITS, "trainval"}
+    names = {*SPLITS, "trainval"}
     beside = (one for one in sorted(path.iterdir()) if _is_list(one))
-    return {_SPLITS.get(one.stem.lower(), one.stem): one for one in beside if one.stem in names}
+    return {SPLITS.get(one.stem.lower(), one.stem): one for one in beside if one.stem in names}
 
 
 def _is_list(path: Path) -> bool:
-    return path.suffix.lower() == ".txt" and path.is_file() and not _is_litter(path.name)
+    return path.suffix.lower() == ".txt" and path.is_file() and not is_litter(path.name)
 
 
 def _of_class(name: str, files: Mapping[str, Path]) -> bool:
@@ -476,7 +457,9 @@ def _listed(found: Layout) -> Iterator[str]:
 
 def _told(path: Path) -> str:
     """Return what a folder without a data set holds, what was looked for, and a way on."""
-    folders = [f"{one.name}/" for one in _subfolders(path)]
+    if way := how_to_convert(path):
+        return way
+    folders = [f"{one.name}/" for one in subfolders(path)]
     endings = Counter(one.suffix.lower() or "no ending" for one in path.iterdir() if one.is_file())
     files = [f"{count} of {ending}" for ending, count in sorted(endings.items())]
     holds = ", ".join([*_few(folders), *(["files: " + ", ".join(_few(files))] if files else [])])
@@ -484,8 +467,7 @@ def _told(path: Path) -> str:
         "looked for XML files and images in it, in folders such as Annotations and JPEGImages or "
         "annotations and images, and in train, valid and test"
     )
-    ways = _other_format(path) or _inner_data_set(path)
-    return f"it holds {holds or 'nothing'}; {looked}{ways}"
+    return f"it holds {holds or 'nothing'}; {looked}{_inner_data_set(path)}"
 
 
 def _few(names: list[str]) -> list[str]:
@@ -494,50 +476,5 @@ def _few(names: list[str]) -> list[str]:
 
 def _inner_data_set(path: Path) -> str:
     """Return a hint at the folders inside that are data sets, or ""."""
-    inside = [str(one) for one in _subfolders(path) if (p := _pair(one, None, None)) and all(p[2:])]
+    inside = [str(one) for one in subfolders(path) if (p := _pair(one, None, None)) and all(p[2:])]
     return f"; perhaps name {' or '.join(inside[:3])}" if inside else ""
-
-
-def _other_format(path: Path) -> str:
-    """Return how to convert the data set of another tool, or ""."""
-    way = "-F pascalvoc` of `pip install globox` converts them, then minirpn needs"
-    flags = f"--voc {path} --annotations {path / 'voc'} --box-format half-open"
-    if (coco := _coco_file(path)) is not None:
-        return f"; {coco} is COCO's: `globox convert {coco} {path / 'voc'} -f coco {way} {flags}"
-    if (labels := _yolo_folder(path)) is not None:
-        images = next((one for one in _subfolders(path) if one.name.lower() in _IMAGES), labels)
-        return (
-            f"; the labels in {labels} are YOLO's: `globox convert {labels} {path / 'voc'} "
-            f"-f yolov5 -d {images} --mapping CLASSES.txt {way} {flags}"
-        )
-    return ""
-
-
-def _coco_file(path: Path) -> Path | None:
-    """Return the first JSON file in a folder, or in the folders in it, that looks like COCO's."""
-    for file in sorted([*path.glob("*.json"), *path.glob("*/*.json")]):
-        if not _is_litter(file.name):
-            text = file.read_bytes()[: 2**22]
-            if b'"annotations"' in text and (b'"images"' in text or b'"categories"' in text):
-                return file
-    return None
-
-
-def _yolo_folder(path: Path) -> Path | None:
-    """Return the first folder with a label file of YOLO's: lines of a class and four numbers."""
-    for folder in (path, *_subfolders(path), *path.glob("*/*/")):
-        texts = (one for one in sorted(folder.glob("*.txt")) if one.name != "classes.txt")
-        for file in itertools.islice(texts, 20):
-            words = file.read_bytes()[:200].splitlines()[:1]
-            numbers = words[0].split() if words else []
-            if len(numbers) == 5 and all(_is_number(one) for one in numbers):
-                return folder
-    return None
-
-
-def _is_number(word: bytes) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
