@@ -106,6 +106,15 @@ def test_what_is_bad_is_left_out_and_said(tmp_path: Path, capsys: pytest.Capture
     assert "images 1, objects 2\n" in capsys.readouterr().out
 
 
+def test_data_are_read_as_in_a_training(voc: Path, capsys: pytest.CaptureFixture[str]):
+    shown = []
+    for flags in ([], ["--box-format", "zero-based", "--annotations", str(voc / "Annotations")]):
+        assert main(["anchors", "--voc", str(voc), "--split", "train", *flags]) == 0
+        shown.append(rows(capsys.readouterr().out))
+    assert shown[0].keys() == shown[1].keys()
+    assert shown[0] != shown[1]  # boxes are one pixel wider and higher
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_anchors_that_fit_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     # Squares of 128 pixels at the training scale, as one of the paper's anchors.

@@ -2,9 +2,9 @@
 
 Before each block stands a comment: ``<!-- run -->``, ``<!-- run: needs weights -->``,
 ``<!-- file: NAME -->``, or ``<!-- skip: reason -->``. The blocks of a page run one after the other
-in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit``, ``picture.jpg`` and ``minirpn/samples`` are
-real. ``minirpn train`` makes a few steps on a few pictures there, whatever the page says; all else
-runs as it is written.
+in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit``, ``photos``, ``picture.jpg`` and
+``minirpn/samples`` are real. ``minirpn train`` makes a few steps on a few pictures there, whatever
+the page says; all else runs as it is written.
 """
 
 import os
@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -63,6 +64,7 @@ def surroundings(tmp_path_factory):
     generate(folder / "VOCdevkit" / "VOC2007", SyntheticConfig(images=10))
     shutil.copytree(folder / "VOCdevkit" / "VOC2007", folder / "DIR")
     shutil.copy(next((folder / "DIR" / "JPEGImages").iterdir()), folder / "picture.jpg")
+    write_photos(folder / "photos", folder / "DIR")
     (folder / "minirpn").mkdir()  # without code in it: Python finds the package elsewhere
     (folder / "minirpn/samples").symlink_to(ROOT / "minirpn/samples")
     commands = folder / ".commands"
@@ -75,6 +77,25 @@ def surroundings(tmp_path_factory):
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     run(["minirpn", "train", "--out", "RUN"], folder)
     return folder
+
+
+def write_photos(folder, source):
+    """Write a data set as people have them: one folder, boxes from 0, faults, and litter.
+
+    One image has no XML file, and one box has its corners the wrong way round.
+    """
+    folder.mkdir()
+    for image in sorted((source / "JPEGImages").iterdir()):
+        shutil.copy(image, folder)
+        tree = ElementTree.parse(source / "Annotations" / f"{image.stem}.xml")
+        for corner in tree.iterfind("object/bndbox/*"):
+            corner.text = str(int(corner.text) - 1)
+        tree.write(folder / f"{image.stem}.xml")
+    first, second, *_ = sorted(folder.glob("*.xml"))
+    first.unlink()
+    text = second.read_text()
+    second.write_text(text.replace("xmin", "?").replace("xmax", "xmin").replace("?", "xmax"))
+    (folder / ".DS_Store").write_bytes(b"\0")
 
 
 def run(command, folder):

@@ -14,6 +14,7 @@ import yaml
 
 import minirpn
 from docs.extensions.pages import ROOT
+from minirpn.data.box_format import CONVENTIONS, half_open
 from minirpn.training.config import default_config
 from minirpn.training.run_folder import create_run
 from minirpn.training.train import train
@@ -120,3 +121,12 @@ def test_before_a_commit_runs_what_ci_runs():
 def test_the_front_page_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) < 120
     assert (ROOT / "docs/images/front.png").stat().st_size < 200_000
+
+
+def test_the_box_formats_of_the_guide():
+    row = re.compile(r"^\| `([\w-]+)` \| `([\d, ]+)` \| ", re.MULTILINE)
+    rows = dict(row.findall((ROOT / "docs/howto/own-data.md").read_text()))
+    assert set(rows) == set(CONVENTIONS)
+    for name, text in rows.items():
+        corners = np.array([float(number) for number in text.split(",")])
+        assert half_open(corners, name, (480, 640)).tolist() == [0, 0, 640, 480], name
