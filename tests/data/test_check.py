@@ -355,7 +355,8 @@ class TestRealData:
 
 def test_every_kind_is_in_the_guide():
     guide = Path(__file__).parents[2] / "docs/howto/check-your-data.md"
-    rows = [line for line in guide.read_text().splitlines() if line.startswith("| ")]
+    head = guide.read_text().partition("\n### ")[0]
+    rows = [line for line in head.splitlines() if line.startswith("| ")]
     for kind in Kind:
         (row,) = (row for row in rows if row.startswith(f"| {kind.severity} |"))
         assert kind.label in row
