@@ -25,11 +25,6 @@ _SETTINGS = frozenset(
     {
         "data.voc",
         "data.year",
-        "data.image_folder",
-        "data.annotation_folder",
-        "data.box_format",
-        "data.clip_boxes",
-        "data.no_annotation",
         "data.split",
         "data.image_folder",
         "data.annotation_folder",
