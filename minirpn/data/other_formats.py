@@ -6,7 +6,6 @@ The command is globox's (https://github.com/laclouis5/globox). It writes the XML
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from minirpn.data.folders import ANNOTATIONS, IMAGES, SPLITS, is_litter, subfold
 
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"file_name"')
 _READ = 2**22  # bytes of a JSON file, enough to see what it is
+_LOOKED_AT = 20  # files of a kind; labelme writes a JSON file for each image
 _GLOBOX_IMAGES = (".jpg", ".png", ".jpeg", ".bmp", ".jpe", ".tif", ".tiff")
 
 
@@ -49,7 +49,8 @@ def _shell(path: Path) -> str:
 def _coco_files(path: Path) -> list[Path]:
     """Return the JSON files in a folder, and in the folders in it, that look like COCO's."""
     found = []
-    for file in sorted([*path.glob("*.json"), *path.glob("*/*.json")]):
+    files = sorted([*path.glob("*.json"), *path.glob("*/*.json")])
+    for file in files[:_LOOKED_AT]:
         if not is_litter(file.name):
             with file.open("rb") as stream:
                 text = stream.read(_READ)
@@ -97,7 +98,7 @@ def _yolo_folders(path: Path) -> list[Path]:
 
 def _holds_labels(folder: Path) -> bool:
     """Tell whether a text file in a folder begins with a class and four numbers."""
-    for file in itertools.islice(sorted(folder.glob("*.txt")), 20):
+    for file in sorted(folder.glob("*.txt"))[:_LOOKED_AT]:
         with file.open("rb") as stream:
             numbers = stream.read(200).partition(b"\n")[0].split()
         if len(numbers) == 5 and all(_is_number(one) for one in numbers):
