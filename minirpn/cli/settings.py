@@ -37,13 +37,16 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag(
             "--box-format",
             "data.box_format",
-            "how boxes count pixels (default: voc; `minirpn check` finds out)",
+            "how boxes count pixels: voc (default), zero-based, half-open, one-based-half-open or "
+            "normalized; `minirpn check` finds out",
+            "FORMAT",
         ),
         Flag("--clip-boxes", "data.clip_boxes", "clip boxes that reach far beyond the image"),
         Flag(
             "--no-annotation",
             "data.no_annotation",
-            "what an image without XML is (default: error; negative: it has no objects)",
+            "what an image without XML is: error (default), skip, or negative: without objects",
+            "WHAT",
         ),
         Flag("--classes", "data.classes", "names of a detector's classes, or voc", "A,B"),
         Flag("--split", "data.split", "train on this split; 'all': no split", "S"),
@@ -160,7 +163,7 @@ def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | Non
         wanted = [flag for flag in flags if only is None or flag.key in only]
         group = parser.add_argument_group(title) if wanted else parser
         for flag in wanted:
-            group.add_argument(flag.name, dest=flag.key, help=flag.help, **reader(flag))
+            group.add_argument(flag.name, dest=flag.key, help=flag.help, **_reader(flag))
         if title == "network":
             group.add_argument(
                 ANCHORS,
@@ -170,7 +173,7 @@ def add_settings(parser: argparse.ArgumentParser, *, only: Collection[str] | Non
             )
 
 
-def reader(flag: Flag) -> dict[str, Any]:
+def _reader(flag: Flag) -> dict[str, Any]:
     """Return how argparse reads the value of a flag, as the type of its setting says."""
     from minirpn.training.config import TrainConfig
     from minirpn.training.tables import type_of

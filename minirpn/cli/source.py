@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minirpn.cli.settings import FLAGS, reader
+from minirpn.cli.settings import FLAGS
 
 if TYPE_CHECKING:
     from minirpn.data.layout import Source
@@ -24,7 +24,11 @@ def add_source(parser: argparse.ArgumentParser, *, help: str = "data set in VOC 
     """Add ``--voc`` and the flags that say how its files are read."""
     parser.add_argument("--voc", metavar="DIR", help=help)
     for flag in _FLAGS:
-        parser.add_argument(flag.name, dest=flag.key, help=flag.help, **reader(flag))
+        # Their values are checked when they are used: the settings load NumPy.
+        kind: dict[str, Any] = {"metavar": flag.metavar}
+        if flag.key == "data.clip_boxes":
+            kind = {"action": "store_const", "const": True}
+        parser.add_argument(flag.name, dest=flag.key, help=flag.help, **kind)
 
 
 def source_values(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:

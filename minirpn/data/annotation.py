@@ -23,8 +23,6 @@ UNNAMED = "unnamed"
 """The class of an object without a name; the RPN needs none."""
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-# Tags of the format that some tools leave out, and the value each then has.
-_OPTIONAL = {"pose": "Unspecified", "truncated": "0", "difficult": "0"}
 # The tags that are read, by the element they are in.
 _READ = {
     "annotation": ("object", "size"),
@@ -121,7 +119,7 @@ def read_annotation(
     A value is repaired if it can mean only one thing:
 
     - Fractions are read as they are, blanks around a text are dropped, and a missing
-      ``difficult`` or ``truncated`` means 0.
+      ``difficult`` or ``truncated`` means 0, which is not worth a note.
     - An edge up to one pixel beyond the image is clipped to it: the box is nearer to the object
       then, whatever the convention of the tool was. `likely_format` finds that convention.
 
@@ -317,11 +315,6 @@ def _read_object(element: Element, reader: _BoxReader) -> tuple[VOCObject, list[
         notes.append((Kind.NO_NAME, f"no <name>, so its class is {UNNAMED!r}"))
     elif name != written:
         notes.append((Kind.BLANKS, f"<name> is {written!r}, read as {name!r}"))
-    missing = [
-        f"{value} for <{tag}>" for tag, value in _OPTIONAL.items() if not _text(element, tag)
-    ]
-    if missing:
-        notes.append((Kind.MISSING_TAG, f"taken: {', '.join(missing)}"))
     for tag in ("difficult", "truncated"):
         if misspelled := _alike(element, tag):
             notes.append((Kind.ODD_TAG, f"<{misspelled}> is not read; <{tag}> would be"))

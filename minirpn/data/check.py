@@ -34,7 +34,6 @@ from minirpn.data.voc import (
     Entry,
     count_classes,
     files_of,
-    is_skipped,
     odd_classes,
     odd_format,
     read_entry,
@@ -99,7 +98,6 @@ def check_dataset(
     members, findings = _read_splits(layout, splits)
     used = {image_id for ids in members.values() for image_id in ids}
     ids = [*dict.fromkeys([*sorted(used), *layout.ids("all")])] if splits is None else sorted(used)
-    ids = [one for one in ids if not is_skipped(one, layout, source)]
     unused = set(ids) - used if members else set()
     examine = partial(_examine, layout=layout, source=source)
     done: list[_Examined] = list(track(_in_threads(examine, ids, threads), len(ids)))

@@ -52,7 +52,6 @@ class Kind(Enum):
     FRACTION = "coordinate not whole", Severity.REPAIRED
     BLANKS = "blanks in a class name", Severity.REPAIRED
     SIZE_FROM_IMAGE = "size taken from the image", Severity.REPAIRED
-    MISSING_TAG = "missing tag", Severity.REPAIRED
     TURNED = "image turned upright", Severity.REPAIRED
     NOT_RGB = "image not RGB", Severity.REPAIRED
 

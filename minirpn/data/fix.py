@@ -17,7 +17,7 @@ from minirpn.data.box_format import CONVENTIONS
 from minirpn.data.findings import BadFileError, Finding, errors_of
 from minirpn.data.images import ImageHeader, examine_image, read_image
 from minirpn.data.layout import Layout, Source, find_layout
-from minirpn.data.voc import Entry, files_of, is_skipped, read_entry
+from minirpn.data.voc import Entry, files_of, read_entry
 from minirpn.errors import InputError
 from minirpn.files import one_line_errors
 
@@ -109,7 +109,7 @@ def _write(
     changes = _Changes([], [], [], [])
     names: dict[str, str] = {}  # in the copy, by id
     taken: set[str] = set()
-    ids = [one for one in _all_ids(layout) if not is_skipped(one, layout, source)]
+    ids = _all_ids(layout)
     for image_id in track(ids, len(ids)):
         headers: list[ImageHeader] = []
 

@@ -82,6 +82,8 @@ class Layout:
         The ids of the splits that no file lists.
     note
         How those splits came about; "" if there are none.
+    annotated_only
+        Whether images without an annotation are passed over.
     """
 
     path: Path
@@ -92,6 +94,7 @@ class Layout:
     lists: Mapping[str, Path]
     parts: Mapping[str, tuple[str, ...]]
     note: str
+    annotated_only: bool = False
 
     @property
     def splits(self) -> list[str]:
@@ -130,7 +133,7 @@ class Layout:
         ids = [one for line in lines if line and (one := self._id_in(line)) is not None]
         if not ids:
             raise BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", "lists no image")
-        return ids
+        return [one for one in ids if one in self.annotations] if self.annotated_only else ids
 
     def _id_in(self, line: str) -> str | None:
         """Return the id that a line of a list names; None if the line says "-1", not in this list.
@@ -192,6 +195,9 @@ def find_layout(source: Source, *, need_images: bool = True) -> Layout:
     for pair in pairs:
         images |= pair.images
         annotations |= pair.annotations
+    annotated_only = source.no_annotation == "skip"
+    if annotated_only:
+        images = {one: file for one, file in images.items() if one in annotations}
     known = sorted({*images, *annotations})
     lists = _lists(path)
     parts, note = {}, ""
@@ -200,7 +206,17 @@ def find_layout(source: Source, *, need_images: bool = True) -> Layout:
         parts, note = folders, f"the splits are its folders {', '.join(_tops(known))}"
     image_folder = pairs[0].image_folder if len(pairs) == 1 else path
     annotation_folder = pairs[0].annotation_folder if len(pairs) == 1 else path
-    found = Layout(path, images, annotations, image_folder, annotation_folder, lists, parts, note)
+    found = Layout(
+        path,
+        images,
+        annotations,
+        image_folder,
+        annotation_folder,
+        lists,
+        parts,
+        note,
+        annotated_only,
+    )
     return _with_trainval(_with_drawn_splits(found))
 
 
@@ -424,8 +440,8 @@ def _with_drawn_splits(found: Layout) -> Layout:
         "train": tuple(one for one in base if one not in val),
         "val": tuple(one for one in base if one in val),
     }
-    sizes = f"train {len(base) - count:,} and val {count:,}"
-    note = f"{sizes}, drawn at random from {origin} (always the same)"
+    sizes = f"train {len(base) - count:,} and val {count:,} of {origin}"
+    note = f"{sizes}, drawn at random, always the same"
     if found.note:
         note = f"{found.note}; {note}"
     return replace(found, parts={**found.parts, **parts}, note=note)

@@ -243,8 +243,6 @@ def _read_split(
     listed = layout.listed(split)
     findings = repeated_ids(listed, layout.source_of(split or "all"))
     for image_id in dict.fromkeys(listed):
-        if is_skipped(image_id, layout, source):
-            continue
         entry, about = read_entry(files_of(image_id, layout), source, read_header, layout)
         findings += about
         if entry is None:
@@ -261,11 +259,6 @@ def repeated_ids(listed: Sequence[str], path: Path) -> list[Finding]:
         for image_id, count in Counter(listed).items()
         if count > 1
     ]
-
-
-def is_skipped(image_id: str, layout: Layout, source: Source) -> bool:
-    """Tell whether an image is passed over because it has no annotation."""
-    return source.no_annotation == "skip" and image_id not in layout.annotations
 
 
 def files_of(image_id: str, layout: Layout) -> Files:

@@ -61,7 +61,7 @@ def box_twice(root: Path) -> None:
 @pytest.mark.parametrize(
     ("plant", "told"),
     [
-        (lambda voc: spoil(voc, "<pose>Unspecified</pose>", ""), "1 repaired (1 missing tag)"),
+        (lambda voc: spoil(voc, "<name>", "<name> "), "1 repaired (1 blanks in a class name)"),
         (box_twice, "1 warning (1 box twice)"),
     ],
 )
@@ -123,8 +123,8 @@ def test_training_stops_with_the_list(
 def test_training_repairs_what_is_safe_and_logs_it(
     voc: Path, tmp_path: Path, small_config: Path, no_finish: None
 ):
-    spoil(voc, "<difficult>0</difficult>", "")
+    spoil(voc, "<name>", "<name> ")
     run = tmp_path / "run"
     words = ["train", "--config", small_config, "--voc", voc, "--out", run, "--steps", 1]
     assert main([str(word) for word in words]) == 0
-    assert "1 repaired (1 missing tag)" in (run / "log.txt").read_text()
+    assert "1 repaired (1 blanks in a class name)" in (run / "log.txt").read_text()

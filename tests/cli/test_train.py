@@ -507,7 +507,7 @@ def test_a_flat_folder_trains_with_no_flag(trained, tmp_path, few_steps, capsys)
     root = folder_of(tmp_path / "flat", trained / "shapes", None)
     status, run = few_steps(root)
     assert status == 0
-    told = "splits: train 4 and val 1, drawn at random from 5 images (always the same)"
+    told = "splits: train 4 and val 1 of 5 images, drawn at random, always the same"
     assert told in capsys.readouterr().err
     assert told in (run / "log.txt").read_text()
     assert set(json.loads((run / "data.json").read_text())["splits"]) == {"train", "val"}

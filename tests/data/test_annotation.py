@@ -73,6 +73,7 @@ def test_missing_flags_mean_zero(read):
     xml = XML.replace("<difficult>0</difficult>", "").replace("<truncated>1</truncated>", "")
     ((_, item),) = read(xml.replace("<pose>Left</pose>", "")).objects
     assert (item.difficult, item.truncated) == (False, False)
+    assert read(xml).findings == ()
 
 
 def test_blanks_around_texts_are_dropped(read):
@@ -152,13 +153,6 @@ def test_a_bad_file_is_one_line(read, old, new, reason):
         ("<xmin>3<", "<xmin>0<", (1, 5, 20, 15), "xmin 0: clipped to 1"),
         ("<ymin>5<", "<ymin>0.995<", (3, 1, 20, 15), "ymin 0.995: clipped to 1"),
         ("<xmin>3<", "<xmin>3.5<", (3.5, 5, 20, 15), "xmin 3.5: read as written"),
-        ("<truncated>1</truncated>", "", (3, 5, 20, 15), "taken: 0 for <truncated>"),
-        (
-            "<pose>Left</pose><truncated>1</truncated>",
-            "<truncated/>",
-            (3, 5, 20, 15),
-            "taken: Unspecified for <pose>, 0 for <truncated>",
-        ),
         ("<name>cat<", "<name> cat\n<", (3, 5, 20, 15), r"<name> is ' cat\n', read as 'cat'"),
     ],
 )

@@ -70,12 +70,6 @@ XML = "Annotations/b.xml"
         ("<xmin>3<", "<xmin>3.5<", Kind.FRACTION, "object 1 (cat): xmin 3.5: read as written"),
         ("<name>cat<", "<name>cat <", Kind.BLANKS, "object 1 (cat): <name> is 'cat ', read as"),
         ("<name>cat<", "<name>Cat<", Kind.ODD_CLASS, "object 1 (Cat): written 'cat' more often"),
-        (
-            "<difficult>0</difficult>",
-            "",
-            Kind.MISSING_TAG,
-            "object 1 (cat): taken: 0 for <difficult>",
-        ),
         ("<name>cat</name>", "", Kind.NO_NAME, "object 1 (no name): no <name>, so its class is"),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_folder_without_splits_gets_two(tmp_path, write_voc, side_by_side):
     assert sorted(train + val) == sorted(TEN) == sorted(ids(root, "trainval"))
     assert (train, val) == (ids(root, "train"), ids(root, "val"))  # always the same
     note = VOCDataset(root, split="val").note
-    assert note == "train 8 and val 2, drawn at random from 10 images (always the same)"
+    assert note == "train 8 and val 2 of 10 images, drawn at random, always the same"
     assert note in check_dataset(root).table()
 
 
@@ -257,6 +257,10 @@ def test_images_without_annotation(tmp_path, write_voc):
     assert "--no-annotation skip leaves out" in check_dataset(root).table()
     for split in ("all", "trainval"):
         assert ids(root, split, no_annotation="skip") == ("a", "c")
+    assert "of 2 images" in VOCDataset(root, no_annotation="skip").note
+    (root / "train.txt").write_text("a\nb\nghost\n")
+    assert ids(root, "train", no_annotation="skip") == ("a",)
+    (root / "train.txt").unlink()
     negative = VOCDataset(root, no_annotation="negative")
     assert negative.image_ids == ("a", "b", "c")
     assert negative.annotation(1).gt_boxes.shape == (0, 4)
