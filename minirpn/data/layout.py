@@ -7,6 +7,7 @@ one folder; and folders ``train``, ``valid`` and ``test`` of either kind.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 from collections import Counter
@@ -15,8 +16,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
-
-import numpy as np
 
 from minirpn.data.box_format import BoxFormat
 from minirpn.data.findings import BadFileError, Kind
@@ -35,7 +34,8 @@ IMAGE_ENDINGS = (
 
 VAL_SHARE = 0.2
 """The share of the images that validate, where the data set has no splits of its own."""
-_SEED = 0  # of the draw; always the same, so that no run trains on what another validates on
+# Of the draw; always the same, so that no run trains on what another validates on.
+_SALT = b"train and val"
 _LISTED = 8  # names in an error
 
 
@@ -433,9 +433,8 @@ def _with_drawn_splits(found: Layout) -> Layout:
         origin = f"{len(base):,} images"
     if len(base) < 2:  # too few to divide
         return replace(found, parts={**found.parts, "train": tuple(base)})
-    order = np.random.default_rng(_SEED).permutation(len(base))
     count = max(1, round(VAL_SHARE * len(base)))
-    val = {base[index] for index in order[:count]}
+    val = set(sorted(base, key=_lot)[:count])
     parts = {
         "train": tuple(one for one in base if one not in val),
         "val": tuple(one for one in base if one in val),
@@ -445,6 +444,14 @@ def _with_drawn_splits(found: Layout) -> Layout:
     if found.note:
         note = f"{found.note}; {note}"
     return replace(found, parts={**found.parts, **parts}, note=note)
+
+
+def _lot(image_id: str) -> bytes:
+    """Return a number drawn for an id: it depends on nothing else, so a new image moves no other.
+
+    (At most one, at the border between the splits.)
+    """
+    return hashlib.blake2b(image_id.encode(), digest_size=8, salt=_SALT).digest()
 
 
 def _with_trainval(found: Layout) -> Layout:

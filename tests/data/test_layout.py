@@ -113,6 +113,14 @@ def test_a_folder_without_splits_gets_two(tmp_path, write_voc, side_by_side):
     assert note in check_dataset(root).table()
 
 
+def test_a_new_image_moves_at_most_one_other(tmp_path, write_voc):
+    many = tuple(f"img_{number}" for number in range(60))
+    before = set(ids(write_voc(tmp_path / "data", ids=many[:59]), "val"))
+    after = set(ids(write_voc(tmp_path / "data", ids=many), "val"))
+    assert (len(before), len(after)) == (12, 12)
+    assert len(before - after) <= 1
+
+
 @pytest.mark.parametrize("inner", [True, False])
 @pytest.mark.parametrize("val", ["valid", "val", "validation", "Valid"])
 def test_folders_of_splits(tmp_path, write_voc, val, inner):
