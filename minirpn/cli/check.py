@@ -83,7 +83,7 @@ def _classes(text: str | None) -> tuple[str, ...] | None:
 
     if text is None:
         return None
-    return VOC_CLASSES if text == "voc" else tuple(text.split(","))
+    return VOC_CLASSES if text == "voc" else tuple(one.strip() for one in text.split(","))
 
 
 def _tracked(items: Iterable[Any], total: int) -> Iterator[Any]:

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from minirpn.errors import InputError, did_you_mean
@@ -220,7 +221,7 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def _names(text: str) -> list[str]:
-    return [] if text == "nothing" else text.split(",")
+    return [] if text == "nothing" else [one.strip() for one in text.split(",")]
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -254,6 +255,10 @@ def given_settings(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, 
         value = getattr(args, flag.key, None)  # a command may have only some of the flags
         if value is not None and (not isinstance(value, bool) or value == _constant(flag)):
             values[flag.key], names[flag.key] = value, flag.name
+    if "data.annotation_folder" in values and "data.voc" not in values:
+        # The data set is where its annotations are, not where an earlier one was.
+        values["data.voc"] = str(Path(values["data.annotation_folder"]).parent)
+        names["data.voc"] = names["data.annotation_folder"]
     for name, value in _anchor_settings(args.anchors or []).items():
         values[f"anchors.{name}"], names[f"anchors.{name}"] = value, f"{ANCHORS} {name}"
     for word in args.set or []:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minirpn.cli.settings import FLAGS
@@ -34,18 +35,19 @@ def add_source(parser: argparse.ArgumentParser, *, help: str = "data set in VOC 
 def source_values(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the settings of the section ``data`` that were typed, and the flag of each.
 
-    They are by dotted key, as for `minirpn.training.config.override`. With ``--voc``, all that was
-    said about another data set is forgotten.
+    They are by dotted key, as for `minirpn.training.config.override`. With ``--voc`` or
+    ``--annotations``, all that was said about another data set is forgotten.
     """
     from minirpn.training.config import DataConfig
     from minirpn.training.tables import to_table
 
     names = {"data.voc": "--voc", **{flag.key: flag.name for flag in _FLAGS}}
     values: dict[str, Any] = {}
-    if args.voc is not None:
+    annotations = getattr(args, "data.annotation_folder")
+    if args.voc is not None or annotations is not None:  # another data set than the settings'
         defaults = to_table(DataConfig())
         values = {flag.key: defaults[flag.key.removeprefix("data.")] for flag in _FLAGS}
-        values["data.voc"] = args.voc
+        values["data.voc"] = args.voc or str(Path(annotations).parent)
     given = {flag.key: getattr(args, flag.key) for flag in _FLAGS}
     values |= {key: value for key, value in given.items() if value is not None}
     return values, names

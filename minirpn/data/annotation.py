@@ -100,8 +100,8 @@ def read_annotation(
     VOCFile
         The sound objects, their corners in VOC's convention, and the findings: an error for each
         object that is not sound, a warning for what is suspicious, a note of what was repaired.
-        Where an object is left out, its region is known and kept: it shows something, so it is no
-        background.
+        Where an object is left out, the part of its box that is inside the image is kept: it shows
+        something, so it is no background.
 
     Raises
     ------
@@ -128,13 +128,15 @@ def read_annotation(
     """
     root = _parse(path)
     size, findings = _image_size(root, path, image_size)
+    elements = root.findall("object")
     if misspelled := _alike(root, "object"):
         reason = f"<{misspelled}> is no element of VOC's; <object> is"
-        raise BadFileError(Kind.UNREADABLE_XML, path, "annotation", reason)
+        if not elements:
+            raise BadFileError(Kind.UNREADABLE_XML, path, "annotation", reason)
+        findings.append(finding(Kind.ODD_TAG, path, "annotation", reason))
     reader = _BoxReader(box_format, clip_boxes, size)
     objects: list[tuple[int, VOCObject]] = []
     seen: dict[Corners, tuple[int, str]] = {}
-    elements = root.findall("object")
     if not elements:
         findings.append(finding(Kind.NO_OBJECTS, path, "annotation", "has no object"))
     for number, element in enumerate(elements, start=1):
@@ -301,9 +303,13 @@ class _BoxReader:
             if excess > 0:
                 notes.append((Kind.CLIPPED, f"{name} {value:g}: clipped to {bound}"))
         low, high = max(low, first), min(high, last)
+        pixels = (high - low) * unit + convention.inclusive
         if low >= high:
             reason = f"{axis}min {low:g} >= {axis}max {high:g}, a box without {side}"
             raise _BadValueError(reason, Kind.NO_AREA)
+        if pixels <= 1:
+            reason = f"{axis}min {low:g}, {axis}max {high:g}: its {side} is {pixels:g} pixels"
+            raise _BadValueError(f"{reason}, a box needs more than one", Kind.NO_AREA)
         return low, high
 
 
@@ -315,7 +321,7 @@ def _read_object(element: Element, reader: _BoxReader) -> tuple[VOCObject, list[
         notes.append((Kind.NO_NAME, f"no <name>, so its class is {UNNAMED!r}"))
     elif name != written:
         notes.append((Kind.BLANKS, f"<name> is {written!r}, read as {name!r}"))
-    for tag in ("difficult", "truncated"):
+    for tag in _READ["object"]:
         if misspelled := _alike(element, tag):
             notes.append((Kind.ODD_TAG, f"<{misspelled}> is not read; <{tag}> would be"))
     difficult, truncated = _flag(element, "difficult"), _flag(element, "truncated")
@@ -362,11 +368,11 @@ def _instead(element: Element, tag: str) -> str:
 
 
 def _flag(element: Element, tag: str) -> bool:
-    """Return the truth value that a child holds; false if there is no such child."""
+    """Return the truth value that a child holds; false if there is none, or it is unspecified."""
     text = _text(element, tag) or "0"
-    if text not in {"0", "1"}:
+    if text.lower() not in {"0", "1", "false", "true", "unspecified"}:
         raise _BadValueError(f"<{tag}> is {text!r}, neither 0 nor 1")
-    return text == "1"
+    return text.lower() in {"1", "true"}
 
 
 def write_annotation(
@@ -410,7 +416,12 @@ def write_annotation(
 
 
 def _box(corners: Corners) -> dict[str, str]:
-    return {tag: f"{value:.9g}" for tag, value in zip(_CORNERS, corners, strict=True)}
+    return {tag: _exactly(float(value)) for tag, value in zip(_CORNERS, corners, strict=True)}
+
+
+def _exactly(value: float) -> str:
+    """Return the shortest text of a number that is read back as the same."""
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _add(parent: Element, children: Mapping[str, Any]) -> None:

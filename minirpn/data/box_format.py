@@ -16,6 +16,9 @@ from minirpn._typing import ImageSize
 BoxFormat = Literal["voc", "zero-based", "half-open", "one-based-half-open", "normalized"]
 
 
+_LEAST_SHARE = 0.01  # of the boxes, that speak for a convention
+
+
 class Convention(NamedTuple):
     """How the corners of a box count pixels along one side of the image."""
 
@@ -117,25 +120,23 @@ def likely_format(corners: np.ndarray, sides: np.ndarray) -> Evidence | None:
     -----
     Boxes that touch the border tell. Boxes that begin at the first pixel begin at 0 or at 1. Those
     that end with the image end at the width minus 1, at the width, or one beyond it. The more
-    frequent number decides, so that a few wrong boxes among many do not.
+    frequent number decides, if at least two boxes and one in a hundred have it, so that a few wrong
+    boxes among many do not.
     """
     if not len(corners):
         return None
     if np.all((corners >= 0) & (corners <= 1)) and np.any(corners % 1 > 0):
-        return Evidence("normalized", f"{_boxes(len(corners))} lie between 0 and 1")
+        return Evidence("normalized", f"all {len(corners):,} boxes lie between 0 and 1")
     near, beyond = np.floor(corners[:, :2]), np.ceil(corners[:, 2:]) - sides
     at_0, at_1 = (int(np.any(near == edge, axis=1).sum()) for edge in (0, 1))
     inside, at_end, after = (int(np.any(beyond == edge, axis=1).sum()) for edge in (-1, 0, 1))
-    if at_0 > at_1:
-        starts = f"{_boxes(at_0)} start at 0 and {at_1:,} at 1"
+    enough = max(2, _LEAST_SHARE * len(corners))
+    if at_0 > at_1 and at_0 >= enough:
+        starts = f"{at_0:,} boxes start at 0 and {at_1:,} at 1"
         if at_end >= inside and at_end:
             return Evidence("half-open", f"{starts}; {at_end:,} end at the width or height")
         return Evidence("zero-based", f"{starts}; {at_end:,} end at the width or height")
-    if after > at_end:
-        ends = f"{_boxes(after)} end one pixel beyond the image"
+    if after > at_end and after >= enough:
+        ends = f"{after:,} boxes end one pixel beyond the image"
         return Evidence("one-based-half-open", f"{ends} and {at_end:,} at its width or height")
     return None
-
-
-def _boxes(count: int) -> str:
-    return f"{count:,} box{'' if count == 1 else 'es'}"

@@ -38,6 +38,7 @@ from minirpn.data.voc import (
     odd_format,
     read_entry,
     repeated_ids,
+    same_names,
     unknown_classes,
 )
 
@@ -96,6 +97,7 @@ def check_dataset(
     source = source if isinstance(source, Source) else Source(Path(source))
     layout = find_layout(source)
     members, findings = _read_splits(layout, splits)
+    findings += same_names(layout)
     used = {image_id for ids in members.values() for image_id in ids}
     ids = [*dict.fromkeys([*sorted(used), *layout.ids("all")])] if splits is None else sorted(used)
     unused = set(ids) - used if members else set()

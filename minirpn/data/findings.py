@@ -38,6 +38,7 @@ class Kind(Enum):
     BOX_FORMAT = "boxes of another convention", Severity.WARNING
     LEAKAGE = "image in two splits", Severity.WARNING
     SAME_IMAGE = "image twice", Severity.WARNING
+    SAME_NAME = "two images of one name", Severity.WARNING
     LISTED_TWICE = "id listed twice", Severity.WARNING
     ORPHAN = "orphan file", Severity.WARNING
     NO_OBJECTS = "no objects", Severity.WARNING

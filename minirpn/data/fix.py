@@ -17,7 +17,7 @@ from minirpn.data.box_format import CONVENTIONS
 from minirpn.data.findings import BadFileError, Finding, errors_of
 from minirpn.data.images import ImageHeader, examine_image, read_image
 from minirpn.data.layout import Layout, Source, find_layout
-from minirpn.data.voc import Entry, files_of, read_entry
+from minirpn.data.voc import Entry, files_of, read_entry, unknown_classes
 from minirpn.errors import InputError
 from minirpn.files import one_line_errors
 
@@ -52,7 +52,7 @@ def write_corrected(
     classes: Sequence[str] | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> Corrected:
-    """Write a copy of a data set in which nothing is left to repair.
+    """Write a copy of a data set in which all is repaired that can be.
 
     A training on the copy sees what a training on the data set sees with ``--skip-bad``, and with
     the same settings of `source`.
@@ -62,7 +62,7 @@ def write_corrected(
     source
         The data set, and how its files are read.
     folder
-        Where the copy goes: a folder that is not there yet, or is empty.
+        Where the copy goes: a folder that is not there yet, or is empty, outside the data set.
     classes
         The class names that may occur, None for all. Other objects become ignored regions.
     track
@@ -86,6 +86,8 @@ def write_corrected(
     underlines. Elements that are not read, such as ``<part>`` and ``<pose>``, are not copied.
     """
     layout = find_layout(source)
+    if folder.resolve().is_relative_to(layout.path.resolve()):
+        raise InputError(f"{folder}: inside the data set {layout.path}; name a folder outside")
     with one_line_errors(folder, "write"):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: there is something already; name a new folder")
@@ -126,9 +128,11 @@ def _write(
         taken.add(name)
         if name != image_id:
             changes.renamed.append(f"{image_id} -> {name}")
-        image = _copy_image(entry.image_path, headers[0], folder / "JPEGImages", name)
-        if image.suffix != entry.image_path.suffix.lower() or headers[0].turned:
+        image, is_copy = _copy_image(entry.image_path, headers[0], folder / "JPEGImages", name)
+        if not is_copy:
             changes.redrawn.append(image.name)
+        if classes is not None:
+            changes.findings.extend(unknown_classes([entry], classes))
         _write_entry(entry, folder / "Annotations" / f"{name}.xml", image.name, classes)
     if not names:
         raise InputError(f"{layout.path}: every file in it is bad: {changes.left_out[0]}")
@@ -163,16 +167,16 @@ def _new_name(image_id: str, taken: set[str]) -> str:
     return name
 
 
-def _copy_image(path: Path, header: ImageHeader, folder: Path, name: str) -> Path:
-    """Write an image to `folder` in a form that every tool reads alike, and return its file."""
+def _copy_image(path: Path, header: ImageHeader, folder: Path, name: str) -> tuple[Path, bool]:
+    """Write an image so that every tool reads it alike; return its file, and if it is a copy."""
     ending = _KEPT.get(path.suffix.lower())
     if ending is not None and header.mode in _PLAIN_MODES and not header.turned:
         copy = folder / f"{name}{ending}"
         shutil.copyfile(path, copy)
-    else:
-        copy = folder / f"{name}.png"
-        Image.fromarray(np.ascontiguousarray(read_image(path))).save(copy)
-    return copy
+        return copy, True
+    drawn = folder / f"{name}.png"
+    Image.fromarray(np.ascontiguousarray(read_image(path))).save(drawn)
+    return drawn, False
 
 
 def _write_entry(entry: Entry, path: Path, image_name: str, classes: Sequence[str] | None) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from minirpn.data.box_format import BoxFormat
 from minirpn.data.findings import BadFileError, Kind
@@ -63,6 +62,12 @@ class Source:
     clip_boxes: bool = False
     no_annotation: NoAnnotation = "error"
 
+    def __post_init__(self) -> None:
+        for name, known in (("box_format", BoxFormat), ("no_annotation", NoAnnotation)):
+            if (value := getattr(self, name)) not in get_args(known):
+                listed = ", ".join(get_args(known))
+                raise InputError(f"{name}: expected one of {listed}, got {value!r}")
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -84,6 +89,8 @@ class Layout:
         How those splits came about; "" if there are none.
     annotated_only
         Whether images without an annotation are passed over.
+    passed_over
+        Image files that have the id of another one, such as ``a.png`` beside ``a.jpg``.
     """
 
     path: Path
@@ -95,6 +102,7 @@ class Layout:
     parts: Mapping[str, tuple[str, ...]]
     note: str
     annotated_only: bool = False
+    passed_over: tuple[Path, ...] = ()
 
     @property
     def splits(self) -> list[str]:
@@ -133,7 +141,12 @@ class Layout:
         ids = [one for line in lines if line and (one := self._id_in(line)) is not None]
         if not ids:
             raise BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", "lists no image")
-        return [one for one in ids if one in self.annotations] if self.annotated_only else ids
+        if self.annotated_only:
+            ids = [one for one in ids if one in self.annotations]
+        if not ids:
+            reason = "lists no image that has an annotation"
+            raise BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", reason)
+        return ids
 
     def _id_in(self, line: str) -> str | None:
         """Return the id that a line of a list names; None if the line says "-1", not in this list.
@@ -141,16 +154,19 @@ class Layout:
         A line may name an id, a file or a path of any system. VOC's lists of a class have a second
         column: 1 if the image shows the class, 0 if only as a difficult object, and -1 if not.
         """
-        name, _, last = line.rpartition(" ")
-        for text in (line, name.strip() if last in {"1", "0", "-1"} else ""):
-            if text and (known := self._known_id(text)) is not None:
-                return None if text != line and last == "-1" else known
-        if name and last in {"1", "0", "-1"}:
-            return None if last == "-1" else _without_ending(name.strip())
-        return _without_ending(line)
+        if (known := self._known_id(line)) is not None:  # an id may have blanks
+            return known
+        *names, last = line.rsplit(None, 1)
+        if not names or last not in {"1", "0", "-1"}:
+            return _without_ending(line)
+        if last == "-1":
+            return None
+        return self._known_id(names[0]) or _without_ending(names[0])
 
     def _known_id(self, text: str) -> str | None:
         """Return the id of an image of the data set that a text names, None if there is none."""
+        if text in self._known:
+            return text
         parts = text.strip("\"'").replace("\\", "/").split("/")
         # The whole path first, then without its outer folders.
         for start in range(len(parts)):
@@ -176,10 +192,7 @@ class Layout:
 
     @cached_property
     def _by_stem(self) -> dict[str, str]:
-        """The id of each file name that only one folder has."""
-        count = Counter(PurePosixPath(one).name for one in self._known)
-        stems = ((PurePosixPath(one).name, one) for one in self._known)
-        return {stem: one for stem, one in stems if count[stem] == 1}
+        return _by_name(self._known)
 
 
 def find_layout(source: Source, *, need_images: bool = True) -> Layout:
@@ -216,6 +229,7 @@ def find_layout(source: Source, *, need_images: bool = True) -> Layout:
         parts,
         note,
         annotated_only,
+        tuple(path for pair in pairs for path in pair.passed_over),
     )
     return _with_trainval(_with_drawn_splits(found))
 
@@ -249,6 +263,7 @@ class _Pair(NamedTuple):
     annotation_folder: Path
     images: dict[str, Path]
     annotations: dict[str, Path]
+    passed_over: list[Path]  # images with the name of another one
 
 
 def _pairs(path: Path, source: Source, need_images: bool) -> list[_Pair]:
@@ -259,9 +274,11 @@ def _pairs(path: Path, source: Source, need_images: bool) -> list[_Pair]:
     }
     pair = _pair(path, given["images"], given["annotations"])
     pairs = [] if pair is None else [pair]
-    if pair is None or not pair.annotations:
+    if pair is None or pair.annotation_folder == path or not pair.annotations:
+        # What lies beside folders of splits is not what the data set is made of.
         inside = (_pair(folder, None, None, f"{folder.name}/") for folder in _split_roots(path))
-        pairs = [one for one in inside if one is not None] or pairs
+        parts = [one for one in inside if one is not None]
+        pairs = parts if any(one.annotations for one in parts) else pairs or parts
     if not any(one.annotations for one in pairs) and source.no_annotation != "negative":
         raise InputError(f"{path}: data set: no VOC annotation (XML) found; {_told(path)}")
     if not pairs:
@@ -292,48 +309,78 @@ def _pair(
 
     def search(known: Path | None, names: Iterable[str], endings: tuple[str, ...]) -> _Scan:
         if known is not None:
-            return _Scan(known, _scan(known, endings, prefix))
+            return _scan(known, endings, prefix)
         named = (inside[name] for name in names if name in inside)
-        scans = [_Scan(folder, _scan(folder, endings, prefix)) for folder in named]
-        scans.append(_Scan(path, _scan(path, endings, prefix, deep=False)))
+        scans = [_scan(folder, endings, prefix) for folder in named]
+        scans.append(_scan(path, endings, prefix, deep=False))
         return next((scan for scan in scans if scan.files), scans[0])
 
     xml = search(annotations, ANNOTATIONS, (".xml",))
     pictures = search(images, IMAGES, IMAGE_ENDINGS)
     # One of the two may lie in the folder of the other.
     if not pictures.files and images is None and xml.folder != path:
-        pictures = _Scan(xml.folder, _scan(xml.folder, IMAGE_ENDINGS, prefix))
+        pictures = _scan(xml.folder, IMAGE_ENDINGS, prefix)
     if not xml.files and annotations is None and pictures.folder != path:
-        xml = _Scan(pictures.folder, _scan(pictures.folder, (".xml",), prefix))
+        xml = _scan(pictures.folder, (".xml",), prefix)
     if not xml.files and not pictures.files:
         return None
-    return _Pair(pictures.folder, xml.folder, pictures.files, xml.files)
+    xml_files = xml.files
+    if not xml_files.keys() & pictures.files.keys():  # other folders within the two
+        xml_files = _matched_by_name(xml_files, pictures.files)
+    return _Pair(pictures.folder, xml.folder, pictures.files, xml_files, pictures.passed_over)
+
+
+def _matched_by_name(xml_files: dict[str, Path], images: dict[str, Path]) -> dict[str, Path]:
+    """Return annotations by the ids of the images of the same names, where a name is the only one.
+
+    The others keep their own ids.
+    """
+    ids = _by_name(images)
+    names = _by_name(xml_files)
+    return {
+        ids[name] if names.get(name) == one and name in ids else one: path
+        for one, path in xml_files.items()
+        for name in [PurePosixPath(one).name]
+    }
+
+
+def _by_name(ids: Iterable[str]) -> dict[str, str]:
+    """Return the id of each file name that only one folder has."""
+    names = [(PurePosixPath(one).name, one) for one in ids]
+    count = Counter(name for name, _ in names)
+    return {name: one for name, one in names if count[name] == 1}
 
 
 class _Scan(NamedTuple):
+    """The files of a kind in a folder by id, and those that have the id of another one."""
+
     folder: Path
     files: dict[str, Path]
+    passed_over: list[Path]
 
 
-def _scan(
-    folder: Path, endings: tuple[str, ...], prefix: str = "", *, deep: bool = True
-) -> dict[str, Path]:
-    """Return the files in a folder with one of the endings, by id; hidden ones are passed over."""
+def _scan(folder: Path, endings: tuple[str, ...], prefix: str = "", *, deep: bool = True) -> _Scan:
+    """Return the files in a folder with one of the endings; hidden ones are passed over."""
     ranks = {ending: rank for rank, ending in enumerate(endings)}
-    best: dict[str, tuple[int, str, Path]] = {}
-    for root, folders, names in os.walk(folder):
+    found: dict[str, list[tuple[int, str, Path]]] = {}
+    seen = set()  # links may lead back
+    for root, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(root)
         folders[:] = [name for name in folders if deep and not is_litter(name)]
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
         inner = Path(root).relative_to(folder).as_posix()
         start = prefix if inner == "." else f"{prefix}{inner}/"
         for name in names:
             stem, dot, ending = name.rpartition(".")
             rank = ranks.get(dot + ending.lower())
-            if rank is None or not stem or is_litter(name):
-                continue
-            image_id = start + stem
-            if image_id not in best or (rank, name) < best[image_id][:2]:
-                best[image_id] = rank, name, Path(root, name)
-    return {image_id: path for image_id, (_, _, path) in best.items()}
+            if rank is not None and stem and not is_litter(name):
+                found.setdefault(start + stem, []).append((rank, name, Path(root, name)))
+    files = {image_id: min(ranked)[2] for image_id, ranked in found.items()}
+    others = (sorted(ranked)[1:] for ranked in found.values() if len(ranked) > 1)
+    return _Scan(folder, files, [path for ranked in others for _, _, path in ranked])
 
 
 # The splits.
@@ -374,10 +421,19 @@ def _lists(path: Path) -> dict[str, Path]:
         for folder in (main, sets):
             files = {one.stem: one for one in sorted(folder.iterdir()) if _is_list(one)}
             if files:
-                return {name: file for name, file in files.items() if not _of_class(name, files)}
+                lists = {name: one for name, one in files.items() if not _of_class(name, files)}
+                return _by_split(lists)
     names = {*SPLITS, "trainval"}
-    beside = (one for one in sorted(path.iterdir()) if _is_list(one))
-    return {SPLITS.get(one.stem.lower(), one.stem): one for one in beside if one.stem in names}
+    beside = {one.stem: one for one in sorted(path.iterdir()) if _is_list(one)}
+    return _by_split({name: one for name, one in beside.items() if name.lower() in names})
+
+
+def _by_split(lists: Mapping[str, Path]) -> dict[str, Path]:
+    """Return lists by the name of their split: ``valid.txt`` and ``Val.txt`` are those of val."""
+    usual = {**SPLITS, "trainval": "trainval"}
+    named = {usual.get(name.lower(), name): path for name, path in lists.items()}
+    exact = {name: path for name, path in lists.items() if name in named}
+    return named | exact
 
 
 def _is_list(path: Path) -> bool:
@@ -402,8 +458,10 @@ def _text(path: Path) -> str:
         return data.decode("utf-16", errors="replace")
     if b"\0" in data[:256]:  # UTF-16 that does not say so
         return data.decode("utf-16-le", errors="replace")
-    # -sig: some editors put a byte order mark in front.
-    return data.decode("utf-8-sig", errors="replace")
+    try:
+        return data.decode("utf-8-sig")  # -sig: some editors put a byte order mark in front
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
 
 
 def _without_ending(name: str) -> str:
@@ -415,8 +473,8 @@ def _without_ending(name: str) -> str:
 def _with_drawn_splits(found: Layout) -> Layout:
     """Return a layout with splits ``train`` and ``val``, drawn if it has neither.
 
-    They are drawn from ``trainval``, if there is such a split, or else from the images that are in
-    no split.
+    They are drawn from ``trainval``, if there is such a split, or else from the images that are not
+    in ``test``. Lists of other names divide nothing.
     """
     if {"train", "val"} & {*found.lists, *found.parts}:
         return found
@@ -427,12 +485,14 @@ def _with_drawn_splits(found: Layout) -> Layout:
             return found
         origin = "trainval"
     else:
-        others = (found.ids(name) for name in found.parts)
-        taken = {*itertools.chain.from_iterable(others), *_listed(found)}
-        base = [one for one in found.ids("all") if one not in taken]
+        tested: set[str] = set()
+        if "test" in found.splits:
+            with contextlib.suppress(BadFileError):
+                tested = set(found.ids("test"))
+        base = [one for one in found.ids("all") if one not in tested]
         origin = f"{len(base):,} images"
     if len(base) < 2:  # too few to divide
-        return replace(found, parts={**found.parts, "train": tuple(base)})
+        return replace(found, parts={**found.parts, **({"train": tuple(base)} if base else {})})
     count = max(1, round(VAL_SHARE * len(base)))
     val = set(sorted(base, key=_lot)[:count])
     parts = {
@@ -466,15 +526,6 @@ def _with_trainval(found: Layout) -> Layout:
     return replace(found, parts={**found.parts, "trainval": trainval}) if ids else found
 
 
-def _listed(found: Layout) -> Iterator[str]:
-    """Yield the ids of all lists that can be read."""
-    for name in found.lists:
-        try:
-            yield from found.ids(name)
-        except BadFileError:
-            continue
-
-
 # What is there instead.
 
 
@@ -497,7 +548,13 @@ def _few(names: list[str]) -> list[str]:
     return names if len(names) <= _LISTED else [*names[:_LISTED], "..."]
 
 
+def _is_data_set(path: Path) -> bool:
+    pair = _pair(path, None, None)
+    voc = any((year / "Annotations").is_dir() for year in path.glob("VOC*"))
+    return voc or (pair is not None and bool(pair.images) and bool(pair.annotations))
+
+
 def _inner_data_set(path: Path) -> str:
     """Return a hint at the folders inside that are data sets, or ""."""
-    inside = [str(one) for one in subfolders(path) if (p := _pair(one, None, None)) and all(p[2:])]
+    inside = [str(one) for one in subfolders(path) if _is_data_set(one)]
     return f"; perhaps name {' or '.join(inside[:3])}" if inside else ""

@@ -51,7 +51,7 @@ def _coco_files(path: Path) -> list[Path]:
     found = []
     files = sorted([*path.glob("*.json"), *path.glob("*/*.json")])
     for file in files[:_LOOKED_AT]:
-        if not is_litter(file.name):
+        if file.is_file() and not is_litter(file.name):
             with file.open("rb") as stream:
                 text = stream.read(_READ)
             if sum(key in text for key in _COCO_KEYS) >= 2:
@@ -99,6 +99,8 @@ def _yolo_folders(path: Path) -> list[Path]:
 def _holds_labels(folder: Path) -> bool:
     """Tell whether a text file in a folder begins with a class and four numbers."""
     for file in sorted(folder.glob("*.txt"))[:_LOOKED_AT]:
+        if not file.is_file():
+            continue
         with file.open("rb") as stream:
             numbers = stream.read(200).partition(b"\n")[0].split()
         if len(numbers) == 5 and all(_is_number(one) for one in numbers):
@@ -135,8 +137,8 @@ def _from_yolo(path: Path, folders: Sequence[Path]) -> tuple[list[str], str]:
             f"globox convert {_shell(folder)} {_shell(folder)} -f yolov5 -d {_shell(images)}"
             f"{options}{mapping} -F pascalvoc"
         )
-    root = folder if len(folders) == 1 and images == folder else path
-    return commands, f"--voc {_shell(root)}"
+    beside = len(folders) == 1 and _images_of(folders[0], path) == folders[0]
+    return commands, f"--voc {_shell(folders[0] if beside else path)}"
 
 
 def _images_of(labels: Path, path: Path) -> Path:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,8 @@ class VOCDataset:
     ----------
     root
         A VOCdevkit, one year's folder in it, or another folder of images and XML files: both
-        together, in two folders, or in folders ``train``, ``valid`` and ``test``.
+        together, in two folders, or in folders ``train``, ``valid`` and ``test``. Or a `Source`,
+        which also says `year` and all from `images` to `no_annotation`.
     year
         Which year of a VOCdevkit; not needed if there is only one.
     split
@@ -69,8 +70,8 @@ class VOCDataset:
         What an image without XML is: an ``"error"``, ``"skip"`` leaves it out, ``"negative"`` takes
         it as an image without objects.
     classes
-        Class names, in the order of their numbers. None takes the names that occur, sorted. Give a
-        validation set the classes of its training set.
+        Class names, in the order of their numbers, or ``"voc"`` for VOC's twenty. None takes the
+        names that occur, sorted. Give a validation set the classes of its training set.
     skip_bad
         Leave out what is bad and keep the reasons in `skipped`: of a bad object the box alone, of a
         bad file the whole image. Where a box is left out, the annotation has an ignored region.
@@ -100,7 +101,7 @@ class VOCDataset:
 
     def __init__(
         self,
-        root: str | Path,
+        root: str | Path | Source,
         *,
         year: int | str | None = None,
         split: str | None = "trainval",
@@ -109,18 +110,16 @@ class VOCDataset:
         box_format: BoxFormat = "voc",
         clip_boxes: bool = False,
         no_annotation: NoAnnotation = "error",
-        classes: Sequence[str] | None = None,
+        classes: Sequence[str] | Literal["voc"] | None = None,
         skip_bad: bool = False,
     ) -> None:
-        source = Source(
-            Path(root),
-            year,
-            None if images is None else Path(images),
-            None if annotations is None else Path(annotations),
-            box_format,
-            clip_boxes,
-            no_annotation,
-        )
+        if isinstance(root, Source):
+            source = root
+        else:
+            image_folder = None if images is None else Path(images)
+            xml_folder = None if annotations is None else Path(annotations)
+            reading = box_format, clip_boxes, no_annotation
+            source = Source(Path(root), year, image_folder, xml_folder, *reading)
         layout = find_layout(source)
         read_header = examine_image if skip_bad else read_image_header
         entries, left_out, findings = _read_split(layout, source, split, read_header)
@@ -128,7 +127,7 @@ class VOCDataset:
             self.classes = choose_classes(count_classes(entries))
             findings += odd_classes(entries)
         else:
-            self.classes = tuple(classes)
+            self.classes = VOC_CLASSES if classes == "voc" else tuple(classes)
             findings += unknown_classes(entries, self.classes)
         findings += odd_format(entries, source, layout.path)
         problems = errors_of(findings)
@@ -241,7 +240,7 @@ def _read_split(
     """Return the usable entries of a split, the ids of the others, and everything that is wrong."""
     entries, left_out = [], []
     listed = layout.listed(split)
-    findings = repeated_ids(listed, layout.source_of(split or "all"))
+    findings = repeated_ids(listed, layout.source_of(split or "all")) + same_names(layout)
     for image_id in dict.fromkeys(listed):
         entry, about = read_entry(files_of(image_id, layout), source, read_header, layout)
         findings += about
@@ -259,6 +258,12 @@ def repeated_ids(listed: Sequence[str], path: Path) -> list[Finding]:
         for image_id, count in Counter(listed).items()
         if count > 1
     ]
+
+
+def same_names(layout: Layout) -> list[Finding]:
+    """Return a warning for each image that is passed over, because another one has its name."""
+    reason = "passed over: another image has the same name"
+    return [finding(Kind.SAME_NAME, path, "image", reason) for path in layout.passed_over]
 
 
 def files_of(image_id: str, layout: Layout) -> Files:
@@ -393,12 +398,12 @@ def choose_classes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def unknown_classes(entries: Sequence[Entry], classes: Sequence[str]) -> list[Finding]:
-    """Return an error for each object whose class is not among `classes`."""
+    """Return an error for each object with a class that is not among `classes`."""
     listed = f"the classes are {', '.join(classes)}"
     reasons = {
         name: f"unknown class{_suggest(name, classes)}; {listed}"
         for name in count_classes(entries)
-        if name not in classes
+        if name not in classes and name != UNNAMED  # which has a warning already
     }
     return _findings_by_name(entries, reasons, Kind.UNKNOWN_CLASS)
 

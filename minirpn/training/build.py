@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minirpn.backbones import Backbone, build_backbone
+from minirpn.data.annotation import UNNAMED
 from minirpn.data.augment import AS_IS, Augmentation
 from minirpn.data.layout import find_layout
 from minirpn.data.loader import Draw, Loader
@@ -175,23 +176,13 @@ def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDatas
     folder, shapes are generated into the run's own folder, once.
     """
     data = config.data
-    if data.voc is None:
+    source = data.source
+    if source is None:
         root = folder.path / "shapes"
         if not root.exists():
             generate(root, config.synthetic)
         return VOCDataset(root, split=split, classes=data.classes)
-    return VOCDataset(
-        data.voc,
-        year=data.year,
-        split=split,
-        images=data.image_folder,
-        annotations=data.annotation_folder,
-        box_format=data.box_format,
-        clip_boxes=data.clip_boxes,
-        no_annotation=data.no_annotation,
-        classes=data.classes,
-        skip_bad=data.skip_bad,
-    )
+    return VOCDataset(source, split=split, classes=data.classes, skip_bad=data.skip_bad)
 
 
 def with_splits_there(config: TrainConfig, given: Collection[str]) -> tuple[TrainConfig, list[str]]:
@@ -228,12 +219,13 @@ def with_splits_there(config: TrainConfig, given: Collection[str]) -> tuple[Trai
 def find_classes(config: TrainConfig, folder: RunFolder) -> tuple[str, ...]:
     """Return the classes of the objects in the training and the validation split together.
 
-    A class that is only in the second cannot be learned, but can be missed.
+    A class that is only in the second cannot be learned, but can be missed. Objects without a name
+    among others with one become ignored regions.
     """
     splits = [split for split in (config.data.split, config.data.val_split) if split is not None]
-    return choose_classes(
-        name for split in splits for name in open_dataset(config, folder, split).classes
-    )
+    names = {name for split in splits for name in open_dataset(config, folder, split).classes}
+    # Objects without a name have no class to learn, unless that is all there is.
+    return choose_classes(names - {UNNAMED} or names)
 
 
 def fill_parameters(

@@ -91,8 +91,9 @@ class DataConfig:
         What an image without XML is: an ``"error"``, ``"skip"`` to leave it out, or ``"negative"``
         for an image without objects.
     classes
-        Names of the classes of a detector, or ``"voc"`` for VOC's twenty; None for the classes in
-        the two splits, which the run's ``config.toml`` then lists. The RPN does not use them.
+        Names of the classes that may occur, or ``"voc"`` for VOC's twenty; None for those in the
+        two splits, which the ``config.toml`` of a run with a detector then lists. The RPN does not
+        tell classes apart.
     split
         Train on this split; ``"all"`` for a folder without splits.
     val_split
@@ -486,7 +487,7 @@ def load_config(
     table = nested(overrides or {}, read_toml(path) if path else {})
     data = table.get("data", {})
     places = (
-        [data.get(name, NONE) for name in ("voc", "annotations")]
+        [data.get(name, NONE) for name in ("voc", "annotation_folder")]
         if isinstance(data, Mapping)
         else []
     )

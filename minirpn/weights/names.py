@@ -23,7 +23,7 @@ Layers = Iterable[tuple[str, str]]  # our name of a layer, theirs
 NUMBERED = re.compile(r"(.*?)conv2d(?:_(\d{1,6}))?\.weight")
 
 
-class Source(NamedTuple):
+class Theirs(NamedTuple):
     """Their name of an array, and the function that changes their layout to ours."""
 
     name: str
@@ -34,7 +34,7 @@ class Naming(NamedTuple):
     """Whose names these are, and our name -> their array."""
 
     label: str
-    sources: Mapping[str, Source]
+    sources: Mapping[str, Theirs]
 
 
 def foreground_beside_background(scores: np.ndarray) -> np.ndarray:
@@ -59,10 +59,10 @@ def channels_first(weight: np.ndarray) -> np.ndarray:
     return rows_of_kernels(weight.reshape(weight.shape[0], 7, 7, -1).transpose(0, 3, 1, 2))
 
 
-def _table(layers: Layers, **changes: Change) -> dict[str, Source]:
+def _table(layers: Layers, **changes: Change) -> dict[str, Theirs]:
     """Return the table of layers with ``weight`` and ``bias``; `changes` by our layer's name."""
     return {
-        f"{ours}.{kind}": Source(
+        f"{ours}.{kind}": Theirs(
             f"{theirs}.{kind}", changes.get(ours) if kind == "weight" else None
         )
         for ours, theirs in layers
@@ -98,7 +98,7 @@ def _with_caffe(backbone: list[tuple[str, str]]) -> tuple[Naming, ...]:
     return own, Naming("Caffe", caffe), Naming("Caffe blobs", blobs), chainer
 
 
-def _as_chainer(table: Mapping[str, Source]) -> dict[str, Source]:
+def _as_chainer(table: Mapping[str, Theirs]) -> dict[str, Theirs]:
     """Return a table with ``LAYER/W`` and ``LAYER/b`` for ``LAYER.weight`` and ``LAYER.bias``."""
     renamed = {}
     for ours, source in table.items():

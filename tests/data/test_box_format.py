@@ -88,14 +88,17 @@ def test_the_evidence_is_counted():
         "half-open": "3 boxes start at 0 and 0 at 1; 2 end at the width or height",
         "one-based-half-open": "2 boxes end one pixel beyond the image and 0 at its width or "
         "height",
-        "normalized": "4 boxes lie between 0 and 1",
+        "normalized": "all 4 boxes lie between 0 and 1",
     }
 
 
 def test_a_few_wrong_boxes_are_no_convention():
-    corners = as_written(np.concatenate([TOUCHING] * 5), "voc")
-    corners[0, 0] = 0  # one box of twenty starts at 0
-    assert likely_format(corners, np.tile(SIDES, (20, 1))) is None
+    inner = np.tile([[4.0, 5, 11, 13]], (999, 1))
+    for wrong in ([0, 5, 9, 9], [5, 5, WIDTH + 1, 9]):
+        for count in (1, 9, 11):  # of a thousand
+            corners = np.concatenate([inner, np.tile([wrong], (count, 1)).astype(float)])
+            evidence = likely_format(corners, np.tile(SIDES, (len(corners), 1)))
+            assert (evidence is None) == (count < 10)
     assert likely_format(np.zeros((0, 4)), np.zeros((0, 2))) is None
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from minirpn.data import Kind, VOCDataset, VOCObject, check_dataset
+from minirpn.data.box_format import CONVENTIONS, BoxFormat
 from minirpn.data.fix import write_corrected
 from minirpn.data.layout import Source
 from minirpn.errors import InputError
@@ -93,8 +95,12 @@ def test_objects_of_other_classes_are_ignored_regions(tmp_path, write_voc):
 
 def test_nothing_is_written_over_and_no_half_copy_stays(tmp_path, write_voc, monkeypatch):
     root = write_voc(tmp_path / "data")
-    with pytest.raises(InputError, match=r"data: there is something already; name a new folder$"):
-        write_corrected(Source(root), root)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"full: there is something already; name a new folder$"):
+        write_corrected(Source(root), tmp_path / "full")
+    with pytest.raises(InputError, match=r"fixed: inside the data set .*data; name a folder outs"):
+        write_corrected(Source(root), root / "fixed")
 
     def fail(*args):
         raise OSError("no space left")
@@ -107,3 +113,32 @@ def test_nothing_is_written_over_and_no_half_copy_stays(tmp_path, write_voc, mon
         path.write_text("<annotation>")
     with pytest.raises(InputError, match=r"data: every file in it is bad: .*a\.xml"):
         write_corrected(Source(root), tmp_path / "fixed")
+
+
+@pytest.mark.parametrize("box_format", get_args(BoxFormat))
+def test_every_convention_and_fraction_is_kept_to_the_bit(tmp_path, write_voc, rng, box_format):
+    near = rng.uniform(0, 15, (40, 2))
+    boxes = np.concatenate([near, near + rng.uniform(0.1, 14, (40, 2))], axis=1)
+    corners = boxes + CONVENTIONS[box_format].first
+    if box_format == "normalized":
+        corners = boxes / [40, 30, 40, 30]
+    objects = tuple(VOCObject("cat", tuple(row)) for row in corners.tolist())
+    root = write_voc(tmp_path / "data", ids=("a",), objects=objects)
+    source = Source(root, box_format=box_format)
+    write_corrected(source, tmp_path / "fixed")
+    before = VOCDataset(source, skip_bad=True).annotation(0)
+    after = VOCDataset(tmp_path / "fixed").annotation(0)  # nothing in it is refused
+    assert len(before.gt_boxes) > 20
+    np.testing.assert_array_equal(after.gt_boxes, before.gt_boxes)
+    np.testing.assert_array_equal(after.ignored, before.ignored)
+
+
+def test_the_page_lists_what_is_not_a_copy(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", ids=("a", "b"))
+    (root / "JPEGImages/a.jpg").rename(root / "JPEGImages/a.jpeg")
+    (root / "JPEGImages/b.jpg").unlink()
+    Image.radial_gradient("L").resize((40, 30)).convert("P").save(root / "JPEGImages/b.png")
+    write_corrected(Source(root), tmp_path / "fixed", classes=["cat"])
+    page = (tmp_path / "fixed/CHANGES.md").read_text()
+    assert "## Images that are written as PNG, upright and RGB: 1\n\n- b.png\n" in page
+    assert "| error | unknown class | 2 |" in page

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from minirpn.data import VOCDataset, check_dataset
+from minirpn.data import Kind, VOCDataset, check_dataset
 from minirpn.data.layout import Source, find_layout
 from minirpn.errors import InputError
 
@@ -210,6 +210,7 @@ def test_where_lists_are(tmp_path, write_voc, folder):
         "b",
         "b 1",
         "b  0",
+        "b\t1",
         "b.jpg",
         "b.xml",
         "JPEGImages/b.jpg",
@@ -234,7 +235,7 @@ def test_how_lists_name_an_image_in_a_folder(tmp_path, write_voc, line):
     assert ids(root, "train") == ("task_0/frame 000",)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 def test_encodings_of_lists(tmp_path, write_voc, encoding):
     root = write_voc(tmp_path / "data", ids=("a", "ü"), splits={"train": ()})
     (root / "ImageSets/Main/train.txt").write_bytes("ü\r\na\r\n".encode(encoding))
@@ -252,6 +253,104 @@ def test_an_image_that_a_list_names_and_that_is_not_there(tmp_path, write_voc):
     root = write_voc(tmp_path / "data", splits={"train": ("a", "ghost.jpg 1")})
     with pytest.raises(InputError, match=r"JPEGImages/ghost: image: no such file, of any format"):
         VOCDataset(root, split="train")
+
+
+def test_lists_of_other_names_divide_nothing(tmp_path, write_voc):
+    """As CVAT writes them."""
+    root = write_voc(tmp_path / "data", ids=TEN, splits={"default": TEN})
+    assert (len(ids(root, "train")), len(ids(root, "val"))) == (8, 2)
+    assert find_layout(Source(root)).splits == ["default", "train", "trainval", "val"]
+
+
+def test_nothing_is_drawn_from_what_is_tested(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", splits={"test": ("a", "b", "c")})
+    assert find_layout(Source(root)).splits == ["test"]
+    with pytest.raises(InputError, match=r"split 'train': not there; there is test, all"):
+        VOCDataset(root, split="train")
+
+
+@pytest.mark.parametrize("folder", ["ImageSets/Main", "."])
+@pytest.mark.parametrize(("train", "val"), [("Train", "Val"), ("train", "valid"), ("TRAIN", "VAL")])
+def test_names_of_lists(tmp_path, write_voc, folder, train, val):
+    root = write_voc(tmp_path / "data")
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / folder / f"{train}.txt").write_text("c\n")
+    (root / folder / f"{val}.txt").write_text("a\n")
+    assert (ids(root, "train"), ids(root, "val")) == (("c",), ("a",))
+    assert ids(root, "trainval") == ("a", "c")
+
+
+def test_a_list_of_images_without_annotation(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", splits={"test": ("b",)})
+    (root / "Annotations/b.xml").unlink()
+    with pytest.raises(
+        InputError, match=r"test\.txt: split 'test': lists no image that has an ann"
+    ):
+        VOCDataset(root, split="test", no_annotation="skip")
+    (error,) = check_dataset(Source(root, no_annotation="skip")).errors
+    assert error.kind is Kind.EMPTY_SPLIT
+
+
+def test_files_beside_folders_of_splits(tmp_path, write_voc):
+    write_voc(tmp_path / "data", ids=("stray",), side_by_side=True)
+    for name, members in (("train", "abc"), ("valid", "de")):
+        write_voc(tmp_path / "data" / name, ids=tuple(members), side_by_side=True)
+    assert ids(tmp_path / "data", "train") == ("train/a", "train/b", "train/c")
+    assert check_dataset(tmp_path / "data").images == 5
+
+
+def test_links_to_folders_are_followed_once(tmp_path, write_voc):
+    part = write_voc(tmp_path / "part")
+    root = write_voc(tmp_path / "data", ids=("z",))
+    for name in ("JPEGImages", "Annotations"):
+        (root / name / "day").symlink_to(part / name)
+        (root / name / "round").symlink_to(root / name)
+    assert ids(root) == ("day/a", "day/b", "day/c", "z")
+
+
+def test_two_images_of_one_name_are_told(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", ids=("a",))
+    Image.new("RGB", (60, 60)).save(root / "JPEGImages/a.png")
+    for findings in (VOCDataset(root).findings, check_dataset(root).findings):
+        (one,) = findings
+        assert (one.kind, one.path.name) == (Kind.SAME_NAME, "a.png")
+
+
+def test_annotations_in_other_folders_than_images(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data")
+    (root / "JPEGImages").rename(root / "set")
+    (root / "images").mkdir()
+    (root / "set").rename(root / "images/set")
+    assert ids(root) == ("set/a", "set/b", "set/c")
+
+
+def test_a_name_with_a_backslash(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", ids=("d\\f",), splits={"train": ("d\\f",)})
+    assert ids(root, "train") == ("d\\f",)
+
+
+def test_the_folder_around_a_devkit(tmp_path, write_voc):
+    write_voc(tmp_path / "data/VOCdevkit/VOC2007")
+    with pytest.raises(InputError, match=r"perhaps name .*data/VOCdevkit$"):
+        VOCDataset(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"box_format": "coco"}, "box_format: expected one of voc, zero-based, half-open"),
+        ({"no_annotation": "negativ"}, "no_annotation: expected one of error, skip, negative"),
+    ],
+)
+def test_settings_that_there_are_not(tmp_path, settings, said):
+    with pytest.raises(InputError, match=said):
+        VOCDataset(tmp_path, **settings)
+
+
+def test_a_source_says_it_all(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data")
+    source = Source(root, box_format="zero-based")
+    assert VOCDataset(source).annotation(0).gt_boxes[0].tolist() == [3, 5, 21, 16]
 
 
 # --- images without XML ---------------------------------------------------------------------------

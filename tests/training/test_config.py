@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minirpn.data import VOC_CLASSES
 from minirpn.errors import InputError
 from minirpn.training import tables
 from minirpn.training.config import (
@@ -357,3 +358,19 @@ def test_a_contradiction_is_named():
     message = r"^run/config\.toml: optimizer\.lr: is 0\.001, but --lr asks for 0\.5$"
     with pytest.raises(InputError, match=message):
         check_resumable(TrainConfig(), {"optimizer.lr": 0.5}, "run/config.toml", origins=ORIGINS)
+
+
+def test_a_folder_of_annotations_is_a_data_set(tmp_path):
+    folder = tmp_path / "data/annotations"
+    for config in (
+        load_config(None, {"data.annotation_folder": str(folder)}),
+        load_config(None, {"data.annotation_folder": str(folder), "data.image_folder": "images"}),
+    ):
+        assert config.model.backbone == "squeezenet"  # the recipe for data of one's own
+        assert config.data.voc == str(folder.parent)
+    with pytest.raises(InputError, match="image_folder: needs the annotation_folder too"):
+        load_config(None, {"data.image_folder": "images"})
+
+
+def test_vocs_classes_by_one_word():
+    assert load_config(None, {"data.classes": ["voc"]}).data.classes == VOC_CLASSES
