@@ -71,7 +71,11 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, report.to_dict())
     if args.fix is not None:
         fixed = write_corrected(
-            source_of(args), args.fix, classes=_classes(args.classes), track=_tracked
+            source_of(args),
+            args.fix,
+            splits=args.split,
+            classes=_classes(args.classes),
+            track=_tracked,
         )
         left_out = f", {len(fixed.left_out):,} left out" if fixed.left_out else ""
         print(f"corrected copy: {args.fix}: {fixed.images:,} images{left_out}; see {CHANGES} in it")

@@ -150,7 +150,7 @@ def _is_pattern(word: str) -> bool:
 
 
 def _has_ending(path: Path) -> bool:
-    from minirpn.data.layout import IMAGE_ENDINGS
+    from minirpn.data.folders import IMAGE_ENDINGS
 
     return path.suffix.lower() in IMAGE_ENDINGS
 

@@ -127,7 +127,7 @@ def likely_format(corners: np.ndarray, sides: np.ndarray) -> Evidence | None:
         return None
     if np.all((corners >= 0) & (corners <= 1)) and np.any(corners % 1 > 0):
         return Evidence("normalized", f"all {len(corners):,} boxes lie between 0 and 1")
-    near, beyond = np.floor(corners[:, :2]), np.ceil(corners[:, 2:]) - sides
+    near, beyond = corners[:, :2], corners[:, 2:] - sides
     at_0, at_1 = (int(np.any(near == edge, axis=1).sum()) for edge in (0, 1))
     inside, at_end, after = (int(np.any(beyond == edge, axis=1).sum()) for edge in (-1, 0, 1))
     enough = max(2, _LEAST_SHARE * len(corners))

@@ -28,6 +28,7 @@ from minirpn.data.findings import (
     hints_for,
     summary,
 )
+from minirpn.data.folders import IMAGE_ENDINGS, is_litter
 from minirpn.data.images import ImageHeader, examine_image
 from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.voc import (
@@ -43,6 +44,7 @@ from minirpn.data.voc import (
 )
 
 _MOST_THREADS = 8  # more would only wait for the disk and for the interpreter's lock
+_MASKS = {"SegmentationClass", "SegmentationObject"}
 _TABLE_CLASSES = 8  # how many classes the head of the table names
 
 
@@ -111,6 +113,9 @@ def check_dataset(
     unused_files = {one.entry.xml_path for one in done if one.entry and one.image_id in unused}
     findings += [_as_warning(one) if one.path in unused_files else one for one in of_classes]
     findings += odd_format(entries, source, layout.path)
+    findings += _without_objects(layout, members, done)
+    if splits is None:
+        findings += _not_read(layout)
     digests = {one.image_id: one.digest for one in done if one.digest}
     findings += _shared_images(layout, members, digests)
     return CheckReport(
@@ -168,7 +173,7 @@ def _rank(one: Finding) -> tuple[int, int, str, str]:
     return severity, kind, str(one.path), one.part
 
 
-# Between the files: lists of ids, the same image in two splits.
+# Between the files: lists of ids, files that are not read, the same image in two splits.
 
 
 def _read_splits(
@@ -186,6 +191,39 @@ def _read_splits(
         members[name] = tuple(dict.fromkeys(listed))
         findings += repeated_ids(listed, layout.source_of(name))
     return members, findings
+
+
+def _without_objects(
+    layout: Layout, members: Mapping[str, Sequence[str]], done: Sequence[_Examined]
+) -> Iterator[Finding]:
+    """Yield an error for each split in which there is nothing to learn or measure.
+
+    A split with other errors is passed over: without them, it may have objects.
+    """
+    objects = {
+        one.image_id: sum(not item.difficult for _, item in one.entry.content.objects)
+        for one in done
+        if one.entry is not None and not errors_of(one.findings)
+    }
+    for name, ids in (members or {"all": [one.image_id for one in done]}).items():
+        if ids and all(objects.get(image_id) == 0 for image_id in ids):
+            reason = f"no object that is not marked difficult in {len(ids):,} images"
+            yield finding(Kind.NO_OBJECT_AT_ALL, layout.source_of(name), f"split {name!r}", reason)
+
+
+def _not_read(layout: Layout) -> Iterator[Finding]:
+    """Yield a warning for each folder with images and annotations in it that are not read."""
+    read = {*layout.images.values(), *layout.annotations.values(), *layout.passed_over}
+    for root, folders, names in os.walk(layout.path):
+        # VOC's masks are images, too.
+        folders[:] = [one for one in folders if not is_litter(one) and one not in _MASKS]
+        paths = [Path(root, name) for name in sorted(names) if not is_litter(name)]
+        others = [path for path in paths if path not in read]
+        xml = [path for path in others if path.suffix.lower() == ".xml"]
+        images = [path for path in others if path.suffix.lower() in IMAGE_ENDINGS]
+        if xml and images:
+            reason = f"{len(images):,} images and {len(xml):,} XML files in it are not read"
+            yield finding(Kind.NOT_READ, Path(root), "folder", reason)
 
 
 def _shared_images(

@@ -34,6 +34,7 @@ class Kind(Enum):
     NO_AREA = "box without area", Severity.ERROR
     UNKNOWN_CLASS = "unknown class", Severity.ERROR
     EMPTY_SPLIT = "empty split", Severity.ERROR
+    NO_OBJECT_AT_ALL = "split without objects", Severity.ERROR
 
     BOX_FORMAT = "boxes of another convention", Severity.WARNING
     LEAKAGE = "image in two splits", Severity.WARNING
@@ -41,6 +42,7 @@ class Kind(Enum):
     SAME_NAME = "two images of one name", Severity.WARNING
     LISTED_TWICE = "id listed twice", Severity.WARNING
     ORPHAN = "orphan file", Severity.WARNING
+    NOT_READ = "files that are not read", Severity.WARNING
     NO_OBJECTS = "no objects", Severity.WARNING
     NO_NAME = "object without a name", Severity.WARNING
     ODD_TAG = "tag that is not read", Severity.WARNING

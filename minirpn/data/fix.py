@@ -49,6 +49,7 @@ def write_corrected(
     source: Source,
     folder: Path,
     *,
+    splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> Corrected:
@@ -63,6 +64,8 @@ def write_corrected(
         The data set, and how its files are read.
     folder
         Where the copy goes: a folder that is not there yet, or is empty, outside the data set.
+    splits
+        Only the images of these; None for everything in the data set.
     classes
         The class names that may occur, None for all. Other objects become ignored regions.
     track
@@ -93,7 +96,7 @@ def write_corrected(
             raise InputError(f"{folder}: there is something already; name a new folder")
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            return _write(layout, source, folder, classes, track)
+            return _write(layout, source, folder, splits, classes, track)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # no half of a copy
             raise
@@ -103,6 +106,7 @@ def _write(
     layout: Layout,
     source: Source,
     folder: Path,
+    splits: Sequence[str] | None,
     classes: Sequence[str] | None,
     track: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> Corrected:
@@ -111,7 +115,9 @@ def _write(
     changes = _Changes([], [], [], [])
     names: dict[str, str] = {}  # in the copy, by id
     taken: set[str] = set()
-    ids = _all_ids(layout)
+    members = {name: _ids_of(layout, name) for name in splits or layout.splits}
+    everything = () if splits else layout.ids("all")
+    ids = sorted({*everything, *(one for listed in members.values() for one in listed)})
     for image_id in track(ids, len(ids)):
         headers: list[ImageHeader] = []
 
@@ -136,18 +142,12 @@ def _write(
         _write_entry(entry, folder / "Annotations" / f"{name}.xml", image.name, classes)
     if not names:
         raise InputError(f"{layout.path}: every file in it is bad: {changes.left_out[0]}")
-    for split in layout.splits:
-        members = (names[one] for one in dict.fromkeys(_ids_of(layout, split)) if one in names)
-        text = "".join(f"{name}\n" for name in members)
+    for split, listed in members.items():
+        text = "".join(f"{names[one]}\n" for one in listed if one in names)
         (folder / "ImageSets/Main" / f"{split}.txt").write_text(text, encoding="utf-8")
     page = _page(layout, source, len(names), changes)
     (folder / CHANGES).write_text(page, encoding="utf-8")
     return Corrected(folder, len(names), tuple(changes.left_out))
-
-
-def _all_ids(layout: Layout) -> list[str]:
-    listed = {one for split in layout.splits for one in _ids_of(layout, split)}
-    return sorted({*layout.ids("all"), *listed})
 
 
 def _ids_of(layout: Layout, split: str) -> list[str]:

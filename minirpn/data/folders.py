@@ -1,8 +1,13 @@
-"""The usual names of the folders of a data set, and the files that nobody put there on purpose."""
+"""The folders of a data set: their usual names, and the images and annotations in them."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 # In any case; those that come first count.
 ANNOTATIONS = (
@@ -12,9 +17,15 @@ IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pngimages", "pictures
 # Each with the split that it means.
 SPLITS = {
     "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+# If an image is there in several formats, the first one counts. Pillow reads the last few only with
+# a plug-in; without one, the error says so.
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".heic", ".heif",
+)  # fmt: skip
 _LITTER = ("__macosx",)  # besides all names that begin with a dot
 
 
@@ -26,3 +37,113 @@ def is_litter(name: str) -> bool:
 def subfolders(path: Path) -> list[Path]:
     """Return the folders in a folder, sorted by name."""
     return sorted(one for one in path.iterdir() if one.is_dir() and not is_litter(one.name))
+
+
+# Images and annotations.
+
+
+class Pair(NamedTuple):
+    """A folder of images, and the folder of their annotations: perhaps the same."""
+
+    image_folder: Path
+    annotation_folder: Path
+    images: dict[str, Path]
+    annotations: dict[str, Path]
+    passed_over: list[Path]  # images with the name of another one
+
+
+def find_pair(
+    path: Path, images: Path | None = None, annotations: Path | None = None, prefix: str = ""
+) -> Pair | None:
+    """Return the images and the annotations in a folder; None if it has neither.
+
+    `images` and `annotations` are folders that are known; `prefix` begins the ids.
+    """
+    inside = {one.name.lower(): one for one in subfolders(path)}
+
+    def search(known: Path | None, names: Iterable[str], endings: tuple[str, ...]) -> Scan:
+        if known is not None:
+            return scan(known, endings, prefix)
+        named = (inside[name] for name in names if name in inside)
+        scans = [scan(folder, endings, prefix) for folder in named]
+        scans.append(scan(path, endings, prefix, deep=False))
+        return next((scan for scan in scans if scan.files), scans[0])
+
+    xml = search(annotations, ANNOTATIONS, (".xml",))
+    pictures = search(images, IMAGES, IMAGE_ENDINGS)
+    # One of the two may lie in the folder of the other.
+    if not pictures.files and images is None and xml.folder != path:
+        pictures = scan(xml.folder, IMAGE_ENDINGS, prefix)
+    if not xml.files and annotations is None and pictures.folder != path:
+        xml = scan(pictures.folder, (".xml",), prefix)
+    if not xml.files and not pictures.files:
+        return None
+    xml_files = matched(xml.files, pictures.files)
+    return Pair(pictures.folder, xml.folder, pictures.files, xml_files, pictures.passed_over)
+
+
+def matched(annotations: Mapping[str, Path], images: Mapping[str, Path]) -> dict[str, Path]:
+    """Return annotations by the ids of their images; the others keep their own ids.
+
+    ``a.jpg.xml`` belongs to ``a.jpg``, and a name with an umlaut to the same name in the other form
+    of Unicode. If no id fits, images and annotations lie in different folders within theirs. Then
+    files of the same name belong together, if no other has it.
+    """
+    composed = {unicodedata.normalize("NFC", one): one for one in images}
+    fitting: dict[str, str] = {}
+    for one in annotations:
+        names = (one, unicodedata.normalize("NFC", one))
+        for name in (*names, *map(without_ending, names)):
+            if one not in fitting and name in composed:
+                fitting[one] = composed[name]
+    if not fitting:
+        image_of, xml_of = by_name(images), by_name(annotations)
+        fitting = {xml_of[name]: image_of[name] for name in xml_of.keys() & image_of.keys()}
+    own = {one: path for one, path in annotations.items() if one in images}
+    others = {fitting.get(one, one): path for one, path in annotations.items() if one not in own}
+    return others | own
+
+
+def by_name(ids: Iterable[str]) -> dict[str, str]:
+    """Return the id of each file name that only one folder has."""
+    names = [(PurePosixPath(one).name, one) for one in ids]
+    count = Counter(name for name, _ in names)
+    return {name: one for name, one in names if count[name] == 1}
+
+
+def without_ending(name: str) -> str:
+    """Return the name of a file without its ending, if that is one of an image or of XML."""
+    stem, dot, ending = name.strip("\"'").replace("\\", "/").rpartition(".")
+    return stem if dot + ending.lower() in (*IMAGE_ENDINGS, ".xml") else stem + dot + ending
+
+
+class Scan(NamedTuple):
+    """The files of a kind in a folder by id, and those that have the id of another one."""
+
+    folder: Path
+    files: dict[str, Path]
+    passed_over: list[Path]
+
+
+def scan(folder: Path, endings: tuple[str, ...], prefix: str = "", *, deep: bool = True) -> Scan:
+    """Return the files in a folder with one of the endings; hidden ones are passed over."""
+    ranks = {ending: rank for rank, ending in enumerate(endings)}
+    found: dict[str, list[tuple[int, str, Path]]] = {}
+    seen = set()  # links may lead back
+    for root, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(root)
+        folders[:] = [name for name in folders if deep and not is_litter(name)]
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        inner = Path(root).relative_to(folder).as_posix()
+        start = prefix if inner == "." else f"{prefix}{inner}/"
+        for name in names:
+            stem, dot, ending = name.rpartition(".")
+            rank = ranks.get(dot + ending.lower())
+            if rank is not None and stem and not is_litter(name):
+                found.setdefault(start + stem, []).append((rank, name, Path(root, name)))
+    files = {image_id: min(ranked)[2] for image_id, ranked in found.items()}
+    others = (sorted(ranked)[1:] for ranked in found.values() if len(ranked) > 1)
+    return Scan(folder, files, [path for ranked in others for _, _, path in ranked])

@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple, get_args
+from pathlib import Path
+from typing import Literal, get_args
 
 from minirpn.data.box_format import BoxFormat
 from minirpn.data.findings import BadFileError, Kind
-from minirpn.data.folders import ANNOTATIONS, IMAGES, SPLITS, is_litter, subfolders
+from minirpn.data.folders import IMAGE_ENDINGS, SPLITS, Pair, find_pair, matched, subfolders
+from minirpn.data.lists import IdFinder, find_lists, read_list
 from minirpn.data.other_formats import how_to_convert
 from minirpn.errors import InputError, did_you_mean
 
 NoAnnotation = Literal["error", "skip", "negative"]
-
-# If an image is there in several formats, the first one counts. Pillow reads the last few only with
-# a plug-in; without one, the error says so.
-IMAGE_ENDINGS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm",
-    ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".heic", ".heif",
-)  # fmt: skip
 
 VAL_SHARE = 0.2
 """The share of the images that validate, where the data set has no splits of its own."""
@@ -128,53 +121,17 @@ class Layout:
         if split not in self.lists and split not in self.parts:
             split = SPLITS.get(split.lower(), split)  # "valid" is "val"
         if split in self.lists:
-            return self._read_list(split)
+            ids = read_list(self.lists[split], self._finder)
+            if not ids:
+                raise _empty(self.lists[split], split, "lists no image")
+            if self.annotated_only and not (ids := [one for one in ids if one in self.annotations]):
+                raise _empty(self.lists[split], split, "lists no image that has an annotation")
+            return ids
         if split in self.parts:
             return list(self.parts[split])
         names = ", ".join([*self.splits, "all"])
         near = did_you_mean(split, self.splits)
         raise InputError(f"{self.path}: split {split!r}: not there; there is {names}{near}")
-
-    def _read_list(self, split: str) -> list[str]:
-        path = self.lists[split]
-        lines = (line.strip() for line in _text(path).splitlines())
-        ids = [one for line in lines if line and (one := self._id_in(line)) is not None]
-        if not ids:
-            raise BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", "lists no image")
-        if self.annotated_only:
-            ids = [one for one in ids if one in self.annotations]
-        if not ids:
-            reason = "lists no image that has an annotation"
-            raise BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", reason)
-        return ids
-
-    def _id_in(self, line: str) -> str | None:
-        """Return the id that a line of a list names; None if the line says "-1", not in this list.
-
-        A line may name an id, a file or a path of any system. VOC's lists of a class have a second
-        column: 1 if the image shows the class, 0 if only as a difficult object, and -1 if not.
-        """
-        if (known := self._known_id(line)) is not None:  # an id may have blanks
-            return known
-        *names, last = line.rsplit(None, 1)
-        if not names or last not in {"1", "0", "-1"}:
-            return _without_ending(line)
-        if last == "-1":
-            return None
-        return self._known_id(names[0]) or _without_ending(names[0])
-
-    def _known_id(self, text: str) -> str | None:
-        """Return the id of an image of the data set that a text names, None if there is none."""
-        if text in self._known:
-            return text
-        parts = text.strip("\"'").replace("\\", "/").split("/")
-        # The whole path first, then without its outer folders.
-        for start in range(len(parts)):
-            tail = "/".join(parts[start:])
-            for name in (tail, _without_ending(tail)):
-                if name in self._known:
-                    return name
-        return self._by_stem.get(_without_ending(parts[-1]))
 
     def other_file(self, image_id: str) -> str | None:
         """Return the name of a file of an image that has no ending of an image."""
@@ -191,8 +148,12 @@ class Layout:
         return {*self.images, *self.annotations}
 
     @cached_property
-    def _by_stem(self) -> dict[str, str]:
-        return _by_name(self._known)
+    def _finder(self) -> IdFinder:
+        return IdFinder(self._known)
+
+
+def _empty(path: Path, split: str, reason: str) -> BadFileError:
+    return BadFileError(Kind.EMPTY_SPLIT, path, f"split {split!r}", reason)
 
 
 def find_layout(source: Source, *, need_images: bool = True) -> Layout:
@@ -212,10 +173,16 @@ def find_layout(source: Source, *, need_images: bool = True) -> Layout:
     if annotated_only:
         images = {one: file for one, file in images.items() if one in annotations}
     known = sorted({*images, *annotations})
-    lists = _lists(path)
+    lists, of_classes = find_lists(path)
     parts, note = {}, ""
     folders = _split_folders(known)
-    if not lists and folders:
+    if of_classes:
+        finder = IdFinder(known)
+        for split in of_classes.keys() - lists.keys():
+            ids = (one for file in of_classes[split] for one in _every_id(file, finder))
+            parts[split] = tuple(sorted(set(ids)))
+            note = "splits are made of the lists of single classes"
+    elif not lists and folders:
         parts, note = folders, f"the splits are its folders {', '.join(_tops(known))}"
     image_folder = pairs[0].image_folder if len(pairs) == 1 else path
     annotation_folder = pairs[0].annotation_folder if len(pairs) == 1 else path
@@ -234,10 +201,15 @@ def find_layout(source: Source, *, need_images: bool = True) -> Layout:
     return _with_trainval(_with_drawn_splits(found))
 
 
+def _every_id(path: Path, finder: IdFinder) -> list[str]:
+    """Return the ids in VOC's list of one class, also of the images that do not show it."""
+    return read_list(path, finder, every_line=True)
+
+
 def _year_folder(root: Path, year: int | str | None) -> Path:
     """Return the folder of the year of a VOCdevkit, or `root` if it is no VOCdevkit."""
     if root.is_file():
-        raise InputError(f"{root}: data set: a file; name the folder that it unpacks to")
+        raise InputError(f"{root}: data set: a file, not a folder; unpack an archive first")
     if not root.is_dir():
         raise InputError(f"{root}: data set: no such folder")
     years = sorted(path.name[3:] for path in root.glob("VOC*") if (path / "Annotations").is_dir())
@@ -256,29 +228,25 @@ def _year_folder(root: Path, year: int | str | None) -> Path:
 # The folders of images and of annotations.
 
 
-class _Pair(NamedTuple):
-    """A folder of images, and the folder of their annotations: perhaps the same."""
-
-    image_folder: Path
-    annotation_folder: Path
-    images: dict[str, Path]
-    annotations: dict[str, Path]
-    passed_over: list[Path]  # images with the name of another one
-
-
-def _pairs(path: Path, source: Source, need_images: bool) -> list[_Pair]:
+def _pairs(path: Path, source: Source, need_images: bool) -> list[Pair]:
     """Return the pairs of folders that a data set has: one, or one for each split."""
-    given = {
-        "images": _given(path, source.images, "images"),
-        "annotations": _given(path, source.annotations, "annotations"),
-    }
-    pair = _pair(path, given["images"], given["annotations"])
+    images, annotations = (
+        _given(path, folder, name)
+        for folder, name in ((source.images, "images"), (source.annotations, "annotations"))
+    )
+    pair = find_pair(path, images, annotations)
     pairs = [] if pair is None else [pair]
-    if pair is None or pair.annotation_folder == path or not pair.annotations:
+    whole = pair is not None and pair.images and pair.annotations and pair.annotation_folder != path
+    if not whole and images is None and annotations is None:
         # What lies beside folders of splits is not what the data set is made of.
-        inside = (_pair(folder, None, None, f"{folder.name}/") for folder in _split_roots(path))
+        inside = (find_pair(one, prefix=f"{one.name}/") for one in _split_roots(path))
         parts = [one for one in inside if one is not None]
-        pairs = parts if any(one.annotations for one in parts) else pairs or parts
+        if any(one.annotations for one in parts):
+            pairs = parts
+        elif pair is not None and pair.annotations and not pair.images:
+            pairs = [_with_images_of(pair, path, parts)]
+        else:
+            pairs = pairs or parts
     if not any(one.annotations for one in pairs) and source.no_annotation != "negative":
         raise InputError(f"{path}: data set: no VOC annotation (XML) found; {_told(path)}")
     if not pairs:
@@ -286,6 +254,14 @@ def _pairs(path: Path, source: Source, need_images: bool) -> list[_Pair]:
     if need_images and not any(one.images for one in pairs):
         raise InputError(f"{path}: data set: has annotations, but no images; {_told(path)}")
     return pairs
+
+
+def _with_images_of(pair: Pair, path: Path, parts: Iterable[Pair]) -> Pair:
+    """Return annotations of one folder with the images in folders of splits beside it."""
+    images = {one: file for part in parts for one, file in part.images.items()}
+    return pair._replace(
+        image_folder=path, images=images, annotations=matched(pair.annotations, images)
+    )
 
 
 def _given(path: Path, folder: Path | None, name: str) -> Path | None:
@@ -296,91 +272,6 @@ def _given(path: Path, folder: Path | None, name: str) -> Path | None:
         if candidate.is_dir():
             return candidate
     raise InputError(f"{folder}: {name}: no such folder, here or in {path}")
-
-
-def _pair(
-    path: Path, images: Path | None, annotations: Path | None, prefix: str = ""
-) -> _Pair | None:
-    """Return the images and the annotations in a folder; None if it has neither.
-
-    `images` and `annotations` are folders that are known; `prefix` begins the ids.
-    """
-    inside = {one.name.lower(): one for one in subfolders(path)}
-
-    def search(known: Path | None, names: Iterable[str], endings: tuple[str, ...]) -> _Scan:
-        if known is not None:
-            return _scan(known, endings, prefix)
-        named = (inside[name] for name in names if name in inside)
-        scans = [_scan(folder, endings, prefix) for folder in named]
-        scans.append(_scan(path, endings, prefix, deep=False))
-        return next((scan for scan in scans if scan.files), scans[0])
-
-    xml = search(annotations, ANNOTATIONS, (".xml",))
-    pictures = search(images, IMAGES, IMAGE_ENDINGS)
-    # One of the two may lie in the folder of the other.
-    if not pictures.files and images is None and xml.folder != path:
-        pictures = _scan(xml.folder, IMAGE_ENDINGS, prefix)
-    if not xml.files and annotations is None and pictures.folder != path:
-        xml = _scan(pictures.folder, (".xml",), prefix)
-    if not xml.files and not pictures.files:
-        return None
-    xml_files = xml.files
-    if not xml_files.keys() & pictures.files.keys():  # other folders within the two
-        xml_files = _matched_by_name(xml_files, pictures.files)
-    return _Pair(pictures.folder, xml.folder, pictures.files, xml_files, pictures.passed_over)
-
-
-def _matched_by_name(xml_files: dict[str, Path], images: dict[str, Path]) -> dict[str, Path]:
-    """Return annotations by the ids of the images of the same names, where a name is the only one.
-
-    The others keep their own ids.
-    """
-    ids = _by_name(images)
-    names = _by_name(xml_files)
-    return {
-        ids[name] if names.get(name) == one and name in ids else one: path
-        for one, path in xml_files.items()
-        for name in [PurePosixPath(one).name]
-    }
-
-
-def _by_name(ids: Iterable[str]) -> dict[str, str]:
-    """Return the id of each file name that only one folder has."""
-    names = [(PurePosixPath(one).name, one) for one in ids]
-    count = Counter(name for name, _ in names)
-    return {name: one for name, one in names if count[name] == 1}
-
-
-class _Scan(NamedTuple):
-    """The files of a kind in a folder by id, and those that have the id of another one."""
-
-    folder: Path
-    files: dict[str, Path]
-    passed_over: list[Path]
-
-
-def _scan(folder: Path, endings: tuple[str, ...], prefix: str = "", *, deep: bool = True) -> _Scan:
-    """Return the files in a folder with one of the endings; hidden ones are passed over."""
-    ranks = {ending: rank for rank, ending in enumerate(endings)}
-    found: dict[str, list[tuple[int, str, Path]]] = {}
-    seen = set()  # links may lead back
-    for root, folders, names in os.walk(folder, followlinks=True):
-        place = os.path.realpath(root)
-        folders[:] = [name for name in folders if deep and not is_litter(name)]
-        if place in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        inner = Path(root).relative_to(folder).as_posix()
-        start = prefix if inner == "." else f"{prefix}{inner}/"
-        for name in names:
-            stem, dot, ending = name.rpartition(".")
-            rank = ranks.get(dot + ending.lower())
-            if rank is not None and stem and not is_litter(name):
-                found.setdefault(start + stem, []).append((rank, name, Path(root, name)))
-    files = {image_id: min(ranked)[2] for image_id, ranked in found.items()}
-    others = (sorted(ranked)[1:] for ranked in found.values() if len(ranked) > 1)
-    return _Scan(folder, files, [path for ranked in others for _, _, path in ranked])
 
 
 # The splits.
@@ -407,67 +298,6 @@ def _split_folders(ids: list[str]) -> dict[str, tuple[str, ...]]:
     for one in ids:
         parts.setdefault(SPLITS[one.partition("/")[0].lower()], []).append(one)
     return {name: tuple(members) for name, members in parts.items()}
-
-
-def _lists(path: Path) -> dict[str, Path]:
-    """Return the files that list the images of splits, by split.
-
-    They are those of ``ImageSets/Main`` or ``ImageSets``, or ``train.txt``, ``val.txt`` and the
-    like beside the images.
-    """
-    sets = {one.name.lower(): one for one in subfolders(path)}.get("imagesets")
-    if sets is not None:
-        main = {one.name.lower(): one for one in subfolders(sets)}.get("main", sets)
-        for folder in (main, sets):
-            files = {one.stem: one for one in sorted(folder.iterdir()) if _is_list(one)}
-            if files:
-                lists = {name: one for name, one in files.items() if not _of_class(name, files)}
-                return _by_split(lists)
-    names = {*SPLITS, "trainval"}
-    beside = {one.stem: one for one in sorted(path.iterdir()) if _is_list(one)}
-    return _by_split({name: one for name, one in beside.items() if name.lower() in names})
-
-
-def _by_split(lists: Mapping[str, Path]) -> dict[str, Path]:
-    """Return lists by the name of their split: ``valid.txt`` and ``Val.txt`` are those of val."""
-    usual = {**SPLITS, "trainval": "trainval"}
-    named = {usual.get(name.lower(), name): path for name, path in lists.items()}
-    exact = {name: path for name, path in lists.items() if name in named}
-    return named | exact
-
-
-def _is_list(path: Path) -> bool:
-    return path.suffix.lower() == ".txt" and path.is_file() and not is_litter(path.name)
-
-
-def _of_class(name: str, files: Mapping[str, Path]) -> bool:
-    """Tell whether a list is VOC's of one class, such as ``cat_train``, and no split of its own."""
-    if name.rpartition("_")[2] not in files or "_" not in name:
-        return False
-    columns = [line.split() for line in _text(files[name]).splitlines() if line.strip()]
-    return all(len(words) > 1 and words[-1] in {"1", "0", "-1"} for words in columns)
-
-
-def _text(path: Path) -> str:
-    """Return the text of a list, whatever its encoding is."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadFileError(Kind.EMPTY_SPLIT, path, "list", f"cannot be read ({error})") from None
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    if b"\0" in data[:256]:  # UTF-16 that does not say so
-        return data.decode("utf-16-le", errors="replace")
-    try:
-        return data.decode("utf-8-sig")  # -sig: some editors put a byte order mark in front
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
-
-
-def _without_ending(name: str) -> str:
-    """Return the name of a file without its ending, if that is one of an image or of XML."""
-    stem, dot, ending = name.strip("\"'").replace("\\", "/").rpartition(".")
-    return stem if dot + ending.lower() in (*IMAGE_ENDINGS, ".xml") else stem + dot + ending
 
 
 def _with_drawn_splits(found: Layout) -> Layout:
@@ -541,7 +371,8 @@ def _told(path: Path) -> str:
         "looked for XML files and images in it, in folders such as Annotations and JPEGImages or "
         "annotations and images, and in train, valid and test"
     )
-    return f"it holds {holds or 'nothing'}; {looked}{_inner_data_set(path)}"
+    ways = "; --images and --annotations name other folders"
+    return f"it holds {holds or 'nothing'}; {looked}{ways}{_inner_data_set(path)}"
 
 
 def _few(names: list[str]) -> list[str]:
@@ -549,7 +380,7 @@ def _few(names: list[str]) -> list[str]:
 
 
 def _is_data_set(path: Path) -> bool:
-    pair = _pair(path, None, None)
+    pair = find_pair(path)
     voc = any((year / "Annotations").is_dir() for year in path.glob("VOC*"))
     return voc or (pair is not None and bool(pair.images) and bool(pair.annotations))
 

@@ -130,6 +130,9 @@ class DataConfig:
         _ = self.augment  # checks the numbers
         if self.classes == ("voc",):
             object.__setattr__(self, "classes", VOC_CLASSES)
+        for name in self.classes or ():
+            if not name.strip() or (self.classes or ()).count(name) > 1:
+                raise ValueError(f"classes: expected names, each once, got {name!r}")
         if self.voc is None and self.annotation_folder is not None:
             object.__setattr__(self, "voc", str(Path(self.annotation_folder).parent))
         if self.voc is None and self.image_folder is not None:

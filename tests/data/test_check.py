@@ -107,6 +107,12 @@ def test_no_objects_and_the_same_box_twice(voc):
     write_annotation(voc / "Annotations/a.xml", "a.jpg", (30, 40), [])
     write_annotation(voc / "Annotations/b.xml", "b.jpg", (30, 40), [CAT, CAT._replace(name="dog")])
     assert found(check_dataset(voc)) == [
+        (
+            Severity.ERROR,
+            Kind.NO_OBJECT_AT_ALL,
+            "ImageSets/Main/train.txt: split 'train': no object that is not marked difficult in 1 "
+            "images",
+        ),
         (Severity.WARNING, Kind.NO_OBJECTS, "Annotations/a.xml: annotation: has no object"),
         (
             Severity.WARNING,

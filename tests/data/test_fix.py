@@ -142,3 +142,10 @@ def test_the_page_lists_what_is_not_a_copy(tmp_path, write_voc):
     page = (tmp_path / "fixed/CHANGES.md").read_text()
     assert "## Images that are written as PNG, upright and RGB: 1\n\n- b.png\n" in page
     assert "| error | unknown class | 2 |" in page
+
+
+def test_only_the_splits_that_are_named(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", splits={"train": ("a",), "val": ("b",)})
+    assert write_corrected(Source(root), tmp_path / "fixed", splits=["train"]).images == 1
+    assert VOCDataset(tmp_path / "fixed", split="train").image_ids == ("a",)
+    assert [one.name for one in (tmp_path / "fixed/ImageSets/Main").iterdir()] == ["train.txt"]

@@ -269,6 +269,48 @@ def test_nothing_is_drawn_from_what_is_tested(tmp_path, write_voc):
         VOCDataset(root, split="train")
 
 
+def test_lists_of_single_classes_alone(tmp_path, write_voc):
+    splits = {"cat_train": ("a  1", "c -1"), "dog_train": ("a -1", "c  1"), "cat_val": ("b -1",)}
+    root = write_voc(tmp_path / "data", splits=splits)
+    assert (ids(root, "train"), ids(root, "val")) == (("a", "c"), ("b",))
+    report = check_dataset(root)
+    assert report.note == "splits are made of the lists of single classes"
+    assert report.splits == {"train": 2, "trainval": 3, "val": 1}
+    assert report.findings == ()
+
+
+def test_forms_of_unicode(tmp_path, write_voc):
+    """An archive of macOS has an umlaut as a letter and two dots."""
+    composed, parted = "\u00fc", "u\u0308"
+    root = write_voc(tmp_path / "data", ids=(composed,), splits={"train": (parted,)})
+    (root / f"JPEGImages/{composed}.jpg").rename(root / f"JPEGImages/{parted}.jpg")
+    assert ids(root, "train") == (parted,)
+
+
+def test_xml_with_the_ending_of_the_image(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", ids=("a", "b"), side_by_side=True)
+    (root / "a.xml").rename(root / "a.jpg.xml")
+    assert ids(root) == ("a", "b")
+
+
+def test_folders_of_splits_with_annotations_in_one_folder(tmp_path, write_voc):
+    for name, members in (("train", "abc"), ("val", "de")):
+        part = write_voc(tmp_path / "part" / name, ids=tuple(members))
+        shutil.copytree(part / "JPEGImages", tmp_path / "data" / name)
+        shutil.copytree(part / "Annotations", tmp_path / "data/annotations", dirs_exist_ok=True)
+    root = tmp_path / "data"
+    assert ids(root, "train") == ("train/a", "train/b", "train/c")
+    assert ids(root, "val") == ("val/d", "val/e")
+
+
+def test_folders_that_are_not_read_are_told(tmp_path, write_voc):
+    root = write_voc(tmp_path / "data", ids=("a", "b"), side_by_side=True)
+    write_voc(root / "extra", ids=("c",), side_by_side=True)
+    (one,) = check_dataset(root).findings
+    assert (one.kind, one.path) == (Kind.NOT_READ, root / "extra")
+    assert one.reason == "1 images and 1 XML files in it are not read"
+
+
 @pytest.mark.parametrize("folder", ["ImageSets/Main", "."])
 @pytest.mark.parametrize(("train", "val"), [("Train", "Val"), ("train", "valid"), ("TRAIN", "VAL")])
 def test_names_of_lists(tmp_path, write_voc, folder, train, val):
@@ -373,7 +415,7 @@ def test_images_without_annotation(tmp_path, write_voc):
     assert negative.annotation(1).gt_boxes.shape == (0, 4)
     assert negative.annotation(1).image_size == (30, 40)
     for choice in ("skip", "negative"):
-        report = check_dataset(Source(root, no_annotation=choice))
+        report = check_dataset(Source(root, no_annotation=choice), splits=["all"])
         assert (report.images, report.errors) == (3 if choice == "negative" else 2, ())
 
 
@@ -390,7 +432,7 @@ def test_the_error_says_what_is_there(tmp_path, write_voc):
     told = str(caught.value)
     assert "it holds tomato/, files: 2 of .csv, 1 of .txt; looked for XML files" in told
     assert told.endswith(f"; perhaps name {tmp_path}/data/tomato")
-    with pytest.raises(InputError, match=r"notes\.txt: data set: a file; name the folder"):
+    with pytest.raises(InputError, match=r"notes\.txt: data set: a file, not a folder"):
         VOCDataset(tmp_path / "data/notes.txt")
 
 

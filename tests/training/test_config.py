@@ -374,3 +374,9 @@ def test_a_folder_of_annotations_is_a_data_set(tmp_path):
 
 def test_vocs_classes_by_one_word():
     assert load_config(None, {"data.classes": ["voc"]}).data.classes == VOC_CLASSES
+
+
+@pytest.mark.parametrize("classes", [["cat", "cat"], [""], ["cat", " "]])
+def test_names_of_classes_are_names_each_once(classes):
+    with pytest.raises(InputError, match="classes: expected names, each once, got"):
+        load_config(None, {"data.classes": classes})
