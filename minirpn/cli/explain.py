@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minirpn.cli.model import add_run
-from minirpn.cli.source import add_source, data_of
+from minirpn.cli.source import add_source, data_of, source_values
 
 if TYPE_CHECKING:
+    from minirpn.data.layout import Source
     from minirpn.explain import Learning
 
 NAME = "explain"
@@ -20,9 +21,10 @@ Write a page that shows one training step of a run on one image: every anchor wi
 rule behind it, the sampled mini-batch, each term of the loss, the gradient for each output of the
 head, and the proposals before and after NMS. It is one file; open it in a browser.
 
-The ground truth is the VOC annotation of the image: the one in --voc, or else the one beside the
-file (in Annotations beside JPEGImages, or an XML file next to it). Without an annotation, only
-anchors, objectness and proposals are shown. The mini-batch is drawn with the seed of the run.
+The ground truth is the annotation of the image in --voc, or else in the data of the run. For a file
+that is in neither, it is the one beside the file: in Annotations beside JPEGImages, or an XML file
+next to it, in VOC's format unless --box-format says another. Without an annotation, only anchors,
+objectness and proposals are shown. The mini-batch is drawn with the seed of the run.
 """
 
 
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     network, config = load_network(stored)
     data = data_of(args, config.data)
     voc = None if args.voc is None else data.source
-    picture = find_picture(args.image, stored.folder, data, voc=voc)
+    picture = find_picture(args.image, stored.folder, data, voc=voc, beside=_beside(args))
     step = open_step(network, config, picture)
     if step.learning is None:
         reason = f"{picture.no_truth}: nothing to learn from"
@@ -65,6 +67,19 @@ def run(args: argparse.Namespace) -> int:
     path = write_page(step, args.out or folder / "explain" / name)
     print(f"page: {path}")
     return 0
+
+
+def _beside(args: argparse.Namespace) -> Source:
+    """Return how an annotation beside a file of no data set is read: as typed, not as in the run.
+
+    The values are those that `data_of` has checked.
+    """
+    from minirpn.data.layout import Source
+
+    values, _ = source_values(args)
+    names = ("box_format", "clip_boxes", "no_annotation")
+    typed = {name: values[f"data.{name}"] for name in names if f"data.{name}" in values}
+    return Source(Path(), **typed)
 
 
 def _print_learning(learning: Learning, seed: int) -> None:

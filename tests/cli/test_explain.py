@@ -98,7 +98,7 @@ def test_explain_says_what_is_wrong(fails: Fails, trained: Path, lone: Path, tmp
     said = fails("explain", trained, gone)
     assert said == f"{gone}: image: no such file, and none of that name in {own}"
     said = fails("explain", trained, lone, "--voc", trained / "shapes")
-    assert said == f"{trained}/shapes/Annotations/lone.xml: annotation: no such file"
+    assert said == f"{lone}: annotation: none of that name in {trained}/shapes/Annotations"
     assert fails("explain", tmp_path, lone).startswith(f"{tmp_path}: not a run folder")
     said = fails("explain", trained, "000001", "--out", lone / "page.html")
     assert said == f"{lone}: cannot make the folder: File exists"

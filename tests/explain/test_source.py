@@ -1,11 +1,13 @@
 """Which picture is meant, and where its ground truth is."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from minirpn.data import Source, VOCDataset
+from minirpn.data import Source, VOCDataset, VOCObject, write_annotation
 from minirpn.errors import InputError
 from minirpn.explain import find_picture
 from minirpn.training.run_folder import RunFolder
@@ -95,8 +97,8 @@ def test_what_is_wrong_is_said_in_one_line(run_folder, shapes, settings, lone_im
     assert said("gone", voc=Source(shapes)).endswith(
         f"none of that name in {shapes / 'JPEGImages'}"
     )
-    xml = shapes / "Annotations/lone.xml"
-    assert said(lone, voc=Source(shapes)) == f"{xml}: annotation: no such file"
+    folder = shapes / "Annotations"
+    assert said(lone, voc=Source(shapes)) == f"{lone}: annotation: none of that name in {folder}"
     assert said("000001", voc=Source(lone.parent / "nowhere")).endswith("data set: no such folder")
     (shapes / "Annotations/000001.xml").write_text("<annotation>")
     assert "not readable as XML" in said(shapes / "JPEGImages/000001.jpg")
@@ -119,3 +121,146 @@ def test_bad_boxes_stop_it_as_they_stop_a_training(run_folder, shapes, settings)
         find_picture(str(path), run_folder, settings().data)
     picture = find_picture(str(path), run_folder, settings(data__skip_bad=True).data)
     assert len(picture.sample.annotation.gt_boxes) == objects
+
+
+# Which image of a data set is meant.
+
+
+@pytest.fixture
+def write_image():
+    """Write an image of 40x30 and an annotation with one box; None leaves one of them out."""
+
+    def write(image, xml, left=1):
+        for path in (image, xml):
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+        if image is not None:
+            Image.fromarray(np.full((30, 40, 3), 10 * left, np.uint8)).save(image)
+        if xml is not None:
+            name = "none" if image is None else image.name
+            write_annotation(xml, name, (30, 40), [VOCObject("cat", (left, 1, 20, 15))])
+
+    return write
+
+
+def left_of(picture):
+    """Return the left edges of the boxes; the one of `write_image` is at `left` - 1."""
+    return picture.sample.annotation.gt_boxes[:, 0].tolist()
+
+
+def test_the_annotation_is_that_of_the_same_folder(write_image, run_folder, settings, tmp_path):
+    root, data = tmp_path / "set", settings().data
+    write_image(root / "images/b/f1.png", root / "annotations/b/f1.xml", left=5)
+    write_image(None, root / "annotations/f1.xml", left=9)
+    for image in (str(root / "images/b/f1.png"), "b/f1", "b/f1.png", "f1"):
+        picture = find_picture(image, run_folder, data, voc=Source(root))
+        assert left_of(picture) == [4]
+        assert picture.sample.annotation.image_id == "b/f1"
+    # A file from elsewhere has only its name, here that of one annotation.
+    write_image(tmp_path / "elsewhere/f1.png", None)
+    picture = find_picture(str(tmp_path / "elsewhere/f1.png"), run_folder, data, voc=Source(root))
+    assert left_of(picture) == [8]
+
+
+@pytest.fixture
+def split_folders(write_image, tmp_path):
+    """A data set of folders of splits: images and XML files side by side."""
+    root = tmp_path / "rf"
+    for split, name, left in (("train", "a", 3), ("valid", "a", 5), ("train", "b", 7)):
+        write_image(root / split / f"{name}.jpg", root / split / f"{name}.xml", left=left)
+    return root
+
+
+def test_folders_of_splits(split_folders, write_image, run_folder, settings, tmp_path, monkeypatch):
+    data, voc = settings().data, Source(split_folders)
+
+    def found(image):
+        picture = find_picture(str(image), run_folder, data, voc=voc)
+        return picture.sample.annotation.image_id, left_of(picture)
+
+    assert found(split_folders / "train/a.jpg") == ("train/a", [2])
+    assert found("valid/a") == ("valid/a", [4])
+    assert found("b.jpg") == ("train/b", [6])
+    with pytest.raises(InputError) as error:
+        found("a")
+    assert str(error.value) == "a: image: several have that name: train/a, valid/a"
+    write_image(tmp_path / "a.jpg", None)
+    with pytest.raises(InputError, match=r"a.jpg: image: several have that name: train/a, valid/a"):
+        found(tmp_path / "a.jpg")
+    # The folder that it lies in is part of the name.
+    monkeypatch.chdir(split_folders / "valid")
+    assert found("a.jpg") == ("valid/a", [4])
+    (tmp_path / "link.jpg").symlink_to(split_folders / "train/b.jpg")
+    assert found(tmp_path / "link.jpg") == ("train/b", [6])
+
+
+def test_an_image_of_the_data_set_does_not_take_the_annotation_of_another(
+    split_folders, run_folder, settings
+):
+    (split_folders / "train/a.xml").unlink()
+    data, image = settings().data, str(split_folders / "train/a.jpg")
+    with pytest.raises(InputError) as error:
+        find_picture(image, run_folder, data, voc=Source(split_folders))
+    assert str(error.value) == f"{split_folders / 'train/a.xml'}: annotation: no such file"
+    skipping = Source(split_folders, no_annotation="skip")
+    with pytest.raises(InputError) as error:
+        find_picture(image, run_folder, data, voc=skipping)
+    assert str(error.value) == f"{image}: annotation: none of that name in {split_folders}"
+    negatives = Source(split_folders, no_annotation="negative")
+    picture = find_picture(image, run_folder, data, voc=negatives)
+    assert (picture.no_truth, left_of(picture)) == (None, [])
+    assert picture.sample.annotation.image_id == "train/a"
+
+
+# The data of the run.
+
+
+@pytest.fixture
+def as_written(write_image, tmp_path):
+    """A data set whose boxes count from 0."""
+    root = tmp_path / "own"
+    write_image(root / "images/a.png", root / "annotations/a.xml", left=3)
+    return root
+
+
+def test_a_file_of_the_runs_data_is_read_as_the_run_reads_it(as_written, settings, tmp_path):
+    data = settings(data__voc=str(as_written), data__box_format="half-open").data
+    picture = find_picture(str(as_written / "images/a.png"), RunFolder(tmp_path), data)
+    assert left_of(picture) == [3]
+    (as_written / "annotations/a.xml").rename(as_written / "annotations/b.xml")
+    picture = find_picture(str(as_written / "images/a.png"), RunFolder(tmp_path), data)
+    image, xml = as_written / "images/a.png", as_written / "annotations/a.xml"
+    assert picture.no_truth == f"{image}: there is no annotation {xml}"
+    negative = replace(data, no_annotation="negative")
+    assert find_picture(str(image), RunFolder(tmp_path), negative).no_truth is None
+
+
+def test_a_file_from_elsewhere_is_read_as_vocs(as_written, write_image, settings, tmp_path):
+    data = settings(data__voc=str(as_written), data__box_format="half-open").data
+    write_image(tmp_path / "mine.png", tmp_path / "mine.xml", left=7)
+    image = str(tmp_path / "mine.png")
+    assert left_of(find_picture(image, RunFolder(tmp_path), data)) == [6]
+    half_open = Source(tmp_path, box_format="half-open")
+    assert left_of(find_picture(image, RunFolder(tmp_path), data, beside=half_open)) == [7]
+    (tmp_path / "mine.xml").unlink()
+    assert find_picture(image, RunFolder(tmp_path), data).no_truth is not None
+    negative = Source(tmp_path, no_annotation="negative")
+    assert find_picture(image, RunFolder(tmp_path), data, beside=negative).no_truth is None
+    # In the folder of the data set, but not one of its images.
+    write_image(as_written / "other/c.png", as_written / "other/c.xml", left=9)
+    image = str(as_written / "other/c.png")
+    assert left_of(find_picture(image, RunFolder(tmp_path), data)) == [8]
+
+
+def test_a_file_from_elsewhere_does_not_need_the_runs_data(
+    as_written, write_image, settings, tmp_path, monkeypatch
+):
+    data = settings(data__voc=str(as_written)).data
+    write_image(tmp_path / "mine.png", tmp_path / "mine.xml", left=7)
+    (as_written / "images/a.png").unlink()
+    image = str(tmp_path / "mine.png")
+    assert left_of(find_picture(image, RunFolder(tmp_path), data)) == [6]
+    with pytest.raises(InputError, match="has annotations, but no images"):
+        find_picture("a", RunFolder(tmp_path), data)
+    monkeypatch.setattr("minirpn.explain.source.find_layout", pytest.fail)
+    assert left_of(find_picture(image, RunFolder(tmp_path), data)) == [6]
