@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minirpn.cli.model import TEST, add_run, default_split, open_data
-from minirpn.cli.output import make_folders, write_each
+from minirpn.cli.model import TEST, add_run, default_split, open_data, way_on
+from minirpn.cli.output import check_apart, make_folders, write_each
 from minirpn.cli.settings import add_device
 from minirpn.cli.source import add_source, source_values
 
@@ -27,6 +27,8 @@ detector, also measure the average precision of its detections for each class, b
 rules. Objects marked difficult are left out. Without --voc, the data set is the run's; a model that
 comes with minirpn has none, and needs --voc.
 """
+
+_RECALL, _PRECISION = "recall.png", "precision_recall.png"  # in --out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,24 +85,27 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.training.stored import read_stored
 
     stored = read_stored(args.source, best=args.best)
+    check_apart(_files(args))
     model, trained = load_model(stored, open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
     split = args.split or default_split(config)
-    dataset = open_data(stored, config, split, voc=args.voc)
+    with way_on(config):
+        dataset = open_data(stored, config, split, voc=args.voc)
     where = config.data.voc or "generated shapes"
     check_measurable(dataset, f"{where}: split {split!r}", limit=args.limit)
     if args.voc_results is not None:
         check_voc_ids(dataset.image_ids[: args.limit], "--voc-results")
     make_folders([args.out, args.voc_results], [args.json, args.coco])
-    result = evaluate_split(
-        model,
-        config,
-        dataset,
-        counts=counts,
-        matching=args.matching,
-        limit=args.limit,
-        progress=True,
-    )
+    with way_on(config):
+        result = evaluate_split(
+            model,
+            config,
+            dataset,
+            counts=counts,
+            matching=args.matching,
+            limit=args.limit,
+            progress=True,
+        )
     for reason in dataset.skipped:
         print(f"left out: {reason}")
     images = len(result.proposals)
@@ -137,6 +142,21 @@ def _counts(top: int | None) -> tuple[int, ...]:
     if top < 1:
         raise InputError(f"--top: expected at least 1, got {top}")
     return (*(count for count in COUNTS if count < top), top)
+
+
+def _files(args: argparse.Namespace) -> list[Path]:
+    """Return the files that the flags ask for, but for those of VOC's tools."""
+    files = [file for file in (args.json, args.coco) if file is not None]
+    if args.coco is not None:
+        files.append(_truth_beside(args.coco))
+    if args.out is not None:
+        files += [args.out / _RECALL, args.out / _PRECISION]
+    return files
+
+
+def _truth_beside(path: Path) -> Path:
+    """Return where the ground truth for a file in COCO's format goes."""
+    return path.with_name(f"{path.stem}_ground_truth.json")
 
 
 def _outputs(
@@ -189,7 +209,7 @@ def _write_coco(
     """Write what COCO's tools read."""
     from minirpn.evaluation import write_coco_detections, write_coco_ground_truth
 
-    truth = path.with_name(f"{path.stem}_ground_truth.json")
+    truth = _truth_beside(path)
     write_coco_detections(path, detections)
     write_coco_ground_truth(truth, annotations, classes)
     return [path, truth]
@@ -228,8 +248,8 @@ def _draw(folder: Path, result: SplitResult) -> list[Path]:
     from minirpn import viz
     from minirpn.files import one_line_errors
 
-    drawn = {"recall.png": viz.plot_recall(result.recall)}
+    drawn = {_RECALL: viz.plot_recall(result.recall)}
     if result.precision is not None:
-        drawn["precision_recall.png"] = viz.plot_precision_recall(result.precision)
+        drawn[_PRECISION] = viz.plot_precision_recall(result.precision)
     with one_line_errors(folder, "write"):
         return [viz.save(axes, folder / name) for name, axes in drawn.items()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,21 @@ def open_data(
         raise InputError(f"{stored.name}: it has no data beside it: name a data set, --voc DIR")
     # The folder is looked into only if the settings name no data set.
     return open_dataset(config, stored.folder or RunFolder(Path()), split)
+
+
+@contextmanager
+def way_on(config: TrainConfig) -> Iterator[None]:
+    """Add to an error about a bad file or box that ``--skip-bad`` leaves it out, if it would."""
+    from minirpn.data.findings import BadDataError, BadFileError, Kind
+    from minirpn.errors import InputError
+
+    try:
+        yield
+    except (BadDataError, BadFileError) as error:
+        empty = isinstance(error, BadFileError) and error.finding.kind is Kind.EMPTY_SPLIT
+        if config.data.skip_bad or empty:
+            raise
+        raise InputError(f"{error}; --skip-bad leaves it out") from error
 
 
 def default_split(config: TrainConfig) -> str:

@@ -34,6 +34,20 @@ def make_folders(folders: Iterable[Path | None], files: Iterable[Path | None]) -
             raise InputError(f"{file}: cannot write: it is a folder")
 
 
+def check_apart(files: Iterable[Path], pictures: Iterable[Path] = ()) -> None:
+    """Raise InputError if a file would be written over one of the pictures, or twice."""
+    from minirpn.errors import InputError
+
+    inputs, targets = {path.resolve() for path in pictures}, set()
+    for path in files:
+        target = path.resolve()
+        if target in inputs:
+            raise InputError(f"{path}: it is one of the pictures, and would be overwritten")
+        if target in targets:
+            raise InputError(f"{path}: two outputs would be written there")
+        targets.add(target)
+
+
 def write_each(outputs: Iterable[Callable[[], list[Path]]]) -> None:
     """Call functions that write files, and print the paths that they return.
 
@@ -107,17 +121,9 @@ class Output:
 
         An InputError also says if a file would be written over a picture, or twice.
         """
-        from minirpn.errors import InputError
         from minirpn.evaluation.result_files import check_voc_ids
 
-        inputs, targets = {path.resolve() for path in pictures}, set()
-        for path in self._files(names):
-            target = path.resolve()
-            if target in inputs:
-                raise InputError(f"{path}: it is one of the pictures, and would be overwritten")
-            if target in targets:
-                raise InputError(f"{path}: two outputs would be written there")
-            targets.add(target)
+        check_apart(self._files(names), pictures)
         make_folders([self.folder, self.voc_results], [self.json, self.coco])
         if self.voc_results is not None:
             check_voc_ids(names, "--voc-results")

@@ -10,6 +10,7 @@ from minirpn.cli.model import (
     chosen_model,
     open_data,
     split_words,
+    way_on,
 )
 from minirpn.cli.output import add_output, make_folders, output_folder, output_of
 from minirpn.cli.pictures import (
@@ -56,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", metavar="S", help="use all images of this split; the file is S.npz"
     )
     add_source(parser, help="data set of the split (default: that of the run)")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="with --split, leave out what is wrong in the data"
+    )
     add_device(parser)
 
 
@@ -68,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     if args.split is None:
         for typed in typed_source(args):
             raise InputError(f"{typed}: only with --split")
+        if args.skip_bad:
+            raise InputError("--skip-bad: only with --split")
         return _propose_pictures(args)
     _refuse(
         args, ("json", "coco", "voc_results"), "not with --split; minirpn eval writes such files"
@@ -124,18 +130,23 @@ def _propose_split(args: argparse.Namespace) -> None:
     stored = read_stored(words[0], best=args.best)
     network, config = load_network(stored, open_device(args.device))
     values, names = source_values(args)
+    if args.skip_bad:  # a run that was trained with it keeps it
+        values["data.skip_bad"] = True
     config = override(config, {"data.classes": None, **values}, origins=names)
     counts = training_proposals(config)
     if args.top is not None:
         counts = replace(counts, post_nms=args.top, pre_nms=max(counts.pre_nms, args.top))
-    dataset = open_data(stored, config, args.split, voc=args.voc)
+    with way_on(config):
+        dataset = open_data(stored, config, args.split, voc=args.voc)
     folder = output_folder(args, stored.folder, _FOLDER)
     make_folders([folder], [])
     proposals = []
-    with Progress(len(dataset), unit="image") as progress:
+    with way_on(config), Progress(len(dataset), unit="image") as progress:
         for item in propose_all(network, dataset, build_pipeline(config, network), counts):
             proposals.append(item)
             progress.advance()
+    for reason in dataset.skipped:
+        print(f"left out: {reason}")
     mean = sum(len(item.boxes) for item in proposals) / len(proposals)
     print(f"split {args.split}: {len(proposals)} images, {mean:.0f} proposals each on average")
     if folder is not None:
