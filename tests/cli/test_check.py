@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from minirpn.cli.main import main
+from minirpn.data import VOCDataset, VOCObject, write_annotation
 from minirpn.data.shapes import SHAPES
 from minirpn.data.synthetic import SyntheticConfig, generate
 
@@ -128,3 +131,74 @@ def test_training_repairs_what_is_safe_and_logs_it(
     words = ["train", "--config", small_config, "--voc", voc, "--out", run, "--steps", 1]
     assert main([str(word) for word in words]) == 0
     assert "1 repaired (1 blanks in a class name)" in (run / "log.txt").read_text()
+
+
+# --fix
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """Images "a", "my b", c and d of 40x30: boxes from 0, one beyond the image, d has no XML."""
+    root = tmp_path / "faulty"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    boxes = {"a": [(0, 0, 9, 19)], "my b": [(5, 5, 9, 9), (20, 10, 60, 20)], "c": [(3, 3, 39, 29)]}
+    for number, name in enumerate([*boxes, "d"]):
+        pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{name}.png")
+    for name, corners in boxes.items():
+        objects = [VOCObject("cat", one) for one in corners]
+        write_annotation(root / "annotations" / f"{name}.xml", f"{name}.png", (30, 40), objects)
+    return root
+
+
+def test_fix_writes_a_copy_with_nothing_wrong(
+    faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    copy = tmp_path / "copy"
+    words = ["check", "--voc", str(faulty), "--box-format", "zero-based", "--fix", str(copy)]
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "2 errors (1 image without annotation, 1 box outside the image)" in out
+    last = f"corrected copy: {copy}: 3 images, 1 left out; see CHANGES.md in it"
+    assert out.splitlines()[-1] == last
+    page = (copy / "CHANGES.md").read_text()
+    assert "| error | image without annotation | 1 |" in page
+    assert "| error | box outside the image | 1 |" in page
+    assert "- my b -> my_b" in page
+
+    found = VOCDataset(copy, split="all")  # without a flag, and without skip_bad
+    assert (found.image_ids, found.findings) == (("a", "c", "my_b"), ())
+    boxes = {one: found.annotation(n).gt_boxes.tolist() for n, one in enumerate(found.image_ids)}
+    assert boxes == {"a": [[0, 0, 10, 20]], "c": [[3, 3, 40, 30]], "my_b": [[5, 5, 10, 10]]}
+    assert found.annotation(2).ignored.tolist() == [[20, 10, 40, 21]]
+    for image_id, original in (("a", "a"), ("my_b", "my b")):
+        image = (copy / "JPEGImages" / f"{image_id}.png").read_bytes()
+        assert image == (faulty / "images" / f"{original}.png").read_bytes()
+    assert main(["check", "--voc", str(copy)]) == 0
+    assert capsys.readouterr().out.startswith(f"{copy}: images 3, objects 3, classes 1\n")
+
+
+def test_fix_does_what_the_flags_say(
+    faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    copy = tmp_path / "copy"
+    words = ["check", "--voc", faulty, "--box-format", "zero-based", "--clip-boxes", "--fix", copy]
+    assert main([*map(str, words), "--no-annotation", "negative"]) == 0
+    last = f"corrected copy: {copy}: 4 images; see CHANGES.md in it"
+    assert capsys.readouterr().out.splitlines()[-1] == last
+    found = VOCDataset(copy, split="all")
+    assert found.image_ids == ("a", "c", "d", "my_b")
+    assert found.annotation(2).gt_boxes.shape == (0, 4)
+    assert found.annotation(3).gt_boxes.tolist() == [[5, 5, 10, 10], [20, 10, 40, 21]]
+    other = tmp_path / "other"
+    words[-1] = other
+    assert main([*map(str, words), "--no-annotation", "skip"]) == 0
+    assert VOCDataset(other, split="all").image_ids == ("a", "c", "my_b")
+
+
+def test_fix_never_writes_over_anything(faulty: Path, fails: Callable[..., str]):
+    before = sorted(path.name for path in faulty.iterdir())
+    said = fails("check", "--voc", faulty, "--fix", faulty)
+    assert said == f"{faulty}: there is something already; name a new folder"
+    assert sorted(path.name for path in faulty.iterdir()) == before

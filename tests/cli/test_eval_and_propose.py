@@ -163,6 +163,50 @@ def test_eval_looks_at_the_ids_before_it_begins(
     assert said.startswith("--voc-results: image 'my photo': VOC's result files hold no id with a")
 
 
+@pytest.mark.parametrize(
+    ("words", "twice"),
+    [
+        (["--json", "one.json", "--coco", "one.json"], "one.json"),
+        (["--json", "one.json", "--coco", "./one.json"], "one.json"),
+        (["--coco", "x.json", "--json", "x_ground_truth.json"], "x_ground_truth.json"),
+        (["--out", "curves", "--json", "curves/recall.png"], "curves/recall.png"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_eval_does_not_write_two_outputs_to_one_file(
+    trained: Path,
+    tmp_path: Path,
+    fails: Fails,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    twice: str,
+):
+    monkeypatch.chdir(tmp_path)
+    said = fails("eval", trained.absolute(), *words)
+    assert said == f"{twice}: two outputs would be written there"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_eval_says_how_to_leave_out_a_bad_image(
+    trained: Path, own: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
+):
+    """A truncated image is met in the middle; a missing one at the start."""
+    words = ["eval", trained, "--voc", own, "--split", "all", "--top", 50]
+    path = own / "JPEGImages" / "000003.jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+    said = fails(*words)
+    assert said.startswith(f"{path}: image: ")
+    assert said.endswith("; --skip-bad leaves it out")
+    assert main([*map(str, words), "--skip-bad"]) == 0
+    out = capsys.readouterr().out
+    assert f"left out: {path}: image: " in out
+    assert f"{own}, split all, 9 images\n" in out
+    path.unlink()
+    said = fails(*words)
+    assert said.startswith(f"{path.with_suffix('')}: image: no such file, of any format")
+    assert said.endswith("; --skip-bad leaves it out")
+
+
 @pytest.mark.parametrize("command", ["eval", "propose"])
 def test_an_output_that_cannot_be_written_does_not_keep_back_the_others(
     trained: Path,

@@ -102,3 +102,25 @@ def test_explain_says_what_is_wrong(fails: Fails, trained: Path, lone: Path, tmp
     assert fails("explain", tmp_path, lone).startswith(f"{tmp_path}: not a run folder")
     said = fails("explain", trained, "000001", "--out", lone / "page.html")
     assert said == f"{lone}: cannot make the folder: File exists"
+
+
+def test_images_of_the_same_name_have_their_own_pages(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = tmp_path / "rf"
+    for split, number in (("train", "000001"), ("valid", "000002")):
+        (root / split).mkdir(parents=True)
+        for folder, ending in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+            source = run / "shapes" / folder / f"{number}.{ending}"
+            shutil.copy(source, root / split / f"a.{ending}")
+    words = ["explain", str(run), "--voc", str(root)]
+    assert main([*words, "train/a"]) == 0
+    assert main([*words, str(root / "valid" / "a.jpg")]) == 0
+    pages = [run / "explain" / f"{split}_a.html" for split in ("train", "valid")]
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("page")]
+    assert printed == [f"page: {page}" for page in pages]
+    assert sorted((run / "explain").iterdir()) == pages
+    names = [data_of(page)["image"]["name"] for page in pages]
+    assert names == ["train/a", "valid/a"]
+    first, second = (data_of(page)["image"]["uri"] for page in pages)
+    assert first != second
