@@ -264,3 +264,11 @@ def test_a_file_from_elsewhere_does_not_need_the_runs_data(
         find_picture("a", RunFolder(tmp_path), data)
     monkeypatch.setattr("minirpn.explain.source.find_layout", pytest.fail)
     assert left_of(find_picture(image, RunFolder(tmp_path), data)) == [6]
+
+
+def test_the_images_of_the_runs_data_may_lie_elsewhere(as_written, settings, tmp_path):
+    images = (as_written / "images").rename(tmp_path / "pictures")
+    data = settings(data__voc=str(as_written), data__box_format="half-open").data
+    data = replace(data, image_folder=str(images))
+    picture = find_picture(str(images / "a.png"), RunFolder(tmp_path), data)
+    assert left_of(picture) == [3]
