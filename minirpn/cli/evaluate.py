@@ -129,7 +129,9 @@ def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit: expected at least 1, got {args.limit}")
     values, names = source_values(args)
-    return override(config, {"data.skip_bad": args.skip_bad, **values}, origins=names)
+    if args.skip_bad or "data.voc" in values:  # a run's own data are read as in its training
+        values["data.skip_bad"] = args.skip_bad
+    return override(config, values, origins=names)
 
 
 def _counts(top: int | None) -> tuple[int, ...]:

@@ -106,8 +106,12 @@ def start_from(stored: StoredModel, model: RPN | FasterRCNN, config: TrainConfig
         value = stored.parameters.get(parameter.name)
         if value is not None and layer in _BY_CLASS:
             value = _take_rows(value, backend.to_host(parameter.value), *classes)
-        if value is None or value.shape != tuple(parameter.value.shape) or not is_finite(value):
+        if value is None or value.shape != tuple(parameter.value.shape):
             raise InputError(f"{stored.path}: not a whole {ours}: {parameter.name!r} does not fit")
+        if not is_finite(value):
+            raise InputError(
+                f"{stored.path}: {parameter.name}: holds values that are not finite numbers"
+            )
         values[parameter.name] = value
     for parameter in model.parameters():
         if parameter.name in values:

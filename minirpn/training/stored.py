@@ -139,7 +139,13 @@ def _read_run(name: str, path: Path, *, best: bool) -> StoredModel:
     file = folder.best if best else folder.last
     if best and folder.last.exists() and not file.exists():
         raise InputError(f"{file}: no such file: the run never measured a best one")
-    checkpoint, config = load_checkpoint(file), load_config(folder.config)
+    try:
+        checkpoint = load_checkpoint(file)
+    except InputError as error:
+        if best or not folder.best.exists():
+            raise
+        raise InputError(f"{error}; {path}{_BEST} is there") from error
+    config = load_config(folder.config)
     return StoredModel(name, file, checkpoint.parameters, config, folder, {}, checkpoint.step)
 
 

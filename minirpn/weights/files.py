@@ -49,7 +49,7 @@ class WeightsFile(NamedTuple):
 
 
 def _is_zip(data: bytes) -> bool:
-    return data[:4] == b"PK\x03\x04"
+    return data[:4] in (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty one
 
 
 def _is_torch_zip(data: bytes) -> bool:

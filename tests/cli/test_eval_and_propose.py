@@ -364,3 +364,16 @@ def test_propose_says_what_is_wrong(fails: Fails, trained: Path, tmp_path: Path,
     assert fails("propose", trained, image, "--top", "0") == "--top: expected at least 1, got 0"
     said = fails("propose", tmp_path / "gone", image)
     assert said == f"{tmp_path / 'gone'}: no such run, model or picture"
+
+
+def test_a_run_reads_its_own_data_as_in_its_training(trained, tmp_path, small_config, no_figures):
+    shutil.copytree(trained / "shapes", tmp_path / "data")
+    name = (tmp_path / "data/ImageSets/Main/val.txt").read_text().split()[0]
+    (tmp_path / f"data/Annotations/{name}.xml").write_text("<annotation>")
+    words = ["--config", small_config, "--voc", tmp_path / "data", "--split", "train"]
+    words += ["--val-split", "none", "--out", tmp_path / "run", "--skip-bad"]
+    assert main(["train", *map(str, words)]) == 0
+    measured = ["eval", str(tmp_path / "run"), "--split", "trainval"]
+    assert main(measured) == 0
+    # Another data set than the run's is read as the flags say.
+    assert main([*measured, "--voc", str(tmp_path / "data")]) == 2

@@ -12,7 +12,7 @@ from minirpn.errors import InputError, UntrainedWarning
 from minirpn.training import stored
 from minirpn.training.build import load_model
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
-from minirpn.training.run_folder import create_run
+from minirpn.training.run_folder import RunFolder, create_run
 from minirpn.training.stored import names_a_model, read_stored, shipped_models, write_shipped
 from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
@@ -140,3 +140,18 @@ def test_words_that_name_a_model(run, tmp_path):
         assert names_a_model(word), word
     for word in (tmp_path, "photo.jpg", "photos/*.jpg", "-"):
         assert not names_a_model(word), word
+
+
+def test_the_best_checkpoint_is_named_where_the_last_is_damaged(run, tmp_path):
+    folder = RunFolder(Path(shutil.copytree(run.path, tmp_path / "copy")))
+    folder.last.write_bytes(b"no archive")
+    with pytest.raises(
+        InputError, match=rf"not a whole checkpoint: .*; {folder.path}@best is there$"
+    ):
+        read_stored(folder.path)
+    folder.last.unlink()
+    with pytest.raises(InputError, match=rf"no such checkpoint; {folder.path}@best is there$"):
+        read_stored(folder.path)
+    folder.best.unlink()
+    with pytest.raises(InputError, match=r"no such checkpoint$"):
+        read_stored(folder.path)
