@@ -28,7 +28,7 @@ from minirpn.data.findings import (
     hints_for,
     summary,
 )
-from minirpn.data.folders import IMAGE_ENDINGS, is_litter
+from minirpn.data.folders import IMAGE_ENDINGS, SPLITS, is_litter
 from minirpn.data.images import ImageHeader, examine_image
 from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.voc import (
@@ -117,7 +117,7 @@ def check_dataset(
     if splits is None:
         findings += _not_read(layout)
     digests = {one.image_id: one.digest for one in done if one.digest}
-    findings += _shared_images(layout, members, digests)
+    findings += _shared_images(layout, _that_divide(layout, members), digests)
     return CheckReport(
         root=layout.path,
         images=len(done),
@@ -224,6 +224,15 @@ def _not_read(layout: Layout) -> Iterator[Finding]:
         if xml and images:
             reason = f"{len(images):,} images and {len(xml):,} XML files in it are not read"
             yield finding(Kind.NOT_READ, Path(root), "folder", reason)
+
+
+def _that_divide(
+    layout: Layout, members: Mapping[str, Sequence[str]]
+) -> Mapping[str, Sequence[str]]:
+    """Return the splits that should share no image: not the lists that drawn splits come from."""
+    if "train" in layout.lists:
+        return members
+    return {name: ids for name, ids in members.items() if name in layout.parts or name in SPLITS}
 
 
 def _shared_images(
