@@ -195,22 +195,25 @@ def take_steps(run: Training, interrupt: InterruptRequest) -> bool:
 def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
     """Take the remaining steps of the current phase; return whether a signal stopped it.
 
-    If an image has gone bad and may be left out, return before the step that needs it: the order
-    of the others is a new one.
+    If an image has gone bad and may be left out, return before the next step: the order of the
+    others is a new one.
     """
     trainer, folder, config, phase = run.trainer, run.folder, run.trainer.config, run.trainer.phase
+    train_set = run.train_set
     saved = load_proposals(folder.proposals(phase.name)) if phase.needs_proposals else None
     draws = training_order(
-        len(run.train_set), seed=config.run.seed, augment=config.data.augment, start=trainer.step
+        len(train_set), seed=config.run.seed, augment=config.data.augment, start=trainer.step
     )
     pipeline = build_pipeline(config, trainer.network)
     with (
-        pipeline.examples(run.train_set, draws, finish=trainer.work_ahead()) as examples,
+        pipeline.examples(train_set, draws, finish=trainer.work_ahead()) as examples,
         Progress(config.optimizer.steps, done=trainer.step, show=run.progress) as bar,
     ):
         if run.to_measure:
             measure(run, bar)
-        while trainer.step < phase.end and not trainer.out_of_patience:
+        while (
+            trainer.step < phase.end and not trainer.out_of_patience and run.train_set is train_set
+        ):
             if interrupt.requested:
                 return True
 
@@ -220,7 +223,7 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
                 example, proposals = next(examples), None
             except InputError:
                 if leave_out_bad_images(run):
-                    return False
+                    continue
                 raise
             if saved is not None:
                 proposals = proposals_for(example, saved, folder.proposals(phase.name))

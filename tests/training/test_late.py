@@ -28,11 +28,15 @@ def records(folder):
     return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
 
 
-def assert_same_end(one, other):
+def assert_same_network(one, other):
     a, b = load_checkpoint(one.last), load_checkpoint(other.last)
     assert (a.step, a.rng_state, a.metrics) == (b.step, b.rng_state, b.metrics)
     np.testing.assert_equal(a.parameters, b.parameters)
     np.testing.assert_equal(a.velocity, b.velocity)
+
+
+def assert_same_end(one, other):
+    assert_same_network(one, other)
     assert records(one) == records(other)
 
 
@@ -332,10 +336,36 @@ def test_with_skip_bad_an_image_that_goes_bad_is_left_out(
     assert_same_end(one, other)
     mend()
     with monkeypatch.context() as patch:
-        stop_after(patch, 4)
-        train(config, third, progress=False)
+        stop_after(patch, 5)
+        assert train(config, third, progress=False).interrupted
     train(config, third, resume=True, progress=False)
-    assert load_checkpoint(third.last).step == 6
+    assert_same_network(one, third)
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_images_of_both_splits_that_go_bad_are_left_out_at_once(
+    new_run, config, goes_bad, monkeypatch, stop_after
+):
+    """They are met by a validation; from then on, the order is that of the images that are left."""
+    config = replace(config, data=replace(config.data, skip_bad=True))
+    config = replace(config, optimizer=replace(config.optimizer, steps=12))
+    val_image = VOCDataset(config.data.voc, split="val").annotation(1).image_path
+    paths = [image_of_step(config, 12), val_image]
+    mends = [goes_bad(path, at=2) for path in paths]
+    one, other = new_run("one", config), new_run("other", config)
+    assert train(config, one, progress=False).steps == 12
+    for path in paths:
+        assert f"left out from step 3 on: {path}: image: truncated" in one.text.read_text()
+    assert "7 training and 1 validation images are left" in one.text.read_text()
+    later = {r["image"] for r in records(one) if r["kind"] == "train" and r["step"] > 3}
+    assert paths[0].stem not in later
+    for mend in mends:
+        mend()
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        assert train(config, other, progress=False).interrupted
+    train(config, other, resume=True, progress=False)
+    assert_same_network(one, other)
 
 
 @pytest.mark.usefixtures("no_finish")
