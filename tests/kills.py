@@ -36,12 +36,17 @@ class Killer:
             self.calls = json.load(file)
 
     def until_done(self, work):
-        """Start `work` until it ends by itself; yield after every kill."""
+        """Start `work` until it ends by itself; yield after every kill.
+
+        The first start is killed at the first call of a kind: nothing has been achieved yet.
+        """
+        is_first = True
         while True:
             # The few renames count as much as the many writes. A third of the whole work, so that
             # most starts are killed, and one work several times.
             name = self.chance.choice(sorted(self.calls))
-            kill_at = (name, self.chance.randint(1, 1 + self.calls[name] // 3))
+            latest = 1 if is_first else 1 + self.calls[name] // 3
+            kill_at, is_first = (name, self.chance.randint(1, latest)), False
             status = self._start(work, kill_at if self.left else None)
             if status == 0:
                 return
