@@ -25,6 +25,7 @@ from minirpn.devices import CPU, Device, open_device
 from minirpn.errors import InputError
 from minirpn.files import one_line_errors, replace_file, write_json
 from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.places import with_absolute_places
 
 RUNS = Path("runs")
 PACKAGES = ("numpy", "numba", "pillow", "matplotlib", "array-api-compat", "threadpoolctl")
@@ -151,7 +152,7 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
     path
         The folder to make.
     config
-        The run's settings.
+        The run's settings; the data set gets an absolute path, see `with_absolute_places`.
     device
         Where it will compute, for ``env.json``; None for the one in the settings.
 
@@ -168,7 +169,7 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
             raise InputError(f"{path}: run folder exists: use --resume or another --out")
         folder.last.parent.mkdir(parents=True, exist_ok=True)
         folder.plots.mkdir(exist_ok=True)
-    save_config(folder.config, config)
+    save_config(folder.config, with_absolute_places(config))
     environment = describe_environment(device)
     write_json(folder.environment, environment)
     version = environment["minirpn"]

@@ -42,6 +42,7 @@ from minirpn.training.evaluate import (
     validate,
 )
 from minirpn.training.pictures import draw_final_pictures, draw_samples, moments_of
+from minirpn.training.places import check_places, with_absolute_places
 from minirpn.training.run_data import check_same_data, note_data, open_splits, shared_images
 from minirpn.training.run_folder import (
     Records,
@@ -126,6 +127,9 @@ def train(
         require_tensorboard()
     with folder_lock(folder.path):
         # Settings
+        config = with_absolute_places(config)
+        if resume:
+            check_places(config, folder.path)
         if config.sharing.has_detector and config.data.classes is None:
             classes = find_classes(config, folder)
             config = replace(config, data=replace(config.data, classes=classes))
@@ -360,7 +364,8 @@ def go_on(run: Training, *, is_new: bool, is_longer: bool) -> None:
         save_config(folder.config, after)
     if is_new:
         run.say("it was stopped before its first checkpoint: it starts at step 0")
-    if replace(after.data, skip_bad=before.data.skip_bad) != before.data:
+    placed = with_absolute_places(before)  # it may be from before they were stored so
+    if replace(after.data, skip_bad=before.data.skip_bad) != placed.data:
         named = filter(None, (data.voc, data.image_folder, data.annotation_folder))
         run.say(f"its data set is now read from {', '.join(named)}")
     if after.data.skip_bad != before.data.skip_bad:
