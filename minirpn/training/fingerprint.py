@@ -8,8 +8,9 @@ may be moved or copied, and its images may be stored in another format.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -40,45 +41,101 @@ class Fingerprint:
     images: Mapping[str, str]
     left_out: tuple[str, ...] = ()
 
-    def difference(self, now: Fingerprint, what: str, *, skip_bad: bool) -> str | None:
-        """Return how the split of today differs from this one, or None if it is the same.
-
-        Parameters
-        ----------
-        now
-            The same split today.
-        what
-            What its images are called: ``"training"``, ``"validation"``.
-        skip_bad
-            Whether images that are bad today may be missing. Those that were bad before may be
-            back in any case.
-        """
-        allowed = set(now.left_out) if skip_bad else set()
-        missing = [name for name in self.images if name not in now.images and name not in allowed]
-        if missing:
-            return f"{_share(missing, len(self.images), what)} not in it"
-        known = {*self.images, *self.left_out}
-        new = [name for name in now.images if name not in known]
-        if new:
-            return f"{_share(new, len(now.images), what)} not of this run"
-        both = [name for name in self.images if name in now.images]
-        other = [name for name in both if self.images[name] != now.images[name]]
-        if other:
-            more = f", and so have {len(other) - 1} more" if len(other) > 1 else ""
-            was, found = (one.images[other[0]].partition(" ")[0] for one in (self, now))
-            reason = "other objects" if was == found else f"size {found}, not {was}"
-            return f"{what} image {other[0]!r} has {reason}{more}"
-        order = [name for name in now.images if name in self.images]
-        if order != both:
-            first = next(a for a, b in zip(order, both, strict=True) if a != b)
-            return f"the {what} images are in another order, {first!r} is the first to differ"
-        return None
+    @property
+    def known(self) -> set[str]:
+        """The ids of all images of the split, usable or not."""
+        return {*self.images, *self.left_out}
 
 
-def _share(names: list[str], total: int, what: str) -> str:
-    """Return ``"3 of 100 training images, 'a' first, are"``."""
-    verb = "is" if len(names) == 1 else "are"
-    return f"{len(names)} of {total} {what} images, {names[0]!r} first, {verb}"
+class _Cause(IntEnum):
+    """What may differ, the cause before what follows from it.
+
+    Where splits are drawn, an image that is gone or new may move another to the other split.
+    """
+
+    GONE = 1
+    NEW = 2
+    MOVED = 3
+    JOINED = 4
+    CHANGED = 5
+    ORDER = 6
+
+
+def difference(
+    began: Mapping[str, Fingerprint],
+    now: Mapping[str, Fingerprint],
+    kinds: Mapping[str, str],
+    *,
+    skip_bad: bool,
+) -> str | None:
+    """Return how the splits of today differ from those of a run, or None if they are the same.
+
+    Parameters
+    ----------
+    began, now
+        The splits that the run began with and the same splits today, by name.
+    kinds
+        What the images of each split are called: ``"training"``, ``"validation"``.
+    skip_bad
+        Whether images that are bad today may be missing. Those that were bad before may be back in
+        any case.
+    """
+    found = [
+        one
+        for split in began
+        for one in _differences(began, now, split, kinds[split], skip_bad=skip_bad)
+    ]
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def _differences(
+    began: Mapping[str, Fingerprint],
+    now: Mapping[str, Fingerprint],
+    split: str,
+    kind: str,
+    *,
+    skip_bad: bool,
+) -> Iterator[tuple[_Cause, str]]:
+    """Yield how one split differs: the cause, and a line about it."""
+    before, today = began[split], now[split]
+
+    # Images that are missing
+    allowed = set(today.left_out) if skip_bad else set()
+    missing = [one for one in before.images if one not in today.images and one not in allowed]
+    homes = {one: name for name in now if name != split for one in now[name].known}
+    if gone := [one for one in missing if one not in homes]:
+        yield _Cause.GONE, f"{_share(gone, before, kind)} no longer in split {split!r}"
+    if moved := [one for one in missing if one in homes]:
+        yield _Cause.MOVED, f"{_share(moved, before, kind)} now in split {homes[moved[0]]!r}"
+
+    # Images that were not there
+    known = before.known
+    other_images = {one for name in began if name != split for one in began[name].known}
+    extra = [one for one in today.images if one not in known]
+    if new := [one for one in extra if one not in other_images]:
+        yield _Cause.NEW, f"{_share(new, today, kind)} new in split {split!r}"
+    if joined := [one for one in extra if one in other_images]:
+        yield _Cause.JOINED, f"{_share(joined, today, kind)} new in split {split!r}"
+
+    # What is in both
+    both = [one for one in before.images if one in today.images]
+    other = [one for one in both if before.images[one] != today.images[one]]
+    if other:
+        more = f", and so have {len(other) - 1} more" if len(other) > 1 else ""
+        was, found = (part.images[other[0]].partition(" ")[0] for part in (before, today))
+        reason = "other objects" if was == found else f"size {found}, not {was}"
+        yield _Cause.CHANGED, f"{kind} image {other[0]!r} has {reason}{more}"
+    order = [one for one in today.images if one in before.images]
+    if order != both:
+        first = next(a for a, b in zip(order, both, strict=True) if a != b)
+        line = f"the {kind} images are in another order, {first!r} is the first to differ"
+        yield _Cause.ORDER, line
+
+
+def _share(names: list[str], split: Fingerprint, kind: str) -> str:
+    """Return ``"3 of 100 training images, 'a' first, are"``, or ``"1 of 100 ..., 'a', is"``."""
+    named = f"{names[0]!r}, is" if len(names) == 1 else f"{names[0]!r} first, are"
+    return f"{len(names)} of {len(split.images)} {kind} images, {named}"
 
 
 def fingerprint(dataset: VOCDataset, *, with_classes: bool) -> Fingerprint:

@@ -11,6 +11,7 @@ from minirpn.training.build import open_dataset
 from minirpn.training.config import TrainConfig
 from minirpn.training.fingerprint import (
     Fingerprint,
+    difference,
     fingerprint,
     load_fingerprints,
     save_fingerprints,
@@ -97,19 +98,24 @@ def check_same_data(config: TrainConfig, folder: RunFolder, splits: Splits) -> b
     Raises
     ------
     InputError
-        It is another data set; the line says what differs first.
+        It is another data set; the line says what differs, and what to do.
     """
     stored = load_fingerprints(folder.data)
     if not stored:
         return False
-    for name, now in _fingerprints(config, splits).items():
+    now = _fingerprints(config, splits)
+    for name in now:
         if name not in stored:
             raise InputError(f"{folder.data}: does not tell which images split {name!r} has")
-        what = "training" if name == config.data.split else "validation"
-        reason = stored[name].difference(now, what, skip_bad=config.data.skip_bad)
-        if reason is not None:
-            where = config.data.voc or folder.path / "shapes"
-            raise InputError(f"{folder.path}: {where} is another data set: {reason}")
+    began = {name: stored[name] for name in now}
+    kinds = {name: "training" if name == config.data.split else "validation" for name in now}
+    reason = difference(began, now, kinds, skip_bad=config.data.skip_bad)
+    if reason is not None:
+        where, run = config.data.voc or folder.path / "shapes", shlex.quote(str(folder.path))
+        raise InputError(
+            f"{folder.path}: {where} is another data set: {reason}; go on with the data that it "
+            f"began with, or train on these in a new run, with --weights {run}"
+        )
     return True
 
 

@@ -311,6 +311,8 @@ def test_a_run_goes_on_in_another_place_and_without_a_bad_image(
     words += ["--val-split", "none", "--backbone", "tiny", "--set", "run.pictures=false"]
     assert main([*map(str, words), "--steps", "2", "--out", str(run)]) == 0
     own_voc.rename(moved)
+    said = f"{run}: no such folder: {own_voc} (data set); --voc DIR says where it is now"
+    assert fails("train", "--resume", run) == said
     resume = ["train", "--resume", str(run), "--voc", str(moved)]
     assert main(resume) == 0
     capsys.readouterr()

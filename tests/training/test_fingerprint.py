@@ -12,11 +12,13 @@ from time import perf_counter
 import numpy as np
 import pytest
 
+from minirpn.data.layout import Source, find_layout
 from minirpn.data.samples import Annotation
 from minirpn.errors import InputError
 from minirpn.training.config import SharingConfig, load_config
 from minirpn.training.fingerprint import (
     Fingerprint,
+    difference,
     fingerprint,
     load_fingerprints,
     of_annotation,
@@ -76,11 +78,18 @@ def of(images, left_out=()):
     return Fingerprint(images, left_out)
 
 
+def differs(before, now, *, skip_bad=False):
+    return difference({"train": before}, {"train": now}, {"train": "training"}, skip_bad=skip_bad)
+
+
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        (of({"a": "8x6 00"}), "2 of 3 training images, 'b' first, are not in it"),
-        (of({**A.images, "d": "8x6 33"}), "1 of 4 training images, 'd' first, is not of this run"),
+        (of({"a": "8x6 00"}), "2 of 3 training images, 'b' first, are no longer in split 'train'"),
+        (
+            of({**A.images, "d": "8x6 33"}),
+            "1 of 4 training images, 'd', is new in split 'train'",
+        ),
         (of({**A.images, "b": "8x6 99"}), "training image 'b' has other objects"),
         (
             of(dict.fromkeys("abc", "9x6 99")),
@@ -94,17 +103,49 @@ def of(images, left_out=()):
     ],
 )
 def test_what_differs_is_named(now, said):
-    assert A.difference(now, "training", skip_bad=False) == said
+    assert differs(A, now) == said
 
 
 def test_bad_images_may_be_missing_only_if_they_may_be_left_out():
     now = of({"a": "8x6 00", "c": "8x6 22"}, left_out=("b",))
-    assert A.difference(now, "training", skip_bad=True) is None
-    assert A.difference(now, "training", skip_bad=False) is not None
+    assert differs(A, now, skip_bad=True) is None
+    assert differs(A, now, skip_bad=False) is not None
     gone = of({"a": "8x6 00", "c": "8x6 22"})
-    assert A.difference(gone, "training", skip_bad=True) is not None
+    assert differs(A, gone, skip_bad=True) is not None
     # One that was bad at the start may be back.
-    assert now.difference(A, "training", skip_bad=True) is None
+    assert differs(now, A, skip_bad=True) is None
+
+
+B = Fingerprint({"x": "8x6 33", "y": "8x6 44"})
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "said"),
+    [
+        # The lists were edited.
+        ("ac", "bxy", "1 of 3 training images, 'b', is now in split 'val'"),
+        ("abcx", "y", "1 of 2 validation images, 'x', is now in split 'train'"),
+        ("abcx", "xy", "1 of 4 training images, 'x', is new in split 'train'"),
+        # Drawn splits: the cause is told, and not the image that is moved by it.
+        ("ac", "by", "1 of 2 validation images, 'x', is no longer in split 'val'"),
+        ("bcx", "y", "1 of 3 training images, 'a', is no longer in split 'train'"),
+        ("ac", "bxyz", "1 of 4 validation images, 'z', is new in split 'val'"),
+        ("abcxz", "y", "1 of 5 training images, 'z', is new in split 'train'"),
+        ("abc", "xy", None),
+    ],
+)
+def test_an_image_in_the_other_split_is_not_called_gone(train, val, said):
+    known = {**A.images, **B.images, "z": "8x6 55"}
+    now = {"train": of({one: known[one] for one in train}), "val": of({o: known[o] for o in val})}
+    kinds = {"train": "training", "val": "validation"}
+    assert difference({"train": A, "val": B}, now, kinds, skip_bad=False) == said
+
+
+def test_a_bad_image_in_the_other_split_is_not_called_gone():
+    now = {"train": of({"a": "8x6 00", "c": "8x6 22"}), "val": of(B.images, left_out=("b",))}
+    kinds = {"train": "training", "val": "validation"}
+    said = difference({"train": A, "val": B}, now, kinds, skip_bad=True)
+    assert said == "1 of 3 training images, 'b', is now in split 'val'"
 
 
 def test_they_come_back_from_the_file_and_damage_is_one_line(tmp_path):
@@ -134,10 +175,7 @@ def test_thirty_thousand_images_are_quick(tmp_path):
     began = perf_counter()
     found = fingerprint(Many(), with_classes=True)
     save_fingerprints(tmp_path / "data.json", {"train": found})
-    assert (
-        load_fingerprints(tmp_path / "data.json")["train"].difference(found, "", skip_bad=False)
-        is None
-    )
+    assert differs(load_fingerprints(tmp_path / "data.json")["train"], found) is None
     assert perf_counter() - began < 3  # a third of a second on an idle machine
 
 
@@ -176,8 +214,13 @@ def refused(config, folder, **options):
     with pytest.raises(InputError) as caught:
         train(config, folder, resume=True, progress=False, **options)
     assert files_of(folder) == before
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    said, advice = str(caught.value).split("; ")
+    assert advice == (
+        "go on with the data that it began with, or train on these in a new run, "
+        f"with --weights {folder.path}"
+    )
+    assert "\n" not in said
+    return said
 
 
 def placed(config, voc):
@@ -213,7 +256,25 @@ def test_another_data_set_is_refused(folder, config, own, tmp_path, steps):
     said = refused(placed(config, other), folder, steps=steps)
     assert said == (
         f"{folder.path}: {other} is another data set: "
-        f"1 of 8 training images, {first!r} first, is not in it"
+        f"1 of 8 training images, {first!r}, is no longer in split 'train'"
+    )
+
+
+def test_an_image_gone_from_drawn_splits_is_the_one_that_is_named(new_run, config, own):
+    """Another has taken its place."""
+    shutil.rmtree(own / "ImageSets")
+    folder = new_run("run", config)
+    train(config, folder, progress=False)
+    splits = load_fingerprints(folder.data)
+    image_id = next(iter(splits["val"].images))
+    for name in (f"JPEGImages/{image_id}.jpg", f"Annotations/{image_id}.xml"):
+        (own / name).unlink()
+    now = find_layout(Source(own))
+    assert set(now.ids("val")) & set(splits["train"].images)
+    said = refused(config, folder)
+    total = len(splits["val"].images)
+    assert said.endswith(
+        f": 1 of {total} validation images, {image_id!r}, is no longer in split 'val'"
     )
 
 
