@@ -13,20 +13,22 @@ def with_absolute_places(config: TrainConfig) -> TrainConfig:
     """Return settings whose data set is named by an absolute path; generated shapes have none.
 
     So are the folders of its images and annotations, unless they lie in it: those are named from
-    there, and move with it.
+    there, and move with it. What is not there stays as it was typed, for the message about it.
     """
     data = config.data
     if data.voc is None:
         return config
-    voc = Path(data.voc).absolute()
 
-    def absolute(folder: str | None) -> str | None:
-        if folder is None or _is_inside(data, folder) or not Path(folder).is_dir():
-            return folder
-        return str(Path(folder).absolute())
+    def absolute(place: str) -> str:
+        return str(Path(place).absolute()) if Path(place).exists() else place
 
-    images, annotations = absolute(data.image_folder), absolute(data.annotation_folder)
-    placed = replace(data, voc=str(voc), image_folder=images, annotation_folder=annotations)
+    def outside(folder: str | None) -> str | None:
+        return folder if folder is None or _is_inside(data, folder) else absolute(folder)
+
+    images, annotations = outside(data.image_folder), outside(data.annotation_folder)
+    placed = replace(
+        data, voc=absolute(data.voc), image_folder=images, annotation_folder=annotations
+    )
     return replace(config, data=placed)
 
 
@@ -36,7 +38,7 @@ def check_places(config: TrainConfig, run: Path) -> None:
     Parameters
     ----------
     config
-        The settings of the run, with absolute places.
+        The settings of the run, as `with_absolute_places` returns them.
     run
         Its folder, for the message.
     """

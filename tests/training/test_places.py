@@ -62,6 +62,11 @@ def test_places_become_absolute_but_in_the_data_set(config, here):
     assert places_of(with_absolute_places(other))[1] == str(here / "JPEGImages")
 
 
+def test_what_is_not_there_stays_as_it_was_typed(config):
+    gone = with_data(config, voc="gone", image_folder="lost", annotation_folder="boxes")
+    assert places_of(with_absolute_places(gone))[:2] == ("gone", "lost")
+
+
 def test_generated_shapes_have_no_place(small_config, tmp_path):
     generated = with_data(small_config)
     assert with_absolute_places(generated) is generated
