@@ -63,7 +63,7 @@ def flags_of(data: DataConfig) -> list[str]:
         value = getattr(data, name)
         if value != getattr(DataConfig(), name):
             words += [flag.name] if value is True else [flag.name, str(value)]
-    return words
+    return words if data.classes is None else [*words, "--classes", ",".join(data.classes)]
 
 
 def typed_source(args: argparse.Namespace) -> Sequence[str]:

@@ -55,6 +55,8 @@ def open_splits(config: TrainConfig, folder: RunFolder) -> Splits:
         if count:
             advice = f"{count} are marked difficult, --use-difficult trains on them"
         images = f"its {len(train_set)} images"
+        if data.classes is not None:
+            images += f" (of the classes {', '.join(data.classes)})"
         raise InputError(
             f"{where}: split {data.split!r}: no object to learn from in {images}; {advice}"
         )
@@ -85,6 +87,18 @@ def shared_images(splits: Splits) -> str | None:
     train, val = map(set, splits.image_ids)
     both = len(train & val)
     return f"{both} of the {len(val)} validation images are also trained on" if both else None
+
+
+def untrained_classes(splits: Splits) -> str | None:
+    """Return one line about classes that only the validation images have, if there are any."""
+    if splits.val is None:
+        return None
+    train, val = (
+        {one.classes[n] for i in range(len(one)) for n in one.annotation(i).gt_classes}
+        for one in (splits.train, splits.val)
+    )
+    names = ", ".join(sorted(val - train))
+    return f"only the validation images have objects of: {names}" if names else None
 
 
 # --- the same data ---------------------------------------------------------------------------

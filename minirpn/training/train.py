@@ -43,7 +43,13 @@ from minirpn.training.evaluate import (
 )
 from minirpn.training.pictures import draw_final_pictures, draw_samples, moments_of
 from minirpn.training.places import check_places, with_absolute_places
-from minirpn.training.run_data import check_same_data, note_data, open_splits, shared_images
+from minirpn.training.run_data import (
+    check_same_data,
+    note_data,
+    open_splits,
+    shared_images,
+    untrained_classes,
+)
 from minirpn.training.run_folder import (
     Records,
     RunFolder,
@@ -188,11 +194,18 @@ def train(
 def take_steps(run: Training, interrupt: InterruptRequest) -> bool:
     """Take the remaining steps of all phases; return whether a signal stopped it."""
     trainer = run.trainer
+    first, trains_rpn = trainer.step, False
     while run.to_measure or not is_done(trainer):
         if trainer.step == trainer.phase.end and not run.to_measure:
             without_bad_images(run, begin_next_phase)
+        trains_rpn |= trainer.phase.loss != "detector"
         if train_phase(run, interrupt):
             return True
+    if trains_rpn and trainer.step > first and not run.positives:
+        run.say(
+            f"warning: no anchor was positive in {trainer.step - first} steps, so the network has "
+            "not seen an object; `minirpn anchors` tells which anchors fit them"
+        )
     return False
 
 
@@ -239,6 +252,7 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
                     str(report_failure(error, trainer, folder, proposals))
                 ) from error
             run.in_step = False
+            run.positives += result.counts.get("positives", 0)
             run.to_measure = measures_due(run)
 
             # Log and examine: no file is read for that
@@ -293,6 +307,8 @@ def begin(run: Training) -> None:
     report_findings(run, trainer.config.data.val_split, run.val_set)
     if shared := shared_images(run.splits):
         run.say(f"warning: {shared}")
+    if sharing.has_detector and (untrained := untrained_classes(run.splits)):
+        run.say(f"warning: {untrained}")
     if sharing.proposals is not None:
         path = folder.proposals(trainer.phase.name)
         copy_proposals(Path(sharing.proposals), path, run.train_set)

@@ -38,6 +38,7 @@ class Training:
     progress: bool  # whether it is shown on stderr
     to_measure: list[str]  # kinds of records that are due after the last step, and not yet written
     saved_step: int  # of ``last.npz``
+    positives: int = 0  # anchors that were positive in the steps of this start
     in_step: bool = False  # then the trainer may be neither before the step nor after it
 
     @property

@@ -200,5 +200,5 @@ def test_fix_does_what_the_flags_say(
 def test_fix_never_writes_over_anything(faulty: Path, fails: Callable[..., str]):
     before = sorted(path.name for path in faulty.iterdir())
     said = fails("check", "--voc", faulty, "--fix", faulty)
-    assert said == f"{faulty}: there is something already; name a new folder"
+    assert said == f"{faulty}: inside the data set {faulty}; name a folder outside"
     assert sorted(path.name for path in faulty.iterdir()) == before

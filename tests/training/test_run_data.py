@@ -1,14 +1,16 @@
 """The splits of a run: something to learn from, something to measure, and what they share."""
 
+import re
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from minirpn.errors import InputError
+from minirpn.rpn.targets import LabelConfig
 from minirpn.training.config import DataConfig
-from minirpn.training.run_data import open_splits, shared_images
-from minirpn.training.run_folder import RunFolder
+from minirpn.training.run_data import open_splits, shared_images, untrained_classes
+from minirpn.training.run_folder import RunFolder, create_run
 from minirpn.training.train import train
 
 
@@ -102,3 +104,23 @@ def test_a_run_warns_of_them(small_config, new_run, capsys):
     told = "warning: 2 of the 2 validation images are also trained on"
     assert told in capsys.readouterr().err.splitlines()
     assert told in folder.text.read_text()
+
+
+def test_classes_that_only_the_validation_shows(small_config, own, tmp_path):
+    assert untrained_classes(opened(small_config, own, tmp_path, val_split="train")) is None
+    for image_id in (own / "ImageSets/Main/val.txt").read_text().split():
+        path = own / f"Annotations/{image_id}.xml"
+        path.write_text(re.sub("<name>[a-z]*<", "<name>zebra<", path.read_text()))
+    told = "only the validation images have objects of: zebra"
+    assert untrained_classes(opened(small_config, own, tmp_path)) == told
+    assert untrained_classes(opened(small_config, own, tmp_path, val_split=None)) is None
+
+
+def test_a_run_without_a_positive_anchor_says_so(small_config, tmp_path, no_figures, capsys):
+    # Anchors larger than the images cross their borders, so that none is labelled.
+    large, inside = replace(small_config.anchors, scales=(64.0,)), LabelConfig(inside_only=True)
+    config = replace(small_config, anchors=large, labels=inside)
+    folder = create_run(tmp_path / "run", config)
+    train(config, folder)
+    assert "no anchor was positive in 6 steps" in capsys.readouterr().err
+    assert "no anchor was positive in 6 steps" in folder.text.read_text()
