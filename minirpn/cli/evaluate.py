@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from minirpn.cli.model import TEST, add_run, default_split, open_data, way_on
 from minirpn.cli.output import check_apart, make_folders, write_each
 from minirpn.cli.settings import add_device
-from minirpn.cli.source import add_source, source_values
+from minirpn.cli.source import add_source, names_data, source_values
 
 if TYPE_CHECKING:
     from minirpn.data.samples import Annotation
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     config, counts = _configured(trained, args), _counts(args.top)
     split = args.split or default_split(config)
     with way_on(config):
-        dataset = open_data(stored, config, split, voc=args.voc)
+        dataset = open_data(stored, config, split, named=names_data(args))
     where = config.data.voc or "generated shapes"
     check_measurable(dataset, f"{where}: split {split!r}", limit=args.limit)
     if args.voc_results is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minirpn.cli.model import add_run
-from minirpn.cli.source import add_source, data_of, source_values
+from minirpn.cli.source import add_source, data_of, names_data, source_values
 
 if TYPE_CHECKING:
     from minirpn.data.layout import Source
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     stored = read_stored(args.source, best=args.best)
     network, config = load_network(stored)
     data = data_of(args, config.data)
-    voc = None if args.voc is None else data.source
+    voc = data.source if names_data(args) else None
     picture = find_picture(args.image, stored.folder, data, voc=voc, beside=_beside(args))
     step = open_step(network, config, picture)
     if step.learning is None:

@@ -104,19 +104,21 @@ def _briefly(text: str) -> str:
     return text.partition(":")[0].partition(" (")[0]
 
 
-def open_data(
-    stored: StoredModel, config: TrainConfig, split: str, *, voc: str | None
-) -> VOCDataset:
+def open_data(stored: StoredModel, config: TrainConfig, split: str, *, named: bool) -> VOCDataset:
     """Return one split of the data set in the settings, or of the shapes in the folder of the run.
 
-    An InputError says if the model has no data of its own and ``--voc`` names none.
+    `named` tells whether a flag names the data set. If none does, an InputError says if the model
+    has no data of its own, or if they are gone.
     """
     from minirpn.errors import InputError
     from minirpn.training.build import open_dataset
     from minirpn.training.run_folder import RunFolder
 
-    if voc is None and (stored.about or (stored.folder is None and config.data.voc is None)):
+    root = config.data.voc
+    if not named and (stored.about or (stored.folder is None and root is None)):
         raise InputError(f"{stored.name}: it has no data beside it: name a data set, --voc DIR")
+    if not named and root is not None and not Path(root).exists():
+        raise InputError(f"{stored.name}: its data set {root} is gone: --voc DIR says where it is")
     # The folder is looked into only if the settings name no data set.
     return open_dataset(config, stored.folder or RunFolder(Path()), split)
 
@@ -151,5 +153,7 @@ def _has_split(config: TrainConfig, split: str) -> bool:
     """Tell whether the data set in the settings has a split; InputError if there is no data set."""
     from minirpn.data.layout import find_layout
 
-    assert config.data.source is not None
-    return split in find_layout(config.data.source, need_images=False).splits
+    source = config.data.source
+    assert source is not None
+    # If it is gone, whoever opens it says so.
+    return source.root.exists() and split in find_layout(source, need_images=False).splits

@@ -21,7 +21,7 @@ from minirpn.cli.pictures import (
     show_pictures,
 )
 from minirpn.cli.settings import add_device
-from minirpn.cli.source import add_source, source_values, typed_source
+from minirpn.cli.source import add_source, names_data, source_values, typed_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,7 +137,7 @@ def _propose_split(args: argparse.Namespace) -> None:
     if args.top is not None:
         counts = replace(counts, post_nms=args.top, pre_nms=max(counts.pre_nms, args.top))
     with way_on(config):
-        dataset = open_data(stored, config, args.split, voc=args.voc)
+        dataset = open_data(stored, config, args.split, named=names_data(args))
     folder = output_folder(args, stored.folder, _FOLDER)
     make_folders([folder], [])
     proposals = []

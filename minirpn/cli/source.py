@@ -32,6 +32,11 @@ def add_source(parser: argparse.ArgumentParser, *, help: str = "data set in VOC 
         parser.add_argument(flag.name, dest=flag.key, help=flag.help, **kind)
 
 
+def names_data(args: argparse.Namespace) -> bool:
+    """Tell whether the flags name a data set, and not only how one is read."""
+    return args.voc is not None or getattr(args, "data.annotation_folder") is not None
+
+
 def source_values(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the settings of the section ``data`` that were typed, and the flag of each.
 
@@ -43,10 +48,10 @@ def source_values(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, s
 
     names = {"data.voc": "--voc", **{flag.key: flag.name for flag in _FLAGS}}
     values: dict[str, Any] = {}
-    annotations = getattr(args, "data.annotation_folder")
-    if args.voc is not None or annotations is not None:  # another data set than the settings'
+    if names_data(args):  # another data set than the settings'
         defaults = to_table(DataConfig())
         values = {flag.key: defaults[flag.key.removeprefix("data.")] for flag in _FLAGS}
+        annotations = getattr(args, "data.annotation_folder")
         values["data.voc"] = args.voc or str(Path(annotations).parent)
     given = {flag.key: getattr(args, flag.key) for flag in _FLAGS}
     values |= {key: value for key, value in given.items() if value is not None}

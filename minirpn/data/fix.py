@@ -141,7 +141,8 @@ def _write(
             changes.findings.extend(unknown_classes([entry], classes))
         _write_entry(entry, folder / "Annotations" / f"{name}.xml", image.name, classes)
     if not names:
-        raise InputError(f"{layout.path}: every file in it is bad: {changes.left_out[0]}")
+        reason = f"every file in it is bad: {changes.left_out[0]}" if ids else "no image to copy"
+        raise InputError(f"{layout.path}: {reason}")
     for split, listed in members.items():
         text = "".join(f"{names[one]}\n" for one in listed if one in names)
         (folder / "ImageSets/Main" / f"{split}.txt").write_text(text, encoding="utf-8")

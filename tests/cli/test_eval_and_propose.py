@@ -377,3 +377,19 @@ def test_a_run_reads_its_own_data_as_in_its_training(trained, tmp_path, small_co
     assert main(measured) == 0
     # Another data set than the run's is read as the flags say.
     assert main([*measured, "--voc", str(tmp_path / "data")]) == 2
+
+
+def test_the_data_set_of_a_run_that_is_gone(trained, tmp_path, small_config, no_figures, capsys):
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(trained / "shapes", data)
+    words = ["train", "--config", small_config, "--voc", data, "--out", run]
+    assert main([str(word) for word in words]) == 0
+    data.rename(tmp_path / "moved")
+    for command in (["eval", run], ["propose", run, "--split", "val"]):
+        assert main([str(word) for word in command]) == 2
+        told = f"{run}: its data set {data} is gone: --voc DIR says where it is"
+        assert told in capsys.readouterr().err
+    moved = tmp_path / "moved"
+    folders = ["--images", moved / "JPEGImages", "--annotations", moved / "Annotations"]
+    for flags in (["--voc", moved], folders):
+        assert main([str(word) for word in ["eval", run, "--split", "all", *flags]]) == 0
