@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print the table, and return the exit status."""
-    from minirpn.data.check import check_dataset
+    from minirpn.data.check import check_dataset, most_at_a_time
     from minirpn.data.fix import CHANGES, write_corrected
     from minirpn.errors import InputError
     from minirpn.files import write_json
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         splits=args.split,
         classes=_classes(args.classes),
         threads=args.threads,
+        processes=args.threads or most_at_a_time(),
         track=_tracked,
     )
     print(report.table(args.first))

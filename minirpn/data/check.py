@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +35,7 @@ from minirpn.data.images import ImageHeader, examine_image
 from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.voc import (
     Entry,
+    Files,
     count_classes,
     files_of,
     odd_classes,
@@ -43,13 +46,15 @@ from minirpn.data.voc import (
     unknown_classes,
 )
 
-_MOST_THREADS = 8  # more would only wait for the disk and for the interpreter's lock
+_MOST_AT_A_TIME = 8  # more would only wait for the disk
+_WORTH_PROCESSES = 3000  # images; to start processes takes half a second
+_CHUNK = 64  # images that a process is given at a time
 _MASKS = {"SegmentationClass", "SegmentationObject"}
 _TABLE_CLASSES = 8  # how many classes the head of the table names
 
 
 class _Examined(NamedTuple):
-    """What a thread found out about one id."""
+    """What was found out about one id."""
 
     image_id: str
     entry: Entry | None
@@ -63,6 +68,7 @@ def check_dataset(
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     threads: int | None = None,
+    processes: int = 1,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> CheckReport:
     """Read every file of a data set, and return everything that is wrong with it.
@@ -77,6 +83,10 @@ def check_dataset(
         The class names that may occur; None warns of names that look like typing errors.
     threads
         How many files are read at a time; None for as many as there are cores, at most 8.
+    processes
+        How many processes read the files, if there are thousands: Python's lock lets threads do
+        little at the same time. A script that asks for more than one needs the usual
+        ``if __name__ == "__main__":``. With 1, the threads of this process read them.
     track
         Called with the images as they are done, and their number. It gives the images back, and so
         can show progress.
@@ -103,8 +113,15 @@ def check_dataset(
     used = {image_id for ids in members.values() for image_id in ids}
     ids = [*dict.fromkeys([*sorted(used), *layout.ids("all")])] if splits is None else sorted(used)
     unused = set(ids) - used if members else set()
-    examine = partial(_examine, layout=layout, source=source)
-    done: list[_Examined] = list(track(_in_threads(examine, ids, threads), len(ids)))
+    files = [files_of(image_id, layout) for image_id in ids]
+    # The places for what is missing are all that a process needs besides the files.
+    places = replace(layout, images={}, annotations={}, lists={}, parts={}, passed_over=())
+    examine = partial(_examine, layout=places, source=source)
+    if processes > 1 and len(files) >= _WORTH_PROCESSES:
+        examined = _in_processes(examine, files, processes)
+    else:
+        examined = _in_threads(examine, files, threads or most_at_a_time())
+    done: list[_Examined] = list(track(examined, len(files)))
 
     entries = [one.entry for one in done if one.entry is not None]
     for one in done:
@@ -128,19 +145,50 @@ def check_dataset(
     )
 
 
+def most_at_a_time() -> int:
+    """Return how many files are worth reading at the same time: one for each core, at most 8."""
+    return min(_MOST_AT_A_TIME, os.cpu_count() or 1)
+
+
 def _in_threads(
-    examine: Callable[[str], _Examined], ids: Sequence[str], threads: int | None
+    examine: Callable[[Files], _Examined], files: Sequence[Files], threads: int
 ) -> Iterator[_Examined]:
-    """Yield what `examine` returns for each id, in their order."""
-    threads = threads or min(_MOST_THREADS, os.cpu_count() or 1)
-    # All threads share the filters, so they are set here. What Pillow warns of either becomes an
-    # error, or is read as every viewer reads it.
+    """Yield what `examine` returns for the files of each image, in their order."""
+    # All threads share the filters, so they are set here.
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.filterwarnings("ignore", module="PIL")
-        yield from pool.map(examine, ids)
+        _ignore_pillows_warnings()
+        yield from pool.map(examine, files)
 
 
-def _examine(image_id: str, *, layout: Layout, source: Source) -> _Examined:
+def _in_processes(
+    examine: Callable[[Files], _Examined], files: Sequence[Files], processes: int
+) -> Iterator[_Examined]:
+    """Yield the same as `_in_threads`, computed in other processes."""
+    chunks = (files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK))
+    # Spawned: a fork would copy the locks of other threads.
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin_process) as pool:
+        try:
+            for chunk in pool.map(partial(_examine_each, examine), chunks):
+                yield from chunk
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that shows it
+    _ignore_pillows_warnings()
+
+
+def _ignore_pillows_warnings() -> None:
+    """Ignore them: what Pillow warns of becomes an error, or is read as every viewer reads it."""
+    warnings.filterwarnings("ignore", module="PIL")
+
+
+def _examine_each(examine: Callable[[Files], _Examined], files: Sequence[Files]) -> list[_Examined]:
+    return [examine(one) for one in files]
+
+
+def _examine(files: Files, *, layout: Layout, source: Source) -> _Examined:
     """Read an image and its annotation completely."""
     digest = None
 
@@ -153,8 +201,8 @@ def _examine(image_id: str, *, layout: Layout, source: Source) -> _Examined:
         digest = path, hashlib.sha256(data).digest()
         return examine_image(path, data)
 
-    entry, findings = read_entry(files_of(image_id, layout), source, read, layout)
-    return _Examined(image_id, entry, findings, digest)
+    entry, findings = read_entry(files, source, read, layout)
+    return _Examined(files.image_id, entry, findings, digest)
 
 
 def _as_warning(one: Finding) -> Finding:

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minirpn.data import Kind, Severity, VOCDataset, VOCObject, check_dataset, write_annotation
+from minirpn.data import (
+    Kind,
+    Severity,
+    VOCDataset,
+    VOCObject,
+    check,
+    check_dataset,
+    write_annotation,
+)
 from minirpn.errors import InputError
 
 SPLITS = {"train": ("a",), "val": ("b",), "trainval": ("a", "b"), "test": ("c",)}
@@ -329,6 +337,18 @@ def test_threads_and_progress_change_nothing(voc):
     reports = [check_dataset(voc, threads=n, track=track).to_dict() for n in (1, 3)]
     assert reports[0] == reports[1]
     assert seen == [3] * 6
+
+
+def test_processes_find_the_same(voc, monkeypatch):
+    edit(voc, "<xmin>3<", "<xmin>-3<", "a")
+    (voc / "JPEGImages/b.jpg").write_text("no image")
+    (voc / "Annotations/c.xml").unlink()
+    here = check_dataset(voc)
+    monkeypatch.setattr(check, "_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(check, "_CHUNK", 2)
+    elsewhere = check_dataset(voc, processes=2)
+    assert elsewhere.to_dict() == here.to_dict()
+    assert len(here.findings) == 3
 
 
 def test_what_cannot_be_checked(tmp_path, voc):
