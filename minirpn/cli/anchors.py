@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minirpn.cli.settings import add_recipe, add_settings, given_settings
+from minirpn.cli.source import SOURCE_KEYS
 
 if TYPE_CHECKING:
     from minirpn.data.samples import Annotation
@@ -24,13 +25,8 @@ The scale, the anchors and their grid are those of `minirpn train` with the same
 _SETTINGS = frozenset(
     {
         "data.voc",
-        "data.year",
+        *SOURCE_KEYS,
         "data.split",
-        "data.image_folder",
-        "data.annotation_folder",
-        "data.box_format",
-        "data.clip_boxes",
-        "data.no_annotation",
         "data.use_difficult",
         "resize.short_side",
         "resize.max_side",

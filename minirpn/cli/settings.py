@@ -10,7 +10,6 @@ import argparse
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from minirpn.errors import InputError, did_you_mean
@@ -255,10 +254,10 @@ def given_settings(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, 
         value = getattr(args, flag.key, None)  # a command may have only some of the flags
         if value is not None and (not isinstance(value, bool) or value == _constant(flag)):
             values[flag.key], names[flag.key] = value, flag.name
-    if "data.annotation_folder" in values and "data.voc" not in values:
+    if "data.annotation_folder" in values:
         # The data set is where its annotations are, not where an earlier one was.
-        values["data.voc"] = str(Path(values["data.annotation_folder"]).parent)
-        names["data.voc"] = names["data.annotation_folder"]
+        values.setdefault("data.voc", None)
+        names.setdefault("data.voc", names["data.annotation_folder"])
     for name, value in _anchor_settings(args.anchors or []).items():
         values[f"anchors.{name}"], names[f"anchors.{name}"] = value, f"{ANCHORS} {name}"
     for word in args.set or []:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minirpn.cli.settings import FLAGS
@@ -13,12 +12,10 @@ if TYPE_CHECKING:
     from minirpn.data.layout import Source
     from minirpn.training.config import DataConfig
 
-_FLAGS = tuple(
-    flag
-    for flag in FLAGS["data"]
-    if flag.key.removeprefix("data.")
-    in {"year", "image_folder", "annotation_folder", "box_format", "clip_boxes", "no_annotation"}
-)
+_NAMES = ("year", "image_folder", "annotation_folder", "box_format", "clip_boxes", "no_annotation")
+SOURCE_KEYS = frozenset(f"data.{name}" for name in _NAMES)
+"""The settings that say where a data set is and how it is read, besides ``data.voc``."""
+_FLAGS = tuple(flag for flag in FLAGS["data"] if flag.key in SOURCE_KEYS)
 
 
 def add_source(parser: argparse.ArgumentParser, *, help: str = "data set in VOC layout") -> None:
@@ -51,8 +48,7 @@ def source_values(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, s
     if names_data(args):  # another data set than the settings'
         defaults = to_table(DataConfig())
         values = {flag.key: defaults[flag.key.removeprefix("data.")] for flag in _FLAGS}
-        annotations = getattr(args, "data.annotation_folder")
-        values["data.voc"] = args.voc or str(Path(annotations).parent)
+        values["data.voc"] = args.voc  # without it, it is where the annotations are
     given = {flag.key: getattr(args, flag.key) for flag in _FLAGS}
     values |= {key: value for key, value in given.items() if value is not None}
     return values, names

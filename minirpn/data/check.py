@@ -111,7 +111,7 @@ def check_dataset(
     members, findings = _read_splits(layout, splits)
     findings += same_names(layout)
     used = {image_id for ids in members.values() for image_id in ids}
-    ids = [*dict.fromkeys([*sorted(used), *layout.ids("all")])] if splits is None else sorted(used)
+    ids = sorted(used | set(layout.ids("all")) if splits is None else used)
     unused = set(ids) - used if members else set()
     files = [files_of(image_id, layout) for image_id in ids]
     # The places for what is missing are all that a process needs besides the files.

@@ -119,22 +119,16 @@ def _write(
     everything = () if splits else layout.ids("all")
     ids = sorted({*everything, *(one for listed in members.values() for one in listed)})
     for image_id in track(ids, len(ids)):
-        headers: list[ImageHeader] = []
-
-        def read_header(path: Path, headers: list[ImageHeader] = headers) -> ImageHeader:
-            headers.append(examine_image(path))
-            return headers[-1]
-
-        entry, findings = read_entry(files_of(image_id, layout), source, read_header, layout)
+        entry, header, findings = _examine(image_id, layout, source)
         changes.findings.extend(findings)
-        if entry is None:
+        if entry is None or header is None:
             changes.left_out.append(str(errors_of(findings)[0]))
             continue
         names[image_id] = name = _new_name(image_id, taken)
         taken.add(name)
         if name != image_id:
             changes.renamed.append(f"{image_id} -> {name}")
-        image, is_copy = _copy_image(entry.image_path, headers[0], folder / "JPEGImages", name)
+        image, is_copy = _copy_image(entry.image_path, header, folder / "JPEGImages", name)
         if not is_copy:
             changes.redrawn.append(image.name)
         if classes is not None:
@@ -149,6 +143,21 @@ def _write(
     page = _page(layout, source, len(names), changes)
     (folder / CHANGES).write_text(page, encoding="utf-8")
     return Corrected(folder, len(names), tuple(changes.left_out))
+
+
+def _examine(
+    image_id: str, layout: Layout, source: Source
+) -> tuple[Entry | None, ImageHeader | None, list[Finding]]:
+    """Return an image with its annotation, its header, and what is wrong with them."""
+    header = None
+
+    def read_header(path: Path) -> ImageHeader:
+        nonlocal header
+        header = examine_image(path)
+        return header
+
+    entry, findings = read_entry(files_of(image_id, layout), source, read_header, layout)
+    return entry, header, findings
 
 
 def _ids_of(layout: Layout, split: str) -> list[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 # In any case; those that come first count.
@@ -67,7 +66,7 @@ def find_pair(
         named = (inside[name] for name in names if name in inside)
         scans = [scan(folder, endings, prefix) for folder in named]
         scans.append(scan(path, endings, prefix, deep=False))
-        return next((scan for scan in scans if scan.files), scans[0])
+        return next((one for one in scans if one.files), scans[0])
 
     xml = search(annotations, ANNOTATIONS, (".xml",))
     pictures = search(images, IMAGES, IMAGE_ENDINGS)
@@ -89,26 +88,30 @@ def matched(annotations: Mapping[str, Path], images: Mapping[str, Path]) -> dict
     of Unicode. If no id fits, images and annotations lie in different folders within theirs. Then
     files of the same name belong together, if no other has it.
     """
+    rest = [one for one in annotations if one not in images]
+    if not rest:
+        return dict(annotations)
     composed = {unicodedata.normalize("NFC", one): one for one in images}
     fitting: dict[str, str] = {}
-    for one in annotations:
+    for one in rest:
         names = (one, unicodedata.normalize("NFC", one))
         for name in (*names, *map(without_ending, names)):
             if one not in fitting and name in composed:
                 fitting[one] = composed[name]
-    if not fitting:
-        image_of, xml_of = by_name(images), by_name(annotations)
-        fitting = {xml_of[name]: image_of[name] for name in xml_of.keys() & image_of.keys()}
+    if not fitting and len(rest) == len(annotations):
+        image_ids, xml_ids = by_name(images), by_name(annotations)
+        both = ((xml_ids[name], image_ids[name]) for name in xml_ids.keys() & image_ids.keys())
+        fitting = {xml[0]: image[0] for xml, image in both if len(xml) == len(image) == 1}
     own = {one: path for one, path in annotations.items() if one in images}
-    others = {fitting.get(one, one): path for one, path in annotations.items() if one not in own}
-    return others | own
+    return {fitting.get(one, one): annotations[one] for one in rest} | own
 
 
-def by_name(ids: Iterable[str]) -> dict[str, str]:
-    """Return the id of each file name that only one folder has."""
-    names = [(PurePosixPath(one).name, one) for one in ids]
-    count = Counter(name for name, _ in names)
-    return {name: one for name, one in names if count[name] == 1}
+def by_name(ids: Iterable[str]) -> dict[str, list[str]]:
+    """Return the ids of each file name, in their order: one for each folder that has it."""
+    found: dict[str, list[str]] = {}
+    for one in ids:
+        found.setdefault(one.rpartition("/")[2], []).append(one)
+    return found
 
 
 def without_ending(name: str) -> str:

@@ -179,8 +179,8 @@ def find_layout(source: Source, *, need_images: bool = True) -> Layout:
     if of_classes:
         finder = IdFinder(known)
         for split in of_classes.keys() - lists.keys():
-            ids = (one for file in of_classes[split] for one in _every_id(file, finder))
-            parts[split] = tuple(sorted(set(ids)))
+            lists_of_split = (read_list(one, finder, every_line=True) for one in of_classes[split])
+            parts[split] = tuple(sorted(set().union(*lists_of_split)))
             note = "splits are made of the lists of single classes"
     elif not lists and folders:
         parts, note = folders, f"the splits are its folders {', '.join(_tops(known))}"
@@ -199,11 +199,6 @@ def find_layout(source: Source, *, need_images: bool = True) -> Layout:
         tuple(path for pair in pairs for path in pair.passed_over),
     )
     return _with_trainval(_with_drawn_splits(found))
-
-
-def _every_id(path: Path, finder: IdFinder) -> list[str]:
-    """Return the ids in VOC's list of one class, also of the images that do not show it."""
-    return read_list(path, finder, every_line=True)
 
 
 def _year_folder(root: Path, year: int | str | None) -> Path:

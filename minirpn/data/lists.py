@@ -69,15 +69,20 @@ def _sorted_out(files: Mapping[str, Path]) -> Lists:
 
 
 class IdFinder:
-    """Finds the image that a line of a list names, among the ids of a data set."""
+    """Finds the image that a user or a line of a list names, among the ids of a data set."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self._known = set(known)
 
     def find(self, text: str) -> str | None:
         """Return the id that a text names: an id, a file, or a path of any system; else None."""
+        named = self.named(text)
+        return named[0] if len(named) == 1 else None
+
+    def named(self, text: str) -> list[str]:
+        """Return the ids that a text may name: several, if several folders have that file name."""
         if text in self._known:
-            return text
+            return [text]
         parts = text.strip("\"'").replace("\\", "/").split("/")
         # The whole path first, then without its outer folders.
         for start in range(len(parts)):
@@ -85,8 +90,8 @@ class IdFinder:
             for name in (tail, without_ending(tail)):
                 composed = unicodedata.normalize("NFC", name)
                 if (known := self._composed.get(composed)) is not None:
-                    return known
-        return self._by_name.get(without_ending(parts[-1]))
+                    return [known]
+        return self._by_name.get(without_ending(parts[-1]), [])
 
     @cached_property
     def _composed(self) -> dict[str, str]:
@@ -94,8 +99,8 @@ class IdFinder:
         return {unicodedata.normalize("NFC", one): one for one in self._known}
 
     @cached_property
-    def _by_name(self) -> dict[str, str]:
-        return by_name(self._known)
+    def _by_name(self) -> dict[str, list[str]]:
+        return by_name(sorted(self._known))
 
 
 def read_list(path: Path, finder: IdFinder, *, every_line: bool = False) -> list[str]:

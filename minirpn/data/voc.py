@@ -195,20 +195,19 @@ def read_ground_truth(
 
 
 def read_sample(
-    image_path: Path, xml_path: Path, source: Source, *, skip_bad: bool = False
+    files: Files, source: Source, *, skip_bad: bool = False
 ) -> tuple[Sample, tuple[str, ...]]:
     """Return one image with its ground truth, and the class names its numbers stand for.
 
     An InputError says if one of the two files is missing or bad (without `skip_bad`, one bad box is
     enough), or if they do not belong together.
     """
-    files = Files(image_path.stem, image_path, xml_path)
     entry, findings = read_entry(files, source, read_image_header)
     problems = errors_of(findings)
     if entry is None or (problems and not skip_bad):
         raise BadDataError(problems)
     classes = choose_classes(count_classes([entry]))
-    return Sample(_to_annotation(entry, classes), read_image(image_path)), classes
+    return Sample(_to_annotation(entry, classes), read_image(entry.image_path)), classes
 
 
 # One image and its annotation.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from minirpn.data.images import read_image
-from minirpn.data.layout import IMAGE_ENDINGS, Layout, Source, find_layout
+from minirpn.data.layout import Layout, Source, find_layout
+from minirpn.data.lists import IdFinder
 from minirpn.data.samples import Sample, unannotated
-from minirpn.data.voc import read_sample
+from minirpn.data.voc import Files, read_sample
 from minirpn.errors import InputError
 from minirpn.training.config import DataConfig
 from minirpn.training.run_folder import RunFolder
@@ -103,8 +103,8 @@ def _in_other_data(image: str, voc: Source, *, skip_bad: bool) -> Picture:
     else:
         image_id = _id_of_file(path, place)
         if image_id is None and not _lies_in(path, voc):
-            known = {*place.images, *place.annotations}
-            image_id = _only(image, _ids_named(path.absolute().as_posix(), known))
+            finder = IdFinder([*place.images, *place.annotations])
+            image_id = _only(image, finder.named(path.absolute().as_posix()))
     if image_id is None:
         raise InputError(f"{path}: annotation: none of that name in {place.annotation_folder}")
     picture = _annotated(path, image_id, place, voc, skip_bad=skip_bad)
@@ -122,18 +122,18 @@ def _in_own_data(
     if picture is not None:
         return picture
     xml = place.annotation_folder / f"{image_id}.xml"
-    sample = _with_id(unannotated(path, read_image(path)), image_id)
+    sample = unannotated(path, read_image(path))
+    sample = replace(sample, annotation=replace(sample.annotation, image_id=image_id))
     return Picture(sample, (), f"{path}: there is no annotation {xml}")
 
 
 def _in_no_data(path: Path, beside: Source, *, skip_bad: bool) -> Picture:
     """Return an image with the annotation that lies beside it, if there is one."""
     xml = _annotation_of(path)
-    if xml is not None and xml.exists():
-        return Picture(*read_sample(path, xml, beside, skip_bad=skip_bad))
+    there = xml if xml is not None and xml.exists() else None
+    if there is not None or beside.no_annotation == "negative":
+        return Picture(*read_sample(Files(path.stem, path, there), beside, skip_bad=skip_bad))
     sample = unannotated(path, read_image(path))
-    if beside.no_annotation == "negative":
-        return Picture(sample, ())
     return Picture(sample, (), f"{path}: there is no annotation {xml or 'beside it'}")
 
 
@@ -142,16 +142,9 @@ def _annotated(
 ) -> Picture | None:
     """Return an image with its annotation in a data set, None if there is no such annotation."""
     xml = place.annotations.get(image_id)
-    if xml is not None:
-        sample, classes = read_sample(path, xml, source, skip_bad=skip_bad)
-        return Picture(_with_id(sample, image_id), classes)
-    if source.no_annotation == "negative":
-        return Picture(_with_id(unannotated(path, read_image(path)), image_id), ())
-    return None
-
-
-def _with_id(sample: Sample, image_id: str) -> Sample:
-    return replace(sample, annotation=replace(sample.annotation, image_id=image_id))
+    if xml is None and source.no_annotation != "negative":
+        return None
+    return Picture(*read_sample(Files(image_id, path, xml), source, skip_bad=skip_bad))
 
 
 def _annotation_of(path: Path) -> Path | None:
@@ -197,7 +190,7 @@ def _places(path: Path) -> set[Path]:
 
 def _id_of_name(image: str, place: Layout) -> str:
     """Return the id of the image of a data set that a user names."""
-    image_id = _only(image, _ids_named(image, place.images))
+    image_id = _only(image, IdFinder(place.images).named(image))
     if image_id is None:
         where = place.image_folder
         raise InputError(f"{image}: image: no such file, and none of that name in {where}")
@@ -210,22 +203,3 @@ def _only(image: str, ids: list[str]) -> str | None:
         some = ", ".join([*sorted(ids)[:_LISTED], *(["..."] if len(ids) > _LISTED else [])])
         raise InputError(f"{image}: image: several have that name: {some}")
     return ids[0] if ids else None
-
-
-def _ids_named(text: str, ids: Collection[str]) -> list[str]:
-    """Return the ids that a name or a path may mean: one, if it has the folders of an id."""
-    parts = text.replace("\\", "/").split("/")
-    # The whole path first, then without its outer folders.
-    for start in range(len(parts)):
-        tail = "/".join(parts[start:])
-        for name in (tail, _without_ending(tail)):
-            if name in ids:
-                return [name]
-    stem = _without_ending(parts[-1])
-    return [one for one in ids if PurePosixPath(one).name == stem]
-
-
-def _without_ending(name: str) -> str:
-    """Return the name of an image file without its ending."""
-    stem, dot, ending = name.rpartition(".")
-    return stem if dot + ending.lower() in IMAGE_ENDINGS else name

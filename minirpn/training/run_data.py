@@ -62,9 +62,8 @@ def open_splits(config: TrainConfig, folder: RunFolder) -> Splits:
         )
     if data.val_split is not None:
         val_set = open_dataset(config, folder, data.val_split)
-        name = f"{where}: split {data.val_split!r}"
-        check_measurable(val_set, name)
-        check_measurable(val_set, name, limit=config.run.validation_images)
+        name, limit = f"{where}: split {data.val_split!r}", config.run.validation_images
+        check_measurable(val_set, name, limit=limit)
     return Splits(train_set, val_set)
 
 
