@@ -28,13 +28,14 @@ from minirpn.testing.check_boxes import (
     check_iou,
     check_nms,
 )
+from minirpn.testing.check_equal import check_equal, reveal
 from minirpn.testing.check_head import check_anchor_rows, check_rpn_head
 from minirpn.testing.check_labels import check_label_anchors
 from minirpn.testing.check_layers import check_conv2d, check_max_pool2d, check_roi_pool
 from minirpn.testing.check_losses import check_rpn_loss, check_smooth_l1
 from minirpn.testing.check_optim import check_sgd_step
 from minirpn.testing.check_precision import check_average_precision
-from minirpn.testing.examine import CheckError, Verdict, check_equal, reveal
+from minirpn.testing.examine import CheckError, Verdict
 
 __all__ = [
     "CheckError",

@@ -14,16 +14,17 @@ from hypothesis.strategies import DrawFn
 
 from minirpn.testing import exact, strategies
 from minirpn.testing.examine import (
+    Asked,
+    Drawn,
     Exercise,
     Mistakes,
     Question,
     Verdict,
-    difference,
-    draw_boxes_of,
     examine,
-    plain,
     spoiled,
 )
+from minirpn.testing.pictures import draw_boxes_of
+from minirpn.testing.words import difference, plain
 
 
 def _shared_sides(a: np.ndarray, b: np.ndarray, one: float = 0) -> np.ndarray:
@@ -121,9 +122,12 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
     several = {"a": _rows((0, 0, 4, 4), (2, 1, 6, 5)), "b": _rows((0, 0, 4, 2))}
     exercise = Exercise(
         answer=exact.iou,
-        drawn=(_pairs_of_lists(1), _pairs_of_lists(0)),
+        stages=(
+            Drawn(_pairs_of_lists(1)),
+            Drawn(_pairs_of_lists(0)),
+            Asked(({"a": _rows(), "b": _rows((0, 0, 1, 1))},)),
+        ),
         probes=(*probes, several),
-        last=({"a": _rows(), "b": _rows((0, 0, 1, 1))},),
         mistakes=IOU_MISTAKES,
         draw=draw_boxes_of,
     )
@@ -131,9 +135,8 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
         exercise = replace(
             exercise,
             answer=_of_pair(exact.iou),
-            drawn=tuple(lists.map(_first_pair) for lists in exercise.drawn),
+            stages=tuple(Drawn(_pairs_of_lists(side).map(_first_pair)) for side in (1, 0)),
             probes=_PAIR_PROBES,
-            last=(),
             mistakes={hint: _of_pair(wrong) for hint, wrong in IOU_MISTAKES.items()},
         )
     return examine(f, exercise)
@@ -251,9 +254,8 @@ def _exercise_of_eq2(
 ) -> Exercise:
     return Exercise(
         answer=answer,
-        drawn=(_anchors_and(other),),
+        stages=(Drawn(_anchors_and(other)), Asked(({"anchors": _rows(), other: _rows()},))),
         probes=({"anchors": _rows((0, 0, 8, 4), (1, 2, 3, 10)), other: probe},),
-        last=({"anchors": _rows(), other: _rows()},),
         mistakes=mistakes,
         draw=draw_boxes_of,
     )
@@ -371,9 +373,12 @@ def check_nms(f: Callable[..., Any]) -> Verdict:
     )
     exercise = Exercise(
         answer=exact.nms,
-        drawn=(_scored_boxes(1), _scored_boxes(0)),
+        stages=(
+            Drawn(_scored_boxes(1)),
+            Drawn(_scored_boxes(0)),
+            Asked(({"boxes": _rows(), "scores": np.zeros(0), "iou_threshold": 0.5},)),
+        ),
         probes=probes,
-        last=({"boxes": _rows(), "scores": np.zeros(0), "iou_threshold": 0.5},),
         mistakes=NMS_MISTAKES,
         keywords=frozenset({"iou_threshold"}),
         read=_indices,

@@ -13,15 +13,15 @@ from hypothesis.strategies import DrawFn
 from minirpn.nn import conv2d_backward, conv2d_forward, relu_backward, relu_forward
 from minirpn.testing.examine import (
     Answers,
+    Drawn,
     Exercise,
     Mistakes,
     Question,
     Verdict,
-    answers_of,
     examine,
-    examine_pair,
     spoiled,
 )
+from minirpn.testing.pairs import answers_of, examine_pair
 
 LAYERS = ("rpn.conv", "rpn.objectness", "rpn.deltas")
 
@@ -159,7 +159,7 @@ def check_anchor_rows(f: Callable[..., Any]) -> Verdict:
     """
     exercise = Exercise(
         answer=_anchor_rows,
-        drawn=(_maps(),),
+        stages=(Drawn(_maps()),),
         probes=(
             {"y": _numbered(2, 12, 2, 3), "values": 4},
             {"y": _numbered(1, 6, 3, 2), "values": 2},
@@ -224,16 +224,26 @@ def check_rpn_head(
     """
 
     def both(features: Any, weights: Any, dobjectness: Any, ddeltas: Any) -> Any:
+        def run(features: Any) -> Any:
+            return forward(features, weights)
+
         dy = {"objectness": dobjectness, "deltas": ddeltas}
-        return answers_of(forward(features, weights), backward, dy, ("features", *weights))
+        return answers_of(run, features, backward, dy, ("features", *weights))
 
     exercise = Exercise(
         answer=_head,
-        drawn=(_heads(),),
+        stages=(Drawn(_heads()),),
         probes=(
             _head_question(2, 2, 3, 1, (3, 2)),
             _head_question(1, 1, 2, 2, (2, 3), seed=1),
         ),
         mistakes=HEAD_MISTAKES,
     )
-    return examine_pair(forward, backward, both, exercise, ("objectness", "deltas"))
+    return examine_pair(
+        forward,
+        backward,
+        both,
+        exercise,
+        outputs=("objectness", "deltas"),
+        handed_back=("dobjectness", "ddeltas"),
+    )

@@ -14,14 +14,16 @@ from minirpn.boxes import is_inside
 from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import exact, strategies
 from minirpn.testing.examine import (
+    Asked,
+    Drawn,
     Exercise,
     Question,
     Verdict,
-    draw_boxes_of,
     examine,
-    plain,
     spoiled,
 )
+from minirpn.testing.pictures import draw_boxes_of
+from minirpn.testing.words import plain
 
 Compare = Callable[[np.ndarray, float], np.ndarray]
 
@@ -135,9 +137,12 @@ def check_label_anchors(f: Callable[..., Any]) -> Verdict:
     """
     exercise = Exercise(
         answer=exact.labels,
-        drawn=(_few_anchors(), strategies.scenes(max_gt=3).map(lambda scene: scene._asdict())),
+        stages=(
+            Drawn(_few_anchors()),
+            Drawn(strategies.scenes(max_gt=3).map(lambda scene: scene._asdict())),
+            Asked((_scene([[0, 0, 4, 4]], []),)),
+        ),
         probes=_PROBES,
-        last=(_scene([[0, 0, 4, 4]], []),),
         mistakes=MISTAKES,
         read=lambda result: result[0] if isinstance(result, tuple) else result,
         describe=_describe,

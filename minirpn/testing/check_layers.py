@@ -18,14 +18,14 @@ from hypothesis.strategies import DrawFn
 from minirpn.nn import conv_output_size, pool_output_size
 from minirpn.testing.examine import (
     Answers,
+    Drawn,
     Exercise,
     Mistakes,
     Question,
     Verdict,
-    answers_of,
-    examine_pair,
     spoiled,
 )
+from minirpn.testing.pairs import answers_of, examine_pair
 
 Pair = tuple[int, int]
 Span = tuple[int, int]
@@ -175,12 +175,14 @@ def check_conv2d(
     """
 
     def both(x: Any, weight: Any, bias: Any, dy: Any, stride: int, padding: int) -> Any:
-        result = forward(x, weight, bias, stride=stride, padding=padding)
-        return answers_of(result, backward, {"y": dy}, ("dx", "dweight", "dbias"))
+        def run(x: Any) -> Any:
+            return forward(x, weight, bias, stride=stride, padding=padding)
+
+        return answers_of(run, x, backward, {"y": dy}, ("dx", "dweight", "dbias"))
 
     exercise = Exercise(
         answer=_conv2d,
-        drawn=(_convolutions(),),
+        stages=(Drawn(_convolutions()),),
         probes=(
             _conv_question(2, 2, 1, (4, 4), (3, 3), stride=1, padding=1),
             _conv_question(2, 1, 2, (5, 4), (2, 2), stride=2, padding=1),
@@ -328,12 +330,14 @@ def check_max_pool2d(
     """
 
     def both(x: Any, dy: Any, kernel: int, stride: int, padding: int, ceil_mode: bool) -> Any:
-        result = forward(x, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
-        return answers_of(result, backward, {"y": dy}, ("dx",))
+        def run(x: Any) -> Any:
+            return forward(x, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
+
+        return answers_of(run, x, backward, {"y": dy}, ("dx",))
 
     exercise = Exercise(
         answer=_max_pool2d,
-        drawn=(_poolings(),),
+        stages=(Drawn(_poolings()),),
         probes=(
             _pool_question(2, 2, (5, 5), kernel=3, stride=1, padding=1, ceil=True),
             _pool_question(1, 2, (5, 4), kernel=2, stride=2, padding=0, ceil=True),
@@ -542,14 +546,16 @@ def check_roi_pool(
     """
 
     def both(features: Any, boxes: Any, dy: Any, output_size: Any, stride: Any) -> Any:
-        result = forward(features, boxes, output_size=output_size, stride=stride)
-        return answers_of(result, backward, {"y": dy}, ("dfeatures",))
+        def run(features: Any) -> Any:
+            return forward(features, boxes, output_size=output_size, stride=stride)
+
+        return answers_of(run, features, backward, {"y": dy}, ("dfeatures",))
 
     on_map = [(0, 1, 8, 6), (1, 2, 5, 3), (2, 0, 7, 6), (2, 0, 7, 6)]
     odd = [(-3, -1, 3, 5), (1, 3, 11, 9), (4, 4, 0, 1), (2, 2, 2, 2)]
     exercise = Exercise(
         answer=_roi_pool,
-        drawn=(_regions(on_map=True), _regions(on_map=False)),
+        stages=(Drawn(_regions(on_map=True)), Drawn(_regions(on_map=False))),
         probes=(
             _region_question((4, 5), on_map, (2, 3), stride=4.0, channels=2, seed=0),
             _region_question((4, 3), odd, (3, 2), stride=16.0, channels=1, seed=1),

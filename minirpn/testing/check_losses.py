@@ -14,13 +14,15 @@ from hypothesis.strategies import DrawFn
 from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import strategies
 from minirpn.testing.examine import (
+    Asked,
+    Drawn,
     Exercise,
     Mistakes,
     Question,
     Verdict,
-    by_name,
     examine,
 )
+from minirpn.testing.pairs import by_name
 
 
 def _smooth_l1(
@@ -126,9 +128,8 @@ def _exercise(answer: Callable[..., Any], mistakes: Mistakes) -> Exercise:
     probe = np.array([-2.0, -0.5, -0.2, -0.05, 0.0, 0.05, 0.2, 0.5, 2.0, 5.0])
     return Exercise(
         answer=answer,
-        drawn=(_differences(),),
+        stages=(Drawn(_differences()), Asked(({"x": np.zeros(0), "sigma": 1.0},))),
         probes=tuple({"x": probe, "sigma": sigma} for sigma in (1.0, 3.0)),
-        last=({"x": np.zeros(0), "sigma": 1.0},),
         mistakes=mistakes,
         keywords=frozenset({"sigma"}),
     )
@@ -292,8 +293,7 @@ def _rpn_exercise(answer: Callable[..., Any], mistakes: Mistakes) -> Exercise:
     }
     return Exercise(
         answer=answer,
-        drawn=(_sampled_anchors(),),
+        stages=(Drawn(_sampled_anchors()), Asked((large,))),
         probes=(probe,),
-        last=(large,),
         mistakes=mistakes,
     )

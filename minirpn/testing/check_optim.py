@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from minirpn.testing import strategies
-from minirpn.testing.examine import Answers, Exercise, Mistakes, Question, Verdict, by_name, examine
+from minirpn.testing.examine import (
+    Answers,
+    Drawn,
+    Exercise,
+    Mistakes,
+    Question,
+    Verdict,
+    examine,
+)
+from minirpn.testing.pairs import by_name
 
 
 def _caffe(
@@ -133,7 +142,7 @@ def check_sgd_step(f: Callable[..., Any], *, rule: str = "caffe") -> Verdict:
     )
     exercise = Exercise(
         answer=RULES[rule],
-        drawn=(_steps(),),
+        stages=(Drawn(_steps()),),
         probes=probes,
         mistakes=MISTAKES[rule],
         read=partial(by_name, names=("value", "velocity")),

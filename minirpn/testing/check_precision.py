@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from minirpn.testing import exact
-from minirpn.testing.examine import Exercise, Mistakes, Question, Verdict, examine
+from minirpn.testing.examine import (
+    Asked,
+    Drawn,
+    Exercise,
+    Mistakes,
+    Question,
+    Verdict,
+    examine,
+)
 
 
 class _Curve(NamedTuple):
@@ -197,9 +205,12 @@ def check_average_precision(f: Callable[..., Any], *, method: str = "voc07") -> 
     )
     exercise = Exercise(
         answer=partial(exact.average_precision, method=method),
-        drawn=(_lists(ties=False), _lists(ties=True)),
+        stages=(
+            Drawn(_lists(ties=False)),
+            Asked((_asked([], [], 2), _asked([0.5], [False], 1))),
+            Drawn(_lists(ties=True)),
+        ),
         probes=probes,
-        last=(_asked([], [], 2), _asked([0.5], [False], 1)),
         mistakes=MISTAKES[method],
     )
     return examine(f, exercise)

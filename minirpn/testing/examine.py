@@ -1,22 +1,26 @@
-"""Ask a function many questions, and say in plain words where its answer is wrong.
+"""Ask a function many questions, and find the smallest one that it answers wrongly.
 
-From top to bottom: what an exercise is, `examine` and how it asks, `check_equal` (the simplest of
-all checks), what checks of a forward and its backward share, numbers in words, a picture.
+From top to bottom: what comes out, the stages in which questions are asked, what an exercise is,
+`examine` and how it asks.
 """
 
 from __future__ import annotations
 
-import inspect
-import sys
+import linecache
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
+
+from minirpn.testing.storage import copy_of, is_plain, plain_copy, storage
+from minirpn.testing.words import arguments, difference
 
 Question = dict[str, Any]
 """The arguments of one call, by name, in the order in which they are passed."""
@@ -27,11 +31,41 @@ Answers = dict[str, np.ndarray]
 
 
 class CheckError(AssertionError):
-    """A function gave a wrong answer. The message says to which question, and perhaps why."""
+    """A function gave a wrong answer. The message says to which question, and perhaps why.
+
+    Attributes
+    ----------
+    arguments
+        The counterexample: the arguments by name, as the function got them, so that the call can
+        be made again; empty if there is none.
+    hint
+        Why, where the mistake is a known one; else an empty string.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        hint: str = "",
+        draw: Callable[[Question], Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.arguments: Question = dict(arguments or {})
+        self.hint = hint
+        self._draw = draw
 
     def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows: the message, without the stack."""
+        """Return what a notebook shows: the message, without the stack, below a picture."""
+        if self._draw is not None and self.arguments:
+            from IPython.display import display
+
+            display(self._draw(self.arguments).figure)
         return [f"not yet: {self}"]
+
+
+class FormError(Exception):
+    """What a function returns has another form than the one that the check reads."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +78,13 @@ class Verdict:
         What was checked.
     questions
         How many answers were compared; 0 for a function that still returns ``...``.
+    refused
+        How arrays were held that the function does not take, though it is right on plain copies.
     """
 
     function: str
     questions: int
+    refused: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self.questions > 0
@@ -55,12 +92,107 @@ class Verdict:
     def __and__(self, other: Verdict) -> Verdict:
         """Return the verdict on both functions, open if one of them is."""
         questions = self.questions + other.questions if self and other else 0
-        return Verdict(f"{self.function} and {other.function}", questions)
+        refused = tuple(dict.fromkeys(self.refused + other.refused))
+        return Verdict(f"{self.function} and {other.function}", questions, refused)
 
     def __repr__(self) -> str:
-        if self:
-            return f"✓ {self.function}: right in {self.questions} of {self.questions} questions"
-        return f"○ {self.function} is open: put your code where it says `...`, and run both again"
+        if not self:
+            return f"○ {self.function} is open: put your code where it says `...`, and run it again"
+        but = f"; raises for arrays that are {' or '.join(self.refused)}" if self.refused else ""
+        return f"✓ {self.function}: right in {self.questions} of {self.questions} questions{but}"
+
+
+class _CounterexampleError(Exception):
+    """A question that got a wrong answer, and what is wrong with it."""
+
+    def __init__(self, question: Question, failure: _Failure) -> None:
+        super().__init__(str(failure))
+        self.question, self.failure = question, failure
+
+
+Trial = Callable[[Question], None]
+"""Asks one question; raises `_CounterexampleError` if the answer is wrong."""
+
+
+class Stage(Protocol):
+    """Some of the questions of an exercise."""
+
+    def ask(self, trial: Trial) -> None:
+        """Ask them; let the smallest question pass that got a wrong answer, as an error."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Questions that Hypothesis draws, and makes smaller when one of them gets a wrong answer."""
+
+    strategy: SearchStrategy[Question]
+    examples: int = 100
+
+    def ask(self, trial: Trial) -> None:
+        """Ask as many as there are examples, the same ones in every run."""
+        careful = settings(
+            database=None,
+            deadline=None,
+            derandomize=True,
+            max_examples=self.examples,
+            phases=(Phase.generate, Phase.shrink),
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+        )
+        careful(given(self.strategy)(lambda question: trial(question)))()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Questions written down."""
+
+    questions: Sequence[Question]
+
+    def ask(self, trial: Trial) -> None:
+        """Ask them in order."""
+        for question in self.questions:
+            trial(question)
+
+
+@dataclass(frozen=True)
+class Grown:
+    """Questions of many sizes, for what only shows in large ones.
+
+    Parameters
+    ----------
+    make
+        Returns the question of a size; a smaller one should be the beginning of a larger one.
+    sizes
+        Sizes to ask for, rising.
+    """
+
+    make: Callable[[int], Question]
+    sizes: Sequence[int]
+
+    def ask(self, trial: Trial) -> None:
+        """Ask for every size; halve the step below a wrong one down to the smallest."""
+        right = self.sizes[0] - 1
+        for size in self.sizes:
+            wrong = self._wrong_at(size, trial)
+            if wrong is None:
+                right = size
+                continue
+            while size - right > 1:
+                middle = (right + size) // 2
+                smaller = self._wrong_at(middle, trial)
+                if smaller is None:
+                    right = middle
+                else:
+                    size, wrong = middle, smaller
+            raise wrong
+
+    def _wrong_at(self, size: int, trial: Trial) -> _CounterexampleError | None:
+        try:
+            trial(self.make(size))
+        except _CounterexampleError as wrong:
+            return wrong
+        return None
 
 
 @dataclass(frozen=True)
@@ -70,18 +202,20 @@ class Exercise:
     Parameters
     ----------
     answer
-        The right implementation.
-    drawn
-        Strategies for questions, the ordinary ones before the odd ones.
+        The right implementation. It gets plain copies of the arrays; see `storage.plain_copy`.
+    stages
+        All questions, in the order in which they are asked: ordinary ones before odd ones, so that
+        the counterexample is an ordinary one where it can be, and those where authors may differ
+        in good faith (ties) last.
     probes
-        Questions asked after those. A mistake is recognised if it gives the function's answers to
-        all of them and to the counterexample.
-    last
-        Questions asked last, too odd to recognise a mistake by.
+        Questions that tell mistakes apart; a mistake is recognised if it gives the function's
+        answers to all of them and to the counterexample. They are asked after the first stage.
     mistakes
         Wrong implementations that people write, by the hint for each.
     keywords
         Names of arguments that are passed by keyword.
+    unseen
+        Names of arguments that the function does not get, and messages do not show.
     read
         Takes what is compared out of what the function returns.
     describe
@@ -91,31 +225,49 @@ class Exercise:
     """
 
     answer: Callable[..., Any]
-    drawn: tuple[SearchStrategy[Question], ...]
+    stages: tuple[Stage, ...]
     probes: tuple[Question, ...]
-    last: tuple[Question, ...] = ()
     mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     keywords: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
     read: Callable[[Any], Any] = lambda result: result
     describe: Callable[[Question, Any, Any], str] = lambda question, got, right: difference(
-        got, right
+        got, right, single=_in_single(question)
     )
     draw: Callable[[Question], Any] | None = None
 
+    def right_for(self, question: Question) -> Any:
+        """Return the right answer to a question."""
+        return self.read(self.answer(**{name: plain_copy(part) for name, part in question.items()}))
 
-class _Failure(str):
+
+def _in_single(question: Question) -> bool:
+    """Return whether a question has numbers in float32 or less."""
+    arrays = (value for value in question.values() if isinstance(value, np.ndarray))
+    return any(array.dtype.kind == "f" and array.dtype.itemsize < 8 for array in arrays)
+
+
+@dataclass(frozen=True)
+class _Failure:
     """Takes the place of an answer: what went wrong when the function was called."""
 
+    words: str
+    error: Exception | None = None
 
-class _CounterexampleError(Exception):
-    """A question that got a wrong answer, and what is wrong with it."""
-
-    def __init__(self, question: Question, words: str) -> None:
-        super().__init__(words)
-        self.question, self.words = question, words
+    def __str__(self) -> str:
+        return self.words
 
 
-def examine(function: Callable[..., Any], exercise: Exercise, name: str | None = None) -> Verdict:
+Contracts = Mapping[str, Callable[[], Verdict]]
+"""Options of a check under which a function may be right, each with the check under that option."""
+
+
+def examine(
+    function: Callable[..., Any],
+    exercise: Exercise,
+    name: str | None = None,
+    contracts: Contracts | None = None,
+) -> Verdict:
     """Ask every question of the exercise and return the verdict.
 
     Parameters
@@ -126,45 +278,90 @@ def examine(function: Callable[..., Any], exercise: Exercise, name: str | None =
         The questions and answers.
     name
         What to call the function; None for its own name.
+    contracts
+        Asked for a function that is wrong: an option under which it is right is named.
 
     Raises
     ------
     CheckError
         An answer is wrong, the function raises, or it modifies its inputs. The counterexample is
-        the smallest one that Hypothesis finds; it is always the same one.
+        the smallest one found; it is always the same one.
     """
     name = name or str(getattr(function, "__name__", "your function"))
     if ask(function, exercise.probes[0], exercise) is ...:
         return Verdict(name, 0)
     asked = 0
+    refused: dict[str, None] = {}
 
     def trial(question: Question) -> None:
         nonlocal asked
         asked += 1
-        got = ask(function, question, exercise)
-        right = exercise.read(exercise.answer(**question))
-        words = str(got) if isinstance(got, _Failure) else exercise.describe(question, got, right)
-        if words:
-            raise _CounterexampleError(question, words)
+        right = exercise.right_for(question)
+        got = ask(function, question, exercise, right)
+        if isinstance(got, _Failure) and got.error and not all(map(is_plain, question.values())):
+            # An author's library may not take such arrays; what counts is the answer.
+            refused.update(dict.fromkeys(filter(None, map(_held, question.values()))))
+            question = {name: plain_copy(value) for name, value in question.items()}
+            got = ask(function, question, exercise, right)
+        if not isinstance(got, _Failure):
+            got = _Failure(exercise.describe(question, got, right))
+        if got.words:
+            raise _CounterexampleError(question, got)
 
+    first, *others = exercise.stages
     try:
-        for strategy in exercise.drawn:
-            _search(strategy, trial)
-        for question in exercise.probes + exercise.last:
-            trial(question)
+        for stage in (first, Asked(exercise.probes), *others):
+            stage.ask(trial)
     except _CounterexampleError as wrong:
-        _show(exercise, wrong.question)
-        message = f"{name}: for {plain(wrong.question)}: {wrong.words}"
-        raise CheckError(message + _hint(function, exercise, wrong.question)) from None
+        raise _error(name, function, exercise, wrong, contracts or {}) from wrong.failure.error
     except Flaky:
         raise CheckError(f"{name} gives different answers to the same question") from None
-    return Verdict(name, asked)
+    return Verdict(name, asked, tuple(refused))
 
 
-def ask(function: Callable[..., Any], question: Question, exercise: Exercise) -> Any:
-    """Return the function's answer to a question, or a `_Failure`; ``...`` if it is open."""
+def _held(value: Any) -> str:
+    return "" if is_plain(value) else storage(value)
+
+
+def _error(
+    name: str,
+    function: Callable[..., Any],
+    exercise: Exercise,
+    wrong: _CounterexampleError,
+    contracts: Contracts,
+) -> CheckError:
+    """Return the error for a counterexample, with the hint and the option, if there are any."""
+    seen = {name: part for name, part in wrong.question.items() if name not in exercise.unseen}
+    hint = _hint(function, exercise, wrong.question)
+    options = [option for option, check in contracts.items() if _passes(check)]
+    message = f"{name}: for {arguments(seen)}: {wrong.failure}" + (f". {hint}" if hint else "")
+    if options:
+        end = " " if hint else ". "
+        message += f"{end}With {options[0]} it is right: pass that to the check if you mean it."
+    return CheckError(message, arguments=seen, hint=hint, draw=exercise.draw)
+
+
+def _passes(check: Callable[[], Verdict]) -> bool:
+    try:
+        return bool(check())
+    except CheckError:
+        return False
+
+
+def ask(
+    function: Callable[..., Any], question: Question, exercise: Exercise, right: Any = None
+) -> Any:
+    """Return the function's answer to a question, or a `_Failure`; ``...`` if it is open.
+
+    Parameters
+    ----------
+    function, question, exercise
+        What is asked.
+    right
+        The right answer; an empty list in place of an empty array gets its shape.
+    """
     copies = {
-        name: value.copy() if isinstance(value, np.ndarray) else value
+        name: copy_of(value) if isinstance(value, np.ndarray) else value
         for name, value in question.items()
     }
     by_keyword = {name: copies[name] for name in question if name in exercise.keywords}
@@ -174,9 +371,11 @@ def ask(function: Callable[..., Any], question: Question, exercise: Exercise) ->
             result = function(*by_place, **by_keyword)
             if result is ... or (isinstance(result, tuple) and any(part is ... for part in result)):
                 return ...
-            answer = _as_arrays(exercise.read(result))
+            answer = _as_arrays(exercise.read(result), right)
+    except FormError as error:
+        return _Failure(f"yours {error}")
     except Exception as error:
-        return _Failure(f"yours raises {type(error).__name__}: {error}")
+        return _Failure(f"yours raises {type(error).__name__}: {error}{_line_of(error)}", error)
     arrays = answer.values() if isinstance(answer, dict) else (answer,)
     if any(array.dtype.kind not in "biuf" for array in arrays):
         return _Failure(f"yours gives {result!r}, where numbers are expected")
@@ -186,90 +385,58 @@ def ask(function: Callable[..., Any], question: Question, exercise: Exercise) ->
     return answer
 
 
-def _as_arrays(value: Any) -> Any:
+def _line_of(error: Exception) -> str:
+    """Return the last line outside of this package and of installed ones, where it was raised."""
+    kit = str(Path(__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(kit) and "site-packages" not in frame.filename
+    ]
+    if not frames:
+        return ""
+    last = frames[-1]
+    code = linecache.getline(last.filename, last.lineno or 0).strip()
+    return f" (line {last.lineno} of {Path(last.filename).name}: `{code}`)" if code else ""
+
+
+def _as_arrays(value: Any, right: Any) -> Any:
+    """Return what was answered as arrays; an empty list has no shape, and gets the right one."""
     if isinstance(value, dict):
-        return {name: np.asarray(part) for name, part in value.items()}
-    return np.asarray(value)
+        rights = right if isinstance(right, dict) else {}
+        return {name: _as_arrays(part, rights.get(name)) for name, part in value.items()}
+    array = np.asarray(_on_host(value))
+    if isinstance(value, list) and array.size == 0 and np.size(right) == 0:
+        return np.asarray(right)
+    return array
 
 
-def _search(strategy: SearchStrategy[Question], trial: Callable[[Question], None]) -> None:
-    """Let Hypothesis look for a question that gets a wrong answer, and make it small."""
-    careful = settings(
-        database=None,
-        deadline=None,
-        derandomize=True,
-        phases=(Phase.generate, Phase.shrink),
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-        verbosity=Verbosity.quiet,
-    )
-    careful(given(strategy)(lambda question: trial(question)))()
+def _on_host(value: Any) -> Any:
+    """Return a tensor that wants a gradient, or lies on a device, as an array; all else as is."""
+    if isinstance(value, list | tuple):
+        return [_on_host(part) for part in value]
+    if hasattr(value, "detach"):
+        return value.detach().cpu().numpy()
+    return value.get() if hasattr(value, "__cuda_array_interface__") else value
 
 
 def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Question) -> str:
     """Return the hint of the mistake with the same answers as the function; "" if there is none."""
     questions = (counterexample, *exercise.probes)
-    given_answers = [ask(function, question, exercise) for question in questions]
+    rights = [exercise.right_for(question) for question in questions]
+    asked = list(zip(questions, rights, strict=True))
+    given_answers = [ask(function, question, exercise, right) for question, right in asked]
     for hint, mistake in exercise.mistakes.items():
-        answers = [ask(mistake, question, exercise) for question in questions]
-        if all(map(_alike, answers, given_answers)):
-            return f". {hint}"
+        answers = [ask(mistake, question, exercise, right) for question, right in asked]
+        if all(map(_alike, answers, given_answers, questions)):
+            return hint
     return ""
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _alike(one: Any, other: Any, question: Question) -> bool:
     if isinstance(one, _Failure) or isinstance(other, _Failure):
         return str(one) == str(other)
-    return not difference(one, other)
-
-
-def _show(exercise: Exercise, question: Question) -> None:
-    """Draw the question if this runs in a notebook."""
-    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
-    if exercise.draw is None or not hasattr(shell, "kernel"):
-        return
-    from IPython.display import display
-
-    display(exercise.draw(question).figure)
-
-
-def check_equal(
-    f: Callable[..., Any], reference: Callable[..., Any], *calls: tuple[Any, ...]
-) -> Verdict:
-    """Check that `f` answers as `reference` does.
-
-    Parameters
-    ----------
-    f
-        While it returns ``...`` it is open, neither right nor wrong.
-    reference
-        The right answers.
-    calls
-        The arguments of each call, at least one tuple.
-
-    Raises
-    ------
-    CheckError
-        They differ; the message says for which arguments.
-
-    Examples
-    --------
-    >>> check_equal(lambda x: x * x, lambda x: x**2, (1.0,), (3.0,))
-    ✓ <lambda>: right in 2 of 2 questions
-    """
-    names = list(inspect.signature(reference).parameters)
-    questions = tuple(dict(zip(names, arguments, strict=False)) for arguments in calls)
-    return examine(f, Exercise(answer=reference, drawn=(), probes=questions))
-
-
-def reveal(guess: Any, truth: Any, unit: str = "") -> str:
-    """Return a sentence that compares a guess with the truth; the guess may be ``...``."""
-    answer = f"{plain(truth)} {unit}".rstrip()
-    if guess is ...:
-        return f"It is {answer}. (No guess yet: a wrong one teaches more than none.)"
-    if plain(guess) == plain(truth):
-        return f"You guessed it: {answer}."
-    return f"You guessed {plain(guess)}; it is {answer}."
+    return not difference(one, other, single=_in_single(question))
 
 
 def spoiled(right: Callable[..., Any], /, **options: dict[Any, str]) -> Mistakes:
@@ -282,151 +449,3 @@ def spoiled(right: Callable[..., Any], /, **options: dict[Any, str]) -> Mistakes
         for option, hints in options.items()
         for value, hint in hints.items()
     }
-
-
-def by_name(result: Any, names: Sequence[str]) -> Answers:
-    """Return the parts of a dictionary, of a tuple, or the one array that `result` is, by name."""
-    if isinstance(result, dict):
-        return {name: result[name] for name in names}
-    parts = result if isinstance(result, tuple) else (result,)
-    return dict(zip(names, parts, strict=True))
-
-
-def answers_of(
-    result: Any, backward: Callable[..., Any] | None, dy: Answers, gradients: Sequence[str]
-) -> Any:
-    """Return the outputs of a forward and the gradients of its backward by name, or ``...``.
-
-    Parameters
-    ----------
-    result
-        What the forward has returned: the outputs and a cache, or the outputs alone where no
-        backward follows.
-    backward
-        Called with the gradients by the outputs and the cache; None for no gradients.
-    dy
-        The gradient by each output. Outputs of other shapes get no gradients.
-    gradients
-        The names of what the backward returns.
-    """
-    if result is ...:
-        return ...
-    first = result[0] if len(dy) > 1 else result
-    without_cache = backward is None and not isinstance(first, tuple)
-    outputs, cache = (result, None) if without_cache else result
-    if outputs is ...:
-        return ...
-    answers = by_name(outputs, list(dy))
-    shapes_fit = all(np.shape(answers[name]) == dy[name].shape for name in dy)
-    if backward is None or not shapes_fit:
-        return answers
-    grads = backward(*dy.values(), cache)
-    return ... if grads is ... else answers | by_name(grads, gradients)
-
-
-def examine_pair(
-    forward: Callable[..., Any],
-    backward: Callable[..., Any] | None,
-    both: Callable[..., Any],
-    exercise: Exercise,
-    outputs: Sequence[str] = ("y",),
-) -> Verdict:
-    """Ask `both`, which calls the two, and compare the outputs alone where there is no backward."""
-
-    def outputs_of(whole: Callable[..., Answers]) -> Callable[..., Answers]:
-        return lambda *question, **named: by_name(whole(*question, **named), outputs)
-
-    names = [getattr(function, "__name__", "yours") for function in (forward, backward) if function]
-    if backward is None:
-        mistakes = {hint: outputs_of(wrong) for hint, wrong in exercise.mistakes.items()}
-        exercise = replace(exercise, answer=outputs_of(exercise.answer), mistakes=mistakes)
-    return examine(both, exercise, " and ".join(names))
-
-
-_MOST_ROWS = 8
-_LARGEST_IN_FULL = 1e12
-
-
-def plain(value: Any) -> str:
-    """Return a number, an array or anything else as one short line.
-
-    Examples
-    --------
-    >>> plain(np.array([[0.0, 0, 1, 0.3333333]]))
-    '[[0, 0, 1, 0.3333]]'
-    """
-    if isinstance(value, dict):
-        return ", ".join(f"{name} = {plain(part)}" for name, part in value.items())
-    if isinstance(value, bool | np.bool_ | str) or value is None:
-        return str(value)
-    if isinstance(value, tuple):
-        return f"({', '.join(plain(part) for part in value)})"
-    array = np.asarray(value)
-    if array.ndim == 0 and array.dtype.kind in "iuf":
-        number = float(array[()])
-        whole = number.is_integer() and abs(number) < _LARGEST_IN_FULL
-        return f"{number:.0f}" if whole else f"{number:.4g}"
-    if array.dtype.kind not in "biuf":
-        return repr(value)
-    rows = [plain(row[()] if row.ndim == 0 else row) for row in array[:_MOST_ROWS]]
-    if len(array) > _MOST_ROWS:
-        rows.append(f"... {len(array) - _MOST_ROWS} more")
-    return f"[{', '.join(rows)}]"
-
-
-def difference(got: Any, expected: Any) -> str:
-    """Return how an answer differs from the right one; an empty string if it does not.
-
-    Numbers are equal up to the rounding of the dtype they came in, NaN to NaN.
-
-    Parameters
-    ----------
-    got, expected
-        Numbers, arrays, or dictionaries of them, of which the right one lists the names.
-    """
-    if isinstance(expected, dict):
-        # A forward of the wrong shape has no gradients: what is there is compared.
-        parts = (
-            (name, difference(got[name], right)) for name, right in expected.items() if name in got
-        )
-        return next((f"{name}: {words}" for name, words in parts if words), "")
-    mine, right = np.asarray(got), np.asarray(expected)
-    if mine.shape != right.shape:
-        return f"yours has the shape {mine.shape}, expected {right.shape}"
-    rounding = 1e-9 if mine.dtype.kind != "f" or mine.dtype.itemsize == 8 else 1e-4
-    wrong = ~np.isclose(mine, right, rtol=rounding, atol=rounding, equal_nan=True)
-    if not wrong.any():
-        return ""
-    place = tuple(int(index) for index in np.argwhere(wrong)[0])
-    where = f"at {plain(list(place))} " if mine.size > 1 else ""
-    return f"{where}yours gives {plain(mine[place])}, expected {plain(right[place])}"
-
-
-_NAMES = {"a": "a", "b": "b", "anchors": "anchor", "boxes": "box", "gt_boxes": "object"}
-_MARGIN = 1  # pixel
-
-
-def draw_boxes_of(question: Question) -> Any:
-    """Return axes with all boxes of a question, named in the legend and numbered.
-
-    Each list is drawn thinner than the one before, so that equal boxes are both seen.
-    """
-    from minirpn.viz.images import draw_boxes, pixel_axes
-    from minirpn.viz.style import CYCLE, GREY, new_axes
-
-    ax = new_axes((4.5, 4.5))
-    lists = {name: np.atleast_2d(question[name]) for name in _NAMES if name in question}
-    everything = np.concatenate(list(lists.values()))
-    if "image_size" in question:
-        height, width = question["image_size"]
-        image = np.array([[0.0, 0, width, height]])
-        draw_boxes(image, ax, colors=GREY, linestyle="--", label="image")
-        everything = np.concatenate([everything, image])
-    for k, (name, boxes) in enumerate(lists.items()):
-        numbers = [str(n) for n in range(len(boxes))] if len(boxes) > 1 else None
-        draw_boxes(
-            boxes, ax, names=numbers, colors=CYCLE[k], linewidth=5 - 2 * k, label=_NAMES[name]
-        )
-    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    low, high = everything[:, :2].min(axis=0), everything[:, 2:].max(axis=0)
-    return pixel_axes(ax, low - _MARGIN, high + _MARGIN)

@@ -1,5 +1,8 @@
 """Hypothesis strategies that draw difficult cases: ties, touching, empty and identical boxes.
 
+From top to bottom: images and boxes, scores and other numbers by the row, whole scenes, sizes of
+layers, how arrays are held in memory.
+
 Arrays are drawn as NumPy arrays; boxes are (x1, y1, x2, y2) in pixels, half-open. Coordinates are
 multiples of 1/16 unless whole ones are asked for: so float32 holds every one of them exactly, and
 equal boxes stay equal under shifts and under scaling by powers of two.
@@ -41,8 +44,9 @@ def boxes(
     min_count, max_count
         Bounds of N.
     extent
-        Size in pixels of the image the boxes are about. They start up to half of it outside, and
-        go on from there; one that stands in a relation to another may start where that one ends.
+        Size in pixels of the image the boxes are about, up to 10,000 or so. They start up to half
+        of it outside, and go on from there; one that stands in a relation to another may start
+        where that one ends.
     min_side
         Shortest side. With 0 there are boxes without area, and with a negative side, too.
     whole
@@ -83,14 +87,104 @@ def _related(
     ]
     if x2 - x1 > smallest + 1 and y2 - y1 > smallest + 1:
         related += [(x1, y1, x2 - 1, y2 - 1), (x1 + 1, y1 + 1, x2, y2)]  # nested
+    if x2 - x1 > smallest + 2 and y2 - y1 > smallest + 2:
+        related.append((x1 + 1, y1 + 1, x2 - 1, y2 - 1))  # strictly nested
     return st.sampled_from(related)
 
 
+def crowd(
+    rng: np.random.Generator,
+    count: int,
+    *,
+    extent: int = 64,
+    min_side: float = 1,
+    whole: bool = False,
+) -> np.ndarray:
+    """Return boxes (count, 4) that overlap a lot; a smaller count is the beginning of a larger.
+
+    For lists too long to be drawn box by box. Sides go up to a quarter of the extent.
+    """
+    unit = 1.0 if whole else 1.0 / FINENESS
+    low = [0, 0, round(min_side / unit), round(min_side / unit)]
+    high = np.maximum(
+        [round(side / unit) for side in (extent, extent, extent / 4, extent / 4)], low
+    )
+    numbers = rng.integers(low, high, size=(count, 4), endpoint=True)  # x1, y1, width, height
+    corner, sides = numbers[:, :2], numbers[:, 2:]
+    return np.concatenate([corner, corner + sides], axis=1) * unit
+
+
+COUNTS = (1, 2, 3, 16, 17, 63, 64, 65, 200)
+"""Lengths of lists, about those where blocks of vectorised and compiled code end."""
+
+
 @st.composite
-def scores(draw: DrawFn, count: int, *, dtype: Any = np.float64) -> np.ndarray:
-    """Draw scores (count,) in [0, 1], with many ties."""
-    score = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1, width=32))
+def scores(
+    draw: DrawFn,
+    count: int,
+    *,
+    dtype: Any = np.float64,
+    negative: bool = False,
+    distinct: bool = False,
+) -> np.ndarray:
+    """Draw scores (count,) in [0, 1], with many ties.
+
+    Parameters
+    ----------
+    count
+        How many.
+    dtype
+        Floating-point dtype of the array.
+    negative
+        From -1 on; scores need not be probabilities.
+    distinct
+        Without ties.
+    """
+    least = -1 if negative else 0
+    if distinct:
+        steps = range(least * 1024, 1024 + 1)
+        chosen = st.lists(st.sampled_from(steps), min_size=count, max_size=count, unique=True)
+        return (np.array(draw(chosen), dtype=np.float64) / 1024).astype(dtype)
+    frequent = [0.0, 0.25, 0.5, 1.0] + [-0.25, -1.0] * negative
+    score = st.one_of(st.sampled_from(frequent), st.floats(least, 1, width=32))
     return np.array(draw(st.lists(score, min_size=count, max_size=count)), dtype=dtype)
+
+
+def thresholds() -> st.SearchStrategy[float]:
+    """Return a strategy for thresholds of an IoU, the ends 0 and 1 among them."""
+    return st.sampled_from([0.5, 0.25, 0.3, 0.7, 0.0, 1.0])
+
+
+@st.composite
+def logits(
+    draw: DrawFn, count: int, columns: int, *, largest: float = 100.0, dtype: Any = np.float64
+) -> np.ndarray:
+    """Draw logits (count, columns), of ordinary size and up to `largest`, with ties."""
+    steps = round(largest * FINENESS)
+    ordinary = st.integers(-4 * FINENESS, 4 * FINENESS)
+    step = st.one_of(ordinary, st.sampled_from([0, -steps, steps]), st.integers(-steps, steps))
+    row = st.lists(step, min_size=columns, max_size=columns)
+    rows = draw(st.lists(row, min_size=count, max_size=count))
+    return (np.array(rows, dtype=np.float64).reshape(count, columns) / FINENESS).astype(dtype)
+
+
+@st.composite
+def errors(
+    draw: DrawFn,
+    count: int,
+    *,
+    turn: float = 1.0,
+    largest: float = 1e4,
+    dtype: Any = np.float64,
+) -> np.ndarray:
+    """Draw differences (count,), often where a loss turns, now and then as large as `largest`."""
+    step = 1 / FINENESS
+    error = st.one_of(
+        st.sampled_from([0.0, -turn, turn, turn - step, -turn - step]),
+        st.integers(-3 * FINENESS, 3 * FINENESS).map(lambda steps: steps * step),
+        st.integers(-round(largest), round(largest)).map(float),
+    )
+    return np.array(draw(st.lists(error, min_size=count, max_size=count)), dtype=dtype)
 
 
 @st.composite
@@ -165,20 +259,28 @@ class ConvShape(NamedTuple):
 
 @st.composite
 def conv_shapes(
-    draw: DrawFn, *, max_channels: int = 4, max_size: int = 9, max_kernel: int = 3
+    draw: DrawFn,
+    *,
+    max_batch: int = 2,
+    max_channels: int = 4,
+    max_size: int = 9,
+    max_kernel: int = 3,
+    max_padding: int | None = None,
 ) -> ConvShape:
     """Draw sizes with at least one output: odd maps, single pixels, strides beyond the kernel.
 
-    The padding is at most half the kernel, the most that pooling takes.
+    The padding goes up to `max_padding`, or, for None, to half the kernel, the most that pooling
+    takes.
     """
     kernel = draw(st.tuples(*2 * [st.integers(1, max_kernel)]))
-    padding = tuple(draw(st.integers(0, side // 2)) for side in kernel)
+    most = [side // 2 if max_padding is None else max_padding for side in kernel]
+    padding = tuple(draw(st.integers(0, limit)) for limit in most)
     H, W = (
-        draw(st.integers(max(1, side - 2 * pad), max_size))
-        for side, pad in zip(kernel, padding, strict=True)
+        draw(st.integers(least, max(least, max_size)))
+        for least in (max(1, side - 2 * pad) for side, pad in zip(kernel, padding, strict=True))
     )
     return ConvShape(
-        N=draw(st.integers(1, 2)),
+        N=draw(st.integers(1, max_batch)),
         C=draw(st.integers(1, max_channels)),
         O=draw(st.integers(1, max_channels)),
         H=H,
@@ -202,3 +304,34 @@ def layouts(draw: DrawFn, array: np.ndarray) -> np.ndarray:
     copy = array.copy()
     copy.setflags(write=layout != "read-only")
     return copy
+
+
+@st.composite
+def stored(
+    draw: DrawFn,
+    questions: st.SearchStrategy[dict[str, Any]],
+    names: tuple[str, ...],
+    *,
+    dtypes: tuple[Any, ...] = (np.float64, np.float32),
+) -> dict[str, Any]:
+    """Draw a question and hold some of its arrays in another dtype and in odd layouts.
+
+    Parameters
+    ----------
+    questions
+        Strategy for arguments by name.
+    names
+        The arrays to hold so. All get the same dtype, each its own layout.
+    dtypes
+        What to choose from; whole-number dtypes are chosen only where all numbers are whole.
+    """
+    question = draw(questions)
+    arrays = [question[name] for name in names]
+    whole = all(np.array_equal(array, np.trunc(array)) for array in arrays)
+    dtype = draw(
+        st.sampled_from([np.dtype(one) for one in dtypes if whole or np.dtype(one).kind == "f"])
+    )
+    held = {
+        name: draw(layouts(array.astype(dtype))) for name, array in zip(names, arrays, strict=True)
+    }
+    return question | held

@@ -1,0 +1,175 @@
+"""Checks of a forward and its backward: the form of what they return, and their cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minirpn.testing.examine import (
+    Answers,
+    Contracts,
+    Exercise,
+    FormError,
+    Verdict,
+    examine,
+)
+from minirpn.testing.words import difference
+
+ANOTHER_FORWARD = "another forward changes it: is it the same memory for both?"
+FORWARD_BETWEEN = "a forward for other numbers before the backward changes it: is the cache shared?"
+SECOND_BACKWARD = "a second backward gives another one: does the first change the cache?"
+
+
+def by_name(result: Any, names: Sequence[str]) -> Answers:
+    """Return the parts of a dictionary, a tuple or a list, or the one array, by name.
+
+    Raises
+    ------
+    FormError
+        There are more or fewer parts, or a name is missing.
+    """
+    if isinstance(result, dict):
+        missing = [name for name in names if name not in result]
+        if missing:
+            raise FormError(f"returns no {', '.join(missing)}")
+        return {name: result[name] for name in names}
+    is_several = isinstance(result, tuple) or (isinstance(result, list) and len(names) > 1)
+    parts = result if is_several else (result,)
+    if len(parts) != len(names):
+        raise FormError(f"returns {_count(parts)}, expected {_listed(names)}")
+    return dict(zip(names, parts, strict=True))
+
+
+def _count(parts: Sequence[Any]) -> str:
+    return "one value" if len(parts) == 1 else f"{len(parts)} values"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+
+def answers_of(
+    forward: Callable[[np.ndarray], Any],
+    x: np.ndarray,
+    backward: Callable[..., Any] | None,
+    dy: Answers,
+    gradients: Sequence[str],
+) -> Any:
+    """Return the outputs of a forward and the gradients of its backward by name, or ``...``.
+
+    Besides, the forward is called for another input, and the backward once more: neither may
+    change what came before.
+
+    Parameters
+    ----------
+    forward
+        Called with x: returns the outputs and a cache, or the outputs alone where no backward
+        follows.
+    x
+        Its input.
+    backward
+        Called with the gradients by the outputs and the cache; None for no gradients.
+    dy
+        The gradient by each output. Outputs of other shapes get no gradients.
+    gradients
+        The names of what the backward returns.
+
+    Raises
+    ------
+    FormError
+        The outputs or gradients have another form, or depend on other calls.
+    """
+    result = forward(x)
+    if result is ...:
+        return ...
+    outputs, cache = _outputs_and_cache(result, dy, needs_cache=backward is not None)
+    if outputs is ...:
+        return ...
+    answers = by_name(outputs, list(dy))
+    before = _copies(answers)
+    shapes_fit = all(np.shape(before[name]) == dy[name].shape for name in dy)
+    if backward is None or not shapes_fit:
+        forward(-x)
+        _same(before, answers, ANOTHER_FORWARD)
+        return answers
+    grads = backward(*dy.values(), cache)
+    if grads is ... or (isinstance(grads, tuple) and any(grad is ... for grad in grads)):
+        return ...
+    named = _copies(by_name(grads, gradients))
+    outputs, cache = _outputs_and_cache(forward(x), dy, needs_cache=True)
+    forward(-x)
+    _same(before, by_name(outputs, list(dy)), ANOTHER_FORWARD)
+    for words in (FORWARD_BETWEEN, SECOND_BACKWARD):
+        _same(named, by_name(backward(*dy.values(), cache), gradients), words)
+    return before | named
+
+
+def _outputs_and_cache(result: Any, dy: Answers, *, needs_cache: bool) -> tuple[Any, Any]:
+    """Return the outputs and the cache of what a forward returned.
+
+    Raises
+    ------
+    FormError
+        There is no cache where one is needed.
+    """
+    parts = result if isinstance(result, tuple | list) else (result,)
+    if len(parts) == 2 and _has_form_of(parts[0], list(dy.values())):
+        return parts[0], parts[1]
+    if needs_cache:
+        count = "an array" if isinstance(result, np.ndarray) else _count(parts)
+        raise FormError(f"returns {count} from the forward, expected ({_listed(list(dy))}, cache)")
+    return result, None
+
+
+def _has_form_of(outputs: Any, dys: Sequence[np.ndarray]) -> bool:
+    """Return whether these may be the outputs: as many, and arrays of as many axes; or ``...``."""
+    if outputs is ...:
+        return True
+    if len(dys) > 1:
+        return isinstance(outputs, tuple | list | dict) and len(outputs) == len(dys)
+    return bool(np.ndim(_host(outputs)) >= dys[0].ndim)
+
+
+def _copies(answers: Answers) -> Answers:
+    """Return copies, so that what is written into the originals later does not change them."""
+    return {name: np.array(_host(part)) for name, part in answers.items()}
+
+
+def _host(part: Any) -> Any:
+    return part.detach().cpu().numpy() if hasattr(part, "detach") else part
+
+
+def _same(before: Answers, after: Answers, words: str) -> None:
+    for name, part in before.items():
+        if difference(_host(after[name]), part):
+            raise FormError(f"does not keep {name}: {words}")
+
+
+def examine_pair(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any] | None,
+    both: Callable[..., Any],
+    exercise: Exercise,
+    *,
+    outputs: Sequence[str] = ("y",),
+    handed_back: Sequence[str] = ("dy",),
+    contracts: Contracts | None = None,
+) -> Verdict:
+    """Ask `both`, which calls the two, and compare the outputs alone where there is no backward.
+
+    `outputs` are the names of what the forward returns, `handed_back` those of the arguments that
+    only the backward takes.
+    """
+
+    def outputs_of(whole: Callable[..., Answers]) -> Callable[..., Answers]:
+        return lambda *question, **named: by_name(whole(*question, **named), outputs)
+
+    names = [getattr(function, "__name__", "yours") for function in (forward, backward) if function]
+    if backward is None:
+        mistakes = {hint: outputs_of(wrong) for hint, wrong in exercise.mistakes.items()}
+        exercise = replace(exercise, answer=outputs_of(exercise.answer), mistakes=mistakes)
+        exercise = replace(exercise, unseen=frozenset(handed_back))
+    return examine(both, exercise, " and ".join(names), contracts)

@@ -1,0 +1,65 @@
+"""How an array is held, its dtype and layout in memory: it makes no difference to the answer.
+
+Whole numbers along one axis are labels or indices; along more they are boxes, and held oddly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def copy_of(array: np.ndarray) -> np.ndarray:
+    """Return a copy with the strides of `array`, negative ones too, and as writable."""
+    low = sum(min(0, (size - 1) * stride) for size, stride in _steps(array))
+    high = sum(max(0, (size - 1) * stride) for size, stride in _steps(array))
+    if array.size == 0:
+        return array.copy()
+    room = np.empty(high - low + array.itemsize, dtype=np.uint8)
+    copy: np.ndarray = np.ndarray(array.shape, array.dtype, room, -low, array.strides)
+    copy[...] = array
+    copy.setflags(write=array.flags.writeable)
+    return copy
+
+
+def _steps(array: np.ndarray) -> zip[tuple[int, int]]:
+    return zip(array.shape, array.strides, strict=True)
+
+
+def plain_copy(value: Any) -> Any:
+    """Return the same numbers held the usual way: float64 for real ones, row by row, writable."""
+    if not isinstance(value, np.ndarray):
+        return value
+    is_real = value.dtype.kind == "f" or _is_whole_boxes(value)
+    return np.array(value, dtype=np.float64 if is_real else None, order="C")
+
+
+def _is_whole_boxes(array: np.ndarray) -> bool:
+    return array.dtype.kind in "iu" and array.ndim > 1
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether `plain_copy` holds the value as it is held now."""
+    return not isinstance(value, np.ndarray) or not storage(value)
+
+
+def storage(array: np.ndarray) -> str:
+    """Return in words how an array is held; an empty string for the usual way.
+
+    Examples
+    --------
+    >>> storage(np.zeros((2, 3), dtype=np.float32).T)
+    'float32, column by column'
+    """
+    is_usual = array.dtype in (np.float64, np.bool_) or (
+        array.dtype.kind in "iu" and not _is_whole_boxes(array)
+    )
+    words = [] if is_usual else [str(array.dtype)]
+    if array.size and not array.flags.c_contiguous:
+        reversed_ = any(stride < 0 for stride in array.strides)
+        columns = "column by column" if array.flags.f_contiguous else "with gaps"
+        words.append("reversed in memory" if reversed_ else columns)
+    if not array.flags.writeable:
+        words.append("read-only")
+    return ", ".join(words)

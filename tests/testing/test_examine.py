@@ -1,0 +1,231 @@
+"""How the kit asks: stages, odd arrays, forms, caches, what an error says and keeps."""
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from minirpn.testing import strategies
+from minirpn.testing.examine import (
+    Asked,
+    CheckError,
+    Drawn,
+    Exercise,
+    Grown,
+    examine,
+)
+from minirpn.testing.pairs import answers_of, by_name, examine_pair
+from minirpn.testing.storage import copy_of, is_plain, plain_copy, storage
+from minirpn.testing.words import apart, difference
+
+DOUBLES = Exercise(
+    answer=lambda x: 2 * x,
+    stages=(Grown(lambda n: {"x": np.arange(n) / 4}, (1, 2, 64, 65, 200)),),
+    probes=({"x": np.array([1.0, -1])},),
+)
+
+
+def refusal(function, exercise=DOUBLES, **options):
+    with pytest.raises(CheckError) as caught:
+        examine(function, exercise, **options)
+    return caught.value
+
+
+def test_a_grown_question_is_the_smallest_size_that_goes_wrong():
+    def only_eighteen(x):
+        return np.where(np.arange(len(x)) < 18, 2 * x, 0)
+
+    assert len(refusal(only_eighteen).arguments["x"]) == 19
+    assert examine(lambda x: x + x, DOUBLES).questions == 6
+
+
+HELD = Exercise(
+    answer=lambda x: 2 * x,
+    stages=(
+        Drawn(
+            strategies.stored(
+                st.integers(0, 3).map(lambda n: {"x": np.full((2, n), 3.0)}),
+                ("x",),
+                dtypes=(np.float64, np.float32, np.int32),
+            )
+        ),
+    ),
+    probes=({"x": np.ones((1, 2))},),
+)
+
+
+def test_odd_ways_to_hold_an_array_are_told_of():
+    def by_memory(x):
+        return 2 * np.reshape(x.ravel("K"), x.shape)
+
+    turned = Exercise(
+        answer=lambda x: 2 * x,
+        stages=(Asked(({"x": np.arange(4.0).reshape(2, 2).T},)),),
+        probes=({"x": np.ones((1, 2))},),
+    )
+    error = refusal(by_memory, turned)
+    assert "(column by column)" in str(error)
+    assert error.arguments["x"].flags.f_contiguous
+
+
+def test_arrays_that_an_author_does_not_take_are_asked_plainly_and_named():
+    def only_double(x):
+        if x.dtype != np.float64:
+            raise TypeError("double only")
+        return 2 * x
+
+    verdict = examine(only_double, HELD)
+    assert verdict
+    assert "raises for arrays that are float32" in repr(verdict)
+
+    def never(x):
+        raise TypeError("never")
+
+    assert "(line " in str(refusal(never, HELD))
+
+
+def test_a_copy_has_the_strides_of_the_original():
+    for array in (np.arange(6.0).reshape(2, 3)[::-1, ::2], np.arange(6.0).reshape(2, 3).T):
+        copy = copy_of(array)
+        assert copy.strides == array.strides
+        np.testing.assert_array_equal(copy, array)
+        copy[0] = 7
+        assert not np.array_equal(copy, array)
+    frozen = np.zeros(2)
+    frozen.setflags(write=False)
+    assert not copy_of(frozen).flags.writeable
+    assert storage(frozen) == "read-only"
+    assert not is_plain(frozen)
+    assert is_plain(plain_copy(frozen))
+
+
+def test_an_error_keeps_the_counterexample_and_the_hint():
+    hinted = Exercise(
+        answer=lambda x: 2 * x,
+        stages=DOUBLES.stages,
+        probes=DOUBLES.probes,
+        mistakes={"Twice, not squared.": lambda x: x * x},
+    )
+    error = refusal(lambda x: x**2, hinted)
+    assert error.hint == "Twice, not squared."
+    np.testing.assert_array_equal(error.arguments["x"], [0, 0.25])
+    assert str(error) == (
+        "<lambda>: for x = [0, 0.25]: at [1] yours gives 0.0625, expected 0.5. Twice, not squared."
+    )
+
+
+def test_an_option_is_named_under_which_the_function_is_right():
+    half = Exercise(answer=lambda x: x / 2, stages=DOUBLES.stages, probes=DOUBLES.probes)
+
+    def halve(x):
+        return x * 0.5
+
+    contracts = {
+        "way='none'": lambda: examine(abs, half),
+        "way='half'": lambda: examine(halve, half),
+    }
+    error = refusal(halve, contracts=contracts)
+    assert str(error).endswith(
+        ". With way='half' it is right: pass that to the check if you mean it."
+    )
+
+
+def test_lists_and_tensors_are_read():
+    class Tensor:
+        """As a tensor that wants a gradient, it is no array before it is detached."""
+
+        def __init__(self, array):
+            self.array = array
+
+        def __array__(self, *args, **kwargs):
+            raise RuntimeError("call detach")
+
+        def detach(self):
+            return self
+
+        cpu = detach
+
+        def numpy(self):
+            return self.array
+
+    empty = Exercise(
+        answer=lambda x: np.zeros((0, len(x))),
+        stages=(Asked(()),),
+        probes=({"x": np.zeros(3)},),
+    )
+    assert examine(lambda x: [], empty)
+    assert "has the shape (0,), expected (0, 3)" in str(refusal(lambda x: np.zeros(0), empty))
+    assert examine(lambda x: Tensor(2 * x), DOUBLES)
+    assert examine(lambda x: [Tensor(2 * v) for v in x], DOUBLES)
+
+
+SQUARE = Exercise(
+    answer=lambda x, dy: {"y": x * x, "dx": 2 * x * dy},
+    stages=(Asked(({"x": np.array([1.0, 2]), "dy": np.array([1.0, 3])},)),),
+    probes=({"x": np.array([3.0]), "dy": np.array([-1.0])},),
+)
+
+
+def square_refusal(forward, backward=None):
+    def both(x, dy):
+        return answers_of(forward, x, backward, {"y": dy}, ("dx",))
+
+    with pytest.raises(CheckError) as caught:
+        examine_pair(forward, backward, both, SQUARE)
+    return caught.value
+
+
+def test_the_form_of_a_pair_is_the_kits_word():
+    assert "yours returns an array from the forward, expected (y, cache)" in str(
+        square_refusal(lambda x: x * x, lambda dy, cache: dy)
+    )
+    assert "yours returns 3 values from the forward, expected (y, cache)" in str(
+        square_refusal(lambda x: (x * x, x, x), lambda dy, cache: dy)
+    )
+    assert "yours returns 2 values, expected dx" in str(
+        square_refusal(lambda x: (x * x, x), lambda dy, x: (2 * x * dy, 0))
+    )
+    with pytest.raises(Exception, match=r"returns one value, expected \(dx, dw\)"):
+        by_name(np.zeros(3), ("dx", "dw"))
+
+
+def test_caches_are_apart_and_stay():
+    shared = {}
+
+    def forward(x):
+        shared["x"] = x
+        return x * x, shared
+
+    assert "is the cache shared" in str(
+        square_refusal(forward, lambda dy, cache: 2 * cache["x"] * dy)
+    )
+
+    def adding(dy, cache):
+        cache["dx"] = cache.get("dx", 0) + 2 * cache["x"] * dy
+        return cache["dx"]
+
+    assert "a second backward gives another one" in str(
+        square_refusal(lambda x: (x * x, {"x": x}), adding)
+    )
+    room = np.zeros(2)
+
+    def in_one_place(x):
+        y = room[: len(x)]
+        y[:] = x * x * np.sign(x)
+        return np.abs(y) if len(x) == 1 else y, x
+
+    assert "another forward changes it" in str(
+        square_refusal(in_one_place, lambda dy, x: 2 * x * dy)
+    )
+
+
+def test_a_forward_alone_is_shown_without_the_gradient():
+    error = square_refusal(lambda x: x)
+    assert list(error.arguments) == ["x"]
+    assert "dy" not in str(error)
+
+
+def test_numbers_are_told_apart():
+    assert apart(1 / 3, 1 / 3 + 1e-7) == ("0.3333333", "0.3333334")
+    assert difference(1 - 1e-7, 1.0) == "yours gives 0.9999999, expected 1"
+    assert not difference(1 - 1e-9, 1.0)
+    assert not difference(np.float64(1 - 1e-6), 1.0, single=True)
