@@ -13,12 +13,15 @@ apply to a file. `strategies` for Hypothesis and `exact` oracles are public too.
 
 from __future__ import annotations
 
+import sys
+
 try:
     import hypothesis as _hypothesis  # noqa: F401 - asked for here to say what is missing
 except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError(
-        "minirpn.testing needs Hypothesis: pip install hypothesis"
-    ) from missing
+    words = "minirpn.testing needs Hypothesis: pip install hypothesis"
+    if sys.orig_argv[1:3] == ["-m", "minirpn.testing"]:
+        sys.exit(words)  # one line for a user of the command, and no traceback
+    raise ModuleNotFoundError(words) from missing
 
 from minirpn.testing import exact, strategies
 from minirpn.testing.check_boxes import (

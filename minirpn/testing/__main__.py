@@ -1,96 +1,102 @@
 """``python -m minirpn.testing my_module.py``: run every check that applies to a file.
 
 A check applies when the file has functions of the names it looks for, with or without ``my_`` in
-front. The exit code is 0 if every function is right, 1 if one is wrong or open, 2 if there is
-nothing to check.
+front; ``--list`` shows them. The exit code is 0 if every function is right, 1 if one is wrong or
+open, 2 if there is nothing to check.
 """
 
 from __future__ import annotations
 
 import argparse
-import runpy
+import ast
+import math
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections import defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from minirpn import testing
-
-
-class Applicable(NamedTuple):
-    """A check and the names of the functions that it needs."""
-
-    check: Callable[..., testing.Verdict]
-    names: tuple[str, ...]
-
-
-CHECKS = (
-    Applicable(testing.check_iou, ("iou",)),
-    Applicable(partial(testing.check_iou, pairwise=True), ("pair_iou",)),
-    Applicable(testing.check_encode, ("encode",)),
-    Applicable(testing.check_decode, ("decode",)),
-    Applicable(testing.check_nms, ("nms",)),
-    Applicable(testing.check_label_anchors, ("label_anchors",)),
-    Applicable(testing.check_smooth_l1, ("smooth_l1", "smooth_l1_slope")),
-    Applicable(testing.check_smooth_l1, ("smooth_l1",)),
-    Applicable(testing.check_conv2d, ("conv2d_forward", "conv2d_backward")),
-    Applicable(testing.check_conv2d, ("conv2d_forward",)),
-    Applicable(testing.check_max_pool2d, ("max_pool2d_forward", "max_pool2d_backward")),
-    Applicable(testing.check_max_pool2d, ("max_pool2d_forward",)),
-    Applicable(testing.check_roi_pool, ("roi_pool_forward", "roi_pool_backward")),
-    Applicable(testing.check_roi_pool, ("roi_pool_forward",)),
-    Applicable(testing.check_rpn_loss, ("rpn_loss", "rpn_loss_slopes")),
-    Applicable(testing.check_rpn_loss, ("rpn_loss",)),
-    Applicable(testing.check_anchor_rows, ("anchor_rows",)),
-    Applicable(testing.check_rpn_head, ("head_forward", "head_backward")),
-    Applicable(testing.check_rpn_head, ("head_forward",)),
-    Applicable(testing.check_sgd_step, ("sgd_step",)),
-    Applicable(partial(testing.check_sgd_step, rule="torch"), ("torch_sgd_step",)),
-    Applicable(testing.check_average_precision, ("eleven_point",)),
-    Applicable(partial(testing.check_average_precision, method="area"), ("area_under_curve",)),
-)
+from minirpn.testing.known import KNOWN
+from minirpn.testing.run_file import Options, check_file
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check the file named on the command line, print a line for each check, return the code."""
-    parser = argparse.ArgumentParser(prog="python -m minirpn.testing", description=__doc__)
-    parser.add_argument("file", type=Path, help="a Python file with functions of yours")
-    file = parser.parse_args(arguments).file
-    if not file.is_file():
-        print(f"{file}: no such file", file=sys.stderr)
+    parser = argparse.ArgumentParser(
+        prog="python -m minirpn.testing",
+        description="Run every check that applies to a file. A function is found by its name, with "
+        "or without my_ in front.",
+    )
+    parser.add_argument("file", type=Path, nargs="?", help="a Python file with functions of yours")
+    parser.add_argument("--list", action="store_true", help="list what can be checked, and go")
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="stop a function that takes longer (60; 0: never)",
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        type=_option,
+        metavar="FUNCTION:NAME=VALUE",
+        help="an option of a check, such as nms:ties=any",
+    )
+    asked = parser.parse_args(arguments)
+    if asked.list:
+        print(listing())
+        return 0
+    if asked.file is None:
+        parser.error("name a file, or ask for --list")
+    if not asked.file.is_file():
+        print(f"{asked.file}: no such file", file=sys.stderr)
         return 2
-    contents = runpy.run_path(str(file))
-    applicable = _applicable(contents)
-    if not applicable:
-        names = ", ".join(dict.fromkeys(name for check in CHECKS for name in check.names))
-        print(f"{file}: no function to check; known names are {names}", file=sys.stderr)
+    kinds = []
+    for kind, words in check_file(
+        asked.file, timeout=asked.timeout or None, options=_by_function(asked.option)
+    ):
+        print(words, file=sys.stderr if kind in ("note", "none") else sys.stdout, flush=True)
+        kinds.append(kind)
+    if "none" in kinds:
         return 2
-    right = True
-    for check, functions in applicable:
-        try:
-            verdict = check(*functions)
-            print(verdict)
-            right = right and bool(verdict)
-        except testing.CheckError as error:
-            print(f"✗ {error}")
-            right = False
-    return 0 if right else 1
+    return 1 if {"open", "wrong"} & set(kinds) else 0
 
 
-def _applicable(
-    contents: dict[str, Any],
-) -> list[tuple[Callable[..., testing.Verdict], list[Callable[..., Any]]]]:
-    """Return the checks whose functions are there, one for each first name."""
-    applicable = []
-    seen: set[str] = set()
-    for check, names in CHECKS:
-        candidates = [contents.get(f"my_{name}", contents.get(name)) for name in names]
-        functions = [function for function in candidates if callable(function)]
-        if names[0] not in seen and len(functions) == len(names):
-            seen.add(names[0])
-            applicable.append((check, functions))
-    return applicable
+def listing() -> str:
+    """Return a line for each function that can be checked: how it is called, what it returns."""
+    lines = []
+    for known in KNOWN:
+        for call, returns in zip(known.calls, known.returns, strict=True):
+            lines.append(f"{call}\n    -> {returns}")
+    return "\n".join(lines)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, got {text}")
+    return seconds
+
+
+def _option(text: str) -> tuple[str, str, Any]:
+    function, _, setting = text.partition(":")
+    name, equals, value = setting.partition("=")
+    if function not in {known.names[0] for known in KNOWN} or not name or not equals:
+        raise argparse.ArgumentTypeError(
+            f"expected FUNCTION:NAME=VALUE with a function of --list, got {text}"
+        )
+    try:
+        return function, name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return function, name, value
+
+
+def _by_function(options: list[tuple[str, str, Any]]) -> Options:
+    by_function: dict[str, dict[str, Any]] = defaultdict(dict)
+    for function, name, value in options:
+        by_function[function][name] = value
+    return by_function
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ class _Failure:
     """Takes the place of an answer: what went wrong when the function was called."""
 
     words: str
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def __str__(self) -> str:
         return self.words
@@ -374,8 +374,8 @@ def ask(
             answer = _as_arrays(exercise.read(result), right)
     except FormError as error:
         return _Failure(f"yours {error}")
-    except Exception as error:
-        return _Failure(f"yours raises {type(error).__name__}: {error}{_line_of(error)}", error)
+    except (Exception, SystemExit) as error:
+        return _Failure(_words_of(error), error)
     arrays = answer.values() if isinstance(answer, dict) else (answer,)
     if any(array.dtype.kind not in "biuf" for array in arrays):
         return _Failure(f"yours gives {result!r}, where numbers are expected")
@@ -385,7 +385,16 @@ def ask(
     return answer
 
 
-def _line_of(error: Exception) -> str:
+def _words_of(error: BaseException) -> str:
+    """Return what a function raised, and where: a wrong call is not its author's line."""
+    line = _line_of(error)
+    raised = f"yours raises {type(error).__name__}: {error}{line}"
+    return (
+        raised if line or not isinstance(error, TypeError) else f"yours cannot be called: {error}"
+    )
+
+
+def _line_of(error: BaseException) -> str:
     """Return the last line outside of this package and of installed ones, where it was raised."""
     kit = str(Path(__file__).parent)
     frames = [

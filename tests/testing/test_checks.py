@@ -323,48 +323,6 @@ def test_guesses_are_put_beside_the_truth():
     assert testing.reveal(8, 7, "boxes") == "You guessed 8; it is 7 boxes."
 
 
-MODULE = """
-import numpy as np
-from minirpn import boxes
-
-def my_iou(a, b):
-    return boxes.iou(a, b)
-
-def encode(anchors, targets):
-    return ...
-
-def decode(anchors, deltas):
-    return deltas
-
-def smooth_l1(x, sigma):
-    return np.abs(x)
-"""
-
-
-def run_kit(*arguments):
-    kit = importlib.import_module("minirpn.testing.__main__")
-    return kit.main([str(argument) for argument in arguments])
-
-
-def test_a_file_is_checked_by_the_names_in_it(tmp_path, capsys):
-    file = tmp_path / "my_module.py"
-    file.write_text(MODULE)
-    assert run_kit(file) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert [line[0] for line in lines] == ["✓", "○", "✗", "✗"]
-
-
-def test_a_file_without_mistakes_gives_0_and_one_without_functions_2(tmp_path, capsys):
-    file = tmp_path / "right.py"
-    file.write_text("from minirpn.boxes import iou, nms\n")
-    assert run_kit(file) == 0
-    assert run_kit(tmp_path / "none.py") == 2
-    assert "no such file" in capsys.readouterr().err
-    file.write_text("")
-    assert run_kit(file) == 2
-    assert "known names are iou, pair_iou" in capsys.readouterr().err
-
-
 def test_a_counterexample_can_be_drawn_boxes_without_area_too():
     question = {
         "anchors": np.array([[0.0, 0, 2, 2], [1, 1, 1, 1]]),
