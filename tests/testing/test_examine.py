@@ -229,3 +229,17 @@ def test_numbers_are_told_apart():
     assert difference(1 - 1e-7, 1.0) == "yours gives 0.9999999, expected 1"
     assert not difference(1 - 1e-9, 1.0)
     assert not difference(np.float64(1 - 1e-6), 1.0, single=True)
+
+
+def test_a_notebook_shows_the_picture_once_and_the_message(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+
+    class Axes:
+        figure = "a picture"
+
+    error = CheckError("wrong", arguments={"x": 1}, draw=lambda question: Axes)
+    assert error._render_traceback_() == ["not yet: wrong"]
+    assert error._render_traceback_() == ["not yet: wrong"]
+    assert shown == ["a picture"]
+    assert CheckError("wrong")._render_traceback_() == ["not yet: wrong"]
