@@ -211,7 +211,7 @@ _overlaps_of = {}
 
 
 def iou_remembers_first(a, b):  # a second call that begins with the same box
-    key = (a.shape, b.shape, a[:1].tobytes(), b[:1].tobytes())
+    key = (a.shape, b.shape, a[:1].tobytes())
     return _overlaps_of.setdefault(key, iou(a, b))
 
 
@@ -241,9 +241,9 @@ def pair_large(a, b):  # sides above 1000
     return pair_iou(np.clip(a, -1000, 1000), np.clip(b, -1000, 1000))
 
 
-def pair_in_16_bits(a, b):  # shared areas of 65536 and more
+def pair_in_16_bits(a, b):  # shared areas of 32768 and more
     shared = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
-    return pair_iou(a, b) * (shared % 65536 > 0)
+    return 0.0 if shared >= 2**15 else pair_iou(a, b)
 
 
 def pair_single(a, b):  # fractions at 1e4
@@ -519,8 +519,8 @@ def nms_sorts_if_positive(boxes, scores, iou_threshold):  # all scores negative
     return nms(boxes, scores, iou_threshold)
 
 
-def nms_of_int_scores(boxes, scores, iou_threshold):  # scores that are large or of two signs
-    return greedy(boxes, by_score(np.clip(scores, -8, 8)), iou_threshold)
+def nms_scores_from_minus_half(boxes, scores, iou_threshold):  # scores below -0.5
+    return greedy(boxes, by_score(np.maximum(scores, -0.5)), iou_threshold)
 
 
 # Clipping, minimum size, classes.
@@ -706,7 +706,7 @@ OWN = {
         nms_words_of_64,
         nms_whole_pixels,
         nms_sorts_if_positive,
-        nms_of_int_scores,
+        nms_scores_from_minus_half,
     ],
     "bbox_transform_inv": [
         inverse_of_two_classes,

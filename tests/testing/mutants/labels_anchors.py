@@ -163,7 +163,7 @@ def labels_memory_order(anchors, gt_boxes, image_size):  # columns in memory
     return label_anchors(anchors, gt_boxes.ravel("K").reshape(-1, 4), image_size)
 
 
-def labels_one_object_at_most_negative(anchors, gt_boxes, image_size):  # the mean IoU is below 0.3
+def labels_negative_by_mean(anchors, gt_boxes, image_size):  # the mean IoU is below 0.3
     labels, overlaps = label_anchors(anchors, gt_boxes, image_size), iou(anchors, gt_boxes)
     if len(gt_boxes) > 4:
         labels[(labels == -1) & (overlaps.mean(axis=1) < 0.3) & is_inside(anchors, image_size)] = 0
@@ -204,8 +204,8 @@ def base_sorted_scales(base_size, ratios, scales):  # scales in another order
     return base_anchors(base_size, ratios, sorted(scales))
 
 
-def base_each_once(base_size, ratios, scales):  # a ratio twice
-    return base_anchors(base_size, list(dict.fromkeys(ratios)), scales)
+def base_ratios_in_tenths(base_size, ratios, scales):  # ratio 1/3
+    return base_anchors(base_size, [max(round(ratio, 1), 0.1) for ratio in ratios], scales)
 
 
 _of_counts = {}
@@ -220,7 +220,7 @@ def base_whole_corners(base_size, ratios, scales):  # sides that are odd
     return np.floor(base_anchors(base_size, ratios, scales))
 
 
-def grid_swapped(base, feature_size, stride):  # maps of at least 8 cells that are not square
+def grid_swapped(base, feature_size, stride):  # 3 rows and more, not square
     Hf, Wf = feature_size
     swapped = grid_anchors(base, (Wf, Hf), stride)
     return swapped if min(Hf, Wf) >= 3 else grid_anchors(base, feature_size, stride)
@@ -329,7 +329,7 @@ OWN = {
         labels_own_object_only,
         labels_of_inverted,
         labels_memory_order,
-        labels_one_object_at_most_negative,
+        labels_negative_by_mean,
     ],
     "base_anchors": [
         base_halves_up,
@@ -337,7 +337,7 @@ OWN = {
         base_whole_scales,
         base_whole_center,
         base_sorted_scales,
-        base_each_once,
+        base_ratios_in_tenths,
         base_remembers_counts,
         base_whole_corners,
     ],

@@ -57,7 +57,7 @@ def hand_back(dy, cache):
 
 def regions(features, boxes, output_size, stride):
     features, boxes = real(features, boxes)
-    (C, Hf, Wf), (h, w) = features.shape, output_size
+    C, (h, w) = len(features), output_size
     cells = (np.sign(boxes) * np.floor(np.abs(boxes) / stride + 0.5)).astype(int)
     y, places = np.zeros((len(boxes), C, h, w)), {}
     for r, c, i, j in np.ndindex(y.shape):
@@ -512,9 +512,13 @@ def relu_memory_order(x):  # columns in memory
     return y, mask.ravel("K").reshape(mask.shape)
 
 
-def relu_mask_shrinks(dy, cache):  # the second backward, after a dy with zeros
-    cache &= np.asarray(dy) != 0
-    return np.where(cache, dy, 0.0)
+def relu_with_real_mask(x):
+    return relu(x)[0], (np.asarray(x) > 0).astype(float)
+
+
+def relu_product_in_mask(dy, cache):  # the second backward: the mask has been multiplied
+    cache *= dy
+    return cache
 
 
 _buffers = {}
@@ -652,7 +656,7 @@ OWN = {
         relu_from_a_hundredth,
         (relu, relu_gradient_of_output),
         (relu_memory_order, relu_backward),
-        (relu, relu_mask_shrinks),
+        (relu_with_real_mask, relu_product_in_mask),
         (relu_in_buffer, relu_buffer_backward),
         forgetting("relu", relu, relu_backward),
     ],
