@@ -24,10 +24,8 @@ def beside(path):
     return module
 
 
-AREAS = [
-    beside(f"mutants/{area}.py")
-    for area in ("boxes", "labels_anchors", "layers", "losses_optim", "precision")
-]
+FILES = ("boxes", "deltas", "labels_anchors", "layers", "losses_optim", "precision", "regions")
+AREAS = [beside(f"mutants/{file}.py") for file in FILES]
 STRANGERS = beside("strangers.py")
 
 # Names that are not those of a check: the check and its options.

@@ -55,49 +55,6 @@ def hand_back(dy, cache):
     return dx
 
 
-def regions(features, boxes, output_size, stride):
-    features, boxes = real(features, boxes)
-    C, (h, w) = len(features), output_size
-    cells = (np.sign(boxes) * np.floor(np.abs(boxes) / stride + 0.5)).astype(int)
-    y, places = np.zeros((len(boxes), C, h, w)), {}
-    for r, c, i, j in np.ndindex(y.shape):
-        x1, y1, x2, y2 = cells[r]
-        high, wide = max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1)
-        top, bottom = y1 + i * high // h, y1 - (-(i + 1) * high // h)
-        left, right = x1 + j * wide // w, x1 - (-(j + 1) * wide // w)
-        top, bottom, left, right = max(top, 0), max(bottom, 0), max(left, 0), max(right, 0)
-        window = features[c, top:bottom, left:right]
-        if window.size:
-            k, m = np.unravel_index(window.argmax(), window.shape)
-            places[r, c, i, j], y[r, c, i, j] = (c, top + k, left + m), window[k, m]
-    return y, (features.shape, places)
-
-
-def align_weights(first, last, count, size, stride, samples, aligned):
-    """Return the weight of each cell in the mean of each bin: (R, count, size)."""
-    length = (last - first) / stride
-    length = length if aligned else np.maximum(length, 1)
-    parts = (np.arange(count * samples) + 0.5) / (count * samples)
-    at = (first / stride - 0.5 * aligned)[:, None] + length[:, None] * parts
-    weights = 1 - np.abs(np.clip(at, 0, size - 1)[..., None] - np.arange(size))
-    weights = np.maximum(weights, 0) * ((at >= -1) & (at <= size))[..., None]
-    return weights.reshape(len(first), count, samples, size).mean(axis=2)
-
-
-def align(features, boxes, output_size, stride, samples, aligned):
-    features, boxes = real(features, boxes)
-    h, w = output_size
-    rest = (stride, samples, aligned)
-    rows = align_weights(boxes[:, 1], boxes[:, 3], h, features.shape[1], *rest)
-    columns = align_weights(boxes[:, 0], boxes[:, 2], w, features.shape[2], *rest)
-    return np.einsum("rip,cpq,rjq->rcij", rows, features, columns), (rows, columns)
-
-
-def align_backward(dy, cache):
-    rows, columns = cache
-    return np.einsum("rip,rcij,rjq->cpq", rows, np.asarray(dy, dtype=float), columns)
-
-
 def linear(x, weight, bias):
     x, weight, bias = real(x, weight, bias)
     return x @ weight.T + bias, (x, weight)
@@ -143,12 +100,11 @@ def head_backward(dobjectness, ddeltas, cache):
 RIGHT = {
     "conv2d": [(conv, conv_backward)],
     "max_pool2d": [(pool, hand_back)],
-    "roi_pool": [(regions, hand_back)],
-    "roi_align": [(align, align_backward)],
     "linear": [(linear, linear_backward)],
     "relu": [(relu, relu_backward)],
     "rpn_head": [(head, head_backward)],
 }
+
 
 _last = {}
 
@@ -369,100 +325,6 @@ def pool_once(dy, cache):  # the second backward: the places have been taken out
     return dx
 
 
-# Regions.
-
-
-def roi_of_four(features, boxes, output_size, stride):  # 5 boxes
-    y, cache = regions(features, boxes, output_size, stride)
-    y[4:] = 0
-    return y, cache
-
-
-def roi_two_channels(features, boxes, output_size, stride):  # 3 channels
-    y, cache = regions(features, boxes, output_size, stride)
-    y[:, 2:] = y[:, :1]
-    return y, cache
-
-
-def roi_8_bits(features, boxes, output_size, stride):  # boxes far to the right of the map
-    cells = np.clip(np.asarray(boxes, dtype=float) / stride, -128, 127) * stride
-    return regions(features, cells, output_size, stride)
-
-
-def roi_from_minus_100(features, boxes, output_size, stride):  # features below -100
-    y, cache = regions(features, boxes, output_size, stride)
-    return np.maximum(y, -100), cache
-
-
-def roi_whole_stride(features, boxes, output_size, stride):  # a stride of 2.5
-    return regions(features, boxes, output_size, int(stride) or 1)
-
-
-def roi_whole_boxes(features, boxes, output_size, stride):  # fractions near half a cell
-    return regions(features, np.trunc(boxes), output_size, stride)
-
-
-def roi_whole_features(features, boxes, output_size, stride):  # fractions
-    return regions(np.round(features), boxes, output_size, stride)
-
-
-def roi_up_to_three_bins(features, boxes, output_size, stride):  # 7 x 7 bins
-    y, cache = regions(features, boxes, output_size, stride)
-    y[:, :, 3:] = y[:, :, 2:3] if output_size[0] > 3 else 0
-    return y, cache
-
-
-def roi_memory_order(features, boxes, output_size, stride):  # columns in memory
-    return regions(features.ravel("K").reshape(features.shape), boxes, output_size, stride)
-
-
-def roi_boxes_memory_order(features, boxes, output_size, stride):  # columns in memory
-    return regions(features, boxes.ravel("K").reshape(-1, 4), output_size, stride)
-
-
-def roi_gradient_of_four(dy, cache):  # 5 boxes
-    return hand_back(dy * (np.arange(len(dy)) < 4)[:, None, None, None], cache)
-
-
-def roi_large_map(features, boxes, output_size, stride):  # maps of more than 8 columns
-    return regions(features[:, :, :8], boxes, output_size, stride)[0]
-
-
-def align_two_samples(features, boxes, output_size, stride, samples, aligned):  # 3 samples
-    return align(features, boxes, output_size, stride, min(samples, 2), aligned)
-
-
-def align_short_boxes(features, boxes, output_size, stride, samples, aligned):  # inverted boxes
-    ends = np.maximum(boxes[:, 2:], boxes[:, :2])
-    return align(features, np.hstack([boxes[:, :2], ends]), output_size, stride, samples, aligned)
-
-
-def align_unaligned_empty(features, boxes, output_size, stride, samples, aligned):
-    """Narrow boxes with ``aligned=False``: they are not made one cell wide."""
-    shifted = boxes if aligned else boxes + stride / 2
-    return align(features, shifted, output_size, stride, samples, True)
-
-
-def align_all_at_border(features, boxes, output_size, stride, samples, aligned):
-    """Samples more than a cell off the map have the value at the border."""
-    size = np.array([features.shape[2], features.shape[1]] * 2) * stride
-    return align(features, np.clip(boxes, -stride / 2, size), output_size, stride, samples, aligned)
-
-
-def align_whole_boxes(features, boxes, output_size, stride, samples, aligned):  # fractions
-    return align(features, np.round(boxes), output_size, stride, samples, aligned)
-
-
-def align_of_four(features, boxes, output_size, stride, samples, aligned):  # 5 boxes
-    y, cache = align(features, boxes, output_size, stride, samples, aligned)
-    y[4:] = y[3:4]
-    return y, cache
-
-
-def align_gradient_of_mean(dy, cache):  # more than 2 boxes
-    return align_backward(dy, cache) * min(1, 2 / max(len(dy), 1))
-
-
 # Linear, ReLU.
 
 
@@ -586,6 +448,8 @@ LISTED = {
         adding("pool", pool, hand_back),
     ],
 }
+
+
 OWN = {
     "conv2d": [
         (conv, conv_two_channels),
@@ -613,33 +477,6 @@ OWN = {
         pool_whole,
         (pool, pool_first_gradients),
         (pool, pool_once),
-    ],
-    "roi_pool": [
-        roi_of_four,
-        (roi_two_channels, hand_back),
-        roi_8_bits,
-        roi_from_minus_100,
-        roi_whole_stride,
-        roi_whole_boxes,
-        roi_whole_features,
-        roi_up_to_three_bins,
-        roi_memory_order,
-        roi_boxes_memory_order,
-        (regions, roi_gradient_of_four),
-        roi_large_map,
-        forgetting("roi", regions, hand_back),
-        adding("roi", regions, hand_back),
-    ],
-    "roi_align": [
-        align_two_samples,
-        align_short_boxes,
-        align_unaligned_empty,
-        align_all_at_border,
-        align_whole_boxes,
-        align_of_four,
-        (align, align_gradient_of_mean),
-        forgetting("align", align, align_backward),
-        adding("align", align, align_backward),
     ],
     "linear": [
         linear_square,
