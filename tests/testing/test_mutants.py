@@ -13,6 +13,8 @@ from hypothesis import Phase, settings
 
 from minirpn import testing
 from minirpn.testing import examine
+from tests.testing.strangers.boxes import LIMIT
+from tests.testing.strangers.tables import ACCEPTED, BY_OPTION
 
 
 def beside(path):
@@ -26,12 +28,11 @@ def beside(path):
 
 FILES = ("boxes", "deltas", "labels_anchors", "layers", "losses_optim", "precision", "regions")
 AREAS = [beside(f"mutants/{file}.py") for file in FILES]
-STRANGERS = beside("strangers.py")
 
 # Names that are not those of a check: the check and its options.
 SPECIAL = {
     "pair_iou": ("iou", {"pairwise": True}),
-    "decode_clamped": ("decode", {"max_log_scale": STRANGERS.LIMIT}),
+    "decode_clamped": ("decode", {"max_log_scale": LIMIT}),
     "torch_sgd_step": ("sgd_step", {"rule": "torch"}),
     "eleven_point": ("average_precision", {}),
     "area_under_curve": ("average_precision", {"method": "area"}),
@@ -97,7 +98,7 @@ def test_mutants_are_rejected(name, functions):
         check(*functions)
 
 
-@pytest.mark.parametrize(("name", "functions"), cases(STRANGERS.ACCEPTED))
+@pytest.mark.parametrize(("name", "functions"), cases(ACCEPTED))
 def test_strangers_are_accepted(name, functions):
     skip_without_torch(functions)
     assert check_of(name)(*functions)
@@ -107,16 +108,16 @@ def words(options):
     return "-".join(f"{option}={value}" for option, value in options.items())
 
 
-BY_OPTION = [
+BY_CONTRACT = [
     pytest.param(
         name, options, functions, id=f"{name}-{words(options)}-{'-'.join(map(title, functions))}"
     )
-    for name, options, functions in STRANGERS.BY_OPTION
+    for name, options, functions in BY_OPTION
 ]
 
 
 @pytest.mark.usefixtures("_any_counterexample")
-@pytest.mark.parametrize(("name", "options", "functions"), BY_OPTION)
+@pytest.mark.parametrize(("name", "options", "functions"), BY_CONTRACT)
 def test_another_contract_is_refused_unless_it_is_meant(name, options, functions):
     check = check_of(name)
     with pytest.raises(testing.CheckError):
