@@ -24,6 +24,7 @@ except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(words) from missing
 
 from minirpn.testing import exact, strategies
+from minirpn.testing.check_align import check_roi_align
 from minirpn.testing.check_boxes import (
     check_decode,
     check_encode,
@@ -31,13 +32,16 @@ from minirpn.testing.check_boxes import (
     check_iou,
     check_nms,
 )
+from minirpn.testing.check_conv import check_conv2d
+from minirpn.testing.check_dense import check_linear, check_relu
 from minirpn.testing.check_equal import check_equal, reveal
 from minirpn.testing.check_head import check_anchor_rows, check_rpn_head
 from minirpn.testing.check_labels import check_label_anchors
-from minirpn.testing.check_layers import check_conv2d, check_max_pool2d, check_roi_pool
 from minirpn.testing.check_losses import check_rpn_loss, check_smooth_l1
 from minirpn.testing.check_optim import check_sgd_step
+from minirpn.testing.check_pool import check_max_pool2d
 from minirpn.testing.check_precision import check_average_precision
+from minirpn.testing.check_roi import check_roi_pool
 from minirpn.testing.examine import CheckError, Verdict
 
 __all__ = [
@@ -52,8 +56,11 @@ __all__ = [
     "check_equal",
     "check_iou",
     "check_label_anchors",
+    "check_linear",
     "check_max_pool2d",
     "check_nms",
+    "check_relu",
+    "check_roi_align",
     "check_roi_pool",
     "check_rpn_head",
     "check_rpn_loss",

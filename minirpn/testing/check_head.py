@@ -10,9 +10,10 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from minirpn.nn import conv2d_backward, conv2d_forward, relu_backward, relu_forward
+from minirpn.testing.check_conv import loops_conv2d
 from minirpn.testing.examine import (
     Answers,
+    Asked,
     Drawn,
     Exercise,
     Mistakes,
@@ -22,6 +23,8 @@ from minirpn.testing.examine import (
     spoiled,
 )
 from minirpn.testing.pairs import answers_of, examine_pair
+from minirpn.testing.strategies import COUNTS, stored
+from minirpn.testing.windows import EXACT_UNITS, ROUNDED_UNITS, grown, numbers
 
 LAYERS = ("rpn.conv", "rpn.objectness", "rpn.deltas")
 
@@ -78,31 +81,29 @@ def _head(
     the hidden map.
     """
 
-    def layer(name: str, x: np.ndarray, padding: int) -> Any:
+    def layer(name: str, x: np.ndarray, padding: int, dy: np.ndarray | None = None) -> Answers:
+        """Return a convolution; where `dy` fits it, with the gradients."""
         layer_bias = weights[f"{name}.bias"] * bias
-        return conv2d_forward(x, weights[f"{name}.weight"], layer_bias, padding=padding)
+        dy = np.zeros(0) if dy is None else dy
+        return loops_conv2d(x, weights[f"{name}.weight"], layer_bias, dy, 1, padding)
 
     conv, objectness, deltas = LAYERS
-    before, conv_cache = layer(conv, features, padding)
-    after, relu_cache = relu_forward(before)
-    hidden = after if relu else before
-    (y_objectness, objectness_cache), (y_deltas, deltas_cache) = (
-        layer(sibling, hidden, 0) for sibling in (objectness, deltas)
-    )
+    before = layer(conv, features, padding)["y"]
+    hidden = np.maximum(before, 0) if relu else before
+    by_objectness = layer(objectness, hidden, 0, dobjectness)
+    by_deltas = layer(deltas, hidden, 0, ddeltas)
     if swapped:
-        return {"objectness": y_deltas, "deltas": y_objectness}
-    answers = {"objectness": y_objectness, "deltas": y_deltas}
-    if y_objectness.shape != dobjectness.shape:
+        return {"objectness": by_deltas["y"], "deltas": by_objectness["y"]}
+    answers = {"objectness": by_objectness["y"], "deltas": by_deltas["y"]}
+    if "dx" not in by_objectness:
         return answers
-    by_objectness = conv2d_backward(dobjectness, objectness_cache)
-    by_deltas = conv2d_backward(ddeltas, deltas_cache)
-    dhidden = shares[0] * np.asarray(by_objectness.dx) + shares[1] * np.asarray(by_deltas.dx)
+    dhidden = shares[0] * by_objectness["dx"] + shares[1] * by_deltas["dx"]
     if relu and relu_back:
-        dhidden = relu_backward(dhidden, relu_cache)
-    by_conv = conv2d_backward(dhidden, conv_cache)
+        dhidden = np.where(before > 0, dhidden, 0)
+    by_conv = layer(conv, features, padding, dhidden)
     for name, grads in zip(LAYERS, (by_conv, by_objectness, by_deltas), strict=True):
-        answers |= {f"{name}.weight": grads.dweight, f"{name}.bias": grads.dbias}
-    return answers | {"features": by_conv.dx}
+        answers |= {f"{name}.weight": grads["dweight"], f"{name}.bias": grads["dbias"]}
+    return answers | {"features": by_conv["dx"]}
 
 
 NO_RELU = "Where is the ReLU?"
@@ -130,10 +131,15 @@ def _numbered(*shape: int) -> np.ndarray:
 
 
 @st.composite
-def _maps(draw: DrawFn) -> Question:
-    values = draw(st.sampled_from([2, 4, 1]))
-    N, A, Hf, Wf = draw(st.tuples(_SMALL, _SMALL, _SMALL, st.integers(1, 3)))
-    return {"y": _numbered(N, A * values, Hf, Wf), "values": values}
+def _maps(draw: DrawFn, *, wide: bool = False) -> Question:
+    values = draw(st.sampled_from([2, 4, 1, 3, 21] if wide else [2, 4, 1]))
+    count = st.integers(1, 5) if wide else _SMALL
+    A = draw(st.sampled_from([1, 2, 3, 9, 12]) if wide else _SMALL)
+    N, Hf, Wf = draw(st.tuples(count, count, st.integers(1, 7 if wide else 3)))
+    y = _numbered(N, A * values, Hf, Wf)
+    if wide:
+        y = (y - draw(st.sampled_from([0.0, 1000.0]))) * draw(st.sampled_from([1.0, 1 / 16]))
+    return {"y": y, "values": values}
 
 
 def check_anchor_rows(f: Callable[..., Any]) -> Verdict:
@@ -159,7 +165,14 @@ def check_anchor_rows(f: Callable[..., Any]) -> Verdict:
     """
     exercise = Exercise(
         answer=_anchor_rows,
-        stages=(Drawn(_maps()),),
+        stages=(
+            Drawn(_maps()),
+            Drawn(stored(_maps(wide=True), ("y",)), examples=40),
+            grown({"y": _numbered(COUNTS[-1], 4, 2, 1), "values": 2}, {"y": 0}),
+            grown({"y": _numbered(1, 4, COUNTS[-1], 2), "values": 2}, {"y": 2}),
+            grown({"y": _numbered(1, 4, 2, COUNTS[-1]), "values": 4}, {"y": 3}),
+            Asked(({"y": _numbered(1, 36, 38, 63), "values": 4},)),
+        ),
         probes=(
             {"y": _numbered(2, 12, 2, 3), "values": 4},
             {"y": _numbered(1, 6, 3, 2), "values": 2},
@@ -170,23 +183,27 @@ def check_anchor_rows(f: Callable[..., Any]) -> Verdict:
 
 
 def _head_question(
-    N: int, C: int, hidden: int, A: int, size: tuple[int, int], *, seed: int = 0
+    N: int,
+    C: int,
+    hidden: int,
+    A: int,
+    size: tuple[int, int],
+    *,
+    seed: int = 0,
+    unit: float = 1.0,
 ) -> Question:
-    """Return small whole numbers, so that sums are exact."""
+    """Return small whole numbers, or multiples of the unit: so sums are exact."""
     rng = np.random.default_rng(seed)
-
-    def numbers(*shape: int) -> np.ndarray:
-        return rng.integers(-3, 4, shape).astype(np.float64)
-
     weights: dict[str, np.ndarray] = {}
     shapes = ((hidden, C, 3, 3), (2 * A, hidden, 1, 1), (4 * A, hidden, 1, 1))
     for name, shape in zip(LAYERS, shapes, strict=True):
-        weights |= {f"{name}.weight": numbers(*shape), f"{name}.bias": numbers(shape[0])}
+        weights[f"{name}.weight"] = numbers(rng, *shape, unit=unit)
+        weights[f"{name}.bias"] = numbers(rng, shape[0], unit=unit)
     return {
-        "features": numbers(N, C, *size),
+        "features": numbers(rng, N, C, *size, unit=unit),
         "weights": weights,
-        "dobjectness": numbers(N, 2 * A, *size),
-        "ddeltas": numbers(N, 4 * A, *size),
+        "dobjectness": numbers(rng, N, 2 * A, *size, unit=unit),
+        "ddeltas": numbers(rng, N, 4 * A, *size, unit=unit),
     }
 
 
@@ -200,6 +217,40 @@ def _heads(draw: DrawFn) -> Question:
         draw(st.tuples(_SMALL, _SMALL)),
         seed=draw(st.integers(0, 99)),
     )
+
+
+@st.composite
+def _any_heads(
+    draw: DrawFn, *, units: st.SearchStrategy[float], dtypes: tuple[Any, ...]
+) -> Question:
+    """Draw more images, channels and anchors, fractions, dtypes and layouts."""
+    count = st.integers(1, 5)
+    question = _head_question(
+        draw(count),
+        draw(count),
+        draw(count),
+        draw(st.sampled_from([1, 2, 3, 9])),
+        draw(st.tuples(count, count)),
+        seed=draw(st.integers(0, 99)),
+        unit=draw(units),
+    )
+    flat = {name: part for name, part in question.items() if name != "weights"}
+    flat |= question["weights"]
+    held = draw(stored(st.just(flat), tuple(flat), dtypes=dtypes))
+    return {
+        name: {weight: held[weight] for weight in question["weights"]}
+        if name == "weights"
+        else held[name]
+        for name in question
+    }
+
+
+_MANY_IMAGES = _head_question(COUNTS[-1], 1, 1, 1, (1, 1))
+_MANY_ROWS = _head_question(1, 1, 2, 1, (COUNTS[-1], 1))
+_MANY_COLUMNS = _head_question(1, 2, 1, 1, (1, COUNTS[-1]))
+_WHOLE_MAP = {"features": 0, "dobjectness": 0, "ddeltas": 0}
+# As many anchors as in the paper, and more channels than a block of compiled code.
+_USUAL = _head_question(2, 17, 65, 9, (4, 6), unit=1 / 16)
 
 
 def check_rpn_head(
@@ -221,18 +272,34 @@ def check_rpn_head(
     ------
     CheckError
         An answer is wrong; the message has the smallest example found, and perhaps why.
+
+    Notes
+    -----
+    See `minirpn.rpn.RPNHead`: a 3x3 convolution, a ReLU with the gradient 0 at 0, and two 1x1
+    convolutions beside each other.
     """
 
     def both(features: Any, weights: Any, dobjectness: Any, ddeltas: Any) -> Any:
         def run(features: Any) -> Any:
             return forward(features, weights)
 
+        def run_other() -> Any:
+            return forward(features[:, :, :1] + 1, {name: 1 - weights[name] for name in weights})
+
         dy = {"objectness": dobjectness, "deltas": ddeltas}
-        return answers_of(run, features, backward, dy, ("features", *weights))
+        return answers_of(run, features, backward, dy, ("features", *weights), run_other)
 
     exercise = Exercise(
         answer=_head,
-        stages=(Drawn(_heads()),),
+        stages=(
+            Drawn(_heads()),
+            Drawn(_any_heads(units=EXACT_UNITS, dtypes=(np.float64, np.float32)), examples=25),
+            Drawn(_any_heads(units=ROUNDED_UNITS, dtypes=(np.float64,)), examples=10),
+            grown(_MANY_IMAGES, _WHOLE_MAP),
+            grown(_MANY_ROWS, dict.fromkeys(_WHOLE_MAP, 2)),
+            grown(_MANY_COLUMNS, dict.fromkeys(_WHOLE_MAP, 3)),
+            Asked((_USUAL,)),
+        ),
         probes=(
             _head_question(2, 2, 3, 1, (3, 2)),
             _head_question(1, 1, 2, 2, (2, 3), seed=1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import linecache
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -122,6 +123,11 @@ class Stage(Protocol):
         """Ask them; let the smallest question pass that got a wrong answer, as an error."""
 
 
+_PHASES: ContextVar[tuple[Phase, ...]] = ContextVar(
+    "phases", default=(Phase.generate, Phase.shrink)
+)
+
+
 @dataclass(frozen=True)
 class Drawn:
     """Questions that Hypothesis draws, and makes smaller when one of them gets a wrong answer."""
@@ -136,7 +142,7 @@ class Drawn:
             deadline=None,
             derandomize=True,
             max_examples=self.examples,
-            phases=(Phase.generate, Phase.shrink),
+            phases=_PHASES.get(),
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
             verbosity=Verbosity.quiet,
@@ -334,19 +340,23 @@ def _error(
     """Return the error for a counterexample, with the hint and the option, if there are any."""
     seen = {name: part for name, part in wrong.question.items() if name not in exercise.unseen}
     hint = _hint(function, exercise, wrong.question)
-    options = [option for option, check in contracts.items() if _passes(check)]
+    option = next((option for option, check in contracts.items() if _passes(check)), "")
     message = f"{name}: for {arguments(seen)}: {wrong.failure}" + (f". {hint}" if hint else "")
-    if options:
+    if option:
         end = " " if hint else ". "
-        message += f"{end}With {options[0]} it is right: pass that to the check if you mean it."
+        message += f"{end}With {option} it is right: pass that to the check if you mean it."
     return CheckError(message, arguments=seen, hint=hint, draw=exercise.draw)
 
 
 def _passes(check: Callable[[], Verdict]) -> bool:
+    """Return whether a check finds nothing wrong; it does not look for a small counterexample."""
+    before = _PHASES.set((Phase.generate,))
     try:
         return bool(check())
     except CheckError:
         return False
+    finally:
+        _PHASES.reset(before)
 
 
 def ask(
@@ -361,10 +371,7 @@ def ask(
     right
         The right answer; an empty list in place of an empty array gets its shape.
     """
-    copies = {
-        name: copy_of(value) if isinstance(value, np.ndarray) else value
-        for name, value in question.items()
-    }
+    copies = {name: copy_of(value) for name, value in question.items()}
     by_keyword = {name: copies[name] for name in question if name in exercise.keywords}
     by_place = [copies[name] for name in question if name not in exercise.keywords]
     try:
@@ -374,16 +381,27 @@ def ask(
                 return ...
             answer = _as_arrays(exercise.read(result), right)
     except FormError as error:
-        return _Failure(f"yours {error}")
+        return _Failure(_change(question, copies) or f"yours {error}")
     except (Exception, SystemExit) as error:
         return _Failure(_words_of(error), error)
     arrays = answer.values() if isinstance(answer, dict) else (answer,)
     if any(array.dtype.kind not in "biuf" for array in arrays):
         return _Failure(f"yours gives {result!r}, where numbers are expected")
+    change = _change(question, copies)
+    return _Failure(change) if change else answer
+
+
+def _change(question: Question, copies: Question) -> str:
+    """Return in words which argument a function changed; an empty string if none."""
     for name, value in question.items():
-        if isinstance(value, np.ndarray) and not np.array_equal(value, copies[name]):
-            return _Failure(f"yours changes its argument {name}")
-    return answer
+        parts, after = (
+            array if isinstance(array, dict) else {"": array} for array in (value, copies[name])
+        )
+        for key, part in parts.items():
+            kept = key in after and np.array_equal(part, after[key])
+            if isinstance(part, np.ndarray) and not kept:
+                return f"yours changes its argument {name}" + (f"[{key!r}]" if key else "")
+    return ""
 
 
 def _words_of(error: BaseException) -> str:
@@ -436,16 +454,23 @@ def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Ques
     rights = [exercise.right_for(question) for question in questions]
     asked = list(zip(questions, rights, strict=True))
     given_answers = [ask(function, question, exercise, right) for question, right in asked]
+    fails_always = all(isinstance(answer, _Failure) for answer in given_answers)
     for hint, mistake in exercise.mistakes.items():
         answers = [ask(mistake, question, exercise, right) for question, right in asked]
-        if all(map(_alike, answers, given_answers, questions)):
+        if fails_always:
+            is_same = list(map(str, answers)) == list(map(str, given_answers))
+        else:
+            is_same = all(map(_alike, answers, given_answers, questions))
+        if is_same:
             return hint
     return ""
 
 
 def _alike(one: Any, other: Any, question: Question) -> bool:
+    if isinstance(one, _Failure) and isinstance(other, _Failure):
+        return bool(one.error and other.error) or one.words == other.words
     if isinstance(one, _Failure) or isinstance(other, _Failure):
-        return str(one) == str(other)
+        return False
     return not difference(one, other, single=_in_single(question))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from minirpn.testing.words import difference
 ANOTHER_FORWARD = "another forward changes it: is it the same memory for both?"
 FORWARD_BETWEEN = "a forward for other numbers before the backward changes it: is the cache shared?"
 SECOND_BACKWARD = "a second backward gives another one: does the first change the cache?"
+RAISES_LATER = "in a backward that follows other calls: is the cache shared, or changed?"
 
 
 def by_name(result: Any, names: Sequence[str]) -> Answers:
@@ -57,10 +59,11 @@ def answers_of(
     backward: Callable[..., Any] | None,
     dy: Answers,
     gradients: Sequence[str],
+    run_other: Callable[[], Any] | None = None,
 ) -> Any:
     """Return the outputs of a forward and the gradients of its backward by name, or ``...``.
 
-    Besides, the forward is called for another input, and the backward once more: neither may
+    Besides, the forward is called for other inputs, and the backward once more: neither may
     change what came before.
 
     Parameters
@@ -76,6 +79,8 @@ def answers_of(
         The gradient by each output. Outputs of other shapes get no gradients.
     gradients
         The names of what the backward returns.
+    run_other
+        Calls the forward for other numbers of other sizes; None does without.
 
     Raises
     ------
@@ -101,9 +106,16 @@ def answers_of(
     named = _copies(by_name(grads, gradients))
     outputs, cache = _outputs_and_cache(forward(x), dy, needs_cache=True)
     forward(-x)
+    if run_other:
+        with suppress(Exception):  # what it raises is another question
+            run_other()
     _same(before, by_name(outputs, list(dy)), ANOTHER_FORWARD)
     for words in (FORWARD_BETWEEN, SECOND_BACKWARD):
-        _same(named, by_name(backward(*dy.values(), cache), gradients), words)
+        try:
+            again = backward(*dy.values(), cache)
+        except Exception as error:
+            raise FormError(f"raises {type(error).__name__} {RAISES_LATER}") from error
+        _same(named, by_name(again, gradients), words)
     return before | named
 
 
@@ -130,7 +142,8 @@ def _has_form_of(outputs: Any, dys: Sequence[np.ndarray]) -> bool:
         return True
     if len(dys) > 1:
         return isinstance(outputs, tuple | list | dict) and len(outputs) == len(dys)
-    return bool(np.ndim(_host(outputs)) >= dys[0].ndim)
+    is_empty_list = isinstance(outputs, list) and not outputs and not dys[0].size
+    return bool(is_empty_list or np.ndim(_host(outputs)) >= dys[0].ndim)
 
 
 def _copies(answers: Answers) -> Answers:

@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 
 
-def copy_of(array: np.ndarray) -> np.ndarray:
-    """Return a copy with the strides of `array`, negative ones too, and as writable."""
+def copy_of(value: Any) -> Any:
+    """Return a copy of an array with its strides, negative ones too, and as writable.
+
+    Of a dictionary a copy of each part; anything else as it is.
+    """
+    if isinstance(value, dict):
+        return {name: copy_of(part) for name, part in value.items()}
+    return _copy_of_array(value) if isinstance(value, np.ndarray) else value
+
+
+def _copy_of_array(array: np.ndarray) -> np.ndarray:
     low = sum(min(0, (size - 1) * stride) for size, stride in _steps(array))
     high = sum(max(0, (size - 1) * stride) for size, stride in _steps(array))
     if array.size == 0:
@@ -29,6 +38,8 @@ def _steps(array: np.ndarray) -> zip[tuple[int, int]]:
 
 def plain_copy(value: Any) -> Any:
     """Return the same numbers held the usual way: float64 for real ones, row by row, writable."""
+    if isinstance(value, dict):
+        return {name: plain_copy(part) for name, part in value.items()}
     if not isinstance(value, np.ndarray):
         return value
     is_real = value.dtype.kind == "f" or _is_whole_boxes(value)
@@ -41,17 +52,25 @@ def _is_whole_boxes(array: np.ndarray) -> bool:
 
 def is_plain(value: Any) -> bool:
     """Return whether `plain_copy` holds the value as it is held now."""
-    return not isinstance(value, np.ndarray) or not storage(value)
+    return not storage(value)
 
 
-def storage(array: np.ndarray) -> str:
+def storage(value: Any) -> str:
     """Return in words how an array is held; an empty string for the usual way.
+
+    Of a dictionary how each part is held that is held oddly; of anything else nothing.
 
     Examples
     --------
     >>> storage(np.zeros((2, 3), dtype=np.float32).T)
     'float32, column by column'
     """
+    if isinstance(value, dict):
+        return ", ".join(dict.fromkeys(filter(None, map(storage, value.values()))))
+    return _storage_of_array(value) if isinstance(value, np.ndarray) else ""
+
+
+def _storage_of_array(array: np.ndarray) -> str:
     is_usual = array.dtype in (np.float64, np.bool_) or (
         array.dtype.kind in "iu" and not _is_whole_boxes(array)
     )

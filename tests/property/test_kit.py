@@ -54,3 +54,18 @@ def test_max_pool2d(implementation):
 def test_roi_pool(implementation):
     with accel.use(implementation, "roi_pool", "roi_pool_dx"):
         assert testing.check_roi_pool(nn.roi_pool_forward, nn.roi_pool_backward)
+
+
+@implementations("roi_align", "roi_align_dx")
+def test_roi_align(implementation):
+    def backward(dy, cache):
+        return nn.roi_align_backward(dy, cache, need_dboxes=False).dfeatures
+
+    with accel.use(implementation, "roi_align", "roi_align_dx"):
+        assert testing.check_roi_align(nn.roi_align_forward, backward)
+
+
+@implementations("relu", "relu_dx")
+def test_relu(implementation):
+    with accel.use(implementation, "relu", "relu_dx"):
+        assert testing.check_relu(nn.relu_forward, nn.relu_backward)

@@ -272,7 +272,7 @@ def torch_roi_pool(features, boxes, output_size, stride):
     features, boxes = torch.from_numpy(features), torch.from_numpy(boxes) / stride
     cells = (boxes.sign() * (boxes.abs() + 0.5).floor()).int()
     # A map large enough that every box is on it; what is far off must not win, and gives 0.
-    around = 2 * max(features.shape) + 8
+    around = 2 * max(features.shape) + 100
     padded = torch.nn.functional.pad(features, 4 * [around], value=-1e9)
     pooled = [
         torch.nn.functional.adaptive_max_pool2d(

@@ -11,13 +11,17 @@ from hypothesis import Phase, settings
 
 from minirpn import nn, testing
 from minirpn.testing import (
+    check_align,
     check_boxes,
+    check_conv,
+    check_dense,
     check_head,
     check_labels,
-    check_layers,
     check_losses,
     check_optim,
+    check_pool,
     check_precision,
+    check_roi,
     examine,
     pictures,
 )
@@ -33,9 +37,20 @@ def beside(name):
 
 implementations = beside("implementations")
 implementations_head = beside("implementations_head")
+implementations_layers = beside("implementations_layers")
 implementations_precision = beside("implementations_precision")
-RIGHT = implementations.RIGHT | implementations_head.RIGHT | implementations_precision.RIGHT
-WRONG = implementations.WRONG | implementations_head.WRONG | implementations_precision.WRONG
+RIGHT = (
+    implementations.RIGHT
+    | implementations_head.RIGHT
+    | implementations_layers.RIGHT
+    | implementations_precision.RIGHT
+)
+WRONG = (
+    implementations.WRONG
+    | implementations_head.WRONG
+    | implementations_layers.WRONG
+    | implementations_precision.WRONG
+)
 
 CHECKS = {
     "iou": testing.check_iou,
@@ -49,6 +64,9 @@ CHECKS = {
     "conv2d": testing.check_conv2d,
     "max_pool2d": testing.check_max_pool2d,
     "roi_pool": testing.check_roi_pool,
+    "roi_align": testing.check_roi_align,
+    "linear": testing.check_linear,
+    "relu": testing.check_relu,
     "rpn_loss": testing.check_rpn_loss,
     "anchor_rows": testing.check_anchor_rows,
     "rpn_head": testing.check_rpn_head,
@@ -100,8 +118,12 @@ def pool_size(x, kernel, stride, padding, ceil_mode):
     return *x.shape[:2], *size
 
 
-def roi_size(features, boxes, output_size, stride):
+def roi_size(features, boxes, output_size, **options):
     return len(boxes), len(features), *output_size
+
+
+def linear_size(x, weight, bias):
+    return len(x), len(weight)
 
 
 conv_pair = pair_of(
@@ -109,6 +131,13 @@ conv_pair = pair_of(
 )
 pool_pair = pair_of(("x", "dy", "kernel", "stride", "padding", "ceil_mode"), pool_size, ("dx",))
 roi_pair = pair_of(("features", "boxes", "dy", "output_size", "stride"), roi_size, ("dfeatures",))
+align_pair = pair_of(
+    ("features", "boxes", "dy", "output_size", "stride", "samples", "aligned"),
+    roi_size,
+    ("dfeatures",),
+)
+linear_pair = pair_of(("x", "weight", "bias", "dy"), linear_size, ("dx", "dweight", "dbias"))
+relu_pair = pair_of(("x", "dy"), lambda x: x.shape, ("dx",))
 
 
 def head_pair(mistake):
@@ -153,9 +182,12 @@ MISTAKES = {
     "label_anchors": cases_of(check_labels.MISTAKES),
     "smooth_l1": cases_of(check_losses.SMOOTH_L1_MISTAKES)
     + slopes_after(check_losses._smooth_l1, check_losses.SLOPE_MISTAKES),
-    "conv2d": cases_of(check_layers.CONV2D_MISTAKES, conv_pair),
-    "max_pool2d": cases_of(check_layers.MAX_POOL2D_MISTAKES, pool_pair),
-    "roi_pool": cases_of(check_layers.ROI_POOL_MISTAKES, roi_pair),
+    "conv2d": cases_of(check_conv.CONV2D_MISTAKES, conv_pair),
+    "max_pool2d": cases_of(check_pool.MAX_POOL2D_MISTAKES, pool_pair),
+    "roi_pool": cases_of(check_roi.ROI_POOL_MISTAKES, roi_pair),
+    "roi_align": cases_of(check_align.ROI_ALIGN_MISTAKES, align_pair),
+    "linear": cases_of(check_dense.LINEAR_MISTAKES, linear_pair),
+    "relu": cases_of(check_dense.RELU_MISTAKES, relu_pair),
     "rpn_loss": cases_of(check_losses.RPN_LOSS_MISTAKES)
     + slopes_after(check_losses._rpn_loss, check_losses.RPN_LOSS_SLOPES_MISTAKES),
     "anchor_rows": cases_of(check_head.ROWS_MISTAKES),
@@ -187,6 +219,11 @@ def take_any_counterexample(patch):
         return settings(**options | {"phases": (Phase.generate,)})
 
     patch.setattr(examine, "settings", without_shrinking)
+
+
+def name_no_option(patch):
+    """Do not look for an option of the check under which a function would be right."""
+    patch.setattr(examine, "_passes", lambda check: False)
 
 
 def give_hints_by_probes_alone(patch):
@@ -222,6 +259,7 @@ def test_wrong_ones_are_rejected(name, functions, monkeypatch):
     ],
 )
 def test_common_mistakes_are_recognised(name, hint, functions, monkeypatch):
+    name_no_option(monkeypatch)
     with monkeypatch.context() as patch:
         take_any_counterexample(patch)
         give_hints_by_probes_alone(patch)
@@ -264,7 +302,7 @@ def test_the_counterexample_is_small_and_in_plain_words():
 
 
 def test_a_wrong_forward_alone_is_recognised():
-    forward, _ = conv_pair(check_layers.CONV2D_MISTAKES[check_layers.NO_BIAS])
+    forward, _ = conv_pair(check_conv.CONV2D_MISTAKES[check_conv.NO_BIAS])
     with pytest.raises(testing.CheckError, match=r"Where is the bias\?$"):
         testing.check_conv2d(forward)
 
