@@ -33,6 +33,10 @@ from minirpn.testing.check_boxes import (
     check_nms,
 )
 from minirpn.testing.check_conv import check_conv2d
+from minirpn.testing.check_cross_entropy import (
+    check_sigmoid_cross_entropy,
+    check_softmax_cross_entropy,
+)
 from minirpn.testing.check_dense import check_linear, check_relu
 from minirpn.testing.check_equal import check_equal, reveal
 from minirpn.testing.check_head import check_anchor_rows, check_rpn_head
@@ -65,7 +69,9 @@ __all__ = [
     "check_rpn_head",
     "check_rpn_loss",
     "check_sgd_step",
+    "check_sigmoid_cross_entropy",
     "check_smooth_l1",
+    "check_softmax_cross_entropy",
     "exact",
     "reveal",
     "strategies",

@@ -13,14 +13,20 @@ from hypothesis.strategies import DrawFn
 from minirpn.testing import strategies
 from minirpn.testing.examine import (
     Answers,
+    Asked,
+    Contracts,
     Drawn,
     Exercise,
+    FormError,
+    Grown,
     Mistakes,
     Question,
     Verdict,
     examine,
 )
 from minirpn.testing.pairs import by_name
+from minirpn.testing.storage import copy_of
+from minirpn.testing.words import difference
 
 
 def _caffe(
@@ -42,16 +48,34 @@ RULES = {"caffe": _caffe, "torch": _torch}
 
 def _common_mistakes(right: Callable[..., Answers]) -> Mistakes:
     """Return the mistakes that both rules have in common, made with this one."""
+
     # v, u, g: value, velocity, gradient; m, d: momentum, weight decay.
+    def nesterov(v: Any, u: Any, g: Any, lr: float, m: float, d: float) -> Answers:
+        velocity = right(v, u, g, lr, m, d)["velocity"]
+        ahead = right(v, velocity, g, lr, m, d)["value"]  # a second step with the same slope
+        return {"value": ahead, "velocity": velocity}
+
+    def beside(v: Any, u: Any, g: Any, lr: float, m: float, d: float) -> Answers:
+        step = right(v, u, g, lr, m, 0.0)
+        return step | {"value": step["value"] - lr * d * v}
+
     return {
         "Where is the weight decay?": lambda v, u, g, lr, m, d: right(v, u, g, lr, m, 0.0),
         "Decay makes weights smaller: it is added to the slope.": lambda v, u, g, lr, m, d: right(
             v, u, g, lr, m, -d
         ),
+        "The decay is of the value, not of the velocity.": lambda v, u, g, lr, m, d: right(
+            v, u, g + d * u, lr, m, 0.0
+        ),
+        "The decay is a part of the slope: SGDW is what has it beside.": beside,
         "Where is the momentum?": lambda v, u, g, lr, m, d: right(v, u, g, lr, 0.0, d),
         "Add the whole slope, not 1 - momentum of it.": lambda v, u, g, lr, m, d: right(
             v, u, (1 - m) * g, lr, m, (1 - m) * d
         ),
+        "Add the whole gradient, not 1 - momentum of it.": (
+            lambda v, u, g, lr, m, d: right(v, u, (1 - m) * g, lr, m, d)
+        ),
+        "This is Nesterov's momentum: subtract the new velocity alone.": nesterov,
         "Downhill is against the slope: subtract the velocity from the value.": (
             lambda v, *rest: right(v, *rest) | {"value": 2 * v - right(v, *rest)["value"]}
         ),
@@ -94,57 +118,127 @@ MISTAKES: dict[str, Mistakes] = {
 }
 
 
+Step = Callable[..., Any]
+NAMES = ("value", "velocity")
+KEEPS_MEMORY = "the next step changes it: is it the same memory for both?"
+
+
+def _walk(step: Step) -> Step:
+    """Return a function that makes some steps, each from where the one before ended."""
+
+    def walk(
+        value: Any,
+        velocity: Any,
+        grad: Any,
+        lr: Any,
+        momentum: Any,
+        weight_decay: Any,
+        steps: int = 1,
+    ) -> Any:
+        result = step(value, velocity, grad, lr, momentum, weight_decay)
+        for _ in range(steps - 1):
+            ends = {name: np.asarray(end) for name, end in by_name(result, NAMES).items()}
+            before = {name: end.copy() for name, end in ends.items()}
+            result = step(ends["value"], ends["velocity"], grad, lr, momentum, weight_decay)
+            if difference(ends, before):
+                raise FormError(f"does not keep what it returned: {KEEPS_MEMORY}")
+        return result
+
+    return walk
+
+
+def _returns(step: Step) -> Step:
+    """Return a function that returns what `step` changes in place."""
+
+    def returns(value: np.ndarray, velocity: np.ndarray, *rest: Any) -> Any:
+        value, velocity = copy_of(value), copy_of(velocity)
+        for array in (value, velocity):
+            array.setflags(write=True)
+        return ... if step(value, velocity, *rest) is ... else (value, velocity)
+
+    return returns
+
+
+def _question(value: Any, velocity: Any, grad: Any, *rest: float) -> Question:
+    names = ("lr", "momentum", "weight_decay", "steps")
+    arrays: Question = {"value": value, "velocity": velocity, "grad": grad}
+    return arrays | dict(zip(names, rest, strict=False))
+
+
 @st.composite
-def _steps(draw: DrawFn) -> Question:
-    rows = draw(strategies.deltas(3))
-    count = draw(st.integers(1, 3))
-    value, velocity, grad = rows[:, :count]
-    return {
-        "value": value,
-        "velocity": velocity,
-        "grad": grad,
-        "lr": draw(st.sampled_from([1.0, 0.1, 0.001])),
-        "momentum": draw(st.sampled_from([0.9, 0.5, 0.0])),
-        "weight_decay": draw(st.sampled_from([0.0005, 0.1, 0.0])),
-    }
+def _steps(
+    draw: DrawFn, *, least: int = 1, largest: float = 2, steps: tuple[int, ...] = ()
+) -> Question:
+    count = draw(st.integers(least, 3))
+    arrays = draw(strategies.errors(3 * count, largest=largest)).reshape(3, count)
+    rates = ([1.0, 0.1, 0.001, 0.0], [0.9, 0.5, 0.0, 0.99], [0.0005, 0.1, 0.0])
+    rest = [draw(st.sampled_from(several)) for several in (*rates, *([steps] if steps else []))]
+    return _question(*arrays, *rest)
 
 
-def check_sgd_step(f: Callable[..., Any], *, rule: str = "caffe") -> Verdict:
+def _grown(shape: tuple[int, ...]) -> Question:
+    count = int(np.prod(shape))
+    numbers = np.random.default_rng(0).normal(size=(200, 3))
+    return _question(*(part.reshape(shape) for part in numbers[:count].T.copy()), 0.1, 0.9, 0.1)
+
+
+def check_sgd_step(f: Step, *, rule: str = "caffe", in_place: bool = False) -> Verdict:
     """Check a step: ``f(value, velocity, grad, lr, momentum, weight_decay)`` returns the next two.
 
     Parameters
     ----------
     f
-        Takes value, velocity and grad (n,) and three numbers; returns ``(value, velocity)``.
+        Takes value, velocity and grad, of one shape, such as (n,) or (O, C, k, k), and three
+        numbers; returns ``(value, velocity)``, and changes no argument.
     rule
         ``"caffe"``: v = m v + lr (g + d w), w = w - v; ``"torch"``: v = m v + (g + d w), w = w - lr
         v.
+    in_place
+        For an f that changes value and velocity instead; what it returns is not read.
 
     Raises
     ------
     CheckError
-        An answer is wrong; the message has the smallest example found, and perhaps why.
+        A value or a velocity is wrong, of one step or after several; the message has the smallest
+        example found, and perhaps why.
     ValueError
         There is no such rule.
 
     Notes
     -----
-    See `minirpn.nn.SGD`.
+    ``steps`` in a message says how many steps were made, each from where the one before ended, with
+    the same gradient. See `minirpn.nn.SGD`.
     """
     if rule not in MISTAKES:
         raise ValueError(f"rule: expected one of {', '.join(MISTAKES)}, got {rule!r}")
+    other = next(name for name in RULES if name != rule)
+    contracts: Contracts = {
+        f"in_place={not in_place}": partial(_examine, f, rule, not in_place, {}),
+        f'rule="{other}"': partial(_examine, f, other, in_place, {}),
+        f'rule="{other}", in_place={not in_place}': partial(_examine, f, other, not in_place, {}),
+    }
+    return _examine(f, rule, in_place, contracts)
+
+
+def _examine(f: Step, rule: str, in_place: bool, contracts: Contracts) -> Verdict:
     numbers = np.array([[1.0, -2.0, 0.5], [0.25, 0.5, -1.0], [-0.5, 3.0, 2.0]])
-    value, velocity, grad = numbers
-    probes = tuple(
-        {"value": value, "velocity": velocity, "grad": grad}
-        | {"lr": lr, "momentum": momentum, "weight_decay": decay}
-        for lr, momentum, decay in ((0.1, 0.9, 0.5), (0.01, 0.5, 0.1))
-    )
+    whole = np.array([[[1.0, -2], [3, 5]], [[2, 3], [-1, 4]], [[-1, 3], [2, 7]]])  # 2 x 2 each
+    none = np.zeros(0)
     exercise = Exercise(
-        answer=RULES[rule],
-        stages=(Drawn(_steps()),),
-        probes=probes,
-        mistakes=MISTAKES[rule],
-        read=partial(by_name, names=("value", "velocity")),
+        answer=_walk(RULES[rule]),
+        stages=(
+            Drawn(_steps(), 60),
+            Drawn(strategies.stored(_steps(least=0, largest=1e4), (*NAMES, "grad")), 60),
+            Drawn(_steps(steps=(2, 3)), 30),
+            Grown(lambda count: _grown((count,)), strategies.COUNTS),
+            Asked(strategies.in_each_layout(_question(*whole, 0.1, 0.9, 0.5), (*NAMES, "grad"))),
+            Asked(
+                (_grown((1, 2)), _grown((2, 1, 3, 3)), _question(none, none, none, 0.1, 0.9, 0.1))
+            ),
+        ),
+        probes=(_question(*numbers, 0.1, 0.9, 0.5), _question(*numbers, 0.01, 0.5, 0.1)),
+        mistakes={hint: _walk(mistake) for hint, mistake in MISTAKES[rule].items()},
+        read=partial(by_name, names=NAMES),
     )
-    return examine(f, exercise)
+    name = str(getattr(f, "__name__", "your function"))
+    return examine(_walk(_returns(f) if in_place else f), exercise, name, contracts)

@@ -45,8 +45,26 @@ def by_name(result: Any, names: Sequence[str]) -> Answers:
     return dict(zip(names, parts, strict=True))
 
 
+def one_number(result: Any) -> Any:
+    """Return what stands for a number: it, or the one element of an array, a tuple or a list.
+
+    Raises
+    ------
+    FormError
+        A tuple or a list has another number of elements.
+    """
+    if isinstance(result, tuple | list):
+        if len(result) != 1:
+            raise FormError(f"returns {_count(result)}, expected one number")
+        return one_number(result[0])
+    shape = getattr(result, "shape", ())
+    return result.reshape(()) if len(shape) and all(side == 1 for side in shape) else result
+
+
 def _count(parts: Sequence[Any]) -> str:
-    return "one value" if len(parts) == 1 else f"{len(parts)} values"
+    if len(parts) != 1:
+        return f"{len(parts)} values"
+    return "None" if parts[0] is None else "one value"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -75,8 +75,8 @@ def _storage_of_array(array: np.ndarray) -> str:
         array.dtype.kind in "iu" and not _is_whole_boxes(array)
     )
     words = [] if is_usual else [str(array.dtype)]
-    if array.size and not array.flags.c_contiguous:
-        reversed_ = any(stride < 0 for stride in array.strides)
+    reversed_ = any(stride < 0 for stride in array.strides)
+    if array.size and (reversed_ or not array.flags.c_contiguous):
         columns = "column by column" if array.flags.f_contiguous else "with gaps"
         words.append("reversed in memory" if reversed_ else columns)
     if not array.flags.writeable:

@@ -10,6 +10,7 @@ equal boxes stay equal under shifts and under scaling by powers of two.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -304,6 +305,21 @@ def layouts(draw: DrawFn, array: np.ndarray) -> np.ndarray:
     copy = array.copy()
     copy.setflags(write=layout != "read-only")
     return copy
+
+
+def in_each_layout(question: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the question once for each odd layout of the named arrays, and once in float32.
+
+    The numbers should be ones that float32 holds.
+    """
+    ways: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+        np.asfortranarray,
+        lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+        lambda array: np.flip(np.flip(array, axis=-1).copy(), axis=-1),
+        lambda array: np.flip(np.flip(array, axis=0).copy(), axis=0),
+        lambda array: array.astype(np.float32),
+    )
+    return [question | {name: way(question[name]) for name in names} for way in ways]
 
 
 @st.composite

@@ -36,7 +36,7 @@ def plain(value: Any, digits: int = _FEWEST_DIGITS) -> str:
         return f"({', '.join(plain(part, digits) for part in value)})"
     array = np.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "iuf":
-        number = float(array[()])
+        number = float(array[()]) + 0.0  # not -0
         whole = number.is_integer() and abs(number) < _LARGEST_IN_FULL
         return f"{number:.0f}" if whole else f"{number:.{digits}g}"
     if array.dtype.kind not in "biuf":

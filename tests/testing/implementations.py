@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minirpn import boxes, nn, rpn
+from minirpn import boxes, nn
 
 
 def loops_pair_iou(a, b):
@@ -94,62 +94,6 @@ def loops_labels(anchors, gt_boxes, image_size):
             if 0 < overlap == top:
                 labels[k] = 1
     return labels
-
-
-def loops_smooth_l1(x, sigma):
-    turn = 1 / sigma**2
-    values = [0.5 * (sigma * v) ** 2 if abs(v) < turn else abs(v) - turn / 2 for v in x]
-    return np.array(values, dtype=float)
-
-
-def torch_smooth_l1(x, sigma):
-    import torch
-
-    beta = 1 / sigma**2
-    return torch.nn.functional.smooth_l1_loss(
-        torch.from_numpy(x), torch.zeros(len(x), dtype=torch.float64), reduction="none", beta=beta
-    )
-
-
-def clipped_slope(x, sigma):
-    return np.clip(sigma**2 * x, -1, 1)
-
-
-def library_smooth_l1(x, sigma):
-    return nn.smooth_l1_forward(x, sigma=sigma)[0]
-
-
-def library_slope(x, sigma):
-    return nn.smooth_l1_backward(np.ones_like(x), nn.smooth_l1_forward(x, sigma=sigma)[1])
-
-
-def library_rpn_loss(objectness, deltas, labels, targets, locations):
-    return rpn.rpn_loss_forward(objectness, deltas, labels, targets, locations=locations)[0].total
-
-
-def library_rpn_loss_slopes(objectness, deltas, labels, targets, locations):
-    _, cache = rpn.rpn_loss_forward(objectness, deltas, labels, targets, locations=locations)
-    return rpn.rpn_loss_backward(1.0, cache)
-
-
-def loops_rpn_loss(objectness, deltas, labels, targets, locations):
-    total = 0.0
-    for scores, said, label, right in zip(objectness, deltas, labels, targets, strict=True):
-        if label != -1:
-            total += (np.logaddexp(*scores) - scores[label]) / 256
-        if label == 1:
-            total += 10 / locations * loops_smooth_l1(said - right, 1).sum()
-    return total
-
-
-def torch_rpn_loss(objectness, deltas, labels, targets, locations):
-    import torch
-
-    scores, labels = torch.from_numpy(objectness), torch.from_numpy(labels)
-    log_loss = torch.nn.functional.cross_entropy(scores, labels, ignore_index=-1, reduction="sum")
-    said, right = (torch.from_numpy(x)[labels == 1] for x in (deltas, targets))
-    box = torch.nn.functional.smooth_l1_loss(said, right, reduction="sum")
-    return log_loss / 256 + 10 / locations * box
 
 
 def columns_conv2d(x, weight, bias, stride, padding):
@@ -417,100 +361,6 @@ def labels_first_gt(anchors, gt_boxes, image_size):
     return loops_labels(anchors, gt_boxes[:1], image_size)
 
 
-def l2(x, sigma):
-    return 0.5 * (sigma * x) ** 2
-
-
-def l1(x, sigma):
-    return np.abs(x)
-
-
-def huber(x, sigma):
-    delta = 1 / sigma**2
-    return np.where(np.abs(x) < delta, 0.5 * x**2, delta * (np.abs(x) - 0.5 * delta))
-
-
-def smooth_l1_mean(x, sigma):
-    return np.mean(loops_smooth_l1(x, sigma))
-
-
-def smooth_l1_in_place(x, sigma):
-    x[:] = loops_smooth_l1(x, sigma)
-    return x
-
-
-def slope_absolute(x, sigma):
-    return np.abs(clipped_slope(x, sigma))
-
-
-def slope_sign(x, sigma):
-    return np.sign(x)
-
-
-def slope_clipped_late(x, sigma):
-    return np.clip(x, -1, 1)
-
-
-def slope_backwards(x, sigma):
-    return -clipped_slope(x, sigma)
-
-
-def slope_sigma_outside(x, sigma):
-    return sigma**2 * clipped_slope(x, sigma)
-
-
-def rpn_loss_unstable(objectness, deltas, labels, targets, locations):
-    exponentials = np.exp(objectness)
-    p = exponentials[:, 1] / exponentials.sum(axis=1)
-    sampled = np.where(labels == 1, -np.log(p), np.where(labels == 0, -np.log(1 - p), 0)).sum()
-    box = sum(loops_smooth_l1(d, 1).sum() for d in (deltas - targets)[labels == 1])
-    return sampled / 256 + 10 / locations * box
-
-
-def rpn_loss_l1(objectness, deltas, labels, targets, locations):
-    right = loops_rpn_loss(objectness, deltas, labels, deltas, locations)
-    return right + 10 / locations * np.abs(deltas - targets)[labels == 1].sum()
-
-
-def rpn_loss_released(objectness, deltas, labels, targets, locations):
-    config = rpn.LossConfig(form="released")
-    loss, _ = rpn.rpn_loss_forward(
-        objectness, deltas, labels, targets, locations=locations, config=config
-    )
-    return loss.total
-
-
-def rpn_loss_two_terms(objectness, deltas, labels, targets, locations):
-    loss, _ = rpn.rpn_loss_forward(objectness, deltas, labels, targets, locations=locations)
-    return np.stack([loss.objectness, loss.box])
-
-
-def rpn_loss_no_box(objectness, deltas, labels, targets, locations):
-    return loops_rpn_loss(objectness, deltas, labels, deltas, locations)
-
-
-def rpn_loss_slopes_transposed(*inputs):
-    return library_rpn_loss_slopes(*inputs)[::-1]
-
-
-def rpn_loss_slopes_everywhere(objectness, deltas, labels, targets, locations):
-    return library_rpn_loss_slopes(objectness, deltas, np.abs(labels), targets, locations)
-
-
-def rpn_loss_slopes_of_targets(objectness, deltas, labels, targets, locations):
-    return library_rpn_loss_slopes(objectness, targets, labels, deltas, locations)
-
-
-def rpn_loss_slopes_probability(objectness, deltas, labels, targets, locations):
-    dobjectness, ddeltas = library_rpn_loss_slopes(objectness, deltas, labels, targets, locations)
-    return dobjectness + 1 / 256, ddeltas
-
-
-def rpn_loss_slopes_clipped(*inputs):
-    dobjectness, ddeltas = library_rpn_loss_slopes(*inputs)
-    return dobjectness, np.clip(ddeltas, -0.01, 0.01)
-
-
 def conv2d_no_padding(x, weight, bias, stride, padding):
     return nn.conv2d_forward(x, weight, bias, stride=stride)
 
@@ -639,11 +489,6 @@ RIGHT = {
     "encode_decode": [(boxes.encode, boxes.decode), (loops_encode, loops_decode)],
     "nms": [loops_nms, matrix_nms],
     "label_anchors": [loops_labels],
-    "smooth_l1": [
-        loops_smooth_l1,
-        (torch_smooth_l1, clipped_slope),
-        (library_smooth_l1, library_slope),
-    ],
     "conv2d": [
         columns_conv2d,
         (columns_conv2d, columns_conv2d_backward),
@@ -658,7 +503,6 @@ RIGHT = {
         (loops_roi_pool, loops_roi_pool_backward),
         (single_roi_pool, single_roi_pool_backward),
     ],
-    "rpn_loss": [loops_rpn_loss, torch_rpn_loss, (library_rpn_loss, library_rpn_loss_slopes)],
 }
 WRONG = {
     "iou": [
@@ -685,18 +529,6 @@ WRONG = {
         labels_no_ignore,
         labels_high_threshold,
         labels_first_gt,
-    ],
-    "smooth_l1": [
-        l2,
-        l1,
-        huber,
-        smooth_l1_mean,
-        smooth_l1_in_place,
-        (loops_smooth_l1, slope_absolute),
-        (loops_smooth_l1, slope_sign),
-        (loops_smooth_l1, slope_clipped_late),
-        (loops_smooth_l1, slope_backwards),
-        (loops_smooth_l1, slope_sigma_outside),
     ],
     "conv2d": [
         conv2d_no_padding,
@@ -729,17 +561,5 @@ WRONG = {
         (loops_roi_pool, roi_pool_backward_ones),
         (loops_roi_pool, roi_pool_backward_first_box),
         (loops_roi_pool, roi_pool_backward_averaged),
-    ],
-    "rpn_loss": [
-        rpn_loss_unstable,
-        rpn_loss_l1,
-        rpn_loss_released,
-        rpn_loss_two_terms,
-        rpn_loss_no_box,
-        (library_rpn_loss, rpn_loss_slopes_transposed),
-        (library_rpn_loss, rpn_loss_slopes_everywhere),
-        (library_rpn_loss, rpn_loss_slopes_of_targets),
-        (library_rpn_loss, rpn_loss_slopes_probability),
-        (library_rpn_loss, rpn_loss_slopes_clipped),
     ],
 }

@@ -1,4 +1,4 @@
-"""Right and wrong heads, rows and steps of gradient descent; see `implementations`."""
+"""Right and wrong heads and rows; see `implementations`."""
 
 import numpy as np
 
@@ -122,71 +122,6 @@ def backward_doubled(dobjectness, ddeltas, cache):
     return {name: 2 * grad for name, grad in grads.items()}
 
 
-def loops_sgd(value, velocity, grad, lr, momentum, weight_decay):
-    value, velocity = value.copy(), velocity.copy()
-    for n in range(len(value)):
-        velocity[n] = momentum * velocity[n] + lr * (grad[n] + weight_decay * value[n])
-        value[n] -= velocity[n]
-    return value, velocity
-
-
-def _by_library(rule):
-    def step(value, velocity, grad, lr, momentum, weight_decay):
-        parameter = nn.Parameter("w", value)
-        sgd = nn.SGD([parameter], momentum=momentum, weight_decay=weight_decay, rule=rule)
-        sgd.load_velocity({"w": velocity})
-        sgd.step({"w": grad}, lr=lr)
-        return parameter.value, sgd.velocity["w"]
-
-    return step
-
-
-library_caffe, library_torch = _by_library("caffe"), _by_library("torch")
-
-
-def sgd_in_place(value, velocity, grad, lr, momentum, weight_decay):
-    velocity *= momentum
-    velocity += lr * (grad + weight_decay * value)
-    return value - velocity, velocity
-
-
-def sgd_swapped(*asked):
-    value, velocity = loops_sgd(*asked)
-    return velocity, value
-
-
-def sgd_by_sign(value, velocity, grad, lr, momentum, weight_decay):
-    return loops_sgd(value, velocity, np.sign(grad), lr, momentum, weight_decay)
-
-
-def sgd_shrinks_by_sign(value, velocity, grad, lr, momentum, weight_decay):
-    grad = grad + weight_decay * np.sign(value)
-    return loops_sgd(value, velocity, grad, lr, momentum, 0.0)
-
-
-def sgd_nesterov(value, velocity, grad, lr, momentum, weight_decay):
-    slope = grad + weight_decay * value
-    velocity = momentum * velocity + lr * slope
-    return value - momentum * velocity - lr * slope, velocity
-
-
-def sgd_clipped(value, velocity, grad, lr, momentum, weight_decay):
-    return loops_sgd(value, velocity, np.clip(grad, -1, 1), lr, momentum, weight_decay)
-
-
-def _outside(step):
-    """Return a wrong step of Caffe's rule as one of PyTorch's, whose velocity is v / lr."""
-
-    def outside(value, velocity, grad, lr, momentum, weight_decay):
-        value, velocity = step(value, lr * velocity, grad, lr, momentum, weight_decay)
-        return value, velocity / lr
-
-    outside.__name__ = f"torch_{step.__name__}"
-    return outside
-
-
-STEPS = (sgd_swapped, sgd_by_sign, sgd_shrinks_by_sign, sgd_nesterov, sgd_clipped)
-
 RIGHT = {
     "anchor_rows": [rpn.anchor_rows, loops_anchor_rows, moved_anchor_rows],
     "rpn_head": [
@@ -195,8 +130,6 @@ RIGHT = {
         (plain_head, plain_head_backward),
         (library_head, library_head_backward),
     ],
-    "sgd_step": [loops_sgd, library_caffe],
-    "torch_sgd_step": [_outside(loops_sgd), library_torch],
 }
 WRONG = {
     "anchor_rows": [
@@ -214,6 +147,4 @@ WRONG = {
         (plain_head, backward_without_bias),
         (plain_head, backward_doubled),
     ],
-    "sgd_step": [sgd_in_place, *STEPS],
-    "torch_sgd_step": [_outside(step) for step in STEPS],
 }

@@ -14,6 +14,7 @@ from minirpn.testing import (
     check_align,
     check_boxes,
     check_conv,
+    check_cross_entropy,
     check_dense,
     check_head,
     check_labels,
@@ -38,19 +39,17 @@ def beside(name):
 implementations = beside("implementations")
 implementations_head = beside("implementations_head")
 implementations_layers = beside("implementations_layers")
+implementations_losses = beside("implementations_losses")
 implementations_precision = beside("implementations_precision")
-RIGHT = (
-    implementations.RIGHT
-    | implementations_head.RIGHT
-    | implementations_layers.RIGHT
-    | implementations_precision.RIGHT
+MODULES = (
+    implementations,
+    implementations_head,
+    implementations_layers,
+    implementations_losses,
+    implementations_precision,
 )
-WRONG = (
-    implementations.WRONG
-    | implementations_head.WRONG
-    | implementations_layers.WRONG
-    | implementations_precision.WRONG
-)
+RIGHT = {name: several for module in MODULES for name, several in module.RIGHT.items()}
+WRONG = {name: several for module in MODULES for name, several in module.WRONG.items()}
 
 CHECKS = {
     "iou": testing.check_iou,
@@ -61,6 +60,8 @@ CHECKS = {
     "nms": testing.check_nms,
     "label_anchors": testing.check_label_anchors,
     "smooth_l1": testing.check_smooth_l1,
+    "softmax_cross_entropy": testing.check_softmax_cross_entropy,
+    "sigmoid_cross_entropy": testing.check_sigmoid_cross_entropy,
     "conv2d": testing.check_conv2d,
     "max_pool2d": testing.check_max_pool2d,
     "roi_pool": testing.check_roi_pool,
@@ -167,6 +168,12 @@ def slopes_after(value, mistakes):
     return cases_of(mistakes, lambda mistake: (value, mistake))
 
 
+def mistakes_of(loss, epsilon):
+    """Return the mistakes of a cross entropy, those with this epsilon among them."""
+    values = cases_of(loss.mistakes("mean", -np.log(epsilon)))
+    return values + slopes_after(loss.value("mean"), loss.gradient_mistakes("mean"))
+
+
 # An IoU of two boxes cannot have its matrix the wrong way round.
 OF_PAIRS = {
     hint: of_pair(mistake)
@@ -180,8 +187,10 @@ MISTAKES = {
     "decode": cases_of(check_boxes.DECODE_MISTAKES),
     "nms": cases_of(check_boxes.NMS_MISTAKES),
     "label_anchors": cases_of(check_labels.MISTAKES),
-    "smooth_l1": cases_of(check_losses.SMOOTH_L1_MISTAKES)
-    + slopes_after(check_losses._smooth_l1, check_losses.SLOPE_MISTAKES),
+    "smooth_l1": cases_of(check_losses.SIGMA_MISTAKES)
+    + slopes_after(check_losses._smooth_l1, check_losses.SIGMA_SLOPE_MISTAKES),
+    "softmax_cross_entropy": mistakes_of(check_cross_entropy.SOFTMAX, 1e-7),
+    "sigmoid_cross_entropy": mistakes_of(check_cross_entropy.SIGMOID, 1e-7),
     "conv2d": cases_of(check_conv.CONV2D_MISTAKES, conv_pair),
     "max_pool2d": cases_of(check_pool.MAX_POOL2D_MISTAKES, pool_pair),
     "roi_pool": cases_of(check_roi.ROI_POOL_MISTAKES, roi_pair),
@@ -194,8 +203,8 @@ MISTAKES = {
     "rpn_head": cases_of(check_head.HEAD_MISTAKES, head_pair),
     "sgd_step": cases_of(check_optim.MISTAKES["caffe"]),
     "torch_sgd_step": cases_of(check_optim.MISTAKES["torch"]),
-    "eleven_point": cases_of(check_precision.MISTAKES["voc07"]),
-    "area_under_curve": cases_of(check_precision.MISTAKES["area"]),
+    "eleven_point": cases_of(check_precision.mistakes("voc07")),
+    "area_under_curve": cases_of(check_precision.mistakes("area")),
 }
 
 
@@ -314,7 +323,7 @@ def test_the_message_says_what_a_function_raises_or_changes():
     with pytest.raises(testing.CheckError, match="yours raises RuntimeError: no idea"):
         testing.check_iou(broken)
     with pytest.raises(testing.CheckError, match="yours changes its argument x"):
-        testing.check_smooth_l1(implementations.smooth_l1_in_place)
+        testing.check_smooth_l1(implementations_losses.smooth_l1_in_place)
 
 
 def test_a_function_that_changes_its_answers_is_noticed():
@@ -340,7 +349,7 @@ def test_a_head_in_halves_is_open():
 
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match="expected one of caffe, torch, got 'adam'"):
-        testing.check_sgd_step(implementations_head.loops_sgd, rule="adam")
+        testing.check_sgd_step(implementations_losses.loops_sgd, rule="adam")
 
 
 def test_an_unknown_average_is_refused():
