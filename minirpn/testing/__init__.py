@@ -25,17 +25,18 @@ except ModuleNotFoundError as missing:
 
 from minirpn.testing import exact, strategies
 from minirpn.testing.check_align import check_roi_align
-from minirpn.testing.check_boxes import (
-    check_decode,
-    check_encode,
-    check_encode_decode,
-    check_iou,
-    check_nms,
-)
+from minirpn.testing.check_anchors import check_base_anchors, check_grid_anchors
+from minirpn.testing.check_boxes import check_clip, check_iou, check_min_size
 from minirpn.testing.check_conv import check_conv2d
 from minirpn.testing.check_cross_entropy import (
     check_sigmoid_cross_entropy,
     check_softmax_cross_entropy,
+)
+from minirpn.testing.check_deltas import (
+    check_bbox_transform_inv,
+    check_decode,
+    check_encode,
+    check_encode_decode,
 )
 from minirpn.testing.check_dense import check_linear, check_relu
 from minirpn.testing.check_equal import check_equal, reveal
@@ -46,6 +47,7 @@ from minirpn.testing.check_optim import check_sgd_step
 from minirpn.testing.check_pool import check_max_pool2d
 from minirpn.testing.check_precision import check_average_precision
 from minirpn.testing.check_roi import check_roi_pool
+from minirpn.testing.check_suppression import check_batched_nms, check_nms
 from minirpn.testing.examine import CheckError, Verdict
 
 __all__ = [
@@ -53,15 +55,21 @@ __all__ = [
     "Verdict",
     "check_anchor_rows",
     "check_average_precision",
+    "check_base_anchors",
+    "check_batched_nms",
+    "check_bbox_transform_inv",
+    "check_clip",
     "check_conv2d",
     "check_decode",
     "check_encode",
     "check_encode_decode",
     "check_equal",
+    "check_grid_anchors",
     "check_iou",
     "check_label_anchors",
     "check_linear",
     "check_max_pool2d",
+    "check_min_size",
     "check_nms",
     "check_relu",
     "check_roi_align",

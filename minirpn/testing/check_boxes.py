@@ -1,9 +1,8 @@
-"""Checks of functions on boxes (overlap, deltas, suppression), and the mistakes they know."""
+"""Checks of functions that measure, cut off and select boxes, and the mistakes they know."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from operator import ge, gt
 from typing import Any
@@ -17,14 +16,59 @@ from minirpn.testing.examine import (
     Asked,
     Drawn,
     Exercise,
+    Grown,
     Mistakes,
     Question,
+    Stage,
     Verdict,
     examine,
     spoiled,
 )
 from minirpn.testing.pictures import draw_boxes_of
-from minirpn.testing.words import difference, plain
+
+DTYPES = (np.float64, np.float32, np.int64, np.int32)
+FAR = 10_000  # pixels
+
+ONE = np.array([0.0, 0, 1, 1])
+"""What makes half-open boxes of inclusive ones, whose width is x2 - x1 + 1."""
+
+
+def rows(*boxes: tuple[float, float, float, float]) -> np.ndarray:
+    """Return boxes (N, 4) as an array; N may be 0."""
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def fine_boxes(seed: int, count: int = 3) -> np.ndarray:
+    """Return boxes (count, 4) that float32 cannot hold: far off, in steps of 1/4096 pixel.
+
+    They are large: so the answers of functions that compute in float32 are right to its precision.
+    """
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(5000 * 4096, 7000 * 4096, (count, 2)) / 4096
+    sides = rng.integers(3000 * 4096, 6000 * 4096, (count, 2)) / 4096
+    return np.concatenate([corners, corners + sides], axis=1)
+
+
+def spoiled_iou(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    one: float = 0,
+    cut: bool = True,
+    union_less: float = 1,
+    epsilon: float = 0,
+) -> np.ndarray:
+    """Return the IoU (N, M); each option spoils one part of the formula."""
+    sides = _shared_sides(a, b, one)
+    shared = np.prod(np.maximum(sides, 0) if cut else sides, axis=2)
+    covered = _areas(a, one)[:, None] + _areas(b, one)[None] - union_less * shared + epsilon
+    return np.where(shared == 0, 0, shared / np.where(shared == 0, 1, covered))
+
+
+def unguarded_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the IoU (N, M), NaN where neither box has an area."""
+    shared = _shared_area(a, b)
+    return shared / (_areas(a)[:, None] + _areas(b)[None] - shared)
 
 
 def _shared_sides(a: np.ndarray, b: np.ndarray, one: float = 0) -> np.ndarray:
@@ -37,15 +81,6 @@ def _areas(boxes: np.ndarray, one: float = 0) -> np.ndarray:
     return np.prod(boxes[:, 2:] - boxes[:, :2] + one, axis=1)
 
 
-def _iou(
-    a: np.ndarray, b: np.ndarray, *, one: float = 0, cut: bool = True, union_less: float = 1
-) -> np.ndarray:
-    sides = _shared_sides(a, b, one)
-    shared = np.prod(np.maximum(sides, 0) if cut else sides, axis=2)
-    covered = _areas(a, one)[:, None] + _areas(b, one)[None] - union_less * shared
-    return np.where(shared == 0, 0, shared / np.where(shared == 0, 1, covered))
-
-
 def _shared_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.prod(np.maximum(_shared_sides(a, b), 0), axis=2)
 
@@ -55,44 +90,115 @@ def _over_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _shared_area(a, b) / np.where(smaller == 0, 1, smaller)
 
 
-def _unguarded(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    shared = _shared_area(a, b)
-    return shared / (_areas(a)[:, None] + _areas(b)[None] - shared)
+def from_xywh(boxes: np.ndarray) -> np.ndarray:
+    """Return what boxes are to a reader who takes x2, y2 for width and height."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
+def from_cxcywh(boxes: np.ndarray) -> np.ndarray:
+    """Return what boxes are to a reader who takes them for centers and sides."""
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+PLUS_ONE = "Did you add 1 to a side? Our boxes are half-open."
 TRANSPOSED = "Rows are the boxes of a, columns those of b."
 IOU_MISTAKES: Mistakes = {
-    "Did you add 1 to a side? Our boxes are half-open.": partial(_iou, one=1),
-    "Did you count the union twice?": partial(_iou, union_less=0),
+    PLUS_ONE: partial(spoiled_iou, one=1),
+    "Did you count the union twice?": partial(spoiled_iou, union_less=0),
     "Two negative sides have a positive product: cut each off at 0 before you multiply.": partial(
-        _iou, cut=False
+        spoiled_iou, cut=False
     ),
     "Did you divide by the smaller area, not by the union?": _over_smaller,
     "This is the shared area: divide it by the covered one.": _shared_area,
-    "Did you swap x and y of one box?": lambda a, b: _iou(a, b[:, [1, 0, 3, 2]]),
-    "0/0: boxes without area share nothing, so their IoU is 0.": _unguarded,
-    TRANSPOSED: lambda a, b: _iou(a, b).T,
+    "Did you swap x and y of one box?": lambda a, b: spoiled_iou(a, b[:, [1, 0, 3, 2]]),
+    "0/0: boxes without area share nothing, so their IoU is 0.": unguarded_iou,
+    TRANSPOSED: lambda a, b: spoiled_iou(a, b).T,
+    "Our boxes are (x1, y1, x2, y2), not (x, y, width, height).": lambda a, b: spoiled_iou(
+        from_xywh(a), from_xywh(b)
+    ),
+    "Our boxes are (x1, y1, x2, y2), not a center and sides.": lambda a, b: spoiled_iou(
+        from_cxcywh(a), from_cxcywh(b)
+    ),
+    **spoiled(
+        spoiled_iou,
+        epsilon={
+            size: f"Did you add {size:g} to the area you divide by? Divide by 1 where it is 0."
+            for size in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1.0)
+        },
+    ),
 }
 
 
-def _rows(*rows: tuple[float, float, float, float]) -> np.ndarray:
-    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+def _inclusive(of_lists: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of inclusive boxes for one of half-open boxes."""
+    return lambda a, b: of_lists(a + ONE, b + ONE)
 
 
-_PAIR_PROBES = (
-    {"a": np.array([0.0, 0, 4, 4]), "b": np.array([2.0, 1, 6, 5])},
-    {"a": np.array([0.0, 0, 2, 3]), "b": np.array([5.0, 7, 6, 9])},
-    {"a": np.array([0.0, 0, 8, 2]), "b": np.array([1.0, 0, 3, 2])},
-)
+PLUS_ONE_MISTAKES: Mistakes = {"Where is the + 1 of the sides?": spoiled_iou} | {
+    hint: _inclusive(mistake) for hint, mistake in IOU_MISTAKES.items() if hint != PLUS_ONE
+}
 
 
 @st.composite
-def _pairs_of_lists(draw: DrawFn, min_side: float) -> Question:
-    drawn = strategies.boxes(min_count=1, max_count=3, extent=12, min_side=min_side, whole=True)
-    return {"a": draw(drawn), "b": draw(drawn)}
+def _two_lists(draw: DrawFn, **options: Any) -> Question:
+    """Draw boxes that are related to another, and deal them out to a and b."""
+    drawn = draw(strategies.boxes(min_count=2, max_count=6, **options))
+    count = draw(st.integers(1, len(drawn) - 1))
+    parts = [drawn[:count], drawn[count:]]
+    a, b = reversed(parts) if draw(st.booleans()) else parts
+    return {"a": a, "b": b}
 
 
-def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
+def _many(size_of_a: Callable[[int], int], size_of_b: Callable[[int], int]) -> Callable[..., Any]:
+    """Return a function: a size -> a question with lists of these lengths."""
+
+    def make(size: int) -> Question:
+        counts = {"a": size_of_a(size), "b": size_of_b(size)}
+        return {
+            name: strategies.crowd(np.random.default_rng(seed), count, min_side=0.5)
+            for seed, (name, count) in enumerate(counts.items())
+        }
+
+    return make
+
+
+_POINTS = {"a": rows((0, 0, 0, 0), (2, 1, 2, 5)), "b": rows((0, 0, 0, 0), (2, 2, 6, 2))}
+_THIN = tuple(
+    {"a": rows((0, 0, 8, 8)), "b": rows(box)}
+    for box in ((7.9375, 0, 12, 8), (0, 7.9375, 8, 12), (-4, -4, 0.0625, 0.0625))
+)
+"""They share a sixteenth of a pixel of width, of height, and of both."""
+_ABOUT_A_BLOCK = strategies.COUNTS[:-1]
+
+
+def _pair_stages(names: tuple[str, str], plus_one: bool) -> tuple[Stage, ...]:
+    """Return the questions that a function of two boxes can be asked, too."""
+    # In half-open coordinates these have no area; inclusive ones are pixels and lines.
+    odd: Stage = Asked((_POINTS,)) if plus_one else Drawn(_two_lists(extent=12, whole=True))
+    wide = st.one_of(
+        _two_lists(extent=FAR, whole=True, min_side=1),
+        _two_lists(extent=FAR, min_side=0.5),
+        _two_lists(extent=12, whole=True, min_side=1 if plus_one else 0),
+    )
+    return (
+        Drawn(_two_lists(extent=12, min_side=1, whole=True)),
+        odd,
+        Drawn(_two_lists(extent=12, min_side=0.5)),
+        Drawn(strategies.stored(wide, names, dtypes=DTYPES)),
+        Asked((*_THIN, {"a": fine_boxes(0), "b": fine_boxes(1)})),
+    )
+
+
+_PAIR_PROBES = (
+    {"a": rows((0, 0, 4, 4)), "b": rows((2, 1, 6, 5))},
+    {"a": rows((0, 0, 2, 3)), "b": rows((5, 7, 6, 9))},
+    {"a": rows((0, 0, 8, 2)), "b": rows((1, 0, 3, 2))},
+    {"a": rows((1, 1, 1.5, 1.5)), "b": rows((1, 1, 1.5, 1.5))},
+)
+
+
+def check_iou(f: Callable[..., Any], *, pairwise: bool = False, plus_one: bool = False) -> Verdict:
     """Check a function that measures overlap: ``f(a, b)`` is the IoU of the boxes.
 
     Parameters
@@ -102,6 +208,8 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
         boxes (4,) and returns a number.
     pairwise
         Which of the two.
+    plus_one
+        For authors whose boxes are inclusive: their width is x2 - x1 + 1.
 
     Raises
     ------
@@ -110,7 +218,8 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
 
     Notes
     -----
-    Boxes without area have IoU 0 with all. See `minirpn.boxes.iou`.
+    Boxes without area have IoU 0 with all. An epsilon of up to 1e-9 in a denominator is accepted.
+    Coordinates go up to 10,000 and more. See `minirpn.boxes.iou`.
 
     Examples
     --------
@@ -118,32 +227,38 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False) -> Verdict:
     >>> bool(check_iou(boxes.iou))
     True
     """
-    probes = tuple({name: box[None] for name, box in pair.items()} for pair in _PAIR_PROBES)
-    several = {"a": _rows((0, 0, 4, 4), (2, 1, 6, 5)), "b": _rows((0, 0, 4, 2))}
-    exercise = Exercise(
-        answer=exact.iou,
-        stages=(
-            Drawn(_pairs_of_lists(1)),
-            Drawn(_pairs_of_lists(0)),
-            Asked(({"a": _rows(), "b": _rows((0, 0, 1, 1))},)),
-        ),
-        probes=(*probes, several),
-        mistakes=IOU_MISTAKES,
-        draw=draw_boxes_of,
-    )
+    several = {"a": rows((0, 0, 4, 4), (2, 1, 6, 5)), "b": rows((0, 0, 4, 2))}
+    answer, mistakes = exact.iou, IOU_MISTAKES
+    if plus_one:
+        answer, mistakes = _inclusive(exact.iou), PLUS_ONE_MISTAKES
+    stages = _pair_stages(("a", "b"), plus_one)
+    probes: tuple[Question, ...] = (*_PAIR_PROBES, several)
     if pairwise:
-        exercise = replace(
-            exercise,
-            answer=_of_pair(exact.iou),
-            stages=tuple(Drawn(_pairs_of_lists(side).map(_first_pair)) for side in (1, 0)),
-            probes=_PAIR_PROBES,
-            mistakes={hint: _of_pair(wrong) for hint, wrong in IOU_MISTAKES.items()},
+        answer, probes = _of_pair(answer), tuple(map(_first_pair, _PAIR_PROBES))
+        mistakes = {hint: _of_pair(wrong) for hint, wrong in mistakes.items()}
+        stages = tuple(map(_of_first_pairs, stages))
+    else:
+        one, none = rows((0, 0, 1, 1)), rows()
+        stages += (
+            Asked(({"a": none, "b": one}, {"a": one, "b": none}, {"a": none, "b": none})),
+            Grown(_many(lambda size: size, lambda size: size), _ABOUT_A_BLOCK),
+            Grown(_many(lambda size: size, lambda size: 3), strategies.COUNTS),
+            Grown(_many(lambda size: 3, lambda size: size), strategies.COUNTS),
         )
-    return examine(f, exercise)
+    exercise = Exercise(answer, stages, probes, mistakes, draw=draw_boxes_of)
+    contract = partial(check_iou, f, pairwise=pairwise, plus_one=True)
+    return examine(f, exercise, contracts={} if plus_one else {"plus_one=True": contract})
 
 
 def _first_pair(lists: Question) -> Question:
     return {name: boxes[0] for name, boxes in lists.items()}
+
+
+def _of_first_pairs(stage: Stage) -> Stage:
+    if isinstance(stage, Drawn):
+        return Drawn(stage.strategy.map(_first_pair), stage.examples)
+    assert isinstance(stage, Asked)
+    return Asked(tuple(map(_first_pair, stage.questions)))
 
 
 def _of_pair(of_lists: Callable[..., Any]) -> Callable[..., Any]:
@@ -151,250 +266,187 @@ def _of_pair(of_lists: Callable[..., Any]) -> Callable[..., Any]:
     return lambda a, b: of_lists(a[None], b[None])[0, 0]
 
 
-def _centers_and_sides(boxes: np.ndarray, one: float = 0) -> tuple[np.ndarray, np.ndarray]:
-    sides = boxes[:, 2:] - boxes[:, :2] + one
-    return boxes[:, :2] + sides / 2, sides
-
-
-def _encode(anchors: np.ndarray, boxes: np.ndarray, *, one: float = 0) -> np.ndarray:
-    """Return eq. 2; `one` is added to the sides."""
-    (ca, sa), (c, s) = _centers_and_sides(anchors, one), _centers_and_sides(boxes, one)
-    return np.concatenate([(c - ca) / sa, np.log(s / sa)], axis=1)
-
-
-def _encode_with(shifts: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """Return eq. 2 with other ``(tx, ty)``, computed from centers and sides: ca, sa, c, s."""
-
-    def encode(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        shift = shifts(*_centers_and_sides(anchors), *_centers_and_sides(boxes))
-        return np.concatenate([shift, _encode(anchors, boxes)[:, 2:]], axis=1)
-
-    return encode
-
-
-def _encode_no_log(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    right = _encode(anchors, boxes)
-    return np.concatenate([right[:, :2], np.exp(right[:, 2:])], axis=1)
-
-
-ENCODE_MISTAKES: Mistakes = {
-    "Did you add 1 to the sides? Our boxes are half-open.": partial(_encode, one=1),
-    "Did you take the corner for the center?": _encode_with(
-        lambda ca, sa, c, s: ((c - s / 2) - (ca - sa / 2)) / sa
-    ),
-    "Did you divide by the sides of the box, not of the anchor?": _encode_with(
-        lambda ca, sa, c, s: (c - ca) / s
-    ),
-    "Did you forget to divide the shift by the anchor's sides?": _encode_with(
-        lambda ca, sa, c, s: c - ca
-    ),
-    "Did you forget the logarithm of the sides?": _encode_no_log,
-    "Is a logarithm upside down? It is log(w / wa).": (
-        lambda anchors, boxes: _encode(anchors, boxes) * [1, 1, -1, -1]
-    ),
-    "Did you swap width and height?": (
-        lambda anchors, boxes: _encode(anchors, boxes)[:, [0, 1, 3, 2]]
-    ),
-    "The order is (tx, ty, tw, th).": (
-        lambda anchors, boxes: _encode(anchors, boxes)[:, [0, 2, 1, 3]]
-    ),
-}
-
-
-def _decode(
-    anchors: np.ndarray,
-    deltas: np.ndarray,
-    *,
-    before: float = 0.5,
-    after: float = 0.5,
-    grow: Callable[[np.ndarray], np.ndarray] = np.exp,
-) -> np.ndarray:
-    """Return eq. 2 solved for the box; each option spoils one part."""
-    anchor_centers, anchor_sides = _centers_and_sides(anchors)
-    centers = deltas[:, :2] * anchor_sides + anchor_centers
-    sides = anchor_sides * grow(deltas[:, 2:])
-    return np.concatenate([centers - before * sides, centers + after * sides], axis=1)
-
-
-def _decode_in_pixels(anchors: np.ndarray, deltas: np.ndarray) -> np.ndarray:
-    shifts = deltas[:, :2] / _centers_and_sides(anchors)[1]
-    return _decode(anchors, np.concatenate([shifts, deltas[:, 2:]], axis=1))
-
-
-DECODE_MISTAKES: Mistakes = {
-    "Did you take 1 off x2 and y2? Our boxes are half-open.": lambda anchors, deltas: (
-        _decode(anchors, deltas) - [0, 0, 1, 1]
-    ),
-    "Did you take the center for the corner?": partial(_decode, before=0, after=1),
-    "Go half a side to each side of the center, not a whole one.": partial(
-        _decode, before=1, after=1
-    ),
-    "Did you forget the exponential of tw and th?": partial(_decode, grow=lambda logs: logs),
-    "tx counts widths of the anchor, not pixels.": _decode_in_pixels,
-    "Did you swap width and height?": lambda anchors, deltas: _decode(
-        anchors, deltas[:, [0, 1, 3, 2]]
-    ),
-    "Did you forget to add the anchor's center?": lambda anchors, deltas: (
-        _decode(anchors, deltas) - np.tile(_centers_and_sides(anchors)[0], 2)
-    ),
-}
-
-
-@st.composite
-def _anchors_and(draw: DrawFn, other: str) -> Question:
-    """Draw anchors, and as many ``"boxes"`` or ``"deltas"``."""
-    count = draw(st.integers(1, 3))
-    boxes = strategies.boxes(min_count=count, max_count=count, extent=32, min_side=1, whole=True)
-    others = boxes if other == "boxes" else strategies.deltas(count)
-    return {"anchors": draw(boxes), other: draw(others)}
-
-
-def _exercise_of_eq2(
-    answer: Callable[..., Any], mistakes: Mistakes, other: str, probe: np.ndarray
-) -> Exercise:
-    return Exercise(
-        answer=answer,
-        stages=(Drawn(_anchors_and(other)), Asked(({"anchors": _rows(), other: _rows()},))),
-        probes=({"anchors": _rows((0, 0, 8, 4), (1, 2, 3, 10)), other: probe},),
-        mistakes=mistakes,
-        draw=draw_boxes_of,
-    )
-
-
-def check_encode(f: Callable[..., Any]) -> Verdict:
-    """Check eq. 2: ``f(anchors, boxes)``, both (N, 4), is ``(tx, ty, tw, th)``, (N, 4).
-
-    See `minirpn.boxes.encode`, and `check_iou` for what is raised.
-    """
-    probe = _rows((2, 1, 6, 7), (0, 0, 5, 4))
-    return examine(f, _exercise_of_eq2(_encode, ENCODE_MISTAKES, "boxes", probe))
-
-
-def check_decode(f: Callable[..., Any]) -> Verdict:
-    """Check eq. 2 solved for the box: ``f(anchors, deltas)``, both (N, 4), is the boxes, (N, 4).
-
-    See `minirpn.boxes.decode`, and `check_iou` for what is raised.
-    """
-    probe = _rows((0.25, -0.5, 1, 0.5), (0, 1, -1, 0))
-    return examine(f, _exercise_of_eq2(_decode, DECODE_MISTAKES, "deltas", probe))
-
-
-def check_encode_decode(f: Callable[..., Any], g: Callable[..., Any]) -> Verdict:
-    """Check both directions of eq. 2: ``f`` as `check_encode` does, ``g`` as `check_decode`.
-
-    Both equal to the formula, they are each other's inverse.
-    """
-    return check_encode(f) & check_decode(g)
-
-
-def _by_score(scores: np.ndarray) -> list[int]:
-    return sorted(range(len(scores)), key=lambda index: (-scores[index], index))
-
-
-def _greedy(
+def _clip(
     boxes: np.ndarray,
-    scores: np.ndarray,
-    iou_threshold: float,
+    image_size: tuple[int, int],
     *,
-    order: Callable[[np.ndarray], list[int]] = _by_score,
-    suppresses: Callable[[float, float], bool] = gt,
-    last_only: bool = False,
-    gone_too: bool = False,
-) -> list[int]:
-    """Return what greedy suppression keeps; each option spoils one of its rules."""
-    kept: list[int] = []
-    candidates = order(scores)
-    for place, candidate in enumerate(candidates):
-        rivals = candidates[:place] if gone_too else kept[-1:] if last_only else kept
-        overlaps = [float(exact.pair_iou(boxes[rival], boxes[candidate])) for rival in rivals]
-        if not any(suppresses(overlap, iou_threshold) for overlap in overlaps):
-            kept.append(candidate)
-    return kept
+    less: float = 0,
+    swapped: bool = False,
+    one_side: int | None = None,
+    below: tuple[int, ...] = (0, 1, 2, 3),
+    above: tuple[int, ...] = (0, 1, 2, 3),
+) -> np.ndarray:
+    """Return the boxes cut off at the borders; each option spoils one part."""
+    height, width = image_size[::-1] if swapped else image_size
+    limits = np.array([width, height, width, height]) - less
+    if one_side is not None:
+        limits = np.full(4, image_size[one_side])
+    low = np.where(np.isin(range(4), below), 0, -np.inf)
+    high = np.where(np.isin(range(4), above), limits, np.inf)
+    return np.minimum(np.maximum(boxes, low), high)
 
 
-def _lower_index_last(scores: np.ndarray) -> list[int]:
-    return sorted(range(len(scores)), key=lambda index: (-scores[index], -index))
+def _drop_outside(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    clipped = _clip(boxes, image_size)
+    return clipped[(clipped[:, 2:] > clipped[:, :2]).all(axis=1)]
 
 
-def _places_in_order(boxes: np.ndarray, scores: np.ndarray, **threshold: float) -> list[int]:
-    order = _by_score(scores)
-    return [order.index(kept) for kept in exact.nms(boxes, scores, **threshold)]
-
-
-def _suppressed(boxes: np.ndarray, scores: np.ndarray, **threshold: float) -> list[int]:
-    kept = exact.nms(boxes, scores, **threshold)
-    return [index for index in _by_score(scores) if index not in kept]
-
-
-NMS_MISTAKES: Mistakes = {
-    "Did you begin with the lowest score?": (
-        lambda boxes, scores, **threshold: exact.nms(boxes, -scores, **threshold)
-    ),
-    "Give the indices by score, the highest first.": (
-        lambda boxes, scores, **threshold: sorted(exact.nms(boxes, scores, **threshold))
-    ),
-    "These are places in the sorted list: give places in the input.": _places_in_order,
-    "Did you keep what should go?": _suppressed,
+CLIP_MISTAKES: Mistakes = {
+    "Give a box for each one: a box outside of the image stays, without area.": _drop_outside
 } | spoiled(
-    _greedy,
-    suppresses={ge: "An IoU equal to the threshold does not suppress: use >, not >=."},
-    order={_lower_index_last: "Of equal scores the lower index comes first."},
-    gone_too={True: "A box that is gone suppresses nothing any more."},
-    last_only={True: "Compare with every box that stayed, not with the last one only."},
+    _clip,
+    less={1: "The far border is width, not width - 1: our boxes are half-open."},
+    swapped={True: "The size of an image is (height, width), not (width, height)."},
+    one_side={
+        0: "x goes up to the width, y up to the height: you take the height for both.",
+        1: "x goes up to the width, y up to the height: you take the width for both.",
+    },
+    below={
+        (): "Coordinates below 0 become 0.",
+        (0, 1): "x2 and y2 can be below 0, too, where a box is left of or above the image.",
+    },
+    above={
+        (): "Coordinates beyond the far border become the border.",
+        (2, 3): "x1 and y1 can be beyond the far border, too, where the whole box is.",
+    },
 )
 
 
 @st.composite
-def _scored_boxes(draw: DrawFn, min_side: float) -> Question:
-    crowd = strategies.boxes(min_count=1, max_count=6, extent=8, min_side=min_side, whole=True)
-    drawn = draw(crowd)
+def _boxes_and_image(draw: DrawFn, extent: int, **options: Any) -> Question:
+    sides = st.integers(1, extent)
     return {
-        "boxes": drawn,
-        "scores": draw(strategies.scores(len(drawn))),
-        "iou_threshold": draw(st.sampled_from([0.25, 0.5, 0.7])),
+        "boxes": draw(strategies.boxes(min_count=1, max_count=4, extent=extent, **options)),
+        "image_size": draw(st.tuples(sides, sides)),
     }
 
 
-def check_nms(f: Callable[..., Any]) -> Verdict:
-    """Check greedy suppression: ``f(boxes, scores, iou_threshold=t)`` is the indices that stay.
+def _many_and_image(size: int) -> Question:
+    boxes = strategies.crowd(np.random.default_rng(0), size, min_side=0.5) - [8, 8, 8, 8]
+    return {"boxes": boxes, "image_size": (40, 52)}
 
-    Boxes (N, 4), scores (N,); the highest score first, of equal ones the lower index; an IoU equal
-    to the threshold suppresses nothing. See `minirpn.boxes.nms`; errors are as in `check_iou`.
+
+def check_clip(f: Callable[..., Any]) -> Verdict:
+    """Check a function that cuts boxes off at the borders of an image.
+
+    ``f(boxes, image_size)``, boxes (N, 4) and ``image_size = (height, width)``, is (N, 4): x from 0
+    to the width, y from 0 to the height. A box outside of the image becomes one without area. See
+    `minirpn.boxes.clip`, and `check_iou` for what is raised.
     """
-    chain = _rows((0, 0, 4, 4), (2, 0, 6, 4), (1, 0, 5, 4), (8, 0, 9, 1))
-    probes = (
-        {"boxes": chain, "scores": np.array([0.9, 0.7, 0.8, 0.95]), "iou_threshold": 0.5},
-        {"boxes": chain, "scores": np.array([0.5, 0.5, 0.5, 0.5]), "iou_threshold": 0.25},
-        {
-            "boxes": _rows((0, 0, 4, 4), (0, 0, 4, 2)),
-            "scores": np.array([0.2, 0.6]),
-            "iou_threshold": 0.5,
-        },
+    wide = st.one_of(
+        _boxes_and_image(FAR, whole=True), _boxes_and_image(FAR), _boxes_and_image(12, whole=True)
     )
     exercise = Exercise(
-        answer=exact.nms,
+        answer=_clip,
         stages=(
-            Drawn(_scored_boxes(1)),
-            Drawn(_scored_boxes(0)),
-            Asked(({"boxes": _rows(), "scores": np.zeros(0), "iou_threshold": 0.5},)),
+            Drawn(_boxes_and_image(12, whole=True, min_side=1)),
+            Drawn(_boxes_and_image(64)),
+            Drawn(strategies.stored(wide, ("boxes",), dtypes=DTYPES)),
+            Asked(({"boxes": rows(), "image_size": (3, 4)},)),
+            Grown(_many_and_image, strategies.COUNTS),
         ),
-        probes=probes,
-        mistakes=NMS_MISTAKES,
-        keywords=frozenset({"iou_threshold"}),
-        read=_indices,
-        describe=_describe_indices,
+        probes=(
+            {
+                "boxes": rows((-3, -2, 9, 9), (1, 2, 3, 4), (9, 8, 12, 11), (-5, -4, -2, -1)),
+                "image_size": (5, 7),
+            },
+        ),
+        mistakes=CLIP_MISTAKES,
         draw=draw_boxes_of,
     )
     return examine(f, exercise)
 
 
+def _large_enough(
+    boxes: np.ndarray,
+    min_size: float,
+    *,
+    compare: Callable[[np.ndarray, float], np.ndarray] = ge,
+    one: float = 0,
+    sides: tuple[int, ...] = (0, 1),
+    any_side: bool = False,
+) -> np.ndarray:
+    """Return the indices of boxes that are large enough; each option spoils one part."""
+    enough = compare((boxes[:, 2:] - boxes[:, :2] + one)[:, list(sides)], min_size)
+    return np.flatnonzero(enough.any(axis=1) if any_side else enough.all(axis=1))
+
+
+def _too_small(boxes: np.ndarray, min_size: float) -> np.ndarray:
+    return np.setdiff1d(np.arange(len(boxes)), _large_enough(boxes, min_size))
+
+
+def _by_area(boxes: np.ndarray, min_size: float) -> np.ndarray:
+    return np.flatnonzero(_areas(boxes) >= min_size**2)
+
+
+MIN_SIZE_MISTAKES: Mistakes = {
+    "Give the indices of the boxes, not the boxes.": lambda boxes, min_size: boxes[
+        _large_enough(boxes, min_size)
+    ],
+    "Give the boxes that are large enough, not those that are too small.": _too_small,
+    "Compare both sides, not the area.": _by_area,
+} | spoiled(
+    _large_enough,
+    compare={gt: "A side of exactly min_size is large enough: use >=, not >."},
+    one={1: "Did you add 1 to the sides? Our boxes are half-open."},
+    any_side={True: "Both sides have to be large enough, not one of them."},
+    sides={
+        (0,): "Compare the height, too, not the width alone.",
+        (1,): "Compare the width, too, not the height alone.",
+    },
+)
+
+
+@st.composite
+def _boxes_and_side(draw: DrawFn, **options: Any) -> Question:
+    """Draw boxes, and a smallest side that is often one of theirs."""
+    boxes = draw(strategies.boxes(min_count=1, max_count=4, **options))
+    theirs = [side for side in (boxes[:, 2:] - boxes[:, :2]).flat if side >= 0]
+    min_size = draw(st.sampled_from(theirs or [0.0])) + draw(st.sampled_from([0, 0, 1, 0.5]))
+    return {"boxes": boxes, "min_size": float(min_size)}
+
+
+def _many_and_side(size: int) -> Question:
+    return {"boxes": strategies.crowd(np.random.default_rng(0), size), "min_size": 4.0}
+
+
 def _indices(result: Any) -> np.ndarray:
-    """Return the indices as an array, of integers even if it is empty."""
-    indices = np.asarray(result)
-    return indices.astype(np.int64) if indices.size == 0 else indices
+    """Return indices as they are, those of a mask, and those in the tuple of ``np.where``."""
+    kept = result[0] if isinstance(result, tuple) and len(result) == 1 else result
+    kept = np.asarray(kept.detach() if hasattr(kept, "detach") else kept)
+    return np.flatnonzero(kept) if kept.dtype == bool else kept
 
 
-def _describe_indices(question: Question, got: np.ndarray, right: np.ndarray) -> str:
-    """Say which boxes stay, and which ones should."""
-    same = not difference(got, right)
-    return "" if same else f"yours keeps {plain(got)}, expected {plain(right)}"
+def check_min_size(f: Callable[..., Any]) -> Verdict:
+    """Check a function that selects boxes: those of which both sides are at least `min_size`.
+
+    ``f(boxes, min_size)``, boxes (N, 4) and a number of pixels, is their indices, ascending, or a
+    mask (N,) of bool. See `minirpn.rpn.ProposalConfig`, and `check_iou` for what is raised.
+    """
+    wide = st.one_of(
+        _boxes_and_side(extent=FAR, whole=True),
+        _boxes_and_side(extent=FAR),
+        _boxes_and_side(extent=12, whole=True),
+    )
+    exercise = Exercise(
+        answer=_large_enough,
+        stages=(
+            Drawn(_boxes_and_side(extent=12, whole=True, min_side=1)),
+            Drawn(_boxes_and_side(extent=12)),
+            Drawn(strategies.stored(wide, ("boxes",), dtypes=DTYPES)),
+            Asked(({"boxes": rows(), "min_size": 1.0},)),
+            Grown(_many_and_side, strategies.COUNTS),
+        ),
+        probes=(
+            {
+                "boxes": rows(
+                    (0, 0, 4, 4), (1, 0, 4, 3), (0, 0, 9, 2), (3, 3, 5, 12), (1, 2, 9, 7)
+                ),
+                "min_size": 4.0,
+            },
+        ),
+        mistakes=MIN_SIZE_MISTAKES,
+        read=_indices,
+        draw=draw_boxes_of,
+    )
+    return examine(f, exercise)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -13,10 +14,12 @@ from hypothesis.strategies import DrawFn
 from minirpn.boxes import is_inside
 from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import exact, strategies
+from minirpn.testing.check_boxes import DTYPES, FAR, spoiled_iou
 from minirpn.testing.examine import (
     Asked,
     Drawn,
     Exercise,
+    Grown,
     Question,
     Verdict,
     examine,
@@ -25,7 +28,32 @@ from minirpn.testing.examine import (
 from minirpn.testing.pictures import draw_boxes_of
 from minirpn.testing.words import plain
 
+Rows = Sequence[Sequence[float]]
 Compare = Callable[[np.ndarray, float], np.ndarray]
+Overlaps = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Inside = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+
+
+def _everywhere(anchors: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    return np.ones(len(anchors), dtype=bool)
+
+
+def _inside_swapped(anchors: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    return is_inside(anchors, image_size[::-1])
+
+
+def _strictly_inside(anchors: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    height, width = image_size
+    return np.asarray(
+        (anchors[:, :2] > 0).all(axis=1) & (anchors[:, 2:] < [width, height]).all(axis=1)
+    )
+
+
+def _below_the_far_border(anchors: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    height, width = image_size
+    return np.asarray(
+        (anchors[:, :2] >= 0).all(axis=1) & (anchors[:, 2:] < [width, height]).all(axis=1)
+    )
 
 
 def _labels(
@@ -33,18 +61,19 @@ def _labels(
     gt_boxes: np.ndarray,
     image_size: tuple[int, int],
     *,
+    overlaps_of: Overlaps = exact.iou,
     is_positive: Compare = ge,
     is_negative: Compare = lt,
     best: bool = True,
     all_ties: bool = True,
     touching: bool = True,
-    inside_only: bool = True,
+    inside_of: Inside = is_inside,
     best_inside: bool = True,
     negatives_last: bool = False,
 ) -> np.ndarray:
     """Return the labels of section 3.1.2; each option spoils one of its rules."""
-    overlaps = exact.iou(anchors, gt_boxes)
-    inside = is_inside(anchors, image_size) if inside_only else np.ones(len(anchors), dtype=bool)
+    overlaps = overlaps_of(anchors, gt_boxes)
+    inside = inside_of(np.asarray(anchors, dtype=np.float64), image_size)
     highest = overlaps.max(axis=1, initial=0)
     chosen = np.zeros(len(anchors), dtype=bool)
     for column in overlaps.T if best else ():
@@ -62,6 +91,7 @@ def _labels(
     return labels
 
 
+_plus_one = partial(spoiled_iou, one=1)
 MISTAKES = spoiled(
     _labels,
     is_positive={gt: "An IoU of exactly 0.7 is positive: use >=, not >."},
@@ -73,22 +103,36 @@ MISTAKES = spoiled(
         False: "Several anchors can tie for the best of a ground truth: all of them are positive."
     },
     touching={False: "A ground truth that no anchor touches has no best anchor: IoU must be > 0."},
-    inside_only={False: "Anchors that cross the border of the image are ignored."},
+    inside_of={
+        _everywhere: "Anchors that cross the border of the image are ignored.",
+        _inside_swapped: "The size of an image is (height, width), not (width, height).",
+        _strictly_inside: "An anchor that touches the border is inside: use >= 0 and <= width.",
+        _below_the_far_border: "An anchor that touches the far border is inside: use <=, not <.",
+    },
     best_inside={False: "Take the best anchor from those inside the image."},
     negatives_last={
         True: "A best anchor stays positive where its IoU is below 0.3: set the positives last."
     },
-)
+    overlaps_of={
+        _plus_one: "Did you add 1 to the sides? Our boxes are half-open.",
+        partial(spoiled_iou, epsilon=1e-6): "Did you add an epsilon to the area you divide by? It "
+        "breaks ties, and moves an IoU of exactly 0.7 or 0.3 below it.",
+    },
+) | {
+    "Did you add 1 to the sides, and use < width? Our boxes are half-open.": partial(
+        _labels, overlaps_of=_plus_one, inside_of=_below_the_far_border
+    )
+}
 
 
 _WORDS = {POSITIVE: "positive", NEGATIVE: "negative", IGNORE: "ignored"}
 
 
-def _scene(anchors: list[list[float]], gt_boxes: list[list[float]], side: int = 20) -> Question:
+def _scene(anchors: Rows, gt_boxes: Rows, image_size: tuple[int, int] = (20, 22)) -> Question:
     return {
         "anchors": np.array(anchors, dtype=np.float64).reshape(-1, 4),
         "gt_boxes": np.array(gt_boxes, dtype=np.float64).reshape(-1, 4),
-        "image_size": (side, side),
+        "image_size": image_size,
     }
 
 
@@ -99,18 +143,89 @@ _PROBES = (
     _scene([[0, 0, 3, 10], [0, 0, 10, 10]], [[0, 0, 3, 10]]),
     # IoU 1/7 twice: a tie for the best, below 0.3
     _scene([[0, 0, 4, 4], [2, 2, 6, 6], [14, 14, 18, 18]], [[0, 0, 0, 0], [2, 2, 4, 4]]),
+    # IoU 8/16 and 16/32: a tie for the best of anchors that are not equally large
+    _scene([[5, 5, 9, 7], [5, 5, 9, 13]], [[5, 5, 9, 9]]),
     # a ground truth far from every anchor
-    _scene([[0, 0, 4, 4], [2, 2, 6, 6]], [[15, 15, 19, 19]]),
+    _scene([[1, 1, 4, 4], [2, 2, 6, 6]], [[15, 15, 19, 19]]),
     # the anchor outside is nearer than the one inside
-    _scene([[-2, 0, 6, 8], [2, 0, 10, 8]], [[-1, 0, 7, 8]]),
+    _scene([[-2, 1, 6, 8], [2, 1, 10, 8]], [[-1, 1, 7, 8]]),
+    # inside of an image that is wider than it is high, inside of none, inside of a higher one
+    _scene([[1, 1, 17, 9], [1, 1, 17, 17], [1, 1, 9, 17]], [], (11, 18)),
+    # touching each border
+    _scene([[0, 2, 9, 9], [2, 0, 9, 9], [2, 2, 22, 9], [2, 2, 9, 20]], []),
 )
 
 
+def _across_each_border() -> tuple[Question, ...]:
+    """Return scenes in which the anchor nearest to an object is a sixteenth outside."""
+    height, width = 14, 20
+    step = 1 / strategies.FINENESS
+    moves = [(-step, 0), (0, -step), (step, 0), (0, step)]
+    corners = [(0, 4), (6, 0), (width - 8, 4), (6, height - 6)]
+    scenes = []
+    for (x, y), (dx, dy) in zip(corners, moves, strict=True):
+        touching = [x, y, x + 8, y + 6]
+        crossing = [x + dx, y + dy, x + dx + 8, y + dy + 6]
+        scenes.append(_scene([crossing, [5, 3, 13, 9], touching], [crossing], (height, width)))
+        scenes.append(_scene([crossing, [5, 3, 13, 9]], [crossing], (height, width)))
+    return tuple(scenes)
+
+
+_WITHOUT_AREA = tuple(
+    _scene([[2, 2, 10, 10], [4, 4, 8, 8], [12, 3, 15, 9]], [gt_box, *others])
+    for gt_box in ([5, 5, 5, 5], [2, 2, 2, 10], [4, 6, 8, 6], [2, 2, 10, 2], [8, 8, 4, 4])
+    for others in ((), ([12, 3, 15, 8],))
+)
+"""Points, lines and a box inside out, on anchors: no anchor is positive for them."""
+
+
 @st.composite
-def _few_anchors(draw: DrawFn) -> Question:
-    """Draw a few anchors in and around a small image, and ground truths like them."""
-    few = strategies.boxes(min_count=1, max_count=4, extent=8, min_side=1, whole=True)
-    return {"anchors": draw(few), "gt_boxes": draw(few), "image_size": (8, 8)}
+def _few_anchors(draw: DrawFn, *, extent: int = 8, gt_side: float = 1, **options: Any) -> Question:
+    """Draw anchors in and around a small image, and ground truths that are related to them."""
+    anchors = draw(strategies.boxes(min_count=1, max_count=4, extent=extent, **options))
+    gt_boxes = draw(strategies.boxes(max_count=3, extent=extent, **options | {"min_side": gt_side}))
+    same = draw(st.lists(st.integers(0, len(anchors) - 1), max_size=1))
+    sides = st.integers(extent // 2, 2 * extent)
+    return {
+        "anchors": anchors,
+        "gt_boxes": np.concatenate([gt_boxes, anchors[same]]),
+        "image_size": draw(st.tuples(sides, sides)),
+    }
+
+
+def _far_off(scene: Question, corner: tuple[int, int]) -> Question:
+    """Return the scene in a large image, this far from its corner."""
+    moved = np.array(2 * corner)
+    height, width = scene["image_size"]
+    return {
+        "anchors": scene["anchors"] + moved,
+        "gt_boxes": scene["gt_boxes"] + moved,
+        "image_size": (height + corner[1], width + corner[0]),
+    }
+
+
+def _is_clear(scene: Question) -> bool:
+    """Return whether float32 says the same: no IoU is almost another, or almost a threshold."""
+    overlaps = exact.iou(scene["anchors"], scene["gt_boxes"])
+    values = np.unique(overlaps)
+    gaps = np.diff(values)
+    return bool(
+        (gaps > 1e-5).all() and (np.abs(np.subtract.outer(values, (0.3, 0.7))) > 1e-5).all()
+    )
+
+
+def _many(anchors: Callable[[int], int], gt_boxes: Callable[[int], int]) -> Callable[..., Any]:
+    """Return a function: a size -> a scene with so many anchors and ground truths."""
+
+    def make(size: int) -> Question:
+        rngs = map(np.random.default_rng, (0, 1))
+        lists = [
+            strategies.crowd(rng, count(size), whole=True)
+            for rng, count in zip(rngs, (anchors, gt_boxes), strict=True)
+        ]
+        return {"anchors": lists[0], "gt_boxes": lists[1], "image_size": (56, 72)}
+
+    return make
 
 
 def check_label_anchors(f: Callable[..., Any]) -> Verdict:
@@ -133,14 +248,29 @@ def check_label_anchors(f: Callable[..., Any]) -> Verdict:
 
     Notes
     -----
-    Coordinates are whole numbers, so ties are exact in float64. See `minirpn.rpn.label_anchors`.
+    Ties are asked where every author's rounding says the same. See `minirpn.rpn.label_anchors`.
     """
+    corner = st.tuples(st.integers(0, FAR), st.integers(0, FAR))
+    wide = st.one_of(
+        st.builds(_far_off, _few_anchors(min_side=1, whole=True), corner),
+        st.builds(_far_off, _few_anchors(extent=32, min_side=0.5, gt_side=0.5), corner),
+        _few_anchors(min_side=1, whole=True, gt_side=0),
+    )
     exercise = Exercise(
         answer=exact.labels,
         stages=(
-            Drawn(_few_anchors()),
+            Drawn(_few_anchors(min_side=1, whole=True)),
             Drawn(strategies.scenes(max_gt=3).map(lambda scene: scene._asdict())),
-            Asked((_scene([[0, 0, 4, 4]], []),)),
+            Drawn(_few_anchors(extent=16, min_side=0.5, gt_side=0.5), examples=60),
+            Drawn(_few_anchors(min_side=1, whole=True, gt_side=0), examples=60),
+            Asked((_scene([[1, 1, 4, 4]], []), _scene([], [[1, 1, 4, 4]]), _scene([], []))),
+            Asked(_across_each_border() + _WITHOUT_AREA),
+            Drawn(_few_anchors(extent=FAR, min_side=0.5, gt_side=0.5), examples=60),
+            Drawn(
+                strategies.stored(wide.filter(_is_clear), ("anchors", "gt_boxes"), dtypes=DTYPES)
+            ),
+            Grown(_many(lambda size: size, lambda size: 3), strategies.COUNTS),
+            Grown(_many(lambda size: 12, lambda size: size), strategies.COUNTS),
         ),
         probes=_PROBES,
         mistakes=MISTAKES,

@@ -38,31 +38,61 @@ def _exactly(side: float) -> int | Fraction:
     return int(number) if number.is_integer() else Fraction(number)
 
 
+_FINENESS, _FARTHEST = 16, 2**20  # steps a pixel, and pixels; the area has 50 bits at most
+
+
+def _is_on_grid(boxes: np.ndarray) -> bool:
+    """Return whether float64 holds the sides and areas of the boxes, and sums of two, exactly."""
+    steps = boxes * _FINENESS
+    return bool(np.all((steps == np.trunc(steps)) & (np.abs(boxes) <= _FARTHEST)))
+
+
 def iou(a: Array, b: Array) -> np.ndarray:
-    """Return the float64 nearest to the IoU of each pair of a (N, 4) and b (M, 4): (N, M)."""
-    overlaps = np.zeros((len(a), len(b)))
-    for n, m in np.ndindex(overlaps.shape):
-        overlaps[n, m] = float(pair_iou(a[n], b[m]))
-    return overlaps
+    """Return the float64 nearest to the IoU of each pair of a (N, 4) and b (M, 4): (N, M).
+
+    Coordinates that are multiples of 1/16 (all that `strategies` draw) are computed together in
+    float64, where only the division rounds; others pair by pair, in fractions.
+    """
+    a, b = (np.asarray(boxes, dtype=np.float64).reshape(-1, 4) for boxes in (a, b))
+    if not (_is_on_grid(a) and _is_on_grid(b)):
+        overlaps = np.zeros((len(a), len(b)))
+        for n, m in np.ndindex(overlaps.shape):
+            overlaps[n, m] = float(pair_iou(a[n], b[m]))
+        return overlaps
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    sides = np.maximum(np.minimum(a[:, None, 2:], b[None, :, 2:]) - low, 0)  # (N, M, 2)
+    shared = sides[..., 0] * sides[..., 1]
+    area_a, area_b = ((x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (a, b))
+    covered = area_a[:, None] + area_b[None] - shared
+    return np.asarray(shared / np.where(shared > 0, covered, 1))
 
 
 def nms(boxes: Array, scores: Array, iou_threshold: float) -> list[int]:
-    """Return the indices that greedy suppression keeps, found pair by pair.
+    """Return the indices that greedy suppression keeps.
 
     The higher score comes first, of equal ones the lower index. An IoU equal to the threshold
     removes nothing.
     """
+    overlaps = iou(boxes, boxes)
     left = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
     kept = []
     while left:
         best, *others = left
         kept.append(best)
-        left = [
-            index
-            for index in others
-            if not float(pair_iou(boxes[best], boxes[index])) > iou_threshold
-        ]
+        left = [index for index in others if not overlaps[best, index] > iou_threshold]
     return kept
+
+
+def batched_nms(boxes: Array, scores: Array, classes: Array, iou_threshold: float) -> list[int]:
+    """Return the indices that `nms` keeps in each class, all together in order of score.
+
+    Of equal scores the lower index comes first.
+    """
+    kept = []
+    for one in np.unique(classes):
+        members = np.flatnonzero(np.asarray(classes) == one)
+        kept += [int(members[k]) for k in nms(boxes[members], scores[members], iou_threshold)]
+    return sorted(kept, key=lambda index: (-scores[index], index))
 
 
 def labels(
@@ -74,13 +104,16 @@ def labels(
     negative_iou: float = 0.3,
     inside_only: bool = True,
 ) -> np.ndarray:
-    """Return the label of each anchor by the words of section 3.1.2: (K,) int8."""
+    """Return the label of each anchor by the words of section 3.1.2: (K,) int8.
+
+    Overlaps are those of `iou`, equal if the nearest float64 are.
+    """
     height, width = image_size
-    overlaps = [[pair_iou(anchor, gt) for gt in gt_boxes] for anchor in anchors]
+    overlaps = iou(anchors, gt_boxes).tolist()
     inside = [min(x1, y1) >= 0 and x2 <= width and y2 <= height for x1, y1, x2, y2 in anchors]
     allowed = [within or not inside_only for within in inside]
     best = [
-        max((row[m] for row, may in zip(overlaps, allowed, strict=True) if may), default=0)
+        max((row[m] for row, may in zip(overlaps, allowed, strict=True) if may), default=0.0)
         for m in range(len(gt_boxes))
     ]
     return np.array(
@@ -93,13 +126,10 @@ def labels(
 
 
 def _label(
-    row: Sequence[Fraction],
-    best: Sequence[Fraction | int],
-    positive_iou: float,
-    negative_iou: float,
+    row: Sequence[float], best: Sequence[float], positive_iou: float, negative_iou: float
 ) -> int:
     """Return the label of an anchor from its overlaps and the best ones of the ground truths."""
-    highest = float(max(row, default=0))
+    highest = max(row, default=0.0)
     if highest >= positive_iou or any(
         iou > 0 and iou == top for iou, top in zip(row, best, strict=True)
     ):

@@ -320,6 +320,8 @@ def examine(
         for stage in (first, Asked(exercise.probes), *others):
             stage.ask(trial)
     except _CounterexampleError as wrong:
+        if Phase.shrink not in _PHASES.get():
+            contracts = {}  # this is itself a question of a contract
         raise _error(name, function, exercise, wrong, contracts or {}) from wrong.failure.error
     except Flaky:
         raise CheckError(f"{name} gives different answers to the same question") from None
@@ -460,7 +462,7 @@ def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Ques
         if fails_always:
             is_same = list(map(str, answers)) == list(map(str, given_answers))
         else:
-            is_same = all(map(_alike, answers, given_answers, questions))
+            is_same = all(map(_alike, given_answers, answers, questions))
         if is_same:
             return hint
     return ""

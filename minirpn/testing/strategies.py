@@ -10,6 +10,7 @@ equal boxes stay equal under shifts and under scaling by powers of two.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -83,6 +84,7 @@ def _related(
         (x2, y1, x2 + width, y1 + height),  # touches the right side
         (x1, y2, x1 + width, y2 + height),  # touches the lower side
         (x2, y2, x2 + width, y2 + height),  # touches the corner
+        (x2 - 1, y1, x2 - 1 + width, y1 + height),  # shares a step of width
         (x1 + 1, y1, x2 + 1, y2),  # as large, a step to the right
         (x1, y1 - 1, x2, y2 - 1),  # as large, a step up
     ]
@@ -143,8 +145,10 @@ def scores(
     """
     least = -1 if negative else 0
     if distinct:
+        # The simplest first: 0, 1, then halves, quarters and so on.
         steps = range(least * 1024, 1024 + 1)
-        chosen = st.lists(st.sampled_from(steps), min_size=count, max_size=count, unique=True)
+        simplest = sorted(steps, key=lambda step: (1024 // math.gcd(step, 1024), step < 0))
+        chosen = st.lists(st.sampled_from(simplest), min_size=count, max_size=count, unique=True)
         return (np.array(draw(chosen), dtype=np.float64) / 1024).astype(dtype)
     frequent = [0.0, 0.25, 0.5, 1.0] + [-0.25, -1.0] * negative
     score = st.one_of(st.sampled_from(frequent), st.floats(least, 1, width=32))
@@ -300,7 +304,7 @@ def layouts(draw: DrawFn, array: np.ndarray) -> np.ndarray:
         return np.asfortranarray(array)
     if layout == "strided" and array.ndim:
         return np.repeat(array, 2, axis=-1)[..., ::2]
-    if layout == "reversed" and array.ndim:
+    if layout == "reversed" and array.ndim and array.shape[-1] > 1:
         return np.flip(np.flip(array, axis=-1).copy(), axis=-1)
     copy = array.copy()
     copy.setflags(write=layout != "read-only")

@@ -12,9 +12,11 @@ from hypothesis import Phase, settings
 from minirpn import nn, testing
 from minirpn.testing import (
     check_align,
+    check_anchors,
     check_boxes,
     check_conv,
     check_cross_entropy,
+    check_deltas,
     check_dense,
     check_head,
     check_labels,
@@ -23,6 +25,7 @@ from minirpn.testing import (
     check_pool,
     check_precision,
     check_roi,
+    check_suppression,
     examine,
     pictures,
 )
@@ -37,19 +40,26 @@ def beside(name):
 
 
 implementations = beside("implementations")
+implementations_boxes = beside("implementations_boxes")
 implementations_head = beside("implementations_head")
 implementations_layers = beside("implementations_layers")
 implementations_losses = beside("implementations_losses")
 implementations_precision = beside("implementations_precision")
-MODULES = (
+TABLES = (
     implementations,
+    implementations_boxes,
     implementations_head,
     implementations_layers,
     implementations_losses,
     implementations_precision,
 )
-RIGHT = {name: several for module in MODULES for name, several in module.RIGHT.items()}
-WRONG = {name: several for module in MODULES for name, several in module.WRONG.items()}
+RIGHT, WRONG = (
+    {
+        name: [one for table in tables for one in table.get(name, [])]
+        for name in dict.fromkeys(name for table in tables for name in table)
+    }
+    for tables in ([table.RIGHT for table in TABLES], [table.WRONG for table in TABLES])
+)
 
 CHECKS = {
     "iou": testing.check_iou,
@@ -57,7 +67,15 @@ CHECKS = {
     "encode": testing.check_encode,
     "decode": testing.check_decode,
     "encode_decode": testing.check_encode_decode,
+    "bbox_transform_inv": testing.check_bbox_transform_inv,
+    "limited_decode": partial(testing.check_decode, max_log_scale=2.5),
+    "clip": testing.check_clip,
+    "min_size": testing.check_min_size,
     "nms": testing.check_nms,
+    "batched_nms": testing.check_batched_nms,
+    "base_anchors": testing.check_base_anchors,
+    "unrounded_base_anchors": partial(testing.check_base_anchors, rounding=None),
+    "grid_anchors": testing.check_grid_anchors,
     "label_anchors": testing.check_label_anchors,
     "smooth_l1": testing.check_smooth_l1,
     "softmax_cross_entropy": testing.check_softmax_cross_entropy,
@@ -183,9 +201,22 @@ OF_PAIRS = {
 MISTAKES = {
     "iou": cases_of(check_boxes.IOU_MISTAKES),
     "pair_iou": cases_of(OF_PAIRS),
-    "encode": cases_of(check_boxes.ENCODE_MISTAKES),
-    "decode": cases_of(check_boxes.DECODE_MISTAKES),
-    "nms": cases_of(check_boxes.NMS_MISTAKES),
+    "encode": cases_of(check_deltas.ENCODE_MISTAKES),
+    "decode": cases_of(check_deltas.DECODE_MISTAKES),
+    "bbox_transform_inv": cases_of(
+        {hint: check_deltas.of_classes(one) for hint, one in check_deltas.DECODE_MISTAKES.items()}
+        | check_deltas.LAYOUT_MISTAKES
+    ),
+    "limited_decode": cases_of(
+        check_deltas.exercise_of_decode(("anchors", "deltas"), 2.5, plus_one=False).mistakes
+    ),
+    "clip": cases_of(check_boxes.CLIP_MISTAKES),
+    "min_size": cases_of(check_boxes.MIN_SIZE_MISTAKES),
+    "nms": cases_of(check_suppression.NMS_MISTAKES),
+    "batched_nms": cases_of(check_suppression.BATCHED_MISTAKES),
+    "base_anchors": cases_of(check_anchors.BASE_MISTAKES["caffe"]),
+    "unrounded_base_anchors": cases_of(check_anchors.BASE_MISTAKES[None]),
+    "grid_anchors": cases_of(check_anchors.GRID_MISTAKES),
     "label_anchors": cases_of(check_labels.MISTAKES),
     "smooth_l1": cases_of(check_losses.SIGMA_MISTAKES)
     + slopes_after(check_losses._smooth_l1, check_losses.SIGMA_SLOPE_MISTAKES),
