@@ -49,7 +49,27 @@ KNOWN = (
     ),
     _one(testing.check_encode, "encode(anchors, boxes)", "(N, 4)"),
     _one(testing.check_decode, "decode(anchors, deltas)", "(N, 4)"),
+    _one(
+        testing.check_bbox_transform_inv,
+        "bbox_transform_inv(boxes, deltas)",
+        "(N, 4 C) of boxes (N, 4) and deltas (N, 4 C)",
+    ),
+    _one(
+        testing.check_clip, "clip_boxes(boxes, image_size)", "(N, 4); image_size is (height, width)"
+    ),
+    _one(
+        testing.check_min_size,
+        "remove_small_boxes(boxes, min_size)",
+        "the indices that stay, or a mask (N,)",
+    ),
     _one(testing.check_nms, "nms(boxes, scores, iou_threshold=0.7)", "the indices that stay"),
+    _one(
+        testing.check_batched_nms,
+        "batched_nms(boxes, scores, classes, iou_threshold=0.7)",
+        "the indices that stay",
+    ),
+    _one(testing.check_base_anchors, "base_anchors(base_size, ratios, scales)", "(A, 4)"),
+    _one(testing.check_grid_anchors, "grid_anchors(base, feature_size, stride)", "(K, 4)"),
     _one(
         testing.check_label_anchors,
         "label_anchors(anchors, gt_boxes, image_size)",
@@ -60,6 +80,18 @@ KNOWN = (
         "smooth_l1(x, sigma=1.0)",
         "smooth_l1_slope(x, sigma=1.0)",
         ("(N,), a value for each x", "(N,)"),
+    ),
+    _pair(
+        testing.check_softmax_cross_entropy,
+        "softmax_cross_entropy(logits, targets)",
+        "softmax_cross_entropy_slope(logits, targets)",
+        ("a number, the mean over (K, C)", "(K, C)"),
+    ),
+    _pair(
+        testing.check_sigmoid_cross_entropy,
+        "sigmoid_cross_entropy(logits, targets)",
+        "sigmoid_cross_entropy_slope(logits, targets)",
+        ("a number, the mean over (K,)", "(K,)"),
     ),
     _pair(
         testing.check_rpn_loss,
@@ -81,6 +113,13 @@ KNOWN = (
         ("(y, cache)", "(dx, dweight, dbias)"),
     ),
     _pair(
+        testing.check_linear,
+        "linear_forward(x, weight, bias)",
+        "linear_backward(dy, cache)",
+        ("(y, cache) of x (N, D), weight (O, D), bias (O,)", "(dx, dweight, dbias)"),
+    ),
+    _pair(testing.check_relu, "relu_forward(x)", "relu_backward(dy, cache)", ("(y, cache)", "dx")),
+    _pair(
         testing.check_max_pool2d,
         "max_pool2d_forward(x, kernel=2, stride=2, padding=0, ceil_mode=False)",
         "max_pool2d_backward(dy, cache)",
@@ -90,6 +129,13 @@ KNOWN = (
         testing.check_roi_pool,
         "roi_pool_forward(features, boxes, output_size=(7, 7), stride=16.0)",
         "roi_pool_backward(dy, cache)",
+        ("(y, cache)", "dfeatures"),
+    ),
+    _pair(
+        testing.check_roi_align,
+        "roi_align_forward(features, boxes, output_size=(7, 7), stride=16.0, samples=2, "
+        "aligned=True)",
+        "roi_align_backward(dy, cache)",
         ("(y, cache)", "dfeatures"),
     ),
     _one(
