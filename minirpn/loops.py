@@ -22,7 +22,8 @@ from minirpn.nn.window import Pair, conv_output_size
 def pair_iou(a: Array, b: Array) -> float:
     """Return the IoU of two boxes (4,), (4,): shared area over covered area.
 
-    Boxes that share no area, such as empty ones, have IoU 0. So there is no division 0/0.
+    Boxes that share no area, such as empty ones, have IoU 0. So there is no division 0/0. A box
+    with a NaN shares nothing.
     """
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
@@ -33,7 +34,8 @@ def pair_iou(a: Array, b: Array) -> float:
         return 0.0
     area_a = (a[2] - a[0]) * (a[3] - a[1])
     area_b = (b[2] - b[0]) * (b[3] - b[1])
-    return shared / (area_a + area_b - shared)
+    covered = area_a + area_b - shared
+    return shared / covered if covered > 0 else 0.0  # false for a NaN
 
 
 def iou(a: Array, b: Array) -> Array:
@@ -184,8 +186,8 @@ def candidates(
             boxes[k] = x - half_w, y - half_h, x + half_w, y + half_h
             for side, far in enumerate((width, height, width, height)):
                 boxes[k, side] = min(max(boxes[k, side], 0), far)
-            shortest = min(boxes[k, 2] - boxes[k, 0], boxes[k, 3] - boxes[k, 1])
-            large[k] = shortest >= real(min_side)
+            sides = boxes[k, 2] - boxes[k, 0], boxes[k, 3] - boxes[k, 1]
+            large[k] = all(side >= real(min_side) for side in sides)  # false for a NaN
             logit = objectness[k, 0]
             if objectness.shape[1] == 2:  # softmax of two is the logistic function of a difference
                 logit = objectness[k, 1] - objectness[k, 0]

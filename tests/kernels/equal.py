@@ -138,8 +138,8 @@ def iou_beyond_a_grid(machine, rng, dtype):
             expected = loops.iou(a[:40], b)
         overlaps = machine.run("iou", a, b)
         same(overlaps[:40], expected)
-        # Without NaN, which the array code takes for boxes that touch nothing.
-        same(overlaps[40:, 2:], array_code("iou", a[40:], b[2:]))
+        # Without infinite sides, whose quotients the array code may make NaN.
+        same(overlaps[2:], array_code("iou", a[2:], b))
 
 
 def assign_among_many(machine, rng, dtype):

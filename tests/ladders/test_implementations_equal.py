@@ -40,7 +40,7 @@ def assert_same(actual, expected, close, rounding=None):
         if rounding is None:
             close(actual, expected)
         else:
-            largest = max(1, np.max(np.abs(expected), initial=0))
+            largest = max(1, np.max(np.abs(expected), initial=0, where=~np.isnan(expected)))
             error = rounding * np.finfo(expected.dtype).eps * largest
             close(actual, expected, rtol=0, atol=error)
     elif isinstance(expected, np.ndarray):

@@ -11,7 +11,8 @@ __device__ inline real pair_iou(const real* a, const real* b) {
     if (shared == 0) return 0;  // two positive sides whose product is too small for the type
     real area_a = (a[2] - a[0]) * (a[3] - a[1]);
     real area_b = (b[2] - b[0]) * (b[3] - b[1]);
-    return shared / (area_a + area_b - shared);
+    real covered = area_a + area_b - shared;
+    return covered > 0 ? shared / covered : 0;  // false for a NaN
 }
 
 // overlaps (N, M) of a (N, 4) and b (M, 4). Threads: m across, n down.
@@ -131,7 +132,7 @@ extern "C" __global__ void candidates(
 ) {
     int k = thread_number();
     if (k >= K) return;
-    real shortest = 0;
+    bool large_enough = true;
     for (int axis = 0; axis < 2; axis++) {
         real first = anchors[4 * k + axis], side = anchors[4 * k + axis + 2] - first;
         real center = deltas[4 * k + axis] * side + (first + (real)0.5 * side);
@@ -143,10 +144,9 @@ extern "C" __global__ void candidates(
             corners[corner] = place > far ? far : place;
             boxes[4 * k + axis + 2 * corner] = corners[corner];
         }
-        real length = corners[1] - corners[0];
-        shortest = axis ? least(shortest, length) : length;
+        large_enough = large_enough && corners[1] - corners[0] >= min_side;  // false for a NaN
     }
-    large[k] = shortest >= min_side;
+    large[k] = large_enough;
     real logit = values == 2 ? objectness[2 * k + 1] - objectness[2 * k] : objectness[k];
     real small = (real)exp((double)(logit < 0 ? logit : -logit));
     scores[k] = (logit >= 0 ? 1 : small) / (1 + small);

@@ -30,9 +30,10 @@ def vector_iou(
     width = min(x2, box[2]) - max(x1, box[0])
     height = min(y2, box[3]) - max(y1, box[1])
     shared = width * height
-    overlaps = (width > 0) & (height > 0) & (shared > 0)
+    covered = area + box_area - shared
+    overlaps = (width > 0) & (height > 0) & (shared > 0) & (covered > 0)  # false for a NaN
     # Computed in any case, and not used where the boxes share nothing.
-    overlap = shared / (area + box_area - shared)
+    overlap = shared / covered
     return overlap if overlaps else ZERO
 
 
