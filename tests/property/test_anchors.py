@@ -49,3 +49,14 @@ def test_every_cell_has_the_base_anchors(close, config, cells):
     for row, column in np.ndindex(*cells):
         shift = np.array([column, row, column, row]) * 16
         close(grid[row, column], base + shift)
+
+
+OFFSETS = st.tuples(st.integers(-20, 20), st.integers(-20, 20))
+
+
+@given(strategies.anchor_configs(), CELLS, OFFSETS)
+def test_an_offset_moves_rows_and_columns_each_by_its_own(close, config, cells, offset):
+    base = base_anchors(config)
+    dy, dx = offset
+    moved = grid_anchors(base, cells, 16, offset=offset)
+    close(moved, grid_anchors(base, cells, 16) + np.array([dx, dy, dx, dy]))

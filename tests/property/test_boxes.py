@@ -39,6 +39,18 @@ def test_iou_is_a_count_of_pixels(implementation, a, data):
         assert overlaps[n, m] == (len(shared) / len(covered) if covered else 0)
 
 
+@IMPLEMENTATIONS
+@given(a=strategies.boxes(min_count=1), b=strategies.boxes(), data=st.data())
+def test_a_box_with_a_nan_shares_nothing(implementation, a, b, data):
+    row, side = data.draw(st.integers(0, len(a) - 1)), data.draw(st.integers(0, 3))
+    with accel.use(implementation, "iou"):
+        expected = boxes.iou(a, b)
+        expected[row] = 0
+        a[row, side] = np.nan
+        np.testing.assert_array_equal(boxes.iou(a, b), expected)
+        np.testing.assert_array_equal(boxes.iou(b, a), expected.T)
+
+
 @given(strategies.boxes(), strategies.boxes(), DTYPES)
 def test_iou_is_symmetric_and_in_the_unit_interval(a, b, dtype):
     overlaps = boxes.iou(a.astype(dtype), b.astype(dtype))
@@ -153,3 +165,25 @@ def test_the_layout_in_memory_does_not_matter(implementation, scored, data):
             boxes.nms(candidates, scores, iou_threshold=0.5),
         )
     np.testing.assert_array_equal(laid_out, candidates)
+
+
+@given(
+    strategies.boxes(min_side=1),
+    st.data(),
+    st.sampled_from([0.0, 0.5, 1.0, boxes.LOG_SCALE_CLAMP]),
+    st.sampled_from([1.0, 30.0]),
+)
+def test_a_largest_log_scale_cuts_from_above_alone(anchors, data, largest, factor):
+    deltas = data.draw(strategies.deltas(len(anchors))) * [1, 1, factor, factor]
+    found = boxes.decode(anchors, deltas, max_log_scale=largest)
+    cut = np.concatenate([deltas[:, :2], np.minimum(deltas[:, 2:], largest)], axis=1)
+    np.testing.assert_array_equal(found, boxes.decode(anchors, cut))
+    unlimited = boxes.decode(anchors, deltas)
+    short = (deltas[:, 2:] <= largest).all(axis=1)  # however small: an empty box in the end
+    np.testing.assert_array_equal(found[short], unlimited[short])
+
+
+def test_the_largest_log_scale_makes_1000_pixels_of_16(close):
+    anchor, deltas = np.array([0.0, 0, 16, 16]), np.array([0, 0, 9.0, 9.0])
+    box = boxes.decode(anchor, deltas, max_log_scale=boxes.LOG_SCALE_CLAMP)
+    close(box[2:] - box[:2], np.array([1000.0, 1000]))

@@ -1,5 +1,6 @@
 """What must hold of the region operations whatever the map and the boxes."""
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirpn import nn
+from minirpn import accel, nn
 from minirpn.testing import strategies
 
 RNGS = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -160,3 +161,22 @@ def test_a_constant_map_has_no_gradient_by_boxes(drawn, rng, close):
     y, cache = nn.roi_align_forward(np.full_like(features, 3.0), boxes, **options)
     dboxes = nn.roi_align_backward(rng.normal(size=y.shape), cache).dboxes
     close(dboxes, np.zeros_like(boxes), atol=1e-12)
+
+
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["roi_pool_dx"])
+@given(rng=RNGS, dtype=st.sampled_from([np.float32, np.float64]), large=st.sampled_from([1, 1e7]))
+def test_a_gradient_is_the_sum_of_its_own_bins_alone(implementation, rng, dtype, large, close):
+    features = rng.permutation(3 * 5 * 6).reshape(3, 5, 6).astype(dtype)
+    corners = rng.integers(0, 24, (60, 2, 2))
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(dtype)
+    _, cache = nn.roi_pool_forward(features, boxes, output_size=3, stride=4.0)
+    dy = rng.uniform(0.5, 1, cache.argmax.shape).astype(dtype)
+    dy[cache.argmax == cache.argmax.max()] *= large  # of one cell, and its row-mates stay small
+    with accel.use(implementation, "roi_pool_dx"):
+        dfeatures = nn.roi_pool_backward(dy, cache)
+    assert dfeatures.dtype == dtype
+    expected = np.zeros((3, 30))
+    for c, cell in np.ndindex(expected.shape):
+        expected[c, cell] = math.fsum(dy[:, c][cache.argmax[:, c] == cell].tolist())
+    # float32 has seven digits of each sum, and float64 of the largest one.
+    close(dfeatures, expected.reshape(3, 5, 6), rtol=2e-5)

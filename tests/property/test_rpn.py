@@ -1,5 +1,7 @@
 """What holds of every loss and every set of proposals."""
 
+import math
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from minirpn.rpn import (
     propose,
     rpn_loss_backward,
     rpn_loss_forward,
+    trace_proposals,
 )
 from minirpn.rpn.targets import IGNORE, NEGATIVE, POSITIVE
 
@@ -97,3 +100,63 @@ def test_proposals_are_what_was_promised(seed, pre_nms, post_nms, inside_only, s
     assert np.all((probability >= 0) & (probability <= 1))
     overlap = boxes.iou(found, found) - np.eye(len(found))
     assert np.all(overlap <= config.iou_threshold)
+
+
+@given(
+    st.lists(st.sampled_from([15.0, 15.75, 16.0, 16.25, 32.0]), min_size=2, max_size=20),
+    st.sampled_from([15.75, 16.0, 16.25]),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    SCORES,
+)
+def test_a_side_of_just_the_smallest_size_is_kept(sides, min_size, scale, scores):
+    K = len(sides) // 2
+    width, height = np.array(sides[:K]) * scale, np.array(sides[K : 2 * K]) * scale
+    left = np.arange(K) * 70.0  # far from one another, so that NMS drops none
+    anchors = np.stack([left, 0 * left, left + width, height], axis=1)
+    config = ProposalConfig(min_size=min_size)
+    objectness = np.zeros((K, scores))
+    found = trace_proposals(
+        anchors, objectness, np.zeros((K, 4)), (200, 2000), scale=scale, config=config
+    )
+    large = np.flatnonzero((width >= min_size * scale) & (height >= min_size * scale))
+    np.testing.assert_array_equal(found.anchors, large)
+    np.testing.assert_array_equal(found.boxes, anchors[large])
+    np.testing.assert_array_equal(found.scores, 0.5)
+
+
+def log_loss(logits, label):
+    """Return -log of the probability of the label's class, in plain floats."""
+    other, own = (logits if len(logits) == 2 else (0.0, logits[0]))[:: 1 if label else -1]
+    return math.log1p(math.exp(-abs(own - other))) + max(other - own, 0)
+
+
+def smooth_l1(x, sigma):
+    """Return smooth L1 of a number, in plain floats."""
+    return (sigma * x) ** 2 / 2 if abs(x) < 1 / sigma**2 else abs(x) - 0.5 / sigma**2
+
+
+@given(LABELS, SCORES, SEEDS, FORMS, st.integers(1, 50), st.sampled_from([1.0, 10.0]))
+def test_the_loss_is_that_of_the_words(close, labels, scores, seed, form, locations, balance):
+    objectness, deltas, labels, targets = drawn(labels, scores, seed)
+    config = LossConfig(form=form, balance=balance, n_cls=100)
+    loss, _ = rpn_loss_forward(
+        objectness, deltas, labels, targets, locations=locations, config=config
+    )
+    sampled = max(int(np.sum(labels != IGNORE)), 1)
+    n_cls, n_reg, weight, sigma = 100, locations, balance, 1.0
+    if form == "released":  # both terms over the sampled anchors, not over the positive ones
+        n_cls, n_reg, weight, sigma = sampled, sampled, 1.0, 3.0
+    of_class = [
+        log_loss(logits.tolist(), label == POSITIVE)
+        for logits, label in zip(objectness, labels, strict=True)
+        if label != IGNORE
+    ]
+    of_boxes = [smooth_l1(x, sigma) for x in (deltas - targets)[labels == POSITIVE].flat]
+    close(np.asarray(loss.objectness), math.fsum(of_class) / n_cls)
+    close(np.asarray(loss.box), weight * math.fsum(of_boxes) / n_reg)
+
+
+def test_the_loss_of_the_paper_divides_by_256_and_weighs_by_10():
+    config = LossConfig()
+    assert (config.form, config.n_cls, config.balance, config.sigma) == ("paper", 256, 10, 1)
+    assert LossConfig(form="released").sigma == 3

@@ -200,3 +200,25 @@ def test_the_sample_is_a_subset_of_the_right_size(values, batch_size, fraction, 
     negatives = (drawn == NEGATIVE).sum()
     assert positives == min((labels == POSITIVE).sum(), int(batch_size * fraction))
     assert negatives == min((labels == NEGATIVE).sum(), batch_size - positives)
+
+
+@given(st.integers(0, 300), st.integers(0, 400), st.integers(0, 50), st.integers(0, 2**32))
+def test_the_sample_of_an_image_is_filled_up_to_256(positives, negatives, ignored, seed):
+    rng = np.random.default_rng(seed)
+    counts = {POSITIVE: positives, NEGATIVE: negatives, IGNORE: ignored}
+    labels = np.repeat(list(counts), list(counts.values())).astype(np.int8)
+    labels = rng.permutation(labels)
+    drawn = sample_minibatch(labels, rng=rng)
+    assert (drawn == POSITIVE).sum() == min(positives, 128)
+    assert (drawn != IGNORE).sum() == min(256, min(positives, 128) + negatives)
+
+
+@given(st.integers(0, 2**32))
+def test_every_anchor_has_the_same_chance(seed):
+    labels = np.repeat([POSITIVE, NEGATIVE], 200).astype(np.int8)
+    rng = np.random.default_rng(seed)
+    config = SamplingConfig(batch_size=200)
+    times = sum(sample_minibatch(labels, rng=rng, config=config) != IGNORE for _ in range(60))
+    # Half of each kind is drawn: of 60 draws 30, give or take five standard deviations.
+    assert times.min() >= 30 - 20
+    assert times.max() <= 30 + 20
