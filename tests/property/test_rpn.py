@@ -2,11 +2,13 @@
 
 import math
 
+import array_api_strict
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minirpn import boxes
+from minirpn.backend import to_host
 from minirpn.rpn import (
     AnchorConfig,
     LossConfig,
@@ -160,3 +162,61 @@ def test_the_loss_of_the_paper_divides_by_256_and_weighs_by_10():
     config = LossConfig()
     assert (config.form, config.n_cls, config.balance, config.sigma) == ("paper", 256, 10, 1)
     assert LossConfig(form="released").sigma == 3
+
+
+@given(SEEDS, SCORES)
+def test_anchors_that_cross_the_border_give_no_proposals_where_asked(seed, scores):
+    rng, size = np.random.default_rng(seed), (96, 128)
+    anchors = grid_anchors(base_anchors(AnchorConfig(scales=(2, 4))), (6, 8), 16)
+    K = len(anchors)
+    outputs = rng.normal(scale=3, size=(K, scores)), rng.normal(scale=0.3, size=(K, 4))
+    found = trace_proposals(anchors, *outputs, size, config=ProposalConfig(inside_only=True))
+    inside = np.flatnonzero(boxes.is_inside(anchors, size))
+    expected = trace_proposals(anchors[inside], *(part[inside] for part in outputs), size)
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.anchors, inside[expected.anchors])
+    # Without being asked, the others give some as well.
+    every = trace_proposals(anchors, *outputs, size)
+    assert not np.isin(every.anchors, inside).all()
+
+
+@given(SEEDS, SCORES)
+def test_proposals_are_the_steps_one_after_the_other(seed, scores):
+    rng, size = np.random.default_rng(seed), (96, 128)
+    anchors = grid_anchors(base_anchors(AnchorConfig(scales=(2, 4))), (6, 8), 16)
+    K = len(anchors)
+    objectness, deltas = rng.integers(-2, 3, (K, scores)) * 1.0, rng.normal(scale=0.3, size=(K, 4))
+    config = ProposalConfig(pre_nms=60, post_nms=20, min_size=20.0)
+    found = trace_proposals(anchors, objectness, deltas, size, config=config)
+    decoded = boxes.clip(boxes.decode(anchors, deltas), size)
+    sides = decoded[:, 2:] - decoded[:, :2]
+    left = [k for k in range(K) if min(sides[k]) >= 20]
+    logits = objectness[:, -1] - (objectness[:, 0] if scores == 2 else 0)
+    left.sort(key=lambda k: -logits[k])  # ties keep the order of the anchors
+    kept = []
+    for k in left[:60]:
+        overlaps = [boxes.iou(decoded[k][None], decoded[j][None]).item() for j in kept]
+        if len(kept) < 20 and all(overlap <= 0.7 for overlap in overlaps):
+            kept.append(k)
+    np.testing.assert_array_equal(found.anchors, kept)
+    np.testing.assert_array_equal(found.boxes, decoded[kept])
+    np.testing.assert_allclose(found.scores, 1 / (1 + np.exp(-logits[kept])))
+
+
+def strict(array):
+    """Return the array in another library, on the device that stands for a GPU."""
+    return array_api_strict.asarray(array, device=array_api_strict.Device("device1"))
+
+
+@given(LABELS, SCORES, SEEDS, FORMS)
+def test_the_loss_is_the_same_in_any_array_library(close, labels, scores, seed, form):
+    arrays = drawn(labels, scores, seed)
+    config = LossConfig(form=form)
+    expected, cache = rpn_loss_forward(*arrays, locations=9, config=config)
+    loss, other = rpn_loss_forward(*map(strict, arrays), locations=9, config=config)
+    for one, two in zip(loss, expected, strict=True):
+        close(to_host(one), two)
+    grads = rpn_loss_backward(1.0, other)
+    for one, two in zip(grads, rpn_loss_backward(1.0, cache), strict=True):
+        close(to_host(one), two)

@@ -1,0 +1,97 @@
+"""Work that threads share: every piece once, the caller's settings, errors, the same result."""
+
+import contextvars
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
+
+from minirpn.accel import threads
+
+COUNTS = st.integers(1, 4)
+SETTING = contextvars.ContextVar("SETTING", default="none")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _as_before():
+    count = threads.thread_count()
+    yield
+    threads.set_threads(count)
+
+
+@given(COUNTS, st.integers(0, 20))
+def test_every_piece_is_done_once_in_the_caller_s_context(count, pieces):
+    threads.set_threads(count)
+    assert threads.thread_count() == count
+    done = []
+    token = SETTING.set("mine")
+    threads.share(lambda piece: done.append((piece, SETTING.get())), range(pieces))
+    SETTING.reset(token)
+    assert sorted(done) == [(piece, "mine") for piece in range(pieces)]
+
+
+@given(st.integers(2, 4))
+def test_as_many_threads_work_as_there_may_be_and_no_more(count):
+    threads.set_threads(count)
+    at_once = threading.Barrier(count, timeout=20)
+    names = set()
+
+    def work(piece):
+        names.add(threading.current_thread().name)
+        if piece < count:  # each of the first pieces waits for the others
+            at_once.wait()
+
+    threads.share(work, range(3 * count))
+    assert len(names) == count
+    assert threading.current_thread().name in names
+
+
+@given(COUNTS, st.integers(1, 12), st.data())
+def test_an_error_ends_the_work_and_is_raised(count, pieces, data):
+    threads.set_threads(count)
+    wrong = data.draw(st.integers(0, pieces - 1))
+    begun = []
+
+    def work(piece):
+        begun.append(piece)
+        if piece == wrong:
+            raise KeyError(piece)
+
+    with pytest.raises(KeyError) as raised:
+        threads.share(work, range(pieces))
+    assert raised.value.args == (wrong,)
+    assert len(begun) == len(set(begun))
+    if count == 1:  # no further piece began
+        assert begun == list(range(wrong + 1))
+    threads.share(begun.append, ["after"])  # and the threads work on
+    assert begun[-1] == "after"
+
+
+def blas_threads():
+    np.matmul(np.ones((2, 2)), np.ones((2, 2)))
+    return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+
+def test_the_blas_has_one_thread_meanwhile_and_its_own_before_and_after():
+    threads.set_threads(2)
+    before, seen = blas_threads(), []
+    threads.share(lambda piece: seen.append(blas_threads()), range(2))
+    assert all(found <= {1} for found in seen)
+    assert blas_threads() == before
+    assert before <= {2}
+
+
+@given(COUNTS, st.integers(0, 40), st.integers(1, 9))
+def test_parts_of_work_are_even_and_cover_it(count, length, most):
+    from minirpn.accel.numba.strips import cut
+
+    parts = list(cut(length, most))
+    assert [k for part in parts for k in part] == list(range(length))
+    if length:
+        sizes = {len(part) for part in parts}
+        assert max(sizes) <= most
+        assert max(sizes) - min(sizes) <= 1
+        assert len(parts) % 2 == 0 or len(parts) == length
