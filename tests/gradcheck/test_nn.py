@@ -160,6 +160,43 @@ def test_a_wrong_gradient_is_named(check, rng):
         check(square, wrong(-1, rel=0), x, rng=rng)
 
 
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_the_tolerance_follows_the_size_of_the_gradient(check, scale, rng):
+    x = rng.uniform(1, 2, size=5)
+
+    def forward(x):
+        return scale * x * x, x
+
+    for slope, rounding in ((1e-4, 0), (0, 1e-8)):
+        backward = lambda dy, x, factor=1 + slope + rounding: 2 * scale * x * dy * factor  # noqa: E731
+        if slope:
+            with pytest.raises(nn.GradientError):
+                check(forward, backward, x, rng=rng)
+        else:
+            check(forward, backward, x, rng=rng)
+    # As much as is asked for.
+    loose = lambda dy, x: 2 * scale * x * dy * 1.001  # noqa: E731
+    check(forward, loose, x, rng=rng, rtol=1e-2)
+    with pytest.raises(nn.GradientError):
+        check(forward, loose, x, rng=rng, rtol=1e-4)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_longer_step_takes_a_longer_difference(check, rng):
+    # Of a cube, central differences are off by step^2.
+    cube = lambda x: (x**3, x)  # noqa: E731
+    slopes = check(cube, lambda dy, x: 3 * x * x * dy, np.array([2.0]), rng=rng, step=0.1, rtol=1)
+    assert abs(slopes[0].numeric / slopes[0].analytic - 1) == pytest.approx(0.01 / 12, rel=1e-6)
+
+
+def test_rounding_of_a_large_loss_is_no_error(rng):
+    # The loss is a million times as large as what depends on x: differences lose digits.
+    forward = lambda x: (1e6 + x, x)  # noqa: E731
+    for check in CHECKS:
+        check(forward, lambda dy, x: dy, rng.normal(size=5), rng=rng)
+
+
 def test_a_wrong_element_is_named(rng):
     with pytest.raises(nn.GradientError, match=r"input 0\[3\]"):
         nn.check_gradients_elementwise(square, wrong(1, rel=0.01), np.full(9, 2.0), rng=rng)

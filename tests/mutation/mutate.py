@@ -63,6 +63,8 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.root, self.cache = folder / "tree", folder / "numba"
         self.log, self.private = folder / "log.txt", folder / "numba-of-mutant"
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.cache.mkdir(parents=True, exist_ok=True)  # machine code of an earlier run stays valid
         for name in COPIED:
             source, target = ROOT / name, self.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +162,7 @@ def prepare() -> None:
 def try_unchanged(places: list[Place], modules: list[str]) -> dict[str, float]:
     """Try the tree as it is, and return seconds by file; raise where a test fails.
 
-    This also compiles what numba compiles, once for each place.
+    This also compiles what numba compiles, once for each place; the next time it is there.
     """
     seconds: dict[str, float] = {}
     known: dict[str, float] = {}
@@ -270,9 +272,9 @@ def main() -> None:
     again = given.survivors_of
     mutations = survivors(again) if again else sample(given.count, given.seed, given.only)
     prepare()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        places = [Place(Path(folder) / str(n)) for n in range(given.jobs)]
-        trials = try_all(mutations, places, given.out)
+    folder = Path(tempfile.gettempdir()) / "minirpn-mutants"
+    places = [Place(folder / str(n)) for n in range(given.jobs)]
+    trials = try_all(mutations, places, given.out)
     killed = sum(trial.outcome != "survived" for trial in trials)
     print(f"{killed} of {len(trials)} killed")
 

@@ -180,3 +180,26 @@ def test_a_gradient_is_the_sum_of_its_own_bins_alone(implementation, rng, dtype,
         expected[c, cell] = math.fsum(dy[:, c][cache.argmax[:, c] == cell].tolist())
     # float32 has seven digits of each sum, and float64 of the largest one.
     close(dfeatures, expected.reshape(3, 5, 6), rtol=2e-5)
+
+
+@pytest.mark.parametrize("implementation", accel.available(np.zeros(1))["roi_pool"])
+@given(
+    st.sampled_from([1, 7, 60, 300]),
+    st.tuples(*2 * [st.integers(-10_000, 10_000)]),
+    st.tuples(*2 * [st.integers(-30, 330)]),
+    st.integers(1, 8),
+)
+def test_bins_of_any_length_anywhere(implementation, Wf, far, near, count):
+    ramp = np.arange(1.0, Wf + 1).reshape(1, 1, Wf)  # the last cell of a bin is its largest
+    for first, last in (far, near):  # in halves of a cell
+        boxes = np.array([[first * 2.0, 0, last * 2.0, 0]])
+        with accel.use(implementation, "roi_pool"):
+            y, _ = nn.roi_pool_forward(ramp, boxes, output_size=(1, count), stride=4.0)
+        start, end = (
+            int(math.copysign(abs(side) // 2 + abs(side) % 2, side)) for side in (first, last)
+        )
+        length = max(end - start + 1, 1)
+        for k in range(count):
+            cells = range(start + k * length // count, start - (-(k + 1) * length // count))
+            inside = [cell for cell in cells if 0 <= cell < Wf]
+            assert y[0, 0, 0, k] == (inside[-1] + 1 if inside else 0)
