@@ -8,6 +8,8 @@ import pytest
 from minirpn import boxes, nn, rpn
 from minirpn.accel.fused import conv2d_relu_forward
 from minirpn.nn import schedule
+from minirpn.rpn.network import RPNOutput
+from minirpn.rpn.proposals import candidates, trace_proposals
 
 # What -> its defaults by name. The addresses of the numbers are in the docstrings.
 DEFAULTS = {
@@ -36,6 +38,14 @@ DEFAULTS = {
         "inside_only": False,
     },
     rpn.propose: {"scale": 1, "config": None},
+    trace_proposals: {"scale": 1, "config": None},
+    candidates: {"scale": 1, "config": None},
+    rpn.RPN: {"anchor_centre": "cell"},
+    rpn.RPN.propose: {"scale": 1, "config": None},
+    RPNOutput.propose: {"scale": 1, "config": None},
+    rpn.RPN.backward: {"dfeatures": None},
+    rpn.RPNHead.backward: {"need_dx": True},
+    rpn.rpn_loss_forward: {"config": None},
     rpn.RPNHead: {"classifier": "softmax", "std": 0.01},
     nn.conv2d_forward: {"stride": 1, "padding": 0},
     conv2d_relu_forward: {"stride": 1, "padding": 0, "out": None},
