@@ -166,7 +166,7 @@ def conv2d_dx(dy: Array, weight: Array, size: Pair, stride: Pair, padding: Pair)
     for rows in runs_of_rows(dy, C, kernel, (Ho, Wo)):
         # (N,O,rows,Wo) -> (N, O, rows Wo) -> (N, C kh kw, rows Wo) -> (N,C, kh kw, rows,Wo)
         dcolumns = products(kernels, flat(dy[:, :, rows.start : rows.stop, :]))
-        dcolumns = xp.reshape(dcolumns, (N, C, -1, len(rows), Wo))
+        dcolumns = xp.reshape(dcolumns, (N, C, math.prod(kernel), len(rows), Wo))
         for tap, (ys, xs) in enumerate(taps(kernel, stride, rows, range(Wo))):
             dimage[:, :, ys, xs] += dcolumns[:, :, tap, :, :]
     return dimage[:, :, top : top + H, left : left + W]
@@ -237,7 +237,8 @@ def runs_of_rows(like: Array, C: int, kernel: Pair, output_size: Pair) -> Iterat
     N, (Ho, Wo) = like.shape[0], output_size
     item_bytes = namespace_of(like).finfo(like.dtype).bits // 8
     row_bytes = N * C * math.prod(kernel) * Wo * item_bytes
-    step = max(1, (COLUMN_BYTES if is_numpy(like) else DEVICE_COLUMN_BYTES) // row_bytes)
+    most_bytes = COLUMN_BYTES if is_numpy(like) else DEVICE_COLUMN_BYTES
+    step = max(1, most_bytes // max(1, row_bytes))  # there may be no image
     for start in range(0, Ho, step):
         yield range(start, min(start + step, Ho))
 

@@ -28,6 +28,7 @@ def conv(draw):
         padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))  # it does up to 2
         size = {"H": max(s.H, 3 - 2 * padding[0]), "W": max(s.W, 3 - 2 * padding[1])}
         s = s._replace(kernel=(3, 3), stride=(1, 1), padding=padding, **size)
+    s = s._replace(N=draw(st.sampled_from([s.N, s.N, s.N, s.N, 0])))
     x = whole(draw, (s.N, s.C, s.H, s.W), dtype)
     weight = whole(draw, (s.O, s.C, *s.kernel), dtype)
     output_size = conv_output_size((s.H, s.W), s.kernel, s.stride, s.padding)
@@ -72,6 +73,7 @@ def max_pool2d(draw):
     s = draw(strategies.conv_shapes())
     if draw(st.integers(0, 3)) == 0:  # threads share channels, eight at a time
         s = s._replace(C=draw(st.sampled_from([8, 9, 17])), H=s.kernel[0], W=s.kernel[1])
+    s = s._replace(N=draw(st.sampled_from([s.N, s.N, s.N, s.N, 0])))
     x = whole(draw, (s.N, s.C, s.H, s.W), draw(DTYPES))
     windows = s.kernel, s.stride, s.padding
     output_size = pool_output_size((s.H, s.W), *windows, draw(st.booleans()))

@@ -30,8 +30,8 @@ def _kit(checks: str) -> list[str]:
     return ["tests/property/test_kit.py", "-k", checks]
 
 
-# These are quick, and see bad arguments and defaults of everything.
-_ARGUMENTS = _properties("refused", "published")
+# These are quick, and see bad, missing and empty arguments of everything.
+_ARGUMENTS = [*_properties("refused", "published"), "tests/ladders/test_empty.py"]
 _OF_CONV = [
     _equal("conv2d"),
     _ladder("blocks", "conv2d"),
