@@ -35,6 +35,7 @@ _ARGUMENTS = [*_properties("refused", "published"), "tests/ladders/test_empty.py
 _OF_CONV = [
     _equal("conv2d"),
     _ladder("blocks", "conv2d"),
+    ["tests/ladders/test_ways.py"],
     ["tests/gradcheck/test_nn.py"],
     _properties("nn_pairs", "windows", "threads"),
     _kit("conv"),
