@@ -137,6 +137,14 @@ def test_machine_code_follows_a_helper_in_another_file(tmp_path):
         assert float(printed) == 10.0 + step
 
 
+def test_every_operation_is_there_when_nothing_else_was_imported():
+    program = "from minirpn import accel; print(*accel.operations())"
+    printed = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
+    assert printed.split() == list(accel.operations())
+
+
 WITHOUT_NUMBA = """
 import sys, warnings
 sys.modules["numba"] = None  # as if it were not installed
