@@ -26,7 +26,8 @@ def conv(draw):
     s, dtype = draw(strategies.conv_shapes()), draw(DTYPES)
     special = draw(st.sampled_from([None, "pixels", "winograd", "winograd"]))
     if special == "pixels":
-        s = s._replace(kernel=(1, 1), stride=(1, 1), padding=(0, 0))
+        C = draw(st.sampled_from([1, 3, 4, 8]))
+        s = s._replace(kernel=(1, 1), stride=(1, 1), padding=(0, 0), C=C)
     elif special == "winograd":
         padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))  # it does up to 2
         size = {"H": max(s.H, 3 - 2 * padding[0]), "W": max(s.W, 3 - 2 * padding[1])}

@@ -1,5 +1,6 @@
 """The numbers that hold where none is given are the published ones; shapes and dtypes follow."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -78,6 +79,25 @@ def test_defaults_are_the_published_numbers(what):
         if parameter.default is not inspect.Parameter.empty
     }
     assert found == DEFAULTS[what]
+
+
+CONFIGS = [
+    rpn.AnchorConfig(),
+    rpn.LabelConfig(),
+    rpn.SamplingConfig(),
+    rpn.LossConfig(),
+    rpn.ProposalConfig(),
+    nn.StepSchedule(0.1, 9),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+def test_what_is_configured_stays(config):
+    for field in dataclasses.fields(config):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, field.name, getattr(config, field.name))
+    assert config == dataclasses.replace(config)
+    assert hash(config) == hash(dataclasses.replace(config))  # so it can be a key
 
 
 AFFINE = {
