@@ -1,6 +1,9 @@
 """Work that threads share: every piece once, the caller's settings, errors, the same result."""
 
 import contextvars
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -95,3 +98,24 @@ def test_parts_of_work_are_even_and_cover_it(count, length, most):
         assert max(sizes) <= most
         assert max(sizes) - min(sizes) <= 1
         assert len(parts) % 2 == 0 or len(parts) == length
+
+
+FORKED = """
+import os, signal
+from minirpn.accel import threads
+threads.set_threads(2)
+done = []
+threads.share(done.append, range(8))
+child = os.fork()
+if child == 0:
+    signal.alarm(20)  # a thread of the parent is waited for in vain
+    threads.share(done.append, range(8, 16))
+    os._exit(sorted(done) != list(range(16)))
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes that are copies")
+def test_a_copy_of_the_process_has_threads_of_its_own():
+    command = [sys.executable, "-W", "ignore", "-c", FORKED]
+    assert subprocess.run(command, check=False).returncode == 0
