@@ -236,9 +236,8 @@ def runs_of_rows(like: Array, C: int, kernel: Pair, output_size: Pair) -> Iterat
     """Yield the output rows in runs whose columns stay within `COLUMN_BYTES`, or the device's."""
     N, (Ho, Wo) = like.shape[0], output_size
     item_bytes = namespace_of(like).finfo(like.dtype).bits // 8
-    row_bytes = N * C * math.prod(kernel) * Wo * item_bytes
-    most_bytes = COLUMN_BYTES if is_numpy(like) else DEVICE_COLUMN_BYTES
-    step = max(1, most_bytes // max(1, row_bytes))  # there may be no image
+    row_bytes = max(1, N * C * math.prod(kernel) * Wo * item_bytes)  # there may be no image
+    step = max(1, (COLUMN_BYTES if is_numpy(like) else DEVICE_COLUMN_BYTES) // row_bytes)
     for start in range(0, Ho, step):
         yield range(start, min(start + step, Ho))
 
