@@ -72,6 +72,26 @@ def test_small_pieces_equal_the_loops(module, sizes, name, implementation, data,
         EQUAL["assert_same"](one.function(*args, **kwargs), expected, close, one.rounding)
 
 
+OF_CONVOLUTIONS = [
+    param for param in EQUAL["IMPLEMENTATIONS"] if param.values[0].name in CONVOLUTIONS
+]
+
+
+@pytest.mark.parametrize(("operation", "implementation"), OF_CONVOLUTIONS)
+@pytest.mark.parametrize("size", [(27, 5), (5, 27)])
+def test_many_tiles_in_a_strip_equal_the_loops(operation, implementation, size, rng, close):
+    if not implementation.is_available():
+        pytest.skip(f"what {implementation.name} needs is not installed")
+    x, dy = (rng.integers(-4, 5, (2, count, *size)).astype(float) for count in (3, 5))
+    weight, bias = rng.integers(-4, 5, (5, 3, 3, 3)).astype(float), np.arange(5.0)
+    args = {
+        "conv2d_dx": (dy, weight, size, (1, 1), (1, 1)),
+        "conv2d_dweight": (dy, x, (3, 3), (1, 1), (1, 1)),
+    }.get(operation.name, (x, weight, bias, (1, 1), (1, 1)))
+    expected = operation.by_name["loops"].function(*args)
+    EQUAL["assert_same"](implementation.function(*args), expected, close, implementation.rounding)
+
+
 def around(size):
     """Return numbers just under, at and over a size, and its double."""
     return [size - 1, size, size + 1, 2 * size - 1, 2 * size, 2 * size + 1]

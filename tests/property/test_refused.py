@@ -63,8 +63,8 @@ def roi_align(features=MAP, boxes=TWO, **options):
     return nn.roi_align_forward(features, boxes, **options)
 
 
-def grid(base=BASE, feature_size=(1, 1), stride=16):
-    return rpn.grid_anchors(base, feature_size, stride)
+def grid(base=BASE, feature_size=(1, 1), stride=16, offset=(0, 0)):
+    return rpn.grid_anchors(base, feature_size, stride, offset=offset)
 
 
 def labels_of(anchors=TWO, gt_boxes=TWO, image_size=(9, 9), ignored=None):
@@ -123,7 +123,8 @@ ROWS = {
     ),
     "anchors rounding": (keyed(rpn.AnchorConfig, "rounding"), ["floor"], ["caffe", None]),
     "grid base": (keyed(grid, "base"), [*NOT_LISTS, INTEGERS], [BASE]),
-    "grid size": (keyed(grid, "feature_size"), [(0, 1), (1, 0)], [(1, 1)]),
+    "grid size": (keyed(grid, "feature_size"), [(0, 1), (1, 0), (1, 1, 1), (1,)], [(1, 1)]),
+    "grid offset": (keyed(grid, "offset"), [(0,), (0, 0, 0)], [(0, -0.5)]),
     "grid stride": (keyed(grid, "stride"), [0, -1], [0.5]),
     "label positive": (
         keyed(rpn.LabelConfig, "positive_iou", negative_iou=0.3),
