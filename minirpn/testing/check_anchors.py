@@ -186,7 +186,7 @@ def check_base_anchors(f: Callable[..., Any], *, rounding: Rounding = "caffe") -
 def _grid(
     base: np.ndarray,
     feature_size: tuple[int, int],
-    stride: int,
+    stride: float,
     *,
     order: str = "row column anchor",
     offset: float = 0,
@@ -228,13 +228,21 @@ GRID_MISTAKES: Mistakes = spoiled(
 
 
 @st.composite
-def _map_of_cells(draw: DrawFn, **options: Any) -> Question:
+def _map_of_cells(
+    draw: DrawFn, strides: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 3), **options: Any
+) -> Question:
     cells = st.integers(1, 4)
     return {
         "base": draw(strategies.boxes(min_count=1, max_count=3, min_side=1, **options)),
         "feature_size": draw(st.tuples(cells, cells)),
-        "stride": draw(st.sampled_from([1, 2, 4, 8, 16, 32, 3])),
+        "stride": draw(st.sampled_from(strides)),
     }
+
+
+def _many_at_a_cell(size: int) -> Question:
+    """Return a question about so many base anchors."""
+    base = strategies.crowd(np.random.default_rng(0), size, whole=True)
+    return {"base": base, "feature_size": (2, 3), "stride": 16}
 
 
 def _long_map(shape: Callable[[int], tuple[int, int]]) -> Callable[[int], Question]:
@@ -251,13 +259,17 @@ def check_grid_anchors(f: Callable[..., Any]) -> Verdict:
     anchors moved by (column stride, row stride). See `minirpn.rpn.grid_anchors`, and `check_iou`
     for what is raised.
     """
-    wide = st.one_of(_map_of_cells(extent=512, whole=True), _map_of_cells(extent=512))
+    strides = (16, 2.5, 0.5)
+    wide = st.one_of(
+        _map_of_cells(strides, extent=512, whole=True), _map_of_cells(strides, extent=512)
+    )
     exercise = Exercise(
         answer=grid_anchors,
         stages=(
             Drawn(_map_of_cells(extent=16, whole=True)),
             Drawn(_map_of_cells(extent=64)),
             Drawn(strategies.stored(wide, ("base",), dtypes=DTYPES)),
+            Grown(_many_at_a_cell, strategies.COUNTS),
             Grown(_long_map(lambda size: (size, 3)), strategies.COUNTS),
             Grown(_long_map(lambda size: (2, size)), strategies.COUNTS),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -157,13 +158,17 @@ _PROBES = (
 
 
 def _across_each_border() -> tuple[Question, ...]:
-    """Return scenes in which the anchor nearest to an object is a sixteenth outside."""
+    """Return scenes in which the anchor nearest to an object is a sixteenth outside.
+
+    It crosses one border, or two in a corner.
+    """
     height, width = 14, 20
-    step = 1 / strategies.FINENESS
-    moves = [(-step, 0), (0, -step), (step, 0), (0, step)]
-    corners = [(0, 4), (6, 0), (width - 8, 4), (6, height - 6)]
     scenes = []
-    for (x, y), (dx, dy) in zip(corners, moves, strict=True):
+    for right, down in product((-1, 0, 1), repeat=2):
+        if not (right or down):
+            continue
+        x, y = (1 + right) * (width - 8) / 2, (1 + down) * (height - 6) / 2
+        dx, dy = right / strategies.FINENESS, down / strategies.FINENESS
         touching = [x, y, x + 8, y + 6]
         crossing = [x + dx, y + dy, x + dx + 8, y + dy + 6]
         scenes.append(_scene([crossing, [5, 3, 13, 9], touching], [crossing], (height, width)))
@@ -190,6 +195,30 @@ def _few_anchors(draw: DrawFn, *, extent: int = 8, gt_side: float = 1, **options
         "anchors": anchors,
         "gt_boxes": np.concatenate([gt_boxes, anchors[same]]),
         "image_size": draw(st.tuples(sides, sides)),
+    }
+
+
+@st.composite
+def _rivals(draw: DrawFn) -> Question:
+    """Draw an object and two anchors on it, of which one is only a little nearer."""
+    width, height = draw(st.tuples(*2 * [st.integers(8, 64)]))
+    gt_box = np.array([8.0, 8, 8 + width, 8 + height])
+    move = np.array(draw(st.tuples(*4 * [st.integers(-3, 3)])))
+    step = np.array(draw(st.sampled_from([(1, 0, 1, 0), (0, 1, 0, 1), (1, 0, 0, 0), (0, 0, 0, 1)])))
+    anchors = np.stack([gt_box + move, gt_box + move + step / strategies.FINENESS])
+    return {"anchors": anchors, "gt_boxes": gt_box[None], "image_size": (88, 96)}
+
+
+def _in_pairs(size: int) -> Question:
+    """Return so many objects; on each of the first six an anchor like it, and one twice as wide."""
+    gt_boxes = strategies.crowd(np.random.default_rng(2), size, whole=True)
+    like = gt_boxes[:6]
+    wider = like.copy()
+    wider[:, 2] += like[:, 2] - like[:, 0]
+    return {
+        "anchors": np.concatenate([like, wider]),
+        "gt_boxes": gt_boxes,
+        "image_size": (100, 120),
     }
 
 
@@ -266,11 +295,13 @@ def check_label_anchors(f: Callable[..., Any]) -> Verdict:
             Asked((_scene([[1, 1, 4, 4]], []), _scene([], [[1, 1, 4, 4]]), _scene([], []))),
             Asked(_across_each_border() + _WITHOUT_AREA),
             Drawn(_few_anchors(extent=FAR, min_side=0.5, gt_side=0.5), examples=60),
+            Drawn(_rivals().filter(_is_clear), examples=60),
             Drawn(
                 strategies.stored(wide.filter(_is_clear), ("anchors", "gt_boxes"), dtypes=DTYPES)
             ),
             Grown(_many(lambda size: size, lambda size: 3), strategies.COUNTS),
             Grown(_many(lambda size: 12, lambda size: size), strategies.COUNTS),
+            Grown(_in_pairs, strategies.COUNTS),
         ),
         probes=_PROBES,
         mistakes=MISTAKES,

@@ -329,7 +329,8 @@ def examine(
 
 
 def _held(value: Any) -> str:
-    return "" if is_plain(value) else storage(value)
+    """Return what is odd about an array: its dtype, or else its layout."""
+    return "" if is_plain(value) else storage(value).partition(",")[0]
 
 
 def _error(

@@ -9,6 +9,8 @@ import pytest
 from minirpn import testing
 from minirpn.testing import check_boxes, exact, strategies
 
+pytestmark = pytest.mark.slow
+
 ONE = np.array([0, 0, 1, 1])
 
 

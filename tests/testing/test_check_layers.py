@@ -9,6 +9,8 @@ from minirpn.nn.roi_pool import RoIPoolCache
 from minirpn.testing import examine
 from minirpn.testing.windows import conv_size, distinct, has_ties, side_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def _any_counterexample(monkeypatch):

@@ -7,6 +7,8 @@ from minirpn import testing
 from minirpn.testing import check_cross_entropy, check_optim, check_precision
 from minirpn.testing.pairs import FormError, one_number
 
+pytestmark = pytest.mark.slow
+
 
 def refusal(check, *functions, **options):
     with pytest.raises(testing.CheckError) as caught:

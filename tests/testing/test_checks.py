@@ -259,6 +259,7 @@ def take_any_counterexample(patch):
         return settings(**options | {"phases": (Phase.generate,)})
 
     patch.setattr(examine, "settings", without_shrinking)
+    patch.setattr(examine, "_passes", lambda check: False)  # options take long, too
 
 
 def name_no_option(patch):
@@ -290,6 +291,7 @@ def test_wrong_ones_are_rejected(name, functions, monkeypatch):
         CHECKS[name](*functions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "hint", "functions"),
     [
