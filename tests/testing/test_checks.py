@@ -277,6 +277,7 @@ def give_hints_by_probes_alone(patch):
     patch.setattr(examine, "_hint", hint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "functions"), cases(RIGHT))
 def test_right_ones_are_accepted_in_any_style(name, functions):
     if "torch" in functions[0].__name__:
@@ -284,6 +285,7 @@ def test_right_ones_are_accepted_in_any_style(name, functions):
     assert CHECKS[name](*functions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "functions"), cases(WRONG))
 def test_wrong_ones_are_rejected(name, functions, monkeypatch):
     take_any_counterexample(monkeypatch)

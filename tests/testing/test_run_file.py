@@ -72,6 +72,7 @@ def test_a_right_file_gives_0_and_one_without_functions_2(file, capfd):
     assert "no such file" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_hangs_or_ends_the_process_does_not_end_the_rest(file, capfd):
     file.write_text(
         "import os, sys\n"
