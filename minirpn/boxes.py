@@ -86,8 +86,10 @@ def iou(a: Array, b: Array) -> Array:
     shared = _product_of_sides(xp, lower_right - upper_left)
     area_a, area_b = (_product_of_sides(xp, box[:, 2:] - box[:, :2]) for box in (a, b))
     covered = area_a[:, None] + area_b[None, :] - shared
-    # Divide by 1 where nothing is shared: two empty boxes would give 0/0.
-    return shared / xp.where(shared > 0, covered, xp.ones_like(covered))
+    # Divide 0 by 1 where nothing is shared: two empty boxes would give 0/0. A NaN is never above 0.
+    overlaps = (shared > 0) & (covered > 0)
+    shared = xp.where(overlaps, shared, xp.zeros_like(shared))
+    return shared / xp.where(overlaps, covered, xp.ones_like(covered))
 
 
 def _product_of_sides(xp: Any, sides: Array) -> Array:

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         "or without my_ in front.",
     )
     parser.add_argument("file", type=Path, nargs="?", help="a Python file with functions of yours")
-    parser.add_argument("--list", action="store_true", help="list what can be checked, and go")
+    parser.add_argument("--list", action="store_true", help="list what can be checked, and exit")
     parser.add_argument(
         "--timeout",
         type=_seconds,
@@ -73,7 +73,10 @@ def listing() -> str:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
         raise argparse.ArgumentTypeError(f"expected a number of seconds, got {text}")
     return seconds

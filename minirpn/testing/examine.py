@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
-from minirpn.testing.storage import copy_of, is_plain, plain_copy, storage
+from minirpn.testing.storage import copy_of, is_plain, on_host, plain_copy, storage
 from minirpn.testing.words import arguments, difference
 
 Question = dict[str, Any]
@@ -37,10 +37,13 @@ class CheckError(AssertionError):
     Attributes
     ----------
     arguments
-        The counterexample: the arguments by name, as the function got them, so that the call can
-        be made again; empty if there is none.
+        The counterexample: the arguments under the names that the check's page has, in their
+        order; empty if there is none. For a function with these names the call can be made again
+        by ``f(**error.arguments)``. Of a pair they are those of the forward, and ``dy``.
     hint
         Why, where the mistake is a known one; else an empty string.
+    option
+        The option of the check under which the function is right, ``name=value``; else empty.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class CheckError(AssertionError):
         *,
         arguments: Mapping[str, Any] | None = None,
         hint: str = "",
+        option: str = "",
         draw: Callable[[Question], Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.arguments: Question = dict(arguments or {})
         self.hint = hint
+        self.option = option
         self._draw = draw
 
     def _render_traceback_(self) -> list[str]:
@@ -120,7 +125,7 @@ class Stage(Protocol):
     """Some of the questions of an exercise."""
 
     def ask(self, trial: Trial) -> None:
-        """Ask them; let the smallest question pass that got a wrong answer, as an error."""
+        """Ask them; raise the smallest question that got a wrong answer."""
 
 
 _PHASES: ContextVar[tuple[Phase, ...]] = ContextVar(
@@ -348,7 +353,8 @@ def _error(
     if option:
         end = " " if hint else ". "
         message += f"{end}With {option} it is right: pass that to the check if you mean it."
-    return CheckError(message, arguments=seen, hint=hint, draw=exercise.draw)
+    copies = {name: copy_of(part) for name, part in seen.items()}
+    return CheckError(message, arguments=copies, hint=hint, option=option, draw=exercise.draw)
 
 
 def _passes(check: Callable[[], Verdict]) -> bool:
@@ -387,9 +393,6 @@ def ask(
         return _Failure(_change(question, copies) or f"yours {error}")
     except (Exception, SystemExit) as error:
         return _Failure(_words_of(error), error)
-    arrays = answer.values() if isinstance(answer, dict) else (answer,)
-    if any(array.dtype.kind not in "biuf" for array in arrays):
-        return _Failure(f"yours gives {result!r}, where numbers are expected")
     change = _change(question, copies)
     return _Failure(change) if change else answer
 
@@ -432,23 +435,46 @@ def _line_of(error: BaseException) -> str:
 
 
 def _as_arrays(value: Any, right: Any) -> Any:
-    """Return what was answered as arrays; an empty list has no shape, and gets the right one."""
+    """Return what was answered as arrays of numbers, by name where the right answer has names.
+
+    An empty list has no shape, and gets the right one.
+
+    Raises
+    ------
+    FormError
+        It is something else.
+    """
+    if isinstance(value, dict) != isinstance(right, dict) and right is not None:
+        kind = "a dictionary" if isinstance(value, dict) else _kind(value)
+        raise FormError(f"gives {kind}, expected {_kind(right)}")
     if isinstance(value, dict):
         rights = right if isinstance(right, dict) else {}
         return {name: _as_arrays(part, rights.get(name)) for name, part in value.items()}
-    array = np.asarray(_on_host(value))
-    if isinstance(value, list) and array.size == 0 and np.size(right) == 0:
+    array = as_numbers(value)
+    if isinstance(value, list | tuple) and array.size == 0 and np.size(right) == 0:
         return np.asarray(right)
     return array
 
 
-def _on_host(value: Any) -> Any:
-    """Return a tensor that wants a gradient, or lies on a device, as an array; all else as is."""
-    if isinstance(value, list | tuple):
-        return [_on_host(part) for part in value]
-    if hasattr(value, "detach"):
-        return value.detach().cpu().numpy()
-    return value.get() if hasattr(value, "__cuda_array_interface__") else value
+def _kind(value: Any) -> str:
+    return "a dictionary" if isinstance(value, dict) else "numbers"
+
+
+def as_numbers(value: Any) -> np.ndarray:
+    """Return numbers in any form (a list, a tensor) as an array.
+
+    Raises
+    ------
+    FormError
+        They are no numbers, or the rows of a list are not equally long.
+    """
+    try:
+        array = np.asarray(on_host(value))
+    except ValueError:
+        raise FormError(f"gives {value!r}: its rows are not equally long") from None
+    if array.dtype.kind not in "biuf":
+        raise FormError(f"gives {value!r}, where numbers are expected")
+    return array
 
 
 def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Question) -> str:

@@ -15,8 +15,10 @@ from minirpn.testing.examine import (
     Exercise,
     FormError,
     Verdict,
+    as_numbers,
     examine,
 )
+from minirpn.testing.storage import on_host
 from minirpn.testing.words import difference
 
 ANOTHER_FORWARD = "another forward changes it: is it the same memory for both?"
@@ -161,21 +163,30 @@ def _has_form_of(outputs: Any, dys: Sequence[np.ndarray]) -> bool:
     if len(dys) > 1:
         return isinstance(outputs, tuple | list | dict) and len(outputs) == len(dys)
     is_empty_list = isinstance(outputs, list) and not outputs and not dys[0].size
-    return bool(is_empty_list or np.ndim(_host(outputs)) >= dys[0].ndim)
+    return bool(is_empty_list or np.ndim(on_host(outputs)) >= dys[0].ndim)
 
 
 def _copies(answers: Answers) -> Answers:
-    """Return copies, so that what is written into the originals later does not change them."""
-    return {name: np.array(_host(part)) for name, part in answers.items()}
+    """Return copies, so that what is written into the originals later does not change them.
 
-
-def _host(part: Any) -> Any:
-    return part.detach().cpu().numpy() if hasattr(part, "detach") else part
+    Raises
+    ------
+    FormError
+        A part is no array of numbers.
+    """
+    copies = {}
+    for name, part in answers.items():
+        try:
+            copies[name] = as_numbers(part).copy()
+        except FormError as error:
+            raise FormError(f"{error} as {name}") from None
+    return copies
 
 
 def _same(before: Answers, after: Answers, words: str) -> None:
+    after = _copies(after)
     for name, part in before.items():
-        if difference(_host(after[name]), part):
+        if difference(after[name], part):
             raise FormError(f"does not keep {name}: {words}")
 
 

@@ -131,13 +131,21 @@ def _serve(path: Path, start: int, options: Options, pipe: Connection) -> None:
         return
     for known, functions in file.applicable[start:]:
         pipe.send(known.names[0])  # now it begins
+        chosen = options.get(known.names[0], {})
         try:
-            verdict = known.check(*functions, **options.get(known.names[0], {}))
+            inspect.signature(known.check).bind(*functions, **chosen)
+            verdict = known.check(*functions, **chosen)
             pipe.send(Line("right" if verdict else "open", repr(verdict)))
         except CheckError as error:
-            pipe.send(Line("wrong", f"✗ {error}"))
+            pipe.send(Line("wrong", f"✗ {error}{_on_the_command_line(known, error)}"))
         except (TypeError, ValueError) as error:  # an option that the check does not take
             pipe.send(Line("wrong", f"✗ {known.names[0]}: {error}"))
+
+
+def _on_the_command_line(known: Known, error: CheckError) -> str:
+    """Return how the option that an error names is passed here; "" if it names none."""
+    pairs = error.option.split(", ") if error.option else []
+    return "".join(f" (--option {known.names[0]}:{pair})" for pair in pairs)
 
 
 def check_file(
@@ -173,10 +181,12 @@ def _lines_of_process(
     sender.close()
     number, name = start - 1, ""
     try:
-        while receiver.poll(timeout):
+        while True:
             try:
+                if not receiver.poll(timeout):
+                    break
                 message = receiver.recv()
-            except EOFError:
+            except (EOFError, BrokenPipeError):  # Windows says the second
                 process.join()
                 if name == "":
                     return None

@@ -36,6 +36,18 @@ def _steps(array: np.ndarray) -> zip[tuple[int, int]]:
     return zip(array.shape, array.strides, strict=True)
 
 
+def on_host(value: Any) -> Any:
+    """Return a tensor that wants a gradient, or lies on a device, as an array; all else as is.
+
+    Of a list or a tuple a list of its parts.
+    """
+    if isinstance(value, list | tuple):
+        return [on_host(part) for part in value]
+    if hasattr(value, "detach"):
+        return value.detach().cpu().numpy()
+    return value.get() if hasattr(value, "__cuda_array_interface__") else value
+
+
 def plain_copy(value: Any) -> Any:
     """Return the same numbers held the usual way: float64 for real ones, row by row, writable."""
     if isinstance(value, dict):

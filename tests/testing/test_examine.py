@@ -243,3 +243,23 @@ def test_a_notebook_shows_the_picture_once_and_the_message(monkeypatch):
     assert error._render_traceback_() == ["not yet: wrong"]
     assert shown == ["a picture"]
     assert CheckError("wrong")._render_traceback_() == ["not yet: wrong"]
+
+
+def test_answers_of_another_kind_are_named():
+    assert "yours gives a dictionary, expected numbers" in str(refusal(lambda x: {"x": 2 * x}))
+    assert "its rows are not equally long" in str(refusal(lambda x: [[1], [1, 2]]))
+    assert "where numbers are expected" in str(refusal(lambda x: None))
+    assert "yours gives None, where numbers are expected as dx" in str(
+        square_refusal(lambda x: (x * x, x), lambda dy, x: None)
+    )
+    empty = Exercise(
+        answer=lambda x: np.zeros((0, 4)), stages=(Asked(()),), probes=({"x": np.zeros(3)},)
+    )
+    assert examine(lambda x: (), empty)
+
+
+def test_a_counterexample_is_a_copy():
+    error = refusal(lambda x: x)
+    error.arguments["x"] += 100
+    np.testing.assert_array_equal(DOUBLES.probes[0]["x"], [1, -1])
+    assert refusal(lambda x: x).arguments["x"].max() < 100

@@ -112,6 +112,16 @@ def test_a_wrong_call_is_told_from_a_wrong_line(file, capfd):
     assert "yours cannot be called: iou() takes 1 positional" in capfd.readouterr().out
 
 
+def test_an_option_is_named_as_it_is_passed_here(file, capfd):
+    file.write_text(
+        "from minirpn import boxes\n"
+        "def iou(a, b):\n    return boxes.iou(a + [0.0, 0, 1, 1], b + [0.0, 0, 1, 1])\n"
+    )
+    assert run(file) == 1
+    assert "(--option iou:plus_one=True)" in capfd.readouterr().out
+    assert run(file, "--option", "iou:plus_one=True") == 0
+
+
 def test_options_reach_the_check(file, capfd):
     file.write_text("def pair_iou(a, b):\n    return 0.0\n")
     assert run(file, "--option", "pair_iou:no_such=1") == 1
