@@ -70,8 +70,8 @@ def iou(a: Array, b: Array) -> Array:
 
     Notes
     -----
-    A box without area, with a negative side or with a NaN has IoU 0 with every box, itself
-    included: never nan (as in ChainerCV and torchvision) nor 1 (as in py-faster-rcnn).
+    A box without area, with a negative or infinite side or with a NaN has IoU 0 with every box,
+    itself included: never nan (as in ChainerCV and torchvision) nor 1 (as in py-faster-rcnn).
 
     Examples
     --------

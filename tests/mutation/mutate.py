@@ -267,14 +267,19 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time (2)")
     parser.add_argument("--only", default="", help="files that begin so, such as minirpn/boxes.py")
     parser.add_argument("--survivors-of", type=Path, metavar="FILE", help="try these again")
-    parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"), help="one line a mutant")
+    parser.add_argument(
+        "--out", type=Path, help="one line a mutant (mutants.jsonl; of survivors again.jsonl)"
+    )
     given = parser.parse_args()
     again = given.survivors_of
+    out = given.out or Path("again.jsonl" if again else "mutants.jsonl")
+    if out == again:
+        parser.error("--out: it would write over --survivors-of")
     mutations = survivors(again) if again else sample(given.count, given.seed, given.only)
     prepare()
     folder = Path(tempfile.gettempdir()) / "minirpn-mutants"
     places = [Place(folder / str(n)) for n in range(given.jobs)]
-    trials = try_all(mutations, places, given.out)
+    trials = try_all(mutations, places, out)
     killed = sum(trial.outcome != "survived" for trial in trials)
     print(f"{killed} of {len(trials)} killed")
 

@@ -51,6 +51,15 @@ def test_a_box_with_a_nan_shares_nothing(implementation, a, b, data):
         np.testing.assert_array_equal(boxes.iou(b, a), expected.T)
 
 
+@IMPLEMENTATIONS
+@given(b=strategies.boxes())
+def test_a_box_of_infinite_area_shares_nothing(implementation, b):
+    far = np.array([[0, 0, np.inf, np.inf], [-np.inf, 0, 4, 4]])
+    with accel.use(implementation, "iou"), np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(boxes.iou(far, far), np.zeros((2, 2)))
+        np.testing.assert_array_equal(boxes.iou(far, b), np.zeros((2, len(b))))
+
+
 @given(strategies.boxes(), strategies.boxes(), DTYPES)
 def test_iou_is_symmetric_and_in_the_unit_interval(a, b, dtype):
     overlaps = boxes.iou(a.astype(dtype), b.astype(dtype))
