@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.file is None:
         parser.error("name a file, or ask for --list")
     if not asked.file.is_file():
-        print(f"{asked.file}: no such file", file=sys.stderr)
+        what = "is a folder: name a Python file" if asked.file.is_dir() else "no such file"
+        print(f"{asked.file}: {what}", file=sys.stderr)
         return 2
     kinds = []
     for kind, words in check_file(
@@ -85,10 +86,14 @@ def _seconds(text: str) -> float:
 def _option(text: str) -> tuple[str, str, Any]:
     function, _, setting = text.partition(":")
     name, equals, value = setting.partition("=")
-    if function not in {known.names[0] for known in KNOWN} or not name or not equals:
+    known = next((known for known in KNOWN if known.names[0] == function), None)
+    if known is None or not equals:
         raise argparse.ArgumentTypeError(
             f"expected FUNCTION:NAME=VALUE with a function of --list, got {text}"
         )
+    if name not in known.options:
+        names = ", ".join(known.options) or "no option"
+        raise argparse.ArgumentTypeError(f"{function} takes {names}, got {name}")
     try:
         return function, name, ast.literal_eval(value)
     except (SyntaxError, ValueError):

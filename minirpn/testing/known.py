@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -30,6 +31,13 @@ class Known(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """The names of the functions, without the ``my_`` that they may have in front."""
         return tuple(call.partition("(")[0] for call in self.calls)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of the check's options."""
+        parameters = inspect.signature(self.check).parameters.values()
+        fixed = self.check.keywords if isinstance(self.check, partial) else {}
+        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in fixed)
 
 
 def _one(check: Callable[..., testing.Verdict], call: str, returns: str) -> Known:

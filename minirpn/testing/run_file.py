@@ -40,7 +40,7 @@ class FileError(Exception):
 
 
 def load(path: Path) -> tuple[ModuleType, list[str]]:
-    """Run a file as a module of its name, its folder first on the path.
+    """Run a file as a module of its name, its folder on the path.
 
     Returns
     -------
@@ -54,7 +54,8 @@ def load(path: Path) -> tuple[ModuleType, list[str]]:
     """
     module = ModuleType(path.stem)
     module.__file__ = str(path)
-    sys.path.insert(0, str(path.resolve().parent))
+    # Last, so that a file named as a module of Python or of ours is not taken for it.
+    sys.path.append(str(path.resolve().parent))
     sys.modules[path.stem] = module
     try:
         code = compile(path.read_bytes(), str(path), "exec")

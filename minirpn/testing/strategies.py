@@ -117,7 +117,7 @@ def crowd(
     return np.concatenate([corner, corner + sides], axis=1) * unit
 
 
-COUNTS = (1, 2, 3, 16, 17, 63, 64, 65, 200)
+COUNTS = (1, 2, 3, 11, 17, 51, 63, 64, 65, 101, 129, 200)
 """Lengths of lists, about those where blocks of vectorised and compiled code end."""
 
 

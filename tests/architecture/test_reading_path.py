@@ -41,7 +41,7 @@ print(*sorted(str(Path(file).relative_to(root)) for file in files))
 """
 # name: (setup, work, most files, most lines in them, most lines of code that runs)
 CASES = {
-    "iou": ("a = np.array([[0.0, 0, 2, 2]])", "boxes.iou(a, a)", 3, 500, 60),
+    "iou": ("a = np.array([[0.0, 0, 2, 2]])", "boxes.iou(a, a)", 3, 502, 62),
     "encode": ("a = np.array([[0.0, 0, 2, 2]])", "boxes.encode(a, a)", 3, 500, 60),
     "convolution there and back": (
         "x, w = rng.normal(size=(1, 3, 9, 9)), rng.normal(size=(4, 3, 3, 3))",
@@ -55,7 +55,7 @@ CASES = {
         "rpn.label_anchors(anchors, np.array([[10.0, 20, 150, 140]]), (300, 500))",
         4,
         850,
-        120,
+        122,
     ),
     "a training step of tiny": (
         """
@@ -76,7 +76,7 @@ gt_boxes = np.array([[10.0, 20, 60, 80]], np.float32)
 """,
         18,
         3500,
-        710,
+        712,
     ),
 }
 
