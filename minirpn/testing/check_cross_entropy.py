@@ -81,7 +81,9 @@ LOG_SOFTMAX = "Log p is the logit less log(sum(exp))."
 
 
 def epsilons(loss: float, instead: str) -> dict[str, OfProbabilities]:
-    """Return what an epsilon makes of probabilities, by the hint; none if none limits the loss.
+    """Return what an epsilon or a clip makes of probabilities; none if none limits the loss.
+
+    The hints claim no cause: a small epsilon, and a clip of p or of the logits, look alike.
 
     Parameters
     ----------
@@ -93,11 +95,11 @@ def epsilons(loss: float, instead: str) -> dict[str, OfProbabilities]:
     if not 1 < loss < 299:
         return {}
     e = math.exp(-loss)
-    limit = f"no loss gets above {loss:.1f}. {instead}"
+    limit = f"No -log p gets above {loss:.1f}"
     return {
-        f"An epsilon of {e:.2g} is in the logarithm: {limit}": lambda p: p + e,
-        f"p is cut off at {e:.2g}: {limit}": lambda p: np.maximum(p, e),
-        f"p is cut off at {e:.2g} and at 1 - {e:.2g}: {limit}": lambda p: np.clip(p, e, 1 - e),
+        f"{limit}: is there an epsilon, or a clip? {instead}": lambda p: p + e,
+        f"{limit}: is there a clip, or an epsilon? {instead}": lambda p: np.maximum(p, e),
+        f"{limit}, and none is 0: is there a clip? {instead}": lambda p: np.clip(p, e, 1 - e),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from minirpn.testing.check_conv import loops_conv2d
+from minirpn.testing.check_conv import if_it_refuses, loops_conv2d
 from minirpn.testing.examine import (
     Answers,
     Asked,
@@ -201,6 +201,7 @@ _MANY_IMAGES = _question(COUNTS[-1], 1, (2, 2), kernel=2, stride=1, padding=0)
 _MANY_CHANNELS = _question(1, COUNTS[-1], (2, 2), kernel=2, stride=1, padding=0)
 _MANY_ROWS = _question(1, 1, (COUNTS[-1], 2), kernel=3, stride=1, padding=1)
 _MANY_COLUMNS = _question(1, 1, (2, COUNTS[-1]), kernel=3, stride=1, padding=1)
+_NO_IMAGE = _question(0, 2, (4, 3), kernel=2, stride=1, padding=0)
 _LARGE = _question(1, 2, (35, 40), kernel=2, stride=1, padding=0, unit=1 / 16)
 # The next window would have no pixel of the image: it starts behind it, or in the padding there.
 _EMPTY_WINDOWS = (
@@ -253,21 +254,21 @@ def check_max_pool2d(
         "divisible_only=True": (ties, True),
         'ties="any", divisible_only=True': ("any", True),
     }
-    contracts = {
-        words: partial(_check, forward, backward, *option)
-        for words, option in options.items()
-        if option != (ties, divisible_only)
-    }
+    contracts: Contracts = {}
+    for words, (other_ties, other_divisible_only) in options.items():
+        check = partial(_check, forward, backward, other_ties, other_divisible_only)
+        if other_divisible_only and not divisible_only:
+            check = if_it_refuses(_calls_with_left_over(forward, backward), check)
+        if (other_ties, other_divisible_only) != (ties, divisible_only):
+            contracts[words] = check
     return _check(forward, backward, ties, divisible_only, contracts)
 
 
-def _check(
-    forward: Callable[..., Any],
-    backward: Callable[..., Any] | None,
-    ties: str,
-    divisible_only: bool,
-    contracts: Contracts | None = None,
-) -> Verdict:
+def _pair(
+    forward: Callable[..., Any], backward: Callable[..., Any] | None, ties: str
+) -> Callable[..., Any]:
+    """Return a function that asks both; where pixels tie under "any", it leaves out dx."""
+
     def both(x: Any, dy: Any, kernel: int, stride: int, padding: int, ceil_mode: bool) -> Any:
         def run(x: Any) -> Any:
             return forward(x, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
@@ -281,6 +282,28 @@ def _check(
             return {"y": answers["y"]}
         return answers
 
+    return both
+
+
+def _calls_with_left_over(
+    forward: Callable[..., Any], backward: Callable[..., Any] | None
+) -> list[Callable[[], Any]]:
+    """Return two calls with pixels left over, without ceil_mode and with it."""
+    both = _pair(forward, backward, "any")
+    return [
+        partial(both, **_question(1, 1, (5, 7), kernel=2, stride=2, padding=0, ceil=ceil))
+        for ceil in (False, True)
+    ]
+
+
+def _check(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any] | None,
+    ties: str,
+    divisible_only: bool,
+    contracts: Contracts | None = None,
+) -> Verdict:
+    both = _pair(forward, backward, ties)
     left_over = (
         Drawn(_poolings(left_over=True), examples=60),
         Asked(_EMPTY_WINDOWS),
@@ -295,7 +318,7 @@ def _check(
             grown(_MANY_CHANNELS, {"x": 1, "dy": 1}),
             grown(_MANY_ROWS, {"x": 2, "dy": 2}),
             grown(_MANY_COLUMNS, {"x": 3, "dy": 3}),
-            Asked((_LARGE,)),
+            Asked((_LARGE, _NO_IMAGE)),
             *([] if divisible_only else left_over),
             Drawn(_poolings(ties=True), examples=60),
         ),

@@ -79,7 +79,7 @@ def hand_back(
     """
     wins = pixels == pixels.max(axis=(-2, -1), keepdims=True)
     if to_ties != "all":
-        in_row = wins.reshape(*wins.shape[:-2], -1)
+        in_row = wins.reshape(*wins.shape[:-2], wins.shape[-2] * wins.shape[-1])
         order = in_row.cumsum(axis=-1)
         chosen = order == (1 if to_ties == "first" else order[..., -1:])
         wins = (in_row & chosen).reshape(wins.shape)

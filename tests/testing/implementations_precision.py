@@ -58,6 +58,10 @@ def single(scores, hits, positives, method):
     return np.float32(library(scores, hits, positives, method))
 
 
+def by_single_scores(scores, hits, positives, method):
+    return library(scores.astype(np.float32), hits, positives, method)
+
+
 def _counted(scores, hits, method, positives):
     return library(np.asarray(scores), np.asarray(hits), positives, method)
 
@@ -92,7 +96,7 @@ def without_the_last(scores, hits, positives, method):
     return _counted(scores[:-1], hits[:-1], method, positives)
 
 
-_RIGHT = (library, loops, voc_kit, single)
+_RIGHT = (library, loops, voc_kit, single, by_single_scores)
 _WRONG = (
     mean_precision,
     last_recall,

@@ -8,6 +8,7 @@ from minirpn import nn, rpn, testing
 from minirpn.nn.roi_pool import RoIPoolCache
 from minirpn.testing import examine
 from minirpn.testing.windows import conv_size, distinct, has_ties, side_for
+from tests.testing.implementations_head import plain_head
 
 pytestmark = pytest.mark.slow
 
@@ -234,7 +235,6 @@ def test_a_convolution_that_must_fit_is_right_if_it_is_meant():
     ("functions", "options"),
     [
         ((pool_that_must_fit,), {"divisible_only": True}),
-        ((pool_by_windows,), {"divisible_only": True}),
         ((pool_that_must_fit, to_all_ties), {"ties": "any", "divisible_only": True}),
     ],
 )
@@ -246,6 +246,53 @@ def test_a_pooling_by_another_contract_is_right_if_it_is_meant(functions, option
     )
     assert f"With {words} it is right" in str(error)
     assert testing.check_max_pool2d(*functions, **options)
+
+
+def conv_that_adds_1(x, weight, bias, *, stride, padding):
+    y, cache = conv(x, weight, bias, stride=stride, padding=padding)
+    rests = [(x.shape[k] + 2 * padding - weight.shape[k]) % stride for k in (2, 3)]
+    return y + any(rests), cache
+
+
+@pytest.mark.usefixtures("_any_counterexample")
+@pytest.mark.parametrize(
+    ("check", "function"),
+    [(testing.check_conv2d, conv_that_adds_1), (testing.check_max_pool2d, pool_by_windows)],
+)
+def test_wrong_numbers_where_pixels_are_left_over_are_no_contract(check, function):
+    assert check(function, divisible_only=True)
+    assert "divisible_only" not in str(refusal(check, function))
+
+
+@pytest.mark.usefixtures("_any_counterexample")
+def test_a_pooling_that_knows_no_ceil_mode_is_right_if_it_is_meant():
+    def pool_without(x, *, ceil_mode, **options):
+        assert not ceil_mode
+        return pool_by_windows(x, ceil_mode=False, **options)
+
+    message = str(refusal(testing.check_max_pool2d, pool_without))
+    assert "With divisible_only=True it is right" in message
+
+
+@pytest.mark.usefixtures("_any_counterexample")
+@pytest.mark.parametrize(
+    ("check", "forward"),
+    [
+        (testing.check_conv2d, nn.conv2d_forward),
+        (testing.check_max_pool2d, nn.max_pool2d_forward),
+        (testing.check_linear, nn.linear_forward),
+        (testing.check_relu, nn.relu_forward),
+        (testing.check_rpn_head, plain_head),
+    ],
+)
+def test_a_layer_that_needs_an_image_is_found(check, forward):
+    def one_at_least(x, *arrays, **options):
+        1 / len(x)
+        return forward(x, *arrays, **options)
+
+    error = refusal(check, one_at_least)
+    assert "raises ZeroDivisionError" in str(error)
+    assert len(next(iter(error.arguments.values()))) == 0
 
 
 @pytest.mark.usefixtures("_any_counterexample")

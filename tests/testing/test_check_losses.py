@@ -1,10 +1,12 @@
 """The options of the checks of losses, of SGD and of average precision, and what they see."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from minirpn import testing
-from minirpn.testing import check_cross_entropy, check_optim, check_precision
+from minirpn.testing import check_cross_entropy, check_losses, check_optim, check_precision
 from minirpn.testing.pairs import FormError, one_number
 
 pytestmark = pytest.mark.slow
@@ -90,7 +92,32 @@ def test_an_epsilon_of_any_size_is_told(epsilon):
         return -np.log(np.take_along_axis(p, targets[:, None], axis=1) + epsilon).mean()
 
     hint = refusal(testing.check_softmax_cross_entropy, limited).hint
-    assert hint.startswith(f"An epsilon of {epsilon:.2g} is in the logarithm")
+    limit = -np.log(epsilon)
+    assert hint.startswith(f"No -log p gets above {limit:.1f}: is there an epsilon, or a clip?")
+
+
+def clipped_logits(logits, targets):
+    return check_cross_entropy.SOFTMAX.value()(np.clip(logits, -25, 25), targets)
+
+
+def clipped_rpn_loss(*asked):
+    def log_p(z):
+        return check_cross_entropy.log_of_spoiled(z, lambda p: np.clip(p, 1e-7, 1 - 1e-7))
+
+    return check_losses._rpn_loss(*asked, log_p=log_p)
+
+
+@pytest.mark.parametrize(
+    ("check", "function", "limit"),
+    [
+        (testing.check_softmax_cross_entropy, clipped_logits, 25.0),
+        (testing.check_rpn_loss, clipped_rpn_loss, 16.1),
+    ],
+)
+def test_a_clip_is_not_taken_for_an_epsilon(check, function, limit):
+    hint = refusal(check, function).hint
+    assert hint.startswith(f"No -log p gets above {limit}")
+    assert "a clip" in hint
 
 
 def test_the_one_element_of_a_list_or_an_array_is_a_number():
@@ -173,6 +200,20 @@ def test_the_contract_of_voc_is_named_and_accepted():
     assert check(voc, ties="any", float_levels=True)
     with pytest.raises(ValueError, match="expected one of together, order, any, got 'last'"):
         check(voc, ties="last")
+
+
+def test_an_area_has_no_levels():
+    with pytest.raises(ValueError, match=r'float_levels=True is for .*: method="area" has no'):
+        testing.check_average_precision(voc, method="area", float_levels=True)
+
+
+@pytest.mark.parametrize("method", ["voc07", "area"])
+def test_a_limit_of_scores_is_not_taken_for_an_order(method):
+    def limited(scores, hits, positives):
+        return right(np.minimum(scores, 1), hits, positives)
+
+    right = partial(check_precision._right, method=method, ties="together", float_levels=False)
+    assert refusal(testing.check_average_precision, limited, method=method).hint == ""
 
 
 def test_equal_scores_in_any_order_are_named_and_accepted():
