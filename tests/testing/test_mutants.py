@@ -45,7 +45,8 @@ SPECIAL = {
 UNSEEN = {
     "iou_unsigned": "the difference of unsigned numbers wraps round for honest authors, too",
     "nms_single_scores": "who computes in float32 cannot tell such scores apart",
-    "single_scores": "who computes in float32 cannot tell such scores apart",
+    "single_scores_voc07": "who computes in float32 cannot tell such scores apart",
+    "single_scores_area": "who computes in float32 cannot tell such scores apart",
     "min_size_single": "who computes in float32 cannot tell such sides apart",
     "batched_by_largest": "torchvision's own way, for boxes from 0 on",
     "batched_by_a_million": "float32 moves a box by a sixteenth, which seldom moves an IoU over",
