@@ -254,9 +254,11 @@ def check_max_pool2d(
         "divisible_only=True": (ties, True),
         'ties="any", divisible_only=True': ("any", True),
     }
-    contracts: Contracts = {}
+    contracts: dict[str, Callable[[], Verdict]] = {}
     for words, (other_ties, other_divisible_only) in options.items():
-        check = partial(_check, forward, backward, other_ties, other_divisible_only)
+        check: Callable[[], Verdict] = partial(
+            _check, forward, backward, other_ties, other_divisible_only
+        )
         if other_divisible_only and not divisible_only:
             check = if_it_refuses(_calls_with_left_over(forward, backward), check)
         if (other_ties, other_divisible_only) != (ties, divisible_only):
