@@ -11,7 +11,6 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from minirpn.rpn import AnchorConfig, base_anchors, grid_anchors
 from minirpn.testing import strategies
 from minirpn.testing.check_boxes import DTYPES, ONE, rows
 from minirpn.testing.examine import (
@@ -132,13 +131,6 @@ def _has_halves(cell: Question) -> bool:
     return bool(np.any(np.abs(sides % 1 - 0.5) < 1e-9))
 
 
-def _from_config(
-    base_size: float, ratios: np.ndarray, scales: np.ndarray, *, rounding: Rounding
-) -> np.ndarray:
-    config = AnchorConfig(base_size, tuple(ratios.tolist()), tuple(scales.tolist()), rounding)
-    return base_anchors(config)
-
-
 def check_base_anchors(f: Callable[..., Any], *, rounding: Rounding = "caffe") -> Verdict:
     """Check a function that makes the anchors of cell (0, 0): ``f(base_size, ratios, scales)``.
 
@@ -169,7 +161,7 @@ def check_base_anchors(f: Callable[..., Any], *, rounding: Rounding = "caffe") -
     )
     halves = {"base_size": 9, "ratios": np.array([0.5, 1.5]), "scales": np.array([1.0, 2])}
     exercise = Exercise(
-        answer=partial(_from_config, rounding=rounding),
+        answer=partial(_base, rounded=round if rounding else None),
         stages=(
             Drawn(_cell(fractions=False)),
             Drawn(_cell(fractions=True).filter(lambda cell: not _has_halves(cell))),
@@ -264,7 +256,7 @@ def check_grid_anchors(f: Callable[..., Any]) -> Verdict:
         _map_of_cells(strides, extent=512, whole=True), _map_of_cells(strides, extent=512)
     )
     exercise = Exercise(
-        answer=grid_anchors,
+        answer=_grid,
         stages=(
             Drawn(_map_of_cells(extent=16, whole=True)),
             Drawn(_map_of_cells(extent=64)),

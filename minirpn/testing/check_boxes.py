@@ -25,6 +25,7 @@ from minirpn.testing.examine import (
     spoiled,
 )
 from minirpn.testing.pictures import draw_boxes_of
+from minirpn.testing.storage import on_host
 
 DTYPES = (np.float64, np.float32, np.int64, np.int32)
 FAR = 10_000  # pixels
@@ -101,7 +102,7 @@ def from_cxcywh(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
-PLUS_ONE = "Did you add 1 to a side? Our boxes are half-open."
+PLUS_ONE = "Did you add 1 to the sides? Our boxes are half-open."
 TRANSPOSED = "Rows are the boxes of a, columns those of b."
 IOU_MISTAKES: Mistakes = {
     PLUS_ONE: partial(spoiled_iou, one=1),
@@ -130,14 +131,29 @@ IOU_MISTAKES: Mistakes = {
 }
 
 
-def _inclusive(of_lists: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of inclusive boxes for one of half-open boxes."""
-    return lambda a, b: of_lists(a + ONE, b + ONE)
+def inclusive(f: Callable[..., Any], lists: int = 2) -> Callable[..., Any]:
+    """Return a function of inclusive boxes for one of half-open boxes.
+
+    The first `lists` arguments are boxes, by place or by name.
+    """
+
+    def of_inclusive(*places: Any, **named: Any) -> Any:
+        values = (*places, *named.values())
+        return f(*(boxes + ONE for boxes in values[:lists]), *values[lists:])
+
+    return of_inclusive
 
 
-PLUS_ONE_MISTAKES: Mistakes = {"Where is the + 1 of the sides?": spoiled_iou} | {
-    hint: _inclusive(mistake) for hint, mistake in IOU_MISTAKES.items() if hint != PLUS_ONE
-}
+def inclusive_mistakes(
+    right: Callable[..., Any], mistakes: Mistakes, lists: int = 2
+) -> dict[str, Callable[..., Any]]:
+    """Return the mistakes of those whose boxes are inclusive; one is to forget that they are.
+
+    `right` and `mistakes` are of half-open boxes, which their first `lists` arguments are.
+    """
+    return {"Where is the + 1 of the sides?": right} | {
+        hint: inclusive(wrong, lists) for hint, wrong in mistakes.items() if hint != PLUS_ONE
+    }
 
 
 @st.composite
@@ -230,7 +246,8 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False, plus_one: bool =
     several = {"a": rows((0, 0, 4, 4), (2, 1, 6, 5)), "b": rows((0, 0, 4, 2))}
     answer, mistakes = exact.iou, IOU_MISTAKES
     if plus_one:
-        answer, mistakes = _inclusive(exact.iou), PLUS_ONE_MISTAKES
+        answer = inclusive(exact.iou)
+        mistakes = inclusive_mistakes(spoiled_iou, IOU_MISTAKES)
     stages = _pair_stages(("a", "b"), plus_one)
     probes: tuple[Question, ...] = (*_PAIR_PROBES, several)
     if pairwise:
@@ -388,7 +405,7 @@ MIN_SIZE_MISTAKES: Mistakes = {
 } | spoiled(
     _large_enough,
     compare={gt: "A side of exactly min_size is large enough: use >=, not >."},
-    one={1: "Did you add 1 to the sides? Our boxes are half-open."},
+    one={1: PLUS_ONE},
     any_side={True: "Both sides have to be large enough, not one of them."},
     sides={
         (0,): "Compare the height, too, not the width alone.",
@@ -413,7 +430,7 @@ def _many_and_side(size: int) -> Question:
 def _indices(result: Any) -> np.ndarray:
     """Return indices as they are, those of a mask, and those in the tuple of ``np.where``."""
     kept = result[0] if isinstance(result, tuple) and len(result) == 1 else result
-    kept = np.asarray(kept.detach() if hasattr(kept, "detach") else kept)
+    kept = np.asarray(on_host(kept))
     return np.flatnonzero(kept) if kept.dtype == bool else kept
 
 

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from minirpn.testing import strategies
-from minirpn.testing.check_boxes import DTYPES, FAR, ONE, fine_boxes, from_cxcywh, from_xywh, rows
+from minirpn.testing.check_boxes import (
+    DTYPES,
+    FAR,
+    ONE,
+    PLUS_ONE,
+    fine_boxes,
+    from_cxcywh,
+    from_xywh,
+    inclusive,
+    inclusive_mistakes,
+    rows,
+)
 from minirpn.testing.examine import (
     Asked,
     Contracts,
@@ -29,6 +40,9 @@ from minirpn.testing.pictures import draw_boxes_of
 
 VARIANCES = np.array([0.1, 0.1, 0.2, 0.2])
 """SSD divides its targets by these, as Fast R-CNN does by standard deviations."""
+
+USUAL_LIMIT = math.log(1000 / 16)
+"""The limit of tw and th that authors have who have one."""
 
 
 def _centers_and_sides(boxes: np.ndarray, one: float = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +71,6 @@ def _encode_no_log(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([right[:, :2], np.exp(right[:, 2:])], axis=1)
 
 
-PLUS_ONE = "Did you add 1 to the sides? Our boxes are half-open."
 ENCODE_MISTAKES: Mistakes = {
     PLUS_ONE: partial(_encode, one=1),
     "Did you take the corner for the center?": _encode_with(
@@ -152,11 +165,6 @@ DECODE_MISTAKES: Mistakes = DECODE_PLUS_ONE | {
 }
 
 
-def _inclusive_encode(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of inclusive anchors and boxes for one of half-open ones."""
-    return lambda anchors, boxes: f(anchors + ONE, boxes + ONE)
-
-
 @st.composite
 def _anchors_and_boxes(draw: DrawFn, **options: Any) -> Question:
     """Draw anchors and as many boxes, many of them related to another."""
@@ -185,12 +193,8 @@ def check_encode(f: Callable[..., Any], *, plus_one: bool = False) -> Verdict:
     """
     answer, mistakes = _encode, ENCODE_MISTAKES
     if plus_one:
-        answer = _inclusive_encode(_encode)
-        mistakes = {"Where is the + 1 of the sides?": _encode} | {
-            hint: _inclusive_encode(wrong)
-            for hint, wrong in ENCODE_MISTAKES.items()
-            if hint != PLUS_ONE
-        }
+        answer = inclusive(_encode)
+        mistakes = inclusive_mistakes(_encode, ENCODE_MISTAKES)
     wide = st.one_of(
         _anchors_and_boxes(extent=FAR, min_side=1, whole=True),
         _anchors_and_boxes(extent=FAR, min_side=0.5),
@@ -240,8 +244,8 @@ def check_decode(
     f
         The function.
     max_log_scale
-        For authors who let a larger tw or th count as this, such as ``math.log(1000 / 16)``; there
-        is no limit below.
+        For authors who let a larger tw or th count as this, such as ``math.log(1000 / 16)``, which
+        is 4.135166556742356; there is no limit below.
     plus_one
         For authors whose boxes are inclusive: widths are x2 - x1 + 1. Then x2 and y2 may be the
         last pixel, or one more, as in py-faster-rcnn.
@@ -259,12 +263,20 @@ def check_decode(
     return examine(f, exercise, contracts=_contracts(check_decode, f, max_log_scale, plus_one))
 
 
-def check_encode_decode(f: Callable[..., Any], g: Callable[..., Any]) -> Verdict:
+def check_encode_decode(
+    f: Callable[..., Any],
+    g: Callable[..., Any],
+    *,
+    max_log_scale: float | None = None,
+    plus_one: bool = False,
+) -> Verdict:
     """Check both directions of eq. 2: ``f`` as `check_encode` does, ``g`` as `check_decode`.
 
-    Both equal to the formula, they are each other's inverse.
+    Both equal to the formula, they are each other's inverse. The options are those of
+    `check_decode`; `plus_one` is for both functions, `max_log_scale` for ``g`` alone.
     """
-    return check_encode(f) & check_decode(g)
+    verdict = check_encode(f, plus_one=plus_one)
+    return verdict & check_decode(g, max_log_scale=max_log_scale, plus_one=plus_one)
 
 
 def check_bbox_transform_inv(
@@ -427,7 +439,7 @@ def _contracts(
     ones = {} if plus_one else {"plus_one=True": {"plus_one": True}}
     limits = {}
     if max_log_scale is None:
-        limits = {"max_log_scale=math.log(1000 / 16)": {"max_log_scale": math.log(1000 / 16)}}
+        limits = {f"max_log_scale={USUAL_LIMIT}": {"max_log_scale": USUAL_LIMIT}}
     both = {f"{one}, {limit}": ones[one] | limits[limit] for one in ones for limit in limits}
     on: dict[str, Any] = {"max_log_scale": max_log_scale, "plus_one": plus_one}
     return {

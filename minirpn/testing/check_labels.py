@@ -15,7 +15,7 @@ from hypothesis.strategies import DrawFn
 from minirpn.boxes import is_inside
 from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import exact, strategies
-from minirpn.testing.check_boxes import DTYPES, FAR, spoiled_iou
+from minirpn.testing.check_boxes import DTYPES, FAR, PLUS_ONE, spoiled_iou
 from minirpn.testing.examine import (
     Asked,
     Drawn,
@@ -115,7 +115,7 @@ MISTAKES = spoiled(
         True: "A best anchor stays positive where its IoU is below 0.3: set the positives last."
     },
     overlaps_of={
-        _plus_one: "Did you add 1 to the sides? Our boxes are half-open.",
+        _plus_one: PLUS_ONE,
         partial(spoiled_iou, epsilon=1e-6): "Did you add an epsilon to the area you divide by? It "
         "breaks ties, and moves an IoU of exactly 0.7 or 0.3 below it.",
     },

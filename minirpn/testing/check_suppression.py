@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from minirpn.testing import exact, strategies
-from minirpn.testing.check_boxes import DTYPES, FAR, ONE, rows, spoiled_iou, unguarded_iou
+from minirpn.testing.check_boxes import (
+    DTYPES,
+    FAR,
+    ONE,
+    PLUS_ONE,
+    inclusive,
+    inclusive_mistakes,
+    rows,
+    spoiled_iou,
+    unguarded_iou,
+)
 from minirpn.testing.examine import (
     Asked,
     Contracts,
@@ -79,7 +89,6 @@ def _is_not_below(overlap: float, iou_threshold: float) -> bool:
     return not overlap <= iou_threshold
 
 
-PLUS_ONE = "Did you add 1 to the sides? Our boxes are half-open."
 LATER_FIRST = "Of equal scores the lower index comes first."
 NMS_MISTAKES: Mistakes = {
     "Did you begin with the lowest score?": (
@@ -102,11 +111,6 @@ NMS_MISTAKES: Mistakes = {
         last_only={True: "Compare with every box that stayed, not with the last one only."},
     ),
 }
-
-
-def _inclusive(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of inclusive boxes for one of half-open boxes."""
-    return lambda boxes, *others, **threshold: f(boxes + ONE, *others, **threshold)
 
 
 def _is_clear(question: Question, plus_one: bool) -> bool:
@@ -192,10 +196,8 @@ def check_nms(f: Callable[..., Any], *, ties: Ties = "first", plus_one: bool = F
     _check_ties(ties)
     answer, mistakes = exact.nms, NMS_MISTAKES
     if plus_one:
-        answer = _inclusive(exact.nms)
-        mistakes = {"Where is the + 1 of the sides?": exact.nms} | {
-            hint: _inclusive(wrong) for hint, wrong in NMS_MISTAKES.items() if hint != PLUS_ONE
-        }
+        answer = inclusive(exact.nms, lists=1)
+        mistakes = inclusive_mistakes(exact.nms, NMS_MISTAKES, lists=1)
     exercise = Exercise(
         answer=answer,
         stages=_stages(plus_one),

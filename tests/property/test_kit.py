@@ -38,6 +38,19 @@ def test_labels(implementation):
         assert testing.check_label_anchors(rpn.label_anchors)
 
 
+@pytest.mark.parametrize("rounding", ["caffe", None])
+def test_base_anchors(rounding):
+    def base_anchors(base_size, ratios, scales):
+        config = rpn.AnchorConfig(base_size, tuple(ratios), tuple(scales), rounding)
+        return rpn.base_anchors(config)
+
+    assert testing.check_base_anchors(base_anchors, rounding=rounding)
+
+
+def test_grid_anchors():
+    assert testing.check_grid_anchors(rpn.grid_anchors)
+
+
 @implementations("conv2d", "conv2d_dx", "conv2d_dweight")
 def test_conv2d(implementation):
     with accel.use(implementation, "conv2d", "conv2d_dx", "conv2d_dweight"):

@@ -136,12 +136,21 @@ def test_who_means_inclusive_boxes_and_forgets_the_1_is_told(check, function):
 )
 def test_a_limit_of_the_sides_is_accepted_if_it_is_meant(check, function):
     limited = with_options(function, limit=math.log(1000 / 16))
-    with pytest.raises(testing.CheckError, match=r"With max_log_scale=math.log\(1000 / 16\) it is"):
+    with pytest.raises(testing.CheckError, match=r"With max_log_scale=4\.135166556742356 it is"):
         check(limited)
-    assert check(limited, max_log_scale=math.log(1000 / 16))
+    assert check(limited, max_log_scale=4.135166556742356)
     inclusive = with_options(function, limit=math.log(1000 / 16), one=1)
     with pytest.raises(testing.CheckError, match=re.escape("With plus_one=True, max_log_scale=")):
         check(inclusive)
+
+
+def test_both_directions_take_the_options_that_their_message_names():
+    pair = with_options(encode, one=1), with_options(decode, one=1, limit=math.log(1000 / 16))
+    with pytest.raises(testing.CheckError, match="With plus_one=True it is right"):
+        testing.check_encode_decode(*pair)
+    with pytest.raises(testing.CheckError, match=r"With max_log_scale=4\.135166556742356 it is"):
+        testing.check_encode_decode(*pair, plus_one=True)
+    assert testing.check_encode_decode(*pair, plus_one=True, max_log_scale=4.135166556742356)
 
 
 def test_anchors_that_are_not_rounded_are_accepted_if_they_are_meant():
@@ -155,11 +164,13 @@ def test_anchors_that_are_not_rounded_are_accepted_if_they_are_meant():
     assert testing.check_base_anchors(exact_areas, rounding=None)
 
 
-def test_options_that_do_not_exist_are_refused():
+@pytest.mark.parametrize("check", [testing.check_nms, testing.check_batched_nms])
+def test_an_order_of_equal_scores_that_does_not_exist_is_refused(check):
     with pytest.raises(ValueError, match="ties: expected one of first, any, got 'last'"):
-        testing.check_nms(exact.nms, ties="last")
-    with pytest.raises(ValueError, match="ties: expected one of first, any, got 'last'"):
-        testing.check_batched_nms(exact.batched_nms, ties="last")
+        check(exact.nms, ties="last")
+
+
+def test_a_rounding_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="rounding: expected 'caffe' or None, got 'up'"):
         testing.check_base_anchors(exact.nms, rounding="up")
 
@@ -194,6 +205,38 @@ def test_a_small_counterexample_of_many_boxes_is_found():
     with pytest.raises(testing.CheckError) as caught:
         testing.check_min_size(of_64)
     assert len(caught.value.arguments["boxes"]) == 65
+
+
+class OnADevice:
+    """Numbers that NumPy can read only once they are detached and on the host, as a tensor's."""
+
+    def __init__(self, values, attached=True, device=True):
+        self.values, self.attached, self.device = values, attached, device
+
+    def detach(self):
+        return OnADevice(self.values, False, self.device)
+
+    def cpu(self):
+        return OnADevice(self.values, self.attached, False)
+
+    def numpy(self):
+        if self.attached or self.device:
+            raise TypeError("not on the host")
+        return self.values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.numpy()
+
+
+def test_indices_and_masks_on_a_device_are_read():
+    def mask(boxes, min_size):
+        return (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= min_size
+
+    def indices(boxes, min_size):
+        return (OnADevice(np.flatnonzero(mask(boxes, min_size))),)
+
+    assert testing.check_min_size(lambda *question: OnADevice(mask(*question)))
+    assert testing.check_min_size(indices)
 
 
 def test_on_the_grid_and_off_it_the_exact_iou_is_the_nearest_number():
