@@ -393,6 +393,7 @@ SOFTMAX = Loss(
                 {"logits": np.array([[0.0, 1.0], [1000.0, 998.0]]), "targets": np.array([1, 0])},
                 {"logits": np.array([[-1000.0, -1001.0]]), "targets": np.array([0])},
                 {"logits": np.array([[1000.0, -1000.0]]), "targets": np.array([0])},
+                {"logits": np.array([[0.0, 1000.0]]), "targets": np.array([1])},
                 {"logits": np.array([[90, 0]], dtype=np.float32), "targets": np.array([1])},
             )
         ),

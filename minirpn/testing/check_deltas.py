@@ -168,7 +168,7 @@ DECODE_MISTAKES: Mistakes = DECODE_PLUS_ONE | {
 @st.composite
 def _anchors_and_boxes(draw: DrawFn, **options: Any) -> Question:
     """Draw anchors and as many boxes, many of them related to another."""
-    count = draw(st.integers(1, 3))
+    count = draw(st.integers(1, 5))
     drawn = draw(strategies.boxes(min_count=2 * count, max_count=2 * count, **options))
     return {"anchors": drawn[:count], "boxes": drawn[count:]}
 
@@ -178,7 +178,7 @@ def _anchors_and_deltas(
     draw: DrawFn, names: tuple[str, str], *, largest: float = 2, classes: int = 1, **options: Any
 ) -> Question:
     """Draw boxes and their deltas (N, 4 C), up to `largest`, by these names."""
-    count = draw(st.integers(1, 3))
+    count = draw(st.integers(1, 5))
     anchors = draw(strategies.boxes(min_count=count, max_count=count, **options))
     columns = draw(st.integers(1, classes))
     deltas = draw(strategies.deltas(count * columns, largest=largest))
@@ -382,6 +382,8 @@ def exercise_of_decode(
         steps = np.random.default_rng(1).integers(-32, 33, (size, 4 * classes))
         return {names[0]: anchors, names[1]: steps / 16}
 
+    of_21_classes = np.arange(2 * 84).reshape(2, 84) % 19 / 16
+
     def several(anchors: np.ndarray, deltas: np.ndarray) -> Question:
         """Return a question with different deltas for each class."""
         parts = [np.roll(deltas, k, axis=0) for k in range(classes)]
@@ -393,7 +395,14 @@ def exercise_of_decode(
             Drawn(draw(extent=32, min_side=1, whole=True)),
             Drawn(draw(extent=32, min_side=0.5, largest=large)),
             Drawn(stored),
-            Asked((several(rows(), rows()), several(fine_boxes(0, 2), probe[1]))),
+            Asked(
+                (
+                    several(rows(), rows()),
+                    several(fine_boxes(0, 2), probe[1]),
+                    several(probe[0], rows((20, -30, 0, 0), (-50, 40, 0, 0))),
+                    {names[0]: probe[0], names[1]: of_21_classes if classes > 1 else probe[1]},
+                )
+            ),
             Grown(many, strategies.COUNTS),
         ),
         probes=(several(*probe), several(probe[0], extreme)),

@@ -399,6 +399,19 @@ def check_batched_nms(f: Callable[..., Any], *, ties: Ties = "first") -> Verdict
                         "classes": none.astype(np.int64),
                         "iou_threshold": 0.5,
                     },
+                    # Classes moved apart by too little still overlap.
+                    *(
+                        {
+                            "boxes": boxes,
+                            "scores": np.array([0.75, 0.5]),
+                            "classes": np.array([0, 1]),
+                            "iou_threshold": 0.25,
+                        }
+                        for boxes in (
+                            rows((0, 0, 10, 10), (1, 1, 11, 11)),
+                            rows((0, 0, 1, 1), (0, 0, 1, 1)),
+                        )
+                    ),
                 )
             ),
             Grown(_with_classes(_many(64, 0.5, most)), strategies.COUNTS),
