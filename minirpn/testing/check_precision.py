@@ -335,6 +335,8 @@ def _examine(
             Drawn(_lists(ties=False), 60),
             Drawn(_held(), 60),
             Grown(partial(_long, ties=False), strategies.COUNTS),
+            # Nearer than a hundredth, and not too near for float32.
+            Asked((_asked([0.5, 0.5 + 1 / 1024], [False, True], 1),)),
             Asked((_asked([], [], 2), _asked([0.5], [False], 1))),
             *(tied if ties != "any" else ()),
         ),
