@@ -187,7 +187,6 @@ _MANY_IMAGES = _question(COUNTS[-1], 1, 1, (2, 1), (2, 1), stride=1, padding=0)
 _MANY_CHANNELS = _question(2, COUNTS[-1], 2, (1, 2), (1, 2), stride=1, padding=0)
 _MANY_OUTPUTS = _question(2, 2, COUNTS[-1], (1, 2), (1, 1), stride=1, padding=0)
 _MANY_ROWS = _question(1, 1, 1, (COUNTS[-1], 2), (3, 3), stride=1, padding=1)
-_NO_IMAGE = _question(0, 2, 1, (4, 3), (2, 2), stride=1, padding=0)
 _LARGE = _question(1, 2, 2, (33, 40), (3, 3), stride=1, padding=1, unit=1 / 16)
 _MANY_COLUMNS = _question(1, 2, 1, (2, COUNTS[-1]), (3, 3), stride=1, padding=1)
 
@@ -272,7 +271,7 @@ def check_conv2d(
             grown(_MANY_OUTPUTS, {"weight": 0, "bias": 0, "dy": 1}),
             grown(_MANY_ROWS, {"x": 2, "dy": 2}),
             grown(_MANY_COLUMNS, {"x": 3, "dy": 3}),
-            Asked((_LARGE, _NO_IMAGE)),
+            Asked((_LARGE,)),
             *([] if divisible_only else [Drawn(_convolutions(left_over=True), examples=50)]),
         ),
         probes=(

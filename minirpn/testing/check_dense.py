@@ -154,7 +154,6 @@ def check_linear(
             grown(_linear_question(COUNTS[-1], 2, 1), {"x": 0, "dy": 0}),
             grown(_linear_question(2, COUNTS[-1], 1), {"x": 1, "weight": 1}),
             grown(_linear_question(1, 2, COUNTS[-1]), {"weight": 0, "bias": 0, "dy": 1}),
-            Asked((_linear_question(0, 3, 2),)),
         ),
         probes=(_linear_question(3, 2, 2), _linear_question(2, 3, 2, seed=1)),
         mistakes=LINEAR_MISTAKES,

@@ -201,7 +201,6 @@ _MANY_IMAGES = _question(COUNTS[-1], 1, (2, 2), kernel=2, stride=1, padding=0)
 _MANY_CHANNELS = _question(1, COUNTS[-1], (2, 2), kernel=2, stride=1, padding=0)
 _MANY_ROWS = _question(1, 1, (COUNTS[-1], 2), kernel=3, stride=1, padding=1)
 _MANY_COLUMNS = _question(1, 1, (2, COUNTS[-1]), kernel=3, stride=1, padding=1)
-_NO_IMAGE = _question(0, 2, (4, 3), kernel=2, stride=1, padding=0)
 _LARGE = _question(1, 2, (35, 40), kernel=2, stride=1, padding=0, unit=1 / 16)
 # The next window would have no pixel of the image: it starts behind it, or in the padding there.
 _EMPTY_WINDOWS = (
@@ -320,7 +319,7 @@ def _check(
             grown(_MANY_CHANNELS, {"x": 1, "dy": 1}),
             grown(_MANY_ROWS, {"x": 2, "dy": 2}),
             grown(_MANY_COLUMNS, {"x": 3, "dy": 3}),
-            Asked((_LARGE, _NO_IMAGE)),
+            Asked((_LARGE,)),
             *([] if divisible_only else left_over),
             Drawn(_poolings(ties=True), examples=60),
         ),

@@ -274,25 +274,23 @@ def test_a_pooling_that_knows_no_ceil_mode_is_right_if_it_is_meant():
     assert "With divisible_only=True it is right" in message
 
 
-@pytest.mark.usefixtures("_any_counterexample")
 @pytest.mark.parametrize(
     ("check", "forward"),
     [
         (testing.check_conv2d, nn.conv2d_forward),
         (testing.check_max_pool2d, nn.max_pool2d_forward),
         (testing.check_linear, nn.linear_forward),
-        (testing.check_relu, nn.relu_forward),
         (testing.check_rpn_head, plain_head),
     ],
 )
-def test_a_layer_that_needs_an_image_is_found(check, forward):
+def test_a_layer_may_need_an_image(check, forward):
+    """Who reshapes by -1 cannot do without: an honest layer, and the tutorial's."""
+
     def one_at_least(x, *arrays, **options):
-        1 / len(x)
+        x.reshape(len(x), -1)
         return forward(x, *arrays, **options)
 
-    error = refusal(check, one_at_least)
-    assert "raises ZeroDivisionError" in str(error)
-    assert len(next(iter(error.arguments.values()))) == 0
+    assert check(one_at_least)
 
 
 @pytest.mark.usefixtures("_any_counterexample")
