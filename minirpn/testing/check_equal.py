@@ -36,7 +36,8 @@ def check_equal(
     """
     names = list(inspect.signature(reference).parameters)
     questions = tuple(dict(zip(names, arguments, strict=False)) for arguments in calls)
-    return examine(f, Exercise(answer=reference, stages=(Asked(()),), probes=questions))
+    exercise = Exercise(answer=reference, stages=(Asked(()),), probes=questions, plainly=False)
+    return examine(f, exercise)
 
 
 def reveal(guess: Any, truth: Any, unit: str = "") -> str:

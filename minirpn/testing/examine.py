@@ -214,7 +214,10 @@ class Exercise:
     Parameters
     ----------
     answer
-        The right implementation. It gets plain copies of the arrays; see `storage.plain_copy`.
+        The right implementation.
+    plainly
+        Whether it gets plain copies of the arrays; see `storage.plain_copy`. Else it gets them as
+        they are held, as the function does.
     stages
         All questions, in the order in which they are asked: ordinary ones before odd ones, so that
         the counterexample is an ordinary one where it can be, and those where authors may differ
@@ -247,10 +250,12 @@ class Exercise:
         got, right, single=_in_single(question)
     )
     draw: Callable[[Question], Any] | None = None
+    plainly: bool = True
 
     def right_for(self, question: Question) -> Any:
         """Return the right answer to a question."""
-        return self.read(self.answer(**{name: plain_copy(part) for name, part in question.items()}))
+        copy = plain_copy if self.plainly else copy_of
+        return self.read(self.answer(**{name: copy(part) for name, part in question.items()}))
 
 
 def _in_single(question: Question) -> bool:
