@@ -393,9 +393,15 @@ def test_an_unknown_average_is_refused():
 
 
 def test_equal_compares_call_by_call():
+    def only_single(x):
+        assert x.dtype == np.float32
+        return x
+
     assert testing.check_equal(np.hypot, lambda a, b: (a * a + b * b) ** 0.5, (3.0, 4.0))
     assert not testing.check_equal(lambda x: ..., abs, (1.0,))
     assert testing.check_equal(lambda x: x.itemsize, lambda x: x.itemsize, (np.float32([1, 2]),))
+    with pytest.raises(testing.CheckError, match="yours raises ZeroDivisionError"):
+        testing.check_equal(lambda x: 1 / 0, only_single, (np.float32([1, 2]),))
     with pytest.raises(testing.CheckError, match="for x = -2: yours gives -2, expected 2"):
         testing.check_equal(lambda x: x, lambda x: abs(x), (1.0,), (-2.0,))
 
