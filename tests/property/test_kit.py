@@ -17,7 +17,10 @@ def implementations(*operations):
         for implementation in available[operations[0]]
         if all(implementation in available[o] for o in operations)
     ]
-    return pytest.mark.parametrize("implementation", common)
+    slowest = pytest.param("loops", marks=pytest.mark.slow)
+    return pytest.mark.parametrize(
+        "implementation", [slowest if one == "loops" else one for one in common]
+    )
 
 
 @implementations("iou")
