@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from minirpn.testing.check_boxes import from_xywh
 from minirpn.testing.examine import (
     Answers,
     Asked,
@@ -156,7 +157,7 @@ ROI_ALIGN_MISTAKES: Mistakes = {
         lambda boxes, stride: boxes[:, [1, 0, 3, 2]]
     ),
     "A box is (x1, y1, x2, y2), not (x, y, width, height).": _of_boxes(
-        lambda boxes, stride: np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        lambda boxes, stride: from_xywh(boxes)
     ),
     "Nothing is rounded in RoI align: are the corners of yours whole cells, as in RoI pooling?": (
         _of_boxes(lambda boxes, stride: np.floor(boxes / stride + 0.5) * stride)

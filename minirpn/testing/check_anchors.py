@@ -22,6 +22,7 @@ from minirpn.testing.examine import (
     Question,
     Verdict,
     examine,
+    expect_one_of,
     spoiled,
 )
 
@@ -153,8 +154,7 @@ def check_base_anchors(f: Callable[..., Any], *, rounding: Rounding = "caffe") -
     -----
     See `minirpn.rpn.base_anchors`.
     """
-    if rounding not in BASE_MISTAKES:
-        raise ValueError(f"rounding: expected 'caffe' or None, got {rounding!r}")
+    expect_one_of("rounding", rounding, BASE_MISTAKES)
     probes = (
         {"base_size": 16, "ratios": np.array([0.5, 1, 2]), "scales": np.array([8.0, 16])},
         {"base_size": 9, "ratios": np.array([3.0, 0.7]), "scales": np.array([1.5, 2, 4])},

@@ -29,6 +29,7 @@ from minirpn.testing.examine import (
     Verdict,
     ask,
     examine,
+    expect_one_of,
 )
 from minirpn.testing.pairs import one_number
 
@@ -303,8 +304,7 @@ class Loss:
         self, f: Callable[..., Any], df: Callable[..., Any] | None, reduction: str
     ) -> Verdict:
         """Check a loss, and its gradient if there is one, and name another reduction that fits."""
-        if reduction not in _OF_ROWS:
-            raise ValueError(f"reduction: expected one of {', '.join(_OF_ROWS)}, got {reduction!r}")
+        expect_one_of("reduction", reduction, _OF_ROWS)
         contracts: Contracts = {
             f'reduction="{other}"': partial(self._examine, f, df, other, {})
             for other in _OF_ROWS

@@ -32,6 +32,7 @@ from minirpn.testing.examine import (
     Verdict,
     ask,
     examine,
+    expect_one_of,
 )
 from minirpn.testing.pairs import by_name, one_number
 
@@ -206,10 +207,7 @@ def check_smooth_l1(
     >>> bool(check_smooth_l1(lambda x, sigma: nn.smooth_l1_forward(x, sigma=sigma)[0]))
     True
     """
-    if parameter not in _OF_SMOOTH_L1:
-        raise ValueError(
-            f"parameter: expected one of {', '.join(_OF_SMOOTH_L1)}, got {parameter!r}"
-        )
+    expect_one_of("parameter", parameter, _OF_SMOOTH_L1)
     contracts: Contracts = {
         f'parameter="{other}"': partial(_examine_smooth_l1, f, df, other, {})
         for other in _OF_SMOOTH_L1

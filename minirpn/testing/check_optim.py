@@ -23,6 +23,7 @@ from minirpn.testing.examine import (
     Question,
     Verdict,
     examine,
+    expect_one_of,
 )
 from minirpn.testing.pairs import by_name
 from minirpn.testing.storage import copy_of
@@ -209,8 +210,7 @@ def check_sgd_step(f: Step, *, rule: str = "caffe", in_place: bool = False) -> V
     ``steps`` in a message says how many steps were made, each from where the one before ended, with
     the same gradient. See `minirpn.nn.SGD`.
     """
-    if rule not in MISTAKES:
-        raise ValueError(f"rule: expected one of {', '.join(MISTAKES)}, got {rule!r}")
+    expect_one_of("rule", rule, RULES)
     other = next(name for name in RULES if name != rule)
     contracts: Contracts = {
         f"in_place={not in_place}": partial(_examine, f, rule, not in_place, {}),

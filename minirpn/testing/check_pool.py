@@ -20,6 +20,7 @@ from minirpn.testing.examine import (
     Mistakes,
     Question,
     Verdict,
+    expect_one_of,
     spoiled,
 )
 from minirpn.testing.pairs import answers_of, examine_pair
@@ -246,8 +247,7 @@ def check_max_pool2d(
     See `minirpn.nn.max_pool2d_forward`. Equal pixels are asked last. With ``ceil_mode`` a last
     window is left out if it has no pixel of the image, as in Caffe and PyTorch.
     """
-    if ties not in ("first", "any"):
-        raise ValueError(f"ties: expected one of first, any, got {ties!r}")
+    expect_one_of("ties", ties, ("first", "any"))
     options = {
         'ties="any"': ("any", divisible_only),
         "divisible_only=True": (ties, True),

@@ -22,6 +22,7 @@ from minirpn.testing.examine import (
     Question,
     Verdict,
     examine,
+    expect_one_of,
 )
 from minirpn.testing.pairs import one_number
 
@@ -281,10 +282,8 @@ def check_average_precision(
     >>> bool(check_average_precision(area, method="area"))
     True
     """
-    if method not in METHODS:
-        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    if ties not in TIES:
-        raise ValueError(f"ties: expected one of {', '.join(TIES)}, got {ties!r}")
+    expect_one_of("method", method, METHODS)
+    expect_one_of("ties", ties, TIES)
     if float_levels and method == "area":
         raise ValueError('float_levels=True is for method="voc07": method="area" has no levels')
     asked: dict[str, Any] = {"method": method, "ties": ties, "float_levels": float_levels}

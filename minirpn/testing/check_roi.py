@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from minirpn.testing.check_boxes import from_xywh
 from minirpn.testing.examine import (
     Answers,
     Asked,
@@ -18,6 +19,7 @@ from minirpn.testing.examine import (
     Mistakes,
     Question,
     Verdict,
+    expect_one_of,
     spoiled,
 )
 from minirpn.testing.pairs import answers_of, examine_pair
@@ -116,16 +118,12 @@ def _none_if_inverted(first: int, last: int, *rest: int) -> Span:
     return (0, 0) if last < first else _bin(first, last, *rest)
 
 
-def _from_sides(boxes: np.ndarray) -> np.ndarray:
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-
-
 ROI_POOL_MISTAKES: Mistakes = {
     "Did you swap x and y? A box is (x1, y1, x2, y2): its columns are from x1 to x2.": (
         lambda features, boxes, *rest: loops_roi_pool(features, boxes[:, [1, 0, 3, 2]], *rest)
     ),
     "A box is (x1, y1, x2, y2), not (x, y, width, height).": (
-        lambda features, boxes, *rest: loops_roi_pool(features, _from_sides(boxes), *rest)
+        lambda features, boxes, *rest: loops_roi_pool(features, from_xywh(boxes), *rest)
     ),
     "Boxes are in pixels of the image: divide them by the stride.": (
         lambda features, boxes, dy, size, stride: loops_roi_pool(features, boxes, dy, size, 1.0)
@@ -332,8 +330,7 @@ def check_roi_pool(
     inverted, then larger ones, and equal cells last. Bins that come out otherwise in floating
     point, such as 7 in 57 cells, are not asked.
     """
-    if ties not in ("first", "any"):
-        raise ValueError(f"ties: expected one of first, any, got {ties!r}")
+    expect_one_of("ties", ties, ("first", "any"))
     contracts = {}
     if ties == "first":
         contracts['ties="any"'] = partial(check_roi_pool, forward, backward, ties="any")

@@ -35,6 +35,7 @@ from minirpn.testing.examine import (
     Stage,
     Verdict,
     examine,
+    expect_one_of,
     spoiled,
 )
 from minirpn.testing.pictures import draw_boxes_of
@@ -193,7 +194,7 @@ def check_nms(f: Callable[..., Any], *, ties: Ties = "first", plus_one: bool = F
     -----
     Equal scores are asked last. See `minirpn.boxes.nms`.
     """
-    _check_ties(ties)
+    expect_one_of("ties", ties, ("first", "any"))
     answer, mistakes = exact.nms, NMS_MISTAKES
     if plus_one:
         answer = inclusive(exact.nms, lists=1)
@@ -367,7 +368,7 @@ def check_batched_nms(f: Callable[..., Any], *, ties: Ties = "first") -> Verdict
     equal scores the lower index, or, with ``ties="any"``, any. See `minirpn.boxes.nms`, and
     `check_iou` for what is raised.
     """
-    _check_ties(ties)
+    expect_one_of("ties", ties, ("first", "any"))
 
     def clear(**options: Any) -> st.SearchStrategy[Question]:
         return _boxes_of_classes(**options).filter(partial(_is_clear, plus_one=False))
@@ -452,11 +453,6 @@ def _contracts(
             together |= one
         off[", ".join(off)] = together
     return {words: partial(check, f, **(options | one)) for words, one in off.items()}
-
-
-def _check_ties(ties: str) -> None:
-    if ties not in ("first", "any"):
-        raise ValueError(f"ties: expected one of first, any, got {ties!r}")
 
 
 def _describe_indices(question: Question, got: np.ndarray, right: np.ndarray) -> str:

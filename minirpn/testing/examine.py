@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -128,9 +128,8 @@ class Stage(Protocol):
         """Ask them; raise the smallest question that got a wrong answer."""
 
 
-_PHASES: ContextVar[tuple[Phase, ...]] = ContextVar(
-    "phases", default=(Phase.generate, Phase.shrink)
-)
+_FOR_A_CONTRACT = ContextVar("for_a_contract", default=False)
+"""Whether it only matters if the function passes: a wrong one is not made small nor explained."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class Drawn:
             deadline=None,
             derandomize=True,
             max_examples=self.examples,
-            phases=_PHASES.get(),
+            phases=(Phase.generate,) if _FOR_A_CONTRACT.get() else (Phase.generate, Phase.shrink),
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
             verbosity=Verbosity.quiet,
@@ -331,8 +330,8 @@ def examine(
         for stage in (first, Asked(exercise.probes), *others):
             stage.ask(trial)
     except _CounterexampleError as wrong:
-        if Phase.shrink not in _PHASES.get():
-            contracts = {}  # this is itself a question of a contract
+        if _FOR_A_CONTRACT.get():
+            raise CheckError(str(wrong)) from None
         raise _error(name, function, exercise, wrong, contracts or {}) from wrong.failure.error
     except Flaky:
         raise CheckError(f"{name} gives different answers to the same question") from None
@@ -365,13 +364,13 @@ def _error(
 
 def _passes(check: Callable[[], Verdict]) -> bool:
     """Return whether a check finds nothing wrong; it does not look for a small counterexample."""
-    before = _PHASES.set((Phase.generate,))
+    before = _FOR_A_CONTRACT.set(True)
     try:
         return bool(check())
     except CheckError:
         return False
     finally:
-        _PHASES.reset(before)
+        _FOR_A_CONTRACT.reset(before)
 
 
 def ask(
@@ -517,6 +516,13 @@ def _alike(one: Any, other: Any, question: Question) -> bool:
     if isinstance(one, _Failure) or isinstance(other, _Failure):
         return False
     return not difference(one, other, single=_in_single(question))
+
+
+def expect_one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Raise ValueError, with the name and what there is, if an option has no such value."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def spoiled(right: Callable[..., Any], /, **options: dict[Any, str]) -> Mistakes:

@@ -171,7 +171,7 @@ def test_an_order_of_equal_scores_that_does_not_exist_is_refused(check):
 
 
 def test_a_rounding_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="rounding: expected 'caffe' or None, got 'up'"):
+    with pytest.raises(ValueError, match="rounding: expected one of caffe, None, got 'up'"):
         testing.check_base_anchors(exact.nms, rounding="up")
 
 
