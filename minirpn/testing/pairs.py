@@ -83,8 +83,8 @@ def answers_of(
 ) -> Any:
     """Return the outputs of a forward and the gradients of its backward by name, or ``...``.
 
-    Besides, the forward is called for other inputs, and the backward once more: neither may
-    change what came before.
+    Besides, the forward is called for other inputs, and the backward once more with the same
+    cache: neither may change what came before. The backward may refuse a cache that it has used.
 
     Parameters
     ----------
@@ -130,12 +130,16 @@ def answers_of(
         with suppress(Exception):  # what it raises is another question
             run_other()
     _same(before, by_name(outputs, list(dy)), ANOTHER_FORWARD)
-    for words in (FORWARD_BETWEEN, SECOND_BACKWARD):
-        try:
-            again = backward(*dy.values(), cache)
-        except Exception as error:
-            raise FormError(f"raises {type(error).__name__} {RAISES_LATER}") from error
-        _same(named, by_name(again, gradients), words)
+    try:
+        again = backward(*dy.values(), cache)
+    except Exception as error:
+        raise FormError(f"raises {type(error).__name__} {RAISES_LATER}") from error
+    _same(named, by_name(again, gradients), FORWARD_BETWEEN)
+    try:
+        again = backward(*dy.values(), cache)
+    except Exception:  # a backward may use its cache up, as PyTorch's does, if it says so
+        return before | named
+    _same(named, by_name(again, gradients), SECOND_BACKWARD)
     return before | named
 
 

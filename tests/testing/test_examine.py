@@ -165,12 +165,16 @@ SQUARE = Exercise(
 )
 
 
-def square_refusal(forward, backward=None):
+def examine_square(forward, backward=None):
     def both(x, dy):
         return answers_of(forward, x, backward, {"y": dy}, ("dx",))
 
+    return examine_pair(forward, backward, both, SQUARE)
+
+
+def square_refusal(forward, backward=None):
     with pytest.raises(CheckError) as caught:
-        examine_pair(forward, backward, both, SQUARE)
+        examine_square(forward, backward)
     return caught.value
 
 
@@ -216,6 +220,21 @@ def test_caches_are_apart_and_stay():
     assert "another forward changes it" in str(
         square_refusal(in_one_place, lambda dy, x: 2 * x * dy)
     )
+
+
+def test_a_cache_may_be_used_once_if_a_second_time_is_refused():
+    def using_it_up(dy, cache):
+        return 2 * cache.pop("x") * dy
+
+    assert examine_square(lambda x: (x * x, {"x": x}), using_it_up)
+
+    shared = {}
+
+    def forward(x):
+        shared["x"] = x
+        return x * x, shared
+
+    assert "is the cache shared?" in str(square_refusal(forward, using_it_up))
 
 
 def test_a_forward_alone_is_shown_without_the_gradient():
