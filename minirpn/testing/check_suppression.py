@@ -413,6 +413,13 @@ def check_batched_nms(f: Callable[..., Any], *, ties: Ties = "first") -> Verdict
                             rows((0, 0, 1, 1), (0, 0, 1, 1)),
                         )
                     ),
+                    # Moved by too much, float32 keeps nothing of a small box.
+                    {
+                        "boxes": rows((0, 0, 1, 1), (0, 0, 1, 1)).astype(np.float32),
+                        "scores": np.array([0.75, 0.5], np.float32),
+                        "classes": np.array([90, 90]),
+                        "iou_threshold": 0.25,
+                    },
                 )
             ),
             Grown(_with_classes(_many(64, 0.5, most)), strategies.COUNTS),

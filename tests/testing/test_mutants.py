@@ -49,7 +49,6 @@ UNSEEN = {
     "single_scores_area": "who computes in float32 cannot tell such scores apart",
     "min_size_single": "who computes in float32 cannot tell such sides apart",
     "batched_by_largest": "torchvision's own way, for boxes from 0 on",
-    "batched_by_a_million": "float32 moves a box by a sixteenth, which seldom moves an IoU over",
     "l1_dtype_of_x": "differences are real numbers",
     "slope_dtype_of_x": "differences are real numbers",
     "sigmoid_targets_as_they_are": "targets come in the dtype of the logits",
