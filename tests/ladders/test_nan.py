@@ -26,7 +26,12 @@ SPREAD = {
 }
 # The number of an argument that is multiplied by 0 in places: NaN in those that do so, and left out
 # by the others.
-TIMES_ZERO = {("roi_align", 0), ("roi_align_dx", 0), ("softmax_cross_entropy", 2)}
+TIMES_ZERO = {
+    ("roi_align", 0),
+    ("roi_align_dx", 0),
+    ("roi_align_dx", 1),
+    ("softmax_cross_entropy", 2),
+}
 # Their second result is the pixel that won, which is any in a window with a NaN.
 WINNERS = {"max_pool2d", "roi_pool"}
 
@@ -40,16 +45,20 @@ def float_arrays(values):
     return []
 
 
-def with_a_nan(draw, args):
-    """Return the arguments with one number made NaN, and the number of its argument."""
+def with_a_nan(draw, name, args):
+    """Return the arguments of an operation with one number made NaN."""
     args = list(copy.deepcopy(args))
-    places = [n for n, arg in enumerate(args) if any(a.size for a in float_arrays(arg))]
+    places = [
+        place
+        for place, arg in enumerate(args)
+        if (name, place) not in TIMES_ZERO and any(array.size for array in float_arrays(arg))
+    ]
     assume(places)
     place = draw(st.sampled_from(places))
     array = draw(st.sampled_from([a for a in float_arrays(args[place]) if a.size]))
     array.setflags(write=True)
     array.flat[draw(st.integers(0, array.size - 1))] = np.nan
-    return tuple(args), place
+    return tuple(args)
 
 
 @pytest.mark.parametrize(("operation", "implementation"), IMPLEMENTATIONS)
@@ -58,8 +67,7 @@ def test_a_nan_is_where_the_loops_have_it(operation, implementation, data, close
     if not implementation.is_available():
         pytest.skip(f"what {implementation.name} needs is not installed")
     args, kwargs = CASES[operation.name](data.draw)
-    args, place = with_a_nan(data.draw, args)
-    assume((operation.name, place) not in TIMES_ZERO)
+    args = with_a_nan(data.draw, operation.name, args)
     with np.errstate(invalid="ignore"):
         expected = operation.by_name["loops"].function(*copy.deepcopy(args), **kwargs)
         actual = implementation.function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
