@@ -22,7 +22,7 @@ from minirpn.training.build import load_network
 from minirpn.training.run_folder import open_run
 from minirpn.training.tables import write_toml
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SETTINGS = {
     "synthetic": {"images": 5, "image_size": [120, 160], "min_side": 24},

@@ -151,6 +151,7 @@ def test_every_way_to_hold_gray_shows_the_same(odd: Path):
         np.testing.assert_allclose(ramp, ramps[0], atol=1)
 
 
+@pytest.mark.slow
 def test_proposals_lie_on_every_image(
     run: Path,
     odd: Path,

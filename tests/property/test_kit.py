@@ -8,6 +8,8 @@ import pytest
 
 from minirpn import accel, boxes, nn, rpn, testing
 
+pytestmark = pytest.mark.slow
+
 
 def implementations(*operations):
     """Return the implementations for NumPy arrays that all of these have here."""
@@ -17,10 +19,7 @@ def implementations(*operations):
         for implementation in available[operations[0]]
         if all(implementation in available[o] for o in operations)
     ]
-    slowest = pytest.param("loops", marks=pytest.mark.slow)
-    return pytest.mark.parametrize(
-        "implementation", [slowest if one == "loops" else one for one in common]
-    )
+    return pytest.mark.parametrize("implementation", common)
 
 
 @implementations("iou")

@@ -10,6 +10,8 @@ import pytest
 from minirpn.testing import __main__ as kit
 from minirpn.testing.known import KNOWN
 
+pytestmark = pytest.mark.slow  # each starts Python anew, some more than once
+
 MODULE = """
 import beside
 from minirpn import boxes
@@ -71,7 +73,6 @@ def test_a_right_file_gives_0_and_one_without_functions_2(file, capfd):
     assert "no such file" in capfd.readouterr().err
 
 
-@pytest.mark.slow
 def test_what_hangs_or_ends_the_process_does_not_end_the_rest(file, capfd):
     file.write_text(
         "import os, sys\n"

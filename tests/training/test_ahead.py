@@ -86,9 +86,10 @@ def with_threads(monkeypatch, count):
     "kind",
     [
         "rpn-only",
-        "4-step",
-        pytest.param("approximate-joint", marks=pytest.mark.slow),
-        "joint",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("4-step", "approximate-joint", "joint")
+        ),
     ],
 )
 def test_a_run_is_that_of_steps_that_label_and_draw(

@@ -20,6 +20,8 @@ from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 from minirpn.training.under_way import StoppedError
 
+pytestmark = pytest.mark.slow
+
 TIMES = {"step_seconds", "data_wait_seconds", "seconds"}
 
 

@@ -122,6 +122,7 @@ def test_patience_needs_a_validation_split(tmp_path):
     assert TrainConfig(data=DataConfig(val_split="val"), run=replace(TrainConfig().run, patience=3))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_finish")
 def test_of_4_step_training_only_the_last_phase_ends_early(new_run, config):
     """Nothing improves there: the detector finds nothing in so few steps."""

@@ -95,6 +95,7 @@ def test_learning_is_seen_in_two_panels_at_every_moment(monkeypatch):
         assert right.startswith("the 5 best proposals find")
 
 
+@pytest.mark.slow
 def test_twenty_moments_of_a_textured_image_would_stay_below_a_megabyte_and_a_half():
     played = drawings.animate_boxes(IMAGE, moments(4), BOXES)
     assert len(pictures(played)) == 4

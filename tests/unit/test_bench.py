@@ -179,6 +179,7 @@ def test_the_twin_computes_the_same(backbone, close):
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_step():
     # tiny at 600x1000 keeps some 100 MB of activations.
     assert 2**24 < peak_bytes("tiny", peers=False)["minirpn"] < 2**31
