@@ -222,19 +222,22 @@ def test_caches_are_apart_and_stay():
     )
 
 
-def test_a_cache_may_be_used_once_if_a_second_time_is_refused():
+def test_a_cache_may_be_refused_once_it_was_used_and_not_before():
     def using_it_up(dy, cache):
         return 2 * cache.pop("x") * dy
 
     assert examine_square(lambda x: (x * x, {"x": x}), using_it_up)
 
-    shared = {}
+    last = {}
 
     def forward(x):
-        shared["x"] = x
-        return x * x, shared
+        last.clear()
+        last[id(x)] = x
+        return x * x, id(x)
 
-    assert "is the cache shared?" in str(square_refusal(forward, using_it_up))
+    assert "yours raises KeyError in a backward that follows other calls" in str(
+        square_refusal(forward, lambda dy, key: 2 * last.pop(key) * dy)
+    )
 
 
 def test_a_forward_alone_is_shown_without_the_gradient():
