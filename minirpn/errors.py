@@ -5,13 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from minirpn.text import message
+
 
 class InputError(ValueError):
     """Something the user handed over is wrong: a file, a box, a flag.
 
     The message is one line that names the file, the object and the reason, in this order. The
     command line prints it as it is and exits with code 2; a library caller gets a ``ValueError``.
+    What it quotes from a file may be anything, so it is made a line by `minirpn.text.message`.
     """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(message(line))
 
 
 class UntrainedWarning(UserWarning):

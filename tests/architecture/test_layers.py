@@ -13,7 +13,18 @@ import minirpn
 
 PACKAGE = Path(minirpn.__file__).parent
 STOREYS = [
-    {"errors", "_typing", "_checks", "backend", "devices", "files", "dispatch"},
+    {
+        "errors",
+        "text",
+        "budget",
+        "console",
+        "_typing",
+        "_checks",
+        "backend",
+        "devices",
+        "files",
+        "dispatch",
+    },
     {"boxes", "box_gradients", "nn", "loops", "accel"},
     {"rpn"},
     {"backbones", "weights", "detector"},
