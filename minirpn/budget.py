@@ -1,0 +1,98 @@
+"""What reading one file may take: bytes of memory, values, nesting, seconds; counted on the way.
+
+A small file can ask for much: a header may claim any size, a list may name the same bytes a
+thousand times, a few letters may nest ten thousand deep. Nothing that a file claims is believed.
+A reader counts what it really makes, before it makes it, and stops where no honest file gets.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+MOST_VALUES = 1_000_000
+"""Values in a file of text: ten times those in the records of 80,000 steps' validations."""
+
+_TIME_EVERY = 256  # values between two looks at the clock
+
+
+class OverBudgetError(ValueError):
+    """A file asks for more than any honest one; the message is the reason alone."""
+
+
+class Budget:
+    """Counts what reading one file takes, and raises `OverBudgetError` at the first excess.
+
+    Parameters
+    ----------
+    made
+        Bytes of memory that it may be turned into.
+    values
+        Numbers, names, lists and so on, and steps of the reader's loops.
+    depth
+        Lists in lists in lists.
+    seconds
+        From the making of the budget on. They are a net under the others: a reader that loops over
+        what it has counted never takes so long.
+    """
+
+    def __init__(
+        self,
+        *,
+        made: int = 2**26,
+        values: int = MOST_VALUES,
+        depth: int = 50,
+        seconds: float = 60.0,
+    ) -> None:
+        self.left, self.values_left, self.depth = made, values, depth
+        self._ends = time.monotonic() + seconds
+        self._seconds, self._until_clock = seconds, _TIME_EVERY
+
+    def make(self, count: int) -> None:
+        """Count bytes that are about to be made."""
+        self.left -= count
+        if self.left < 0:
+            raise OverBudgetError("it would unpack to far more bytes than it has")
+
+    def step(self, count: int = 1) -> None:
+        """Count values, or steps of a loop."""
+        self.values_left -= count
+        if self.values_left < 0:
+            raise OverBudgetError("it holds more values than any file of this kind")
+        self._until_clock -= count
+        if self._until_clock < 0:
+            self._until_clock = _TIME_EVERY
+            self.check_time()
+
+    def check_time(self) -> None:
+        """Look at the clock; `step` does now and then."""
+        if time.monotonic() > self._ends:
+            raise OverBudgetError(f"it takes longer than {self._seconds:g} s to read")
+
+    def check_depth(self, depth: int) -> None:
+        """Check how deep the reader is in lists in lists."""
+        if depth > self.depth:
+            raise OverBudgetError(f"it is nested deeper than {self.depth} levels")
+
+
+def parse_json(content: bytes, budget: Budget | None = None) -> Any:
+    """Return what JSON says, in UTF-8.
+
+    Before it is parsed, the marks that come before values are counted, so that a file of a few
+    megabytes does not become gigabytes of lists.
+
+    Raises
+    ------
+    ValueError
+        It is not JSON; `OverBudgetError`, which is one: it holds too many values, or is nested too
+        deep. The message is one line, the reason alone.
+    """
+    budget = budget or Budget()
+    budget.step(sum(map(content.count, (b",", b"[", b"{", b":"))))
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise OverBudgetError("it is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
