@@ -1,10 +1,19 @@
-"""Files that are whole or absent: written under another name, synced to disk, then renamed."""
+"""Files: read as far as they are files, and written so that they are whole or absent.
+
+Reading opens nothing but regular files, and counts the bytes while they come: the size that the
+file system tells may be old. Writing goes to a new file beside the target, which is synced to the
+disk and then renamed. No link at the place of the target is followed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib.util
 import json
 import os
+import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +21,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from minirpn.errors import InputError
+
+MOST_TEXT = 2**26
+"""Bytes of a file of text at most: settings, records, annotations, lists."""
+
+_HAS_LOCKS = importlib.util.find_spec("fcntl") is not None  # not on Windows, nor in a browser
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe is opened without waiting for its other end
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 
 
 @contextlib.contextmanager
@@ -27,34 +44,172 @@ def one_line_errors(path: Path, action: str) -> Iterator[None]:
         raise InputError(f"{path}: cannot {action}: {reason}") from error
 
 
-def replace_file(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
+    """Return a file opened for reading, if it is a regular file: no folder, pipe or device.
+
+    Parameters
+    ----------
+    path
+        The file.
+    follow
+        Follow a link at `path`. Without it, a link is no regular file.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is no regular file.
+    """
+    handle = _open(path, os.O_RDONLY | _AT_ONCE | _BINARY, follow=follow)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    reason = "is a folder" if stat.S_ISDIR(mode) else "not a file, but a pipe or a device"
+    raise OSError(number, reason, str(path))
+
+
+def _open(path: str | Path, flags: int, *, follow: bool) -> int:
+    """Return a handle of a file; an OSError says if `path` is a link, and none is followed."""
+    try:
+        return os.open(path, flags | (0 if follow else _NO_LINK), 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise OSError(
+                errno.ELOOP, "a link, and links are not followed here", str(path)
+            ) from None
+        raise
+
+
+def read_file(path: str | Path, *, most: int = MOST_TEXT, follow: bool = True) -> bytes:
+    """Return the bytes of a regular file; see `open_regular`.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, is no regular file, or has more than `most` bytes.
+    """
+    with open_regular(path, follow=follow) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= most:
+            content = file.read(size + 1)
+            if len(content) > size:  # it has grown, or the file system does not tell sizes
+                content += file.read(most - len(content) + 1)
+            if len(content) <= most:
+                return content
+    raise OSError(errno.EFBIG, f"more than {most:,} bytes, as no file of this kind has", str(path))
+
+
+def replace_file(
+    path: Path, content: bytes | Callable[[BinaryIO], object], *, durable: bool = True
+) -> None:
     """Give `path` new content, or leave it exactly as it was.
 
-    The content, or what it writes if it is a function, goes to ``.NAME.tmp`` in the same folder and
-    reaches the disk (fsync). Then that file is renamed to `path`. So a reader finds the old content
-    or the new, even if the process is killed. The next call overwrites what a killed process left.
+    The content, or what it writes if it is a function, goes to a new file ``.NAME.RANDOM.tmp`` in
+    the same folder and reaches the disk (fsync). Then that file is renamed to `path`. So a reader
+    finds the old content or the new, even if the process is killed. The next call removes what a
+    killed process left. A link at `path` is replaced, and what it points to stays as it is.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        Bytes, or a function that writes them to the file that it is given.
+    durable
+        Wait until it has reached the disk; without it, a power failure may lose the content. For
+        many files that are easily made again.
 
     Raises
     ------
     InputError
         The disk is full, the folder is missing or read-only.
     """
-    aside = path.with_name(f".{path.name}.tmp")
     with one_line_errors(path, "write"):
+        _remove_leftovers(path)
+        aside, file = _new_file_beside(path)
         try:
-            with aside.open("wb") as file:
+            with file:
                 if isinstance(content, bytes):
                     file.write(content)
                 else:
                     content(file)
                 file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)  # noqa: PTH105  (tests make exactly this call fail)
+                if durable:
+                    os.fsync(file.fileno())
+                if os.name == "nt":  # it cannot be renamed while it is open
+                    file.close()
+                os.replace(aside, path)  # noqa: PTH105  (tests make exactly this call fail)
         except BaseException:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
+
+
+def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
+    """Return a new, locked file in the folder of `path`, and its path.
+
+    The lock tells the next `_remove_leftovers` that a process is still writing it.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
+    while True:
+        # The name of `path` may be as long as a name may be.
+        aside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
+        file = os.fdopen(os.open(aside, flags, 0o666), "w+b")
+        _lock(file, wait=True)  # for a `_remove_leftovers` that has it for a moment
+        if os.fstat(file.fileno()).st_nlink:  # not removed before it was locked
+            return aside, file
+        file.close()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left when they wrote `path`: files that nobody has locked."""
+    prefix = f".{path.name[:40]}."
+    with contextlib.suppress(OSError):
+        with os.scandir(path.parent) as entries:
+            left = [one.path for one in entries if one.name.startswith(prefix)]
+        for name in left:
+            if not name.endswith(".tmp"):
+                continue
+            if os.path.islink(name):  # noqa: PTH114
+                os.unlink(name)  # noqa: PTH108
+                continue
+            with open_regular(name, follow=False) as file:
+                if _lock(file):
+                    os.unlink(name)  # noqa: PTH108
+
+
+def _lock(file: BinaryIO, *, wait: bool = False) -> bool:
+    """Lock an open file as long as it is open; tell whether nobody else has."""
+    if not _HAS_LOCKS:  # Windows removes no open file, a browser has one process
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # another has, or the file system has no locks, so that nobody knows
+        return False
+    return True
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a file, which is made if there is none; a link at `path` is not followed.
+
+    Bytes of file names that are no UTF-8 are written as they were.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _AT_ONCE | _BINARY
+    with (
+        one_line_errors(path, "write"),
+        os.fdopen(_open(path, flags, follow=False), "ab") as file,
+    ):
+        file.write(text.encode(errors="surrogateescape"))
 
 
 @contextlib.contextmanager
@@ -69,7 +224,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     InputError
         Another process is in such a block.
     """
-    if os.name == "nt":
+    if not _HAS_LOCKS:
         yield
         return
     import fcntl

@@ -23,7 +23,8 @@ import numpy as np
 import minirpn
 from minirpn.devices import CPU, Device, open_device
 from minirpn.errors import InputError
-from minirpn.files import one_line_errors, replace_file, write_json
+from minirpn.files import append_text, one_line_errors, replace_file, write_json
+from minirpn.text import printable
 from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.places import with_absolute_places
 
@@ -85,7 +86,7 @@ class RunFolder:
 
         JSON has no nan and no infinity: they are written as null.
         """
-        self._append(self.metrics, json.dumps(_finite(record), allow_nan=False))
+        append_text(self.metrics, json.dumps(_finite(record), allow_nan=False) + "\n")
 
     @property
     def has_begun(self) -> bool:
@@ -120,11 +121,7 @@ class RunFolder:
     def log(self, message: str) -> None:
         """Append a line to ``log.txt``, with the time (UTC) in front."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._append(self.text, f"{now} {message}")
-
-    def _append(self, path: Path, line: str) -> None:
-        with one_line_errors(path, "write"), path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_text(self.text, f"{now} {printable(message)}\n")
 
 
 def _finite(value: Any) -> Any:

@@ -140,9 +140,10 @@ def test_a_failed_save_leaves_the_old_one(saved: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_a_really_full_disk_is_one_error(saved: Path):
+def test_a_really_full_disk_is_one_error(saved: Path, monkeypatch):
     """The archive is closed, and fails again, while the first failure is on its way."""
-    (saved.parent / ".last.npz.tmp").symlink_to("/dev/full")
+    full = saved.parent / "aside.tmp", os.fdopen(os.open("/dev/full", os.O_RDWR), "w+b", 0)
+    monkeypatch.setattr("minirpn.files._new_file_beside", lambda path: full)
     with pytest.raises(InputError, match="cannot write"):
         save_checkpoint(saved, make_checkpoint(8))
     assert load_checkpoint(saved).step == 7
