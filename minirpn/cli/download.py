@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,11 +56,18 @@ def _fetch(remote: RemoteFile, folder: Path) -> Path:
     """Fetch a file, with a progress bar, and return its path."""
     from tqdm import tqdm
 
+    from minirpn.console import for_bar
     from minirpn.data.download import fetch
 
     # disable=None: no bar where there is no terminal.
     with tqdm(
-        desc=remote.name, total=remote.size, unit="B", unit_scale=True, leave=False, disable=None
+        desc=remote.name,
+        total=remote.size,
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None,
+        file=for_bar(sys.stderr),
     ) as bar:
         # The count may go back: a download may start again.
         return fetch(remote, folder, advance=lambda count: bar.update(count - bar.n))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import logging
 import os
 import sys
@@ -40,9 +39,11 @@ from minirpn.cli.words import (
     unknown_flags,
     unknown_word,
 )
+from minirpn.console import consoles, occupy_closed_handles
 from minirpn.errors import InputError, UntrainedWarning, did_you_mean
+from minirpn.text import message as one_line
 
-DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+USER_ERROR, OWN_ERROR, INTERRUPTED = 2, 3, 130
 
 COMMANDS = (
     download,
@@ -79,8 +80,8 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         command = self.prog.partition(" ")[2]
         where = f"{command}: " if command else ""
-        message = " ".join(message.removeprefix("argument ").split())
-        self.exit(USER_ERROR, f"minirpn: error: {where}{message} (see {self.prog} --help)\n")
+        line = one_line(f"{where}{message.removeprefix('argument ')} (see {self.prog} --help)")
+        self.exit(USER_ERROR, f"minirpn: error: {line}\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Replace argparse's sentence about a wrong choice, which each Python words differently."""
@@ -187,19 +188,32 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, 2 for an error, 130 if interrupted.
+    """Run the command line and return the exit status.
 
-    ``check`` also returns 1, if the data set would stop a training; ``propose`` and ``detect``, if
-    pictures were left out.
+    It is 0, 2 for an error that the user can repair, 3 for a mistake of minirpn's, 130 if
+    interrupted. ``check`` also returns 1, if the data set would stop a training; ``propose`` and
+    ``detect``, if pictures were left out. It tells how the work went, whether or not anybody could
+    read about it; but output that a full disk has lost is an error.
 
     Parameters
     ----------
     argv
         The words after ``minirpn``; None for those of the process.
     """
-    words = sys.argv[1:] if argv is None else argv
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be any bytes
-        sys.stdout.reconfigure(errors="backslashreplace")
+    occupy_closed_handles()
+    with consoles() as (output, _):
+        status = _run(sys.argv[1:] if argv is None else argv)
+        output.flush()
+        lost = output.lost
+        if lost is not None and not isinstance(lost, BrokenPipeError):
+            # Nobody closed it: somebody waits for what is missing.
+            print(f"minirpn: error: stdout: cannot write: {lost.strerror}", file=sys.stderr)
+            status = status or USER_ERROR
+    return status
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run the command of these words, and return the exit status."""
     parser = build_parser(words)
     args = parser.parse_args(words)
     logger = logging.getLogger("minirpn")
@@ -213,21 +227,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("always", UntrainedWarning)
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
             status: int = args.run(args)
-        if sys.stdout is not None:  # closed from the start
-            sys.stdout.flush()  # a closed pipe is noticed here, not when Python ends
         return status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has closed the pipe (`minirpn info | head`). Nothing more may be written to
-        # stdout, not even when Python closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except (InputError, OSError) as error:
+    except Exception as error:
         if args.debug:
             raise
-        print(f"minirpn: error: {as_typed(_one_line(error), args)}", file=sys.stderr)
-        return USER_ERROR
+        return _report(error, args)
+
+
+def _report(error: Exception, args: argparse.Namespace) -> int:
+    """Print an error as one line, and return the exit status."""
+    status, reason = USER_ERROR, _one_line(error)
+    if isinstance(error, InputError | OSError):
+        reason = as_typed(reason, args)
+    elif isinstance(error, MemoryError):
+        reason = f"not enough memory: {reason}"
+    else:
+        status = OWN_ERROR
+        reason = (
+            f"{type(error).__name__}: {reason}; this is a mistake of minirpn's: please report it, "
+            "with what --debug shows"
+        )
+    print(f"minirpn: error: {one_line(reason)}", file=sys.stderr)
+    return status
 
 
 def _show_warning(
@@ -247,5 +270,5 @@ def _show_warning(
 def _one_line(error: Exception) -> str:
     """Return the message of an error; for an ``OSError`` the file and the reason."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

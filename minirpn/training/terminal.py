@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,6 +10,8 @@ import threading
 import time
 from types import FrameType
 from typing import Any, Self, TextIO
+
+from minirpn.console import for_bar, say
 
 # Seconds between two progress lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 10.0
@@ -37,10 +40,11 @@ class Progress:
         self._began = self._shown = time.monotonic()
         self._first = done
         self._bar: Any = None
-        if show and sys.stderr.isatty():
+        if show and sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=done, unit=unit, dynamic_ncols=True)
+            file = for_bar(sys.stderr)
+            self._bar = tqdm(total=total, initial=done, unit=unit, dynamic_ncols=True, file=file)
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +67,7 @@ class Progress:
                 left = round(seconds * (self.total - self.done))
                 pace = f"{seconds:.2g} s/{self.unit}, {left} s left"
                 parts = f"{self.unit} {self.done}/{self.total}", words, pace
-                print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
+                say(", ".join(filter(None, parts)))
 
     def write(self, line: str, file: TextIO) -> None:
         """Write a line to stdout or stderr past the bar, also if nothing is shown."""
@@ -77,7 +81,7 @@ class Progress:
         if self._bar is not None:
             self._bar.write(message, file=sys.stderr)
         elif self.show:
-            print(message, file=sys.stderr, flush=True)
+            say(message)
 
 
 class InterruptRequest:
@@ -112,4 +116,5 @@ class InterruptRequest:
             raise KeyboardInterrupt
         self.requested = True
         # A handler may run in the middle of a print. Then sys.stderr could raise, os.write cannot.
-        os.write(2, _NOTICE)
+        with contextlib.suppress(OSError):  # nobody may be there to read it
+            os.write(2, _NOTICE)

@@ -7,13 +7,13 @@ saved before anything that may fail, and an error says how many steps are kept a
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from minirpn.console import say
 from minirpn.data.findings import BadFileError
 from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
@@ -60,7 +60,7 @@ class Training:
         """Log a message, and show it."""
         self.folder.log(message)
         if self.progress:
-            print(message, file=sys.stderr, flush=True)
+            say(message)
 
 
 # --- the state to resume from ----------------------------------------------------------------

@@ -119,10 +119,24 @@ def test_ctrl_c_outside_the_loop(monkeypatch: pytest.MonkeyPatch):
     assert main(["train"]) == 130
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+def test_a_bug_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    replaced_run(monkeypatch, ZeroDivisionError("division\nby zero"))
+    assert main(["train"]) == 3
+    assert capsys.readouterr().err == (
+        "minirpn: error: ZeroDivisionError: division by zero; this is a mistake of minirpn's: "
+        "please report it, with what --debug shows\n"
+    )
+
+
+def test_a_bug_has_its_traceback_with_debug(monkeypatch: pytest.MonkeyPatch):
     replaced_run(monkeypatch, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        main(["train"])
+        main(["train", "--debug"])
+
+
+def test_too_little_memory(fails: Fails, monkeypatch: pytest.MonkeyPatch):
+    replaced_run(monkeypatch, MemoryError("Unable to allocate 3 TiB"))
+    assert fails("train") == "not enough memory: Unable to allocate 3 TiB"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of a POSIX shell")
