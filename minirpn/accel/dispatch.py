@@ -2,7 +2,7 @@
 
 `accelerated` decorates a function that has other implementations: plain loops, compiled loops,
 kernels for a GPU. Its body is the definition as array code, for arrays of any library.
-`minirpn.accel.table` lists the others; tests check that all of them are equal.
+`minirpn.accel.table` lists the others; tests check that all of them are equal, up to rounding.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from minirpn._typing import Array
-from minirpn.accel.implementation import Implementation, numba_available, warn_of_missing_numba
+from minirpn.accel.implementation import Implementation, UnusableError, possible, run_first
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 # (operation or "*") -> implementation, set by `minirpn.accel.use`; each thread has its own.
@@ -37,33 +36,29 @@ class Operation:
     def choose(self, *args: Any) -> Implementation:
         """Return the implementation that runs for these arguments.
 
-        If it was chosen by name: raise ``TypeError`` if it does not support arrays of this kind,
-        and ``RuntimeError`` if it needs a library or a device that is not available.
+        If it was chosen by name: raise as `Implementation.require` does.
         """
         arrays = args[0] if isinstance(args[0], list | tuple) else args[:1]
+        if named := self._named():
+            return named.require(self.name, arrays)
+        on_host = not arrays or type(arrays[0]) is np.ndarray
+        some = self._for_numpy if on_host else possible(self.implementations, arrays)
+        return next(one for one in some if one.preferred(*args))
+
+    def go_on(self, failure: UnusableError, args: Sequence[Any]) -> Any:
+        """Run the next implementation where that of `choose` failed; raise if it was named."""
+        if named := self._named():
+            raise named.refusal(self.name, str(failure)) from failure
+        _, *others = (one for one in self._for_numpy if one.preferred(*args))
+        return run_first(others, args, failure)
+
+    def _named(self) -> Implementation | None:
         choices = CHOICES.get()
-        chosen = choices and self.by_name.get(choices.get(self.name) or choices.get("*", ""))
-        if not chosen:
-            on_host = not arrays or type(arrays[0]) is np.ndarray
-            possible = self._for_numpy if on_host else self._possible(arrays)
-            return next(one for one in possible if one.preferred(*args))
-        if not all(map(chosen.supports, arrays)):
-            kind = f"{type(arrays[0]).__module__}.{type(arrays[0]).__qualname__}"
-            raise TypeError(f"{self.name}: {chosen.name!r} does not support {kind}")
-        if not chosen.is_available():
-            raise RuntimeError(f"{self.name}: {chosen.name!r} needs what is not installed here")
-        return chosen
+        return self.by_name.get(choices.get(self.name) or choices.get("*", "")) if choices else None
 
     @cached_property
     def _for_numpy(self) -> list[Implementation]:
-        return self._possible([np.zeros(0)])
-
-    def _possible(self, arrays: Sequence[Array]) -> list[Implementation]:
-        """Return the implementations that can run here on such arrays, the fastest first."""
-        supporting = [one for one in self.implementations if all(map(one.supports, arrays))]
-        if not numba_available() and any(one.is_available is numba_available for one in supporting):
-            warn_of_missing_numba()
-        return [one for one in reversed(supporting) if one.is_available()]
+        return possible(self.implementations, [np.zeros(0)])
 
 
 def accelerated(
@@ -94,7 +89,10 @@ def accelerated(
                 args = bound.args
             if checks is not None:
                 args = checks(*args)
-            return the_operation.choose(*args).function(*args)
+            try:
+                return the_operation.choose(*args).function(*args)
+            except UnusableError as failure:
+                return the_operation.go_on(failure, args)
 
         return cast(Function, run)
 

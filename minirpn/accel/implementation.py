@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import warnings
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
+from textwrap import shorten
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
 from minirpn._typing import Array, OtherArray
+
+_LOG = logging.getLogger(__name__)
+SAID: set[str] = set()  # what `say_once` has logged
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,56 @@ class Implementation:
         """The function that tells whether it is preferred for some arguments."""
         return _imported(self.is_preferred or (lambda *args: True))
 
+    @property
+    def needs_numba(self) -> bool:
+        """Whether it is available exactly where numba is."""
+        return self.is_available is numba_available
+
+    def require(self, operation: str, arrays: Sequence[Array]) -> Implementation:
+        """Return itself if it can run here on such arrays, for an operation of this name.
+
+        Raises
+        ------
+        TypeError
+            It does not support arrays of this kind.
+        RuntimeError
+            It needs a library or a device that cannot be used.
+        """
+        if not all(map(self.supports, arrays)):
+            kind = f"{type(arrays[0]).__module__}.{type(arrays[0]).__qualname__}"
+            raise TypeError(f"{operation}: {self.name!r} does not support {kind}")
+        if not self.is_available():
+            trouble = numba_trouble() if self.needs_numba else None
+            raise self.refusal(operation, trouble or "what it needs is not installed")
+        return self
+
+    def refusal(self, operation: str, trouble: str) -> RuntimeError:
+        """Return the error for who chose it by name."""
+        return RuntimeError(f"{operation}: {self.name!r} cannot be used here: {trouble}")
+
+
+def possible(
+    implementations: Sequence[Implementation], arrays: Sequence[Array]
+) -> list[Implementation]:
+    """Return the implementations that can run here on such arrays, in reversed order."""
+    supporting = [one for one in implementations if all(map(one.supports, arrays))]
+    if any(one.needs_numba for one in supporting) and (trouble := numba_trouble()):
+        say_slower(trouble)
+    return [one for one in reversed(supporting) if one.is_available()]
+
+
+def run_first(
+    implementations: Iterable[Implementation], args: Sequence[Any], failure: UnusableError
+) -> Any:
+    """Run the first implementation that is usable, after the `failure` of another."""
+    for one in implementations:
+        say_slower(str(failure))
+        try:
+            return one.function(*args)
+        except UnusableError as error:
+            failure = error
+    raise failure
+
 
 def _imported(place: str | Callable[..., Any]) -> Callable[..., Any]:
     if callable(place):
@@ -68,20 +122,45 @@ def _imported(place: str | Callable[..., Any]) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), name)
 
 
+class UnusableError(RuntimeError):
+    """An implementation cannot compute this here; another one can."""
+
+
 @cache
+def numba_trouble() -> str | None:
+    """Return why numba cannot be used here, or None. This imports it."""
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed"
+    try:
+        import numba
+
+        is_off = numba.config.DISABLE_JIT
+    except Exception as error:  # it is incomplete, or NumPy is too new for it
+        return f"numba cannot be imported: {one_line(error)}"
+    # Its loops would run as plain Python, a thousand times as slow.
+    return "numba is switched off by NUMBA_DISABLE_JIT" if is_off else None
+
+
 def numba_available() -> bool:
-    """Tell whether numba can be imported, without importing it."""
-    return importlib.util.find_spec("numba") is not None
+    """Tell whether numba can be used here. This imports it."""
+    return numba_trouble() is None
 
 
-@cache
-def warn_of_missing_numba() -> None:
-    """Warn once that numba is not installed, when it would be used."""
-    warnings.warn(
-        "numba is not installed: slower implementations run instead, with the same results",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+def say_once(words: str, reason: str = "", level: int = logging.WARNING) -> None:
+    """Log `words`, with the first reason for them only; the command line prints it as a line."""
+    if words not in SAID:
+        SAID.add(words)
+        _LOG.log(level, "%s (%s)" if reason else "%s%s", words, reason)
+
+
+def say_slower(trouble: str) -> None:
+    """Say once that there is something else to run, and why."""
+    say_once("slower code runs in place of numba's, so that last digits may differ", trouble)
+
+
+def one_line(error: Exception) -> str:
+    """Return the kind and the message of another library's error, as one line that is not long."""
+    return shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
 
 
 # The kernels for a GPU are compiled for these.

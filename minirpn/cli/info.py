@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"{'blas':<12} {blas['internal_api']} {blas['version']}, {blas['num_threads']} threads"
         )
-    print(f"{'numba':<12} {environment['numba'] or 'not installed: slower, never different'}")
+    print(f"{'numba':<12} {_numba(environment['numba'])}")
     for name, words in _gpus():
         print(f"{name:<12} {words}")
     for name in shipped_models():
@@ -40,6 +40,16 @@ def run(args: argparse.Namespace) -> int:
     for operation, names in accel.available().items():
         print(f"  {operation:<20} {' '.join(names)}")
     return 0
+
+
+def _numba(version: str | None) -> str:
+    """Return the version of numba, or why it cannot be used."""
+    from minirpn.accel.numba.compiled import compiler_trouble
+
+    if trouble := compiler_trouble():
+        known = f"{version}, " if version else ""
+        return f"{known}cannot be used: {trouble}; slower code runs, and last digits may differ"
+    return f"{version}"
 
 
 def _gpus() -> list[tuple[str, str]]:

@@ -160,3 +160,11 @@ def test_info_says_what_is_here(capsys: pytest.CaptureFixture[str]):
         assert f"\n{word}" in f"\n{out}"
     assert "conv2d" in out
     assert "loops" in out
+
+
+def test_info_says_why_numba_cannot_be_used(monkeypatch, capsys: pytest.CaptureFixture[str]):
+    trouble = "numba is switched off by NUMBA_DISABLE_JIT"
+    monkeypatch.setattr("minirpn.accel.numba.compiled.compiler_trouble", lambda: trouble)
+    assert main(["info"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("numba "))
+    assert line.endswith(f"cannot be used: {trouble}; slower code runs, and last digits may differ")

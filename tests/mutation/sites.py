@@ -20,8 +20,8 @@ LEFT_OUT = ("minirpn/accel/cuda", "minirpn/accel/table.py")
 TUNING = {
     "PIECE", "KEPT_BLOCK", "ANCHOR_BLOCK", "LANES", "BUFFER_BYTES", "LEAST_COLUMNS", "CHUNK_ROWS",
     "LEAST_PIECES", "CACHE_LINE", "STRIP_BYTES", "LEAST_TILES", "BLOCK_BYTES", "COLUMN_BYTES",
-    "DEVICE_COLUMN_BYTES", "_KEPT_ANCHORS", "_is_faster", "_announce", "_is_kept", "on_cuda",
-    "on_cuda_float32", "warn_of_missing_numba",
+    "DEVICE_COLUMN_BYTES", "_KEPT_ANCHORS", "_is_faster", "_announce", "on_cuda",
+    "on_cuda_float32", "say_once", "say_not_kept",
 }  # fmt: skip
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import zlib
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from minirpn.accel.implementation import UnusableError, numba_trouble, one_line, say_once
+
 _LOCK = threading.Lock()
-_LOG = logging.getLogger(__name__)
 
 
 class Compiled:
-    """A function that numba compiles on its first call.
+    """A function that numba compiles on its first call with arguments of some types.
 
     To import numba takes longer than to import this whole package, and most programs need few of
-    the compiled functions. The machine code is kept on disk, and releases the global interpreter
-    lock while it runs.
+    the compiled functions. The machine code is kept on disk where that is possible, and releases
+    the global interpreter lock while it runs.
 
     Parameters
     ----------
@@ -28,65 +25,101 @@ class Compiled:
         The loops, in the subset of Python that numba compiles.
     helpers
         Plain functions that `function` calls, in this or another file; a helper of a helper comes
-        before it. (numba's cache on disk notices changes only in the file of `function`. So a
-        checksum of the helpers' files is part of the name of the machine code.)
+        before it.
     """
 
     def __init__(self, function: Callable[..., Any], *helpers: Callable[..., Any]) -> None:
         self.python = function
         self._helpers = helpers
-        self._machine: Callable[..., Any] | None = None
+        self._machine: Any = None
+        self._failures: dict[tuple[Any, ...], str] = {}
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
 
-    def __call__(self, *args: Any) -> Any:  # noqa: D102
-        if self._machine is None:
-            with _LOCK:
-                if self._machine is None:
-                    self._machine = self._compile()
-        return self._machine(*args)
+    def __call__(self, *args: Any) -> Any:
+        """Run the machine code.
 
-    def _compile(self) -> Callable[..., Any]:
+        Raises
+        ------
+        UnusableError
+            numba cannot compile it for arguments of these types; the next time, it does not try.
+        """
+        if self._failures and (reason := self._failures.get(_kinds(args))):
+            raise UnusableError(reason)
+        try:
+            return (self._machine or self._made())(*args)
+        except Exception as error:
+            if self._is_compiled_for(args):  # then the function itself raised it
+                raise
+            reason = self._failures[_kinds(args)] = (
+                f"numba cannot compile {self.__name__}: {one_line(error)}"
+            )
+            raise UnusableError(reason) from error
+
+    def _made(self) -> Any:
+        """Return what numba makes of the function, which compiles when it is called."""
         import numba
 
-        jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-        checksum = _checksum(self._helpers)
-        machine: dict[str, Callable[..., Any]] = {}
-        for helper in self._helpers:
-            machine[helper.__name__] = jit(_rebound(helper, machine, checksum))
-        compiled = jit(_rebound(self.python, machine, checksum))
-        if not _is_kept(compiled):
-            _announce()
-        return compiled
+        jit = numba.njit(nogil=True, error_model="numpy")
+        with _LOCK:
+            if self._machine is None:
+                machine: dict[str, Any] = {}
+                for function in (*self._helpers, self.python):
+                    machine[function.__name__] = jit(_rebound(function, machine))
+                    _keep(machine[function.__name__], self._helpers)
+                self._machine = machine[self.python.__name__]
+        return self._machine
+
+    def _is_compiled_for(self, args: tuple[Any, ...]) -> bool:
+        import numba
+
+        try:
+            return tuple(map(numba.typeof, args)) in self._machine.signatures
+        except Exception:  # it has no type for some argument
+            return False
 
 
-def _is_kept(machine: Any) -> bool:
-    """Tell whether numba has machine code of this function on disk."""
-    folder, name = Path(machine.stats.cache_path), machine.py_func.__qualname__
-    return any(name in index.name for index in folder.glob("*.nbi"))
+def _kinds(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what numba chooses machine code by, roughly: types and dtypes."""
+    return tuple((type(arg), getattr(arg, "dtype", None)) for arg in args)
 
 
-@cache
-def _announce() -> None:
-    """Log once that there will be a wait; the command line prints it."""
-    _LOG.info("compiling for this machine: some seconds, once; the code is kept on disk")
-
-
-def _checksum(helpers: tuple[Callable[..., Any], ...]) -> str:
-    """Return a checksum of the files that the helpers are in."""
-    files = sorted({helper.__code__.co_filename for helper in helpers})
-    return f"{zlib.crc32(b''.join(Path(file).read_bytes() for file in files)):08x}"
-
-
-def _rebound(
-    function: Callable[..., Any], helpers: dict[str, Callable[..., Any]], checksum: str
-) -> FunctionType:
-    """Return the function with compiled helpers, under a name that has their checksum."""
+def _rebound(function: Callable[..., Any], helpers: dict[str, Any]) -> FunctionType:
+    """Return the function with compiled helpers."""
     namespace = {**function.__globals__, **helpers}
     copy = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
-    copy.__module__ = function.__module__
-    copy.__qualname__ = f"{function.__qualname__}_{checksum}"
+    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
     return copy
+
+
+def _keep(machine: Any, helpers: tuple[Callable[..., Any], ...]) -> None:
+    """Let a function of numba keep its machine code on disk, if there is a place for it."""
+    try:
+        from minirpn.accel.numba.kept import CodeOnDisk
+
+        machine._cache = CodeOnDisk(machine.py_func, helpers)
+    except Exception as error:  # no folder, no source files, a numba that works in another way
+        say_not_kept(error)
+
+
+def say_not_kept(error: Exception) -> None:
+    """Say once why the next start will wait for the compiler again."""
+    say_once(
+        "machine code is not kept on disk: each start compiles it, for seconds", one_line(error)
+    )
+
+
+def compiler_trouble() -> str | None:
+    """Return why numba cannot be used here, or None; it compiles something to know."""
+    if trouble := numba_trouble():
+        return trouble
+    import numba
+
+    try:
+        numba.njit(lambda x: x)(1)
+    except Exception as error:
+        return f"numba cannot compile: {one_line(error)}"
+    return None
 
 
 def compiled(function: Callable[..., Any], *helpers: Callable[..., Any]) -> Compiled:
