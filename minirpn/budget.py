@@ -91,8 +91,21 @@ def parse_json(content: bytes, budget: Budget | None = None) -> Any:
     budget = budget or Budget()
     budget.step(sum(map(content.count, (b",", b"[", b"{", b":"))))
     try:
-        return json.loads(content)
+        value = json.loads(content)
     except RecursionError:
         raise OverBudgetError("it is nested too deep") from None
     except ValueError as error:
         raise ValueError(str(error).splitlines()[0]) from error
+    if content.count(b"[") + content.count(b"{") > budget.depth:
+        _check_depth(value, budget)
+    return value
+
+
+def _check_depth(value: Any, budget: Budget) -> None:
+    """Check how deep lists and tables are in one another: later code may walk them by recursion."""
+    level, depth = [value], 1
+    while level:
+        budget.check_depth(depth)
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for values in inner for one in values if isinstance(one, list | dict)]
+        depth += 1

@@ -365,6 +365,8 @@ def _description(model: Model, stored: StoredModel) -> Iterator[tuple[str, str]]
 def _measured(stored: StoredModel) -> str | None:
     """Return the recall of a shipped model, or of a run after its last step, in words."""
     if stored.about:
+        if "recall" not in stored.about:
+            return None
         recall, where = stored.about["recall"], stored.about["measured_on"]
     else:
         # That file is about the network after the last step, not about other checkpoints.

@@ -6,8 +6,6 @@ as bytes. Nothing is pickled, so that opening a stranger's checkpoint runs no co
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from minirpn.budget import parse_json
 from minirpn.errors import InputError
 from minirpn.files import write_npz
 from minirpn.weights import read_npz
-from minirpn.weights.damage import DAMAGE
-from minirpn.weights.npz import check_members, parse_npy, read_member
+from minirpn.weights.archive import Archive
+from minirpn.weights.damage import opened
+from minirpn.weights.loading import is_finite
+from minirpn.weights.npz import parse_npy
 
 FORMAT = "minirpn checkpoint"
 VERSION = 2
@@ -34,6 +35,7 @@ _KINDS: Mapping[str, type] = {
     "metrics": dict,
     "arrays": list,
 }
+_MOST_COUNTED = 2**53  # steps: what a float, as JSON's in other languages, still counts one by one
 
 
 @dataclass(frozen=True)
@@ -111,25 +113,58 @@ def load_checkpoint(path: Path) -> Checkpoint:
     version = metadata.get("version")
     if version != VERSION:
         raise InputError(f"{path}: checkpoint version {version}, this minirpn reads {VERSION}")
-    _check_metadata(metadata, path)
-    hidden = [name for name in metadata.pop("arrays") if name not in arrays]
-    if hidden:
-        raise InputError(f"{path}: not a whole checkpoint: {hidden[0]} is missing")
-    return Checkpoint(under("parameters/", arrays), under("velocity/", arrays), **metadata)
+    parameters, velocity = under("parameters/", arrays), under("velocity/", arrays)
+    try:
+        _check_metadata(metadata)
+        hidden = [name for name in metadata.pop("arrays") if name not in arrays]
+        if hidden:
+            raise ValueError(f"{hidden[0]} is missing")
+        for name, array in arrays.items():
+            if not is_finite(array):
+                raise ValueError(f"{name} holds other things than finite numbers")
+    except ValueError as error:
+        raise InputError(f"{path}: not a whole checkpoint: {error}") from error
+    return Checkpoint(parameters, velocity, **metadata)
 
 
-def _check_metadata(metadata: Mapping[str, Any], path: Path) -> None:
-    """Raise InputError if the metadata are not what `save_checkpoint` writes."""
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Raise ValueError if the metadata are not what `save_checkpoint` writes."""
     if set(metadata) != set(_KINDS):
         odd = min(set(metadata) ^ set(_KINDS))
-        raise InputError(f"{path}: not a whole checkpoint: {odd!r} is missing or unknown")
+        raise ValueError(f"{odd!r} is missing or unknown")
     for name, kind in _KINDS.items():
         if type(metadata[name]) is not kind:  # isinstance would let a bool pass as a number
-            raise InputError(f"{path}: not a whole checkpoint: {name!r} is no {kind.__name__}")
-    if metadata["step"] < 0:
-        raise InputError(f"{path}: not a whole checkpoint: step {metadata['step']}")
+            raise ValueError(f"{name!r} is no {kind.__name__}")
+    for name in ("step", "phase"):
+        if not 0 <= metadata[name] < _MOST_COUNTED:
+            raise ValueError(f"{name} {metadata[name]}")
     if not all(type(name) is str for name in metadata["arrays"]):
-        raise InputError(f"{path}: not a whole checkpoint: 'arrays' holds more than names")
+        raise ValueError("'arrays' holds more than names")
+    check_rng_state(metadata["rng_state"])
+    _check_metrics(metadata["metrics"])
+
+
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    """Raise ValueError if what a resumed run reads among the metrics is not of its kind."""
+    best, since_best = metrics.get("best", 0.0), metrics.get("since_best", 0)
+    if type(best) not in (int, float) or (type(best) is int and abs(best) >= _MOST_COUNTED):
+        raise ValueError(f"the best so far is {best!r}")
+    if type(since_best) is not int or not 0 <= since_best < _MOST_COUNTED:
+        raise ValueError(f"since_best is {since_best!r}")
+    kinds = metrics.get("to_measure", [])
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise ValueError(f"to_measure is {kinds!r}")
+
+
+def check_rng_state(state: Mapping[str, Any]) -> None:
+    """Raise ValueError if `state` is not what a NumPy generator of the usual kind has been in."""
+    generator = np.random.default_rng(0).bit_generator
+    try:
+        generator.state = state
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise ValueError(f"no state of this random generator: {error}") from error
+    if generator.state != state:  # NumPy takes a fraction for a whole number
+        raise ValueError("no state of this random generator: it becomes another one")
 
 
 def read_archive(
@@ -152,8 +187,10 @@ def read_archive(
         There is no such file, it is damaged, or of another format.
     """
     arrays = read_npz(path, kind=kind)
+    if "metadata" not in arrays:
+        raise InputError(f"{path}: not a {kind}: it has no metadata")
     try:
-        metadata = json.loads(arrays.pop("metadata", np.array([])).tobytes() or "null")
+        metadata = parse_json(arrays.pop("metadata").tobytes())
     except ValueError as error:
         raise InputError(f"{path}: not a {kind}: {error}") from error
     if not isinstance(metadata, dict):
@@ -169,11 +206,10 @@ def format_of(path: Path) -> str | None:
     None is also what a file of another kind or a damaged one gets: whoever reads it says why.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive, path.stat().st_size)
-            member = read_member(archive, "metadata.npy")
-        metadata = json.loads(parse_npy(member, "metadata").tobytes())
-    except DAMAGE:
+        with opened(path, kind="file of arrays") as (file, budget):
+            member = Archive(file, budget).read("metadata.npy")
+            metadata = parse_json(parse_npy(member, "metadata", budget).tobytes(), budget)
+    except InputError:
         return None
     name = metadata.get("format") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else None

@@ -20,6 +20,7 @@ from minirpn.training.checkpoint import format_of, load_checkpoint, read_archive
 from minirpn.training.config import TrainConfig, load_config
 from minirpn.training.run_folder import RUNS, RunFolder, open_run
 from minirpn.training.tables import from_table, to_table
+from minirpn.weights.loading import is_finite
 
 FORMAT = "minirpn model"
 VERSION = 1
@@ -166,16 +167,48 @@ def _read_shipped(name: str, path: Path) -> StoredModel:
         raise InputError(
             f"{path}: model version {metadata.get('version')}, this minirpn reads {VERSION}"
         )
-    config = from_table(TrainConfig, metadata["config"], str(path))
+    try:
+        table, about = metadata.get("config"), metadata.get("about")
+        if not isinstance(table, dict) or not isinstance(about, dict):
+            raise ValueError("no settings and card in it")
+        _check_about(about)
+        for key, value in arrays.items():
+            if value.dtype != np.float16 or not is_finite(value):
+                raise ValueError(f"{key} holds other things than finite float16 numbers")
+    except ValueError as error:
+        raise InputError(f"{path}: not a whole model: {error}") from error
+    config = from_table(TrainConfig, table, str(path))
     parameters = {key: value.astype(np.float32) for key, value in arrays.items()}
-    return StoredModel(name, path, parameters, config, None, metadata["about"])
+    return StoredModel(name, path, parameters, config, None, about)
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    """Raise ValueError if what is shown of a card is not of its kind."""
+    for key in ("trained_on", "measured_on"):
+        text = about.get(key, "")
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError(f"{key!r} of its card is no line of text")
+    recall = about.get("recall", {})
+    if not isinstance(recall, dict) or not all(map(_is_share, recall.values())):
+        raise ValueError("the recall on its card is no table of shares")
+    if not all(count.isascii() and count.isdecimal() for count in recall):
+        raise ValueError("the recall on its card is not by numbers of proposals")
+    if not _is_share(about.get("mean_ap", 0.0)):
+        raise ValueError("the mean_ap on its card is no share")
+    if "recall" in about and "measured_on" not in about:
+        raise ValueError("a recall, but not on what")
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def write_shipped(path: Path, model: StoredModel, about: Mapping[str, Any]) -> None:
     """Write the parameters of a trained network as float16, with its settings and its card.
 
-    `about` is anything that JSON holds. An InputError says if a number is too great for float16,
-    or if the file cannot be written.
+    `about` is anything that JSON holds; ``trained_on``, ``measured_on``, ``recall`` by number of
+    proposals and ``mean_ap`` are what a user is told. An InputError says if a number is too great
+    for float16, or if the file cannot be written.
     """
     with np.errstate(over="ignore"):  # what became infinite is reported below
         arrays = {key: value.astype(np.float16) for key, value in model.parameters.items()}

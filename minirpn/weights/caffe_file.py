@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minirpn.weights.damage import MOST_STEPS, Damage, cut, shaped
+from minirpn.budget import Budget
+from minirpn.weights.damage import Damage, checked_name, cut, shaped
 
 # Kinds of fields, as protocol buffers number them.
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
@@ -25,12 +26,12 @@ _FLOATS, _SHAPE, _DOUBLES = 5, 7, 8
 _KINDS = ("weight", "bias")
 
 
-def begins_as_caffe(data: bytes) -> bool:
-    """Tell whether the bytes begin as a ``.caffemodel`` may: with a name, an input, or a layer."""
-    return data[:1] in (b"\x0a", b"\x12", b"\x1a") or data[:2] == b"\xa2\x06"
+def begins_as_caffe(head: bytes) -> bool:
+    """Tell whether a file begins as a ``.caffemodel`` may: with a name, an input, or a layer."""
+    return head[:1] in (b"\x0a", b"\x12", b"\x1a") or head[:2] == b"\xa2\x06"
 
 
-def parse_caffe(data: bytes) -> dict[str, np.ndarray]:
+def parse_caffe(data: bytes, budget: Budget) -> dict[str, np.ndarray]:
     """Return the blobs of every layer, given the bytes of a ``.caffemodel``.
 
     Returns
@@ -40,43 +41,41 @@ def parse_caffe(data: bytes) -> dict[str, np.ndarray]:
         for others.
     """
     arrays: dict[str, np.ndarray] = {}
-    walk = _Walk()
-    for number, value in walk.fields(memoryview(data)):
+    for number, value in _fields(memoryview(data), budget):
         if number in _LAYERS and isinstance(value, memoryview):
-            arrays |= _layer(walk, value, _LAYERS[number], arrays)
+            for name, array in _layer(value, _LAYERS[number], budget).items():
+                if name in arrays:
+                    raise Damage(f"two arrays are called {name!r}")
+                arrays[name] = array
     if not arrays:
         raise Damage("no layer with weights in it")
     return arrays
 
 
-def _layer(
-    walk: _Walk, message: memoryview, fields: tuple[int, int], known: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def _layer(message: memoryview, fields: tuple[int, int], budget: Budget) -> dict[str, np.ndarray]:
     name, blobs = "", []
-    for number, value in walk.fields(message):
+    for number, value in _fields(message, budget):
         if number == fields[0] and isinstance(value, memoryview):
-            name = value.tobytes().decode()
+            name = checked_name(value[:2000].tobytes().decode())
         elif number == fields[1] and isinstance(value, memoryview):
             blobs.append(value)
     arrays = {}
     for index, blob in enumerate(blobs):
         kind = _KINDS[index] if index < len(_KINDS) else f"blob{index}"
-        arrays[f"{name}.{kind}"] = _blob(walk, blob, kind)
-    if set(arrays) & set(known):
-        raise Damage(f"two layers are called {name!r}")
+        arrays[f"{name}.{kind}"] = _blob(blob, kind, budget)
     return arrays
 
 
-def _blob(walk: _Walk, message: memoryview, kind: str) -> np.ndarray:
+def _blob(message: memoryview, kind: str, budget: Budget) -> np.ndarray:
     """Return a blob as an array, by its shape or, before there was one, by four legacy sides."""
     sides = [1, 1, 1, 1]
     shape: list[int] | None = None
     runs: list[tuple[str, memoryview]] = []
-    for number, value in walk.fields(message):
+    for number, value in _fields(message, budget):
         if number in _LEGACY_SHAPE and isinstance(value, int):
             sides[_LEGACY_SHAPE.index(number)] = value
         elif number == _SHAPE and isinstance(value, memoryview):
-            shape = _dimensions(walk, value)
+            shape = _dimensions(value, budget)
         elif number in (_FLOATS, _DOUBLES) and isinstance(value, memoryview):
             runs.append(("<f4" if number == _FLOATS else "<f8", value))
     if len(runs) != 1:
@@ -86,50 +85,43 @@ def _blob(walk: _Walk, message: memoryview, kind: str) -> np.ndarray:
         ones = 3 if kind == "bias" else 2
         shape = sides[ones:] if sides[:ones] == [1] * ones else sides
     ((dtype, raw),) = runs
-    return shaped(raw, dtype, shape)
+    return shaped(raw, dtype, shape, budget)
 
 
-def _dimensions(walk: _Walk, message: memoryview) -> list[int]:
+def _dimensions(message: memoryview, budget: Budget) -> list[int]:
     """Return the sides in a BlobShape, packed into one field or one field each."""
     sides: list[int] = []
-    for number, value in walk.fields(message):
+    for number, value in _fields(message, budget):
         if number == 1 and isinstance(value, int):
             sides.append(value)
         elif number == 1 and isinstance(value, memoryview):
             position = 0
             while position < len(value):
+                budget.step()
                 side, position = _varint(value, position)
                 sides.append(side)
     return sides
 
 
-class _Walk:
-    """Reads the fields of messages, and counts them."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-    def fields(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-        """Yield number and value of each field: an int, or bytes as a view."""
-        position = 0
-        while position < len(message):
-            self.steps += 1
-            if self.steps > MOST_STEPS:
-                raise Damage("more fields than any network has")
-            key, position = _varint(message, position)
-            number, kind = key >> 3, key & 7
-            if kind == _VARINT:
-                value, position = _varint(message, position)
-                yield number, value
-                continue
-            if kind == _BYTES:
-                count, position = _varint(message, position)
-            elif kind in (_FOUR_BYTES, _EIGHT_BYTES):
-                count = 4 if kind == _FOUR_BYTES else 8
-            else:
-                raise Damage(f"field {number} of an unknown kind, {kind}")
-            yield number, cut(message, position, count)
-            position += count
+def _fields(message: memoryview, budget: Budget) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield number and value of each field of a message: an int, or bytes as a view."""
+    position = 0
+    while position < len(message):
+        budget.step()
+        key, position = _varint(message, position)
+        number, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            value, position = _varint(message, position)
+            yield number, value
+            continue
+        if kind == _BYTES:
+            count, position = _varint(message, position)
+        elif kind in (_FOUR_BYTES, _EIGHT_BYTES):
+            count = 4 if kind == _FOUR_BYTES else 8
+        else:
+            raise Damage(f"field {number} of an unknown kind, {kind}")
+        yield number, cut(message, position, count)
+        position += count
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from minirpn.errors import InputError
+from minirpn.budget import Budget, parse_json
+from minirpn.weights.archive import Archive, is_zip
 from minirpn.weights.caffe_file import begins_as_caffe, parse_caffe
-from minirpn.weights.damage import DAMAGE, Damage, reason_of
+from minirpn.weights.damage import MOST_ARRAYS, MOST_STEPS, Damage, opened, read_all
 from minirpn.weights.keras_file import (
     HDF5_SIGNATURE,
     KERAS_MEMBER,
@@ -27,15 +26,23 @@ from minirpn.weights.torch_file import parse_torch_legacy, parse_torch_zip
 
 FORMAT = "minirpn weights"
 METADATA = "metadata"  # the member of an .npz of this format that describes it
-MOST_BYTES = 2**32
+_HEAD = 16  # bytes that tell the kind
+
+
+class ArchiveKind(NamedTuple):
+    """A kind of weights file that is a zip archive."""
+
+    label: str
+    fits: Callable[[Iterable[str]], bool]  # given the names of its members
+    parse: Callable[[Archive, Budget], dict[str, np.ndarray]]
 
 
 class Kind(NamedTuple):
-    """A kind of weights file."""
+    """A kind of weights file that is none."""
 
     label: str
-    fits: Callable[[bytes], bool]
-    parse: Callable[[bytes], dict[str, np.ndarray]]
+    fits: Callable[[bytes, int], bool]  # given its first bytes, and how many it has
+    parse: Callable[[bytes, Budget], dict[str, np.ndarray]]
 
 
 class WeightsFile(NamedTuple):
@@ -48,33 +55,19 @@ class WeightsFile(NamedTuple):
     sha256: str
 
 
-def _is_zip(data: bytes) -> bool:
-    return data[:4] in (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty one
-
-
-def _is_torch_zip(data: bytes) -> bool:
-    if not _is_zip(data):
-        return False
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return any(name.endswith("/data.pkl") for name in archive.namelist())
-
-
-def _is_keras_zip(data: bytes) -> bool:
-    if not _is_zip(data):
-        return False
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return KERAS_MEMBER in archive.namelist()
-
-
-# Tried in this order; the last has no signature, only a likely first byte.
+# Both are tried in this order; the last has no signature, only a likely first byte.
+ARCHIVES = (
+    ArchiveKind(
+        "PyTorch", lambda names: any(one.endswith("/data.pkl") for one in names), parse_torch_zip
+    ),
+    ArchiveKind("Keras archive", lambda names: KERAS_MEMBER in names, parse_keras_archive),
+    ArchiveKind("npz", lambda names: True, parse_npz),
+)
 KINDS = (
-    Kind("PyTorch", _is_torch_zip, parse_torch_zip),
-    Kind("Keras archive", _is_keras_zip, parse_keras_archive),
-    Kind("npz", _is_zip, parse_npz),
-    Kind("PyTorch (legacy)", lambda data: data[:1] == b"\x80", parse_torch_legacy),
-    Kind("Keras", lambda data: data[:8] == HDF5_SIGNATURE, parse_keras),
+    Kind("PyTorch (legacy)", lambda head, size: head[:1] == b"\x80", parse_torch_legacy),
+    Kind("Keras", lambda head, size: head[:8] == HDF5_SIGNATURE, parse_keras),
     Kind("safetensors", begins_as_safetensors, parse_safetensors),
-    Kind("caffemodel", begins_as_caffe, parse_caffe),
+    Kind("caffemodel", lambda head, size: begins_as_caffe(head), parse_caffe),
 )
 
 
@@ -100,33 +93,42 @@ def read_weights(path: str | Path) -> WeightsFile:
         There is no such file, it is of no known kind, or it is damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file")
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"{path}: larger than any weights file, {path.stat().st_size} bytes")
-    data = path.read_bytes()
-    try:
-        label, arrays = parse_weights(data)
-        metadata = _metadata(arrays) if label == "npz" else {}
-    except DAMAGE as error:
-        raise InputError(f"{path}: not a whole weights file: {reason_of(error)}") from error
-    return WeightsFile(path, label, arrays, metadata, hashlib.sha256(data).hexdigest())
+    with opened(path, kind="weights file", values=MOST_STEPS) as (file, budget):
+        label, arrays = parse_weights(file, budget)
+        metadata = _metadata(arrays, budget) if label == "npz" else {}
+        file.seek(0)
+        sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+    return WeightsFile(path, label, arrays, metadata, sha256)
 
 
-def parse_weights(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
-    """Return the label of the kind of file these bytes are, and the arrays in it."""
-    for kind in KINDS:
-        if kind.fits(data):
-            return kind.label, kind.parse(data)
-    labels = ", ".join(kind.label for kind in KINDS)
-    raise Damage(f"it begins with {data[:12]!r}, as none of {labels} does")
+def parse_weights(file: BinaryIO, budget: Budget) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the label of the kind of file this is, and the arrays in it."""
+    label, arrays = _parse(file, budget)
+    if len(arrays) > MOST_ARRAYS:
+        raise Damage(f"{len(arrays):,} arrays, more than any network has")
+    return label, arrays
 
 
-def _metadata(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _parse(file: BinaryIO, budget: Budget) -> tuple[str, dict[str, np.ndarray]]:
+    head = file.read(_HEAD)
+    if is_zip(head):
+        archive = Archive(file, budget)
+        for kind in ARCHIVES:
+            if kind.fits(archive.names):
+                return kind.label, kind.parse(archive, budget)
+    size = file.seek(0, io.SEEK_END)
+    for other in KINDS:
+        if other.fits(head, size):
+            return other.label, other.parse(read_all(file, budget), budget)
+    labels = ", ".join(kind.label for kind in (*ARCHIVES, *KINDS))
+    raise Damage(f"it begins with {head[:12]!r}, as none of {labels} does")
+
+
+def _metadata(arrays: dict[str, np.ndarray], budget: Budget) -> dict[str, Any]:
     """Remove the metadata that minirpn writes from the arrays and return it; empty without any."""
     if METADATA not in arrays:
         return {}
-    metadata = json.loads(arrays[METADATA].tobytes())
+    metadata = parse_json(arrays[METADATA].tobytes(), budget)
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         return {}
     del arrays[METADATA]

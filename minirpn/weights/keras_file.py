@@ -13,24 +13,22 @@ return from some broken files.
 
 from __future__ import annotations
 
-import io
 import re
 import struct
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from minirpn.weights.damage import MOST_STEPS, Damage, cut, shaped
-from minirpn.weights.npz import check_members, read_member
+from minirpn.budget import Budget
+from minirpn.weights.archive import Archive
+from minirpn.weights.damage import Damage, checked_name, cut, shaped
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Kinds of messages in an object header.
 _DATASPACE, _DATATYPE, _LAYOUT, _CONTINUATION, _SYMBOL_TABLE = 0x01, 0x03, 0x08, 0x10, 0x11
 _CONTIGUOUS = 1
 _FLOAT = 1
-_DEEPEST = 8
 # Where the layers are: in an ``.h5`` of a whole model, and in ``.weights.h5`` of Keras 3 and of
 # Keras 2.13 to 2.15.
 _ROOTS = ("model_weights/", "layers/", "_layer_checkpoint_dependencies/")
@@ -38,14 +36,12 @@ _OPTIMIZERS = ("optimizer_weights/", "optimizer/")
 KERAS_MEMBER = "model.weights.h5"  # of a ``.keras`` archive
 
 
-def parse_keras_archive(data: bytes) -> dict[str, np.ndarray]:
-    """Return the weights of every layer, as `parse_keras`, from the bytes of a ``.keras`` file."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        check_members(archive, len(data))
-        return parse_keras(read_member(archive, KERAS_MEMBER))
+def parse_keras_archive(archive: Archive, budget: Budget) -> dict[str, np.ndarray]:
+    """Return the weights of every layer, as `parse_keras`, given a ``.keras`` file."""
+    return parse_keras(archive.read(KERAS_MEMBER), budget)
 
 
-def parse_keras(data: bytes) -> dict[str, np.ndarray]:
+def parse_keras(data: bytes | memoryview, budget: Budget) -> dict[str, np.ndarray]:
     """Return the weights of every layer, given the bytes of a Keras ``.h5`` file.
 
     Returns
@@ -56,7 +52,8 @@ def parse_keras(data: bytes) -> dict[str, np.ndarray]:
         ``conv2d_10`` behind ``conv2d_9``.
     """
     # Keras 2.13 to 2.15 on Windows writes a backslash into names.
-    read = {path.replace("\\", "/"): array for path, array in _File(data).read().items()}
+    arrays_by_path = _File(data, budget).read()
+    read = {path.replace("\\", "/"): array for path, array in arrays_by_path.items()}
     arrays: dict[str, np.ndarray] = {}
     for path in sorted(read, key=_in_counting_order):
         array = read[path]
@@ -116,18 +113,15 @@ def _other_layout(what: str) -> Damage:
 
 
 class _File:
-    """The bytes, and a count of the steps taken in them: its addresses may lead in circles."""
+    """The bytes, and a budget of steps in them: its addresses may lead in circles."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.steps = 0
+    def __init__(self, data: bytes | memoryview, budget: Budget) -> None:
+        self.data, self.budget = data, budget
         self.arrays: dict[str, np.ndarray] = {}
 
     def unpack(self, layout: str, position: int) -> tuple[Any, ...]:
         """Return the little-endian numbers at a position."""
-        self.steps += 1
-        if self.steps > MOST_STEPS:
-            raise Damage("more parts than any network's file has")
+        self.budget.step()
         return struct.unpack(f"<{layout}", cut(self.data, position, struct.calcsize(f"<{layout}")))
 
     def expect(self, signature: bytes, position: int) -> None:
@@ -136,7 +130,7 @@ class _File:
 
     def read(self) -> dict[str, np.ndarray]:
         """Return every data set of floating-point numbers by its path."""
-        version = self.data[8]
+        (version,) = self.unpack("B", 8)
         if version > 1:
             raise _other_layout(f"superblock {version}")
         if self.unpack("BB", 13) != (8, 8):
@@ -153,13 +147,12 @@ class _File:
         """Collect the data sets at and below an object."""
         messages = dict(self.messages(header))
         if _SYMBOL_TABLE in messages:
-            if depth > _DEEPEST:
-                raise Damage("groups in groups without end")
+            self.budget.check_depth(depth)
             tree, heap = self.unpack("QQ", messages[_SYMBOL_TABLE])
             self.expect(b"HEAP", heap)
             (names,) = self.unpack("Q", heap + 24)
             for name, child in self.entries(tree, names, 0):
-                self.visit(child, f"{path}/{name}" if path else name, depth + 1)
+                self.visit(child, checked_name(f"{path}/{name}" if path else name), depth + 1)
         elif _LAYOUT in messages and _DATATYPE in messages and _DATASPACE in messages:
             kind = self.unpack("B", messages[_DATATYPE])[0] & 15
             if kind == _FLOAT:
@@ -185,8 +178,7 @@ class _File:
 
     def entries(self, tree: int, names: int, depth: int) -> Iterator[tuple[str, int]]:
         """Yield name and object header of each member of a group."""
-        if depth > _DEEPEST:
-            raise Damage("a B-tree without end")
+        self.budget.check_depth(depth)
         self.expect(b"TREE", tree)
         level, used = self.unpack("xBH", tree + 4)
         for index in range(used):
@@ -217,7 +209,8 @@ class _File:
         if (version, form) != (3, _CONTIGUOUS):
             raise _other_layout(f"{path} is chunked or compressed")
         address, count = self.unpack("QQ", messages[_LAYOUT] + 2)
-        return shaped(cut(self.data, address, count), f"<f{size}", self.shape(messages, path))
+        raw = cut(self.data, address, count)
+        return shaped(raw, f"<f{size}", self.shape(messages, path), self.budget)
 
     def shape(self, messages: dict[int, int], path: str) -> tuple[int, ...]:
         version, rank = self.unpack("BB", messages[_DATASPACE])

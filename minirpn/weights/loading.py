@@ -14,6 +14,7 @@ from minirpn.devices import device_with
 from minirpn.errors import InputError
 from minirpn.files import write_npz
 from minirpn.nn.layers import Parameter
+from minirpn.text import message
 from minirpn.weights.files import FORMAT, WeightsFile, read_weights
 from minirpn.weights.names import Match, backbone_shapes, match, recognise
 from minirpn.weights.presets import PRESETS, Known, as_asked, known_preprocessing
@@ -43,7 +44,7 @@ def _lines(
 ) -> list[str]:
     """Return a line for each group of names, and one for the preparation of pixels."""
     lines = [f"{title}: {', '.join(names)}" for title, names in groups.items() if names]
-    return [*lines, pixels_line(preprocessing, reason)]
+    return [*map(message, lines), pixels_line(preprocessing, reason)]
 
 
 def pixels_line(preprocessing: Preprocessing, reason: str) -> str:

@@ -83,7 +83,7 @@ def known_preprocessing(path: Path, sha256: str, metadata: Mapping[str, Any]) ->
         try:
             mean, std = _triple(metadata["mean"]), _triple(metadata["std"])
             preprocessing = Preprocessing(str(metadata["order"]), mean, std)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"metadata: {error}") from error
         return Known(preprocessing, "written in the file")
     if sha256[:8] in _BY_SHA256:

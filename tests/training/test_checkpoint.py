@@ -171,7 +171,8 @@ path, step = Path(sys.argv[1]), int(sys.argv[2])
 while True:
     step += 1
     arrays = {"w": np.full((200, 200), step, np.float32)}
-    save_checkpoint(path, Checkpoint(arrays, arrays, step, 0, {}, {}, {}))
+    state = np.random.default_rng(step).bit_generator.state
+    save_checkpoint(path, Checkpoint(arrays, arrays, step, 0, state, {}, {}))
     print(step, flush=True)
 """
 

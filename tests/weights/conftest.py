@@ -14,6 +14,10 @@ import pytest
 import safetensors.numpy
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from minirpn.budget import Budget
+from minirpn.weights.damage import MOST_STEPS
+from minirpn.weights.files import parse_weights
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -220,6 +224,16 @@ def writers() -> dict[str, Callable[..., bytes]]:
 def keras_3_writer() -> Callable[..., bytes]:
     """How to make the bytes of a ``.weights.h5`` of Keras 3 from arrays."""
     return keras_3
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[..., tuple[str, dict[str, np.ndarray]]]:
+    """Read the bytes of a file of any kind, with the budget of a small file if none is given."""
+
+    def read(data: bytes, budget: Budget | None = None) -> tuple[str, dict[str, np.ndarray]]:
+        return parse_weights(io.BytesIO(data), budget or Budget(values=MOST_STEPS, depth=8))
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,6 @@ import zipfile
 import pytest
 from hypothesis import settings
 
-from minirpn.weights.damage import DAMAGE
-from minirpn.weights.files import parse_weights
-
 SLOWEST = 1.0  # seconds for a file of some kilobytes
 MOST_MEMORY = 2**26
 ARCHIVES = ("npz", "PyTorch", "Keras archive")
@@ -61,7 +58,7 @@ def mutate_inside(data: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_mutations(kind, writers, arrays):
+def test_mutations(kind, writers, arrays, parse):
     data, chance = writers[kind](arrays), random.Random(kind)
     mutations = max(1_000, settings().max_examples)
     slowest, read = 0.0, 0
@@ -72,9 +69,9 @@ def test_mutations(kind, writers, arrays):
             broken = mutate_inside(data, chance) if inside else mutate(data, chance)
             began = time.perf_counter()
             try:
-                parse_weights(broken)
+                parse(broken)
                 read += 1
-            except DAMAGE:
+            except ValueError:
                 pass
             slowest = max(slowest, time.perf_counter() - began)
         _, peak = tracemalloc.get_traced_memory()

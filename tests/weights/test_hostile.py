@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from minirpn.errors import InputError
-from minirpn.weights.damage import DAMAGE
-from minirpn.weights.files import parse_weights, read_weights
+from minirpn.weights.files import read_weights
 
 
 @pytest.fixture
@@ -76,25 +75,25 @@ def test_no_pickle_is_run(container, protocol, writers, arrays, refused, tmp_pat
     ],
     ids=lambda program: program[2:12].hex(),
 )
-def test_words_that_weights_do_not_need(program, writers, arrays):
+def test_words_that_weights_do_not_need(program, writers, arrays, parse):
     data = writers["PyTorch"](arrays, described=program)
-    with contextlib.suppress(*DAMAGE):
-        assert parse_weights(data)[1] == {}
+    with contextlib.suppress(ValueError):
+        assert parse(data)[1] == {}
 
 
-def test_dictionaries_that_double_and_double_end(writers, arrays, refused):
+def test_dictionaries_that_double_and_double_end(writers, arrays, refused, parse):
     # Each of 60 dictionaries holds the one before it twice: 2^60 names, if all were visited.
     program = b"\x80\x02}q\x00" + b"".join(
         b"}q%c(X\x01\x00\x00\x00ah%cX\x01\x00\x00\x00bh%cu" % (k + 1, k, k) for k in range(60)
     )
-    assert parse_weights(writers["PyTorch"](arrays, described=program + b"."))[1] == {}
+    assert parse(writers["PyTorch"](arrays, described=program + b"."))[1] == {}
     wide = b"\x80\x02}q\x00" + b"".join(
         b"}q%c(" % (k + 1)
         + b"".join(b"X\x04\x00\x00\x00%04dh%c" % (n, k) for n in range(2000))
         + b"u"
         for k in range(3)
     )
-    assert "more names than" in refused(writers["PyTorch"](arrays, described=wide + b"."))
+    assert "more values than" in refused(writers["PyTorch"](arrays, described=wide + b"."))
 
 
 @pytest.mark.parametrize("kind", ["PyTorch", "PyTorch (legacy)"])
@@ -128,9 +127,9 @@ def packed(method, size, **names):
 
 
 def test_archives_that_unpack_to_far_more_than_they_are(refused):
-    assert "claim to unpack" in refused(packed(zipfile.ZIP_DEFLATED, 2**27))
+    assert "unpack to far more" in refused(packed(zipfile.ZIP_DEFLATED, 2**27))
     for name in ("m/data.pkl", "model.weights.h5"):
-        assert "claim to unpack" in refused(packed(zipfile.ZIP_DEFLATED, 2**27, name=name))
+        assert "unpack to far more" in refused(packed(zipfile.ZIP_DEFLATED, 2**27, name=name))
     assert "packed in a way" in refused(packed(zipfile.ZIP_LZMA, 10))
     assert "packed in a way" in refused(packed(zipfile.ZIP_BZIP2, 10))
 
@@ -206,7 +205,7 @@ def test_lying_blobs(blob, refused):
 
 
 def test_a_message_of_endless_fields(refused):
-    assert "more fields" in refused(b"\x0a\x00" * 400_000)
+    assert "more values" in refused(b"\x0a\x00" * 400_000)
 
 
 def test_hdf5_that_leads_in_circles(writers, arrays, refused):
@@ -215,7 +214,7 @@ def test_hdf5_that_leads_in_circles(writers, arrays, refused):
     tree = data.index(b"TREE")
     data[tree + 5] = 1
     data[tree + 32 : tree + 40] = struct.pack("<Q", tree)
-    assert "without end" in refused(bytes(data))
+    assert "nested deeper" in refused(bytes(data))
 
 
 def test_hdf5_that_keras_does_not_write(refused):
@@ -231,13 +230,13 @@ def test_hdf5_that_keras_does_not_write(refused):
         assert reason.endswith(": copy it with h5py first, as the how-to about weights shows")
 
 
-def test_every_cut_is_refused(kind, writers, arrays, rng):
+def test_every_cut_is_refused(kind, writers, arrays, rng, parse):
     data = writers[kind](arrays)
-    whole = parse_weights(data)[1]
+    whole = parse(data)[1]
     for length in {0, 1, 7, 8, 9, len(data) - 1, *rng.integers(0, len(data), 60).tolist()}:
         try:
-            read = parse_weights(data[:length])[1]
-        except DAMAGE:
+            read = parse(data[:length])[1]
+        except ValueError:
             continue
         # A caffemodel may end behind any layer; what is read is right.
         assert kind == "caffemodel"

@@ -12,7 +12,7 @@ from docs.extensions.pages import ROOT, blocks
 from minirpn.backbones import CAFFE_BGR, build_backbone
 from minirpn.errors import InputError
 from minirpn.weights import load_weights
-from minirpn.weights.files import parse_weights, read_weights
+from minirpn.weights.files import read_weights
 
 
 def assert_equal(actual, expected):
@@ -34,18 +34,18 @@ def test_the_kind_is_known_by_content_not_by_name(kind, writers, arrays, tmp_pat
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 @pytest.mark.parametrize("kind", ["npz", "PyTorch", "PyTorch (legacy)", "safetensors", "Keras"])
-def test_other_precisions(kind, dtype, writers, arrays):
+def test_other_precisions(kind, dtype, writers, arrays, parse):
     typed = {name: array.astype(dtype) for name, array in arrays.items()}
-    assert_equal(parse_weights(writers[kind](typed))[1], typed)
+    assert_equal(parse(writers[kind](typed))[1], typed)
 
 
-def test_caffe_in_double_precision(writers, arrays):
+def test_caffe_in_double_precision(writers, arrays, parse):
     typed = {name: array.astype(np.float64) for name, array in arrays.items()}
-    assert_equal(parse_weights(writers["caffemodel"](typed))[1], typed)
+    assert_equal(parse(writers["caffemodel"](typed))[1], typed)
 
 
-def test_caffe_v1_has_four_sides_for_everything(writers, arrays):
-    label, read = parse_weights(writers["caffemodel"](arrays, generation=1))
+def test_caffe_v1_has_four_sides_for_everything(writers, arrays, parse):
+    label, read = parse(writers["caffemodel"](arrays, generation=1))
     assert label == "caffemodel"
     assert_equal(read, arrays)
 
@@ -56,29 +56,29 @@ def bfloat16(array):
     return upper.tobytes(), (upper.astype(np.uint32) << 16).view(np.float32)
 
 
-def test_bfloat16_in_safetensors(rng):
+def test_bfloat16_in_safetensors(rng, parse):
     raw, expected = bfloat16(rng.normal(size=(3, 4)).astype(np.float32))
     header = b'{"a": {"dtype": "BF16", "shape": [3, 4], "data_offsets": [0, 24]}}'
     data = struct.pack("<Q", len(header)) + header + raw
-    assert_equal(parse_weights(data)[1], {"a": expected})
+    assert_equal(parse(data)[1], {"a": expected})
 
 
 @pytest.mark.parametrize("kind", ["PyTorch", "PyTorch (legacy)"])
-def test_bfloat16_in_pytorch(kind, writers, rng):
+def test_bfloat16_in_pytorch(kind, writers, rng, parse):
     raw, expected = bfloat16(rng.normal(size=(3, 4)).astype(np.float32))
     halves = np.frombuffer(raw, np.float16).reshape(3, 4)  # of the same size
     data = writers[kind]({"a": halves}, kind="BFloat16Storage")
-    assert_equal(parse_weights(data)[1], {"a": expected})
+    assert_equal(parse(data)[1], {"a": expected})
 
 
 @pytest.mark.parametrize("kind", ["PyTorch", "PyTorch (legacy)"])
-def test_windows_into_a_storage(kind, writers):
+def test_windows_into_a_storage(kind, writers, parse):
     whole = np.arange(12, dtype=np.float32)
     data = writers[kind]({"a": whole}, offset=1, shape=(2, 3), strides=(1, 4))
-    assert_equal(parse_weights(data)[1], {"a": whole[[[1, 5, 9], [2, 6, 10]]]})
+    assert_equal(parse(data)[1], {"a": whole[[[1, 5, 9], [2, 6, 10]]]})
 
 
-def test_nested_dictionaries_join_their_names(writers, arrays):
+def test_nested_dictionaries_join_their_names(writers, arrays, parse):
     inner = writers["PyTorch"](arrays)
     start = inner.index(b"\x80\x02")
     described = inner[start : inner.index(b"u.", start) + 2]
@@ -86,10 +86,10 @@ def test_nested_dictionaries_join_their_names(writers, arrays):
     nested = b"\x80\x02}(" + name + described[2:-1] + b"X\x05\x00\x00\x00epochK\x07u."
     data = writers["PyTorch"](arrays, described=nested)
     expected = {f"state_dict.{name}": array for name, array in arrays.items()}
-    assert_equal(parse_weights(data)[1], expected)
+    assert_equal(parse(data)[1], expected)
 
 
-def test_dictionaries_as_python_2_has_pickled_them(writers, arrays):
+def test_dictionaries_as_python_2_has_pickled_them(writers, arrays, parse):
     """torchvision's oldest files are of it: pairs in a list, names in bytes."""
     container = writers["PyTorch (legacy)"](arrays)
     start = container.index(b"ccollections") - 2
@@ -100,34 +100,34 @@ def test_dictionaries_as_python_2_has_pickled_them(writers, arrays):
         pairs = pairs.replace(word, b"e](U" + bytes([len(name)]) + name.encode(), 1)
     program = b"\x80\x02ccollections\nOrderedDict\n](" + pairs.removeprefix(b"e") + b"ee\x85R."
     data = writers["PyTorch (legacy)"](arrays, described=program)
-    assert_equal(parse_weights(data)[1], arrays)
+    assert_equal(parse(data)[1], arrays)
 
 
-def test_keras_of_a_whole_model_and_of_keras_1(writers, arrays):
+def test_keras_of_a_whole_model_and_of_keras_1(writers, arrays, parse):
     whole = writers["Keras"](arrays, root="model_weights/")
-    assert_equal(parse_weights(whole)[1], arrays)
-    assert_equal(parse_weights(writers["Keras"](arrays, old=True))[1], arrays)
+    assert_equal(parse(whole)[1], arrays)
+    assert_equal(parse(writers["Keras"](arrays, old=True))[1], arrays)
 
 
 @pytest.mark.parametrize("root", ["layers/", "_layer_checkpoint_dependencies\\"])
-def test_keras_3_and_keras_2_on_windows(root, keras_3_writer, arrays):
-    assert_equal(parse_weights(keras_3_writer(arrays, root=root))[1], arrays)
+def test_keras_3_and_keras_2_on_windows(root, keras_3_writer, arrays, parse):
+    assert_equal(parse(keras_3_writer(arrays, root=root))[1], arrays)
 
 
-def test_keras_3_with_a_model_in_the_model(keras_3_writer, arrays):
+def test_keras_3_with_a_model_in_the_model(keras_3_writer, arrays, parse):
     data = keras_3_writer(arrays, root="layers/functional/layers/")
     inside = {f"functional/layers/{name}": array for name, array in arrays.items()}
-    assert_equal(parse_weights(data)[1], inside)
+    assert_equal(parse(data)[1], inside)
 
 
-def test_numbers_in_keras_names_count(keras_3_writer):
+def test_numbers_in_keras_names_count(keras_3_writer, parse):
     layers = ["conv2d", *(f"conv2d_{number}" for number in range(1, 12)), "dense"]
     arrays = {f"{layer}.weight": np.zeros((1, 1, 1, 1), np.float32) for layer in layers}
     shuffled = dict(sorted(arrays.items(), reverse=True))
-    assert list(parse_weights(keras_3_writer(shuffled))[1]) == list(arrays)
+    assert list(parse(keras_3_writer(shuffled))[1]) == list(arrays)
 
 
-def test_keras_3_keeps_what_is_neither_kernel_nor_bias(keras_3_writer, arrays):
+def test_keras_3_keeps_what_is_neither_kernel_nor_bias(keras_3_writer, arrays, parse):
     """A batch normalization has four arrays of one side; the optimizer's are no weights."""
     buffer = io.BytesIO(keras_3_writer(arrays))
     with h5py.File(buffer, "a") as file:
@@ -137,7 +137,7 @@ def test_keras_3_keeps_what_is_neither_kernel_nor_bias(keras_3_writer, arrays):
     others = {
         f"batch_normalization/vars/{number}": np.full(3, number, np.float32) for number in range(4)
     }
-    assert_equal(parse_weights(buffer.getvalue())[1], arrays | others)
+    assert_equal(parse(buffer.getvalue())[1], arrays | others)
 
 
 def test_a_keras_3_file_fills_a_network(tmp_path, rng, keras_3_writer):
@@ -172,20 +172,20 @@ def test_the_copy_on_the_page_makes_hdf5_plain(options, arrays, tmp_path, monkey
     assert_equal(read_weights("plain.h5").arrays, arrays)
 
 
-def test_keras_with_many_layers(writers, rng):
+def test_keras_with_many_layers(writers, rng, parse):
     """A group of many members is a tree of several nodes."""
     many = {f"layer{k}.bias": rng.normal(size=3).astype(np.float32) for k in range(300)}
-    assert_equal(parse_weights(writers["Keras"](many))[1], many)
+    assert_equal(parse(writers["Keras"](many))[1], many)
 
 
-def test_fortran_order_in_npz(writers, rng):
+def test_fortran_order_in_npz(writers, rng, parse):
     array = np.asfortranarray(rng.normal(size=(3, 4, 2)))
-    assert_equal(parse_weights(writers["npz"]({"a": array}))[1], {"a": array})
+    assert_equal(parse(writers["npz"]({"a": array}))[1], {"a": array})
 
 
-def test_safetensors_metadata_is_no_tensor(arrays):
+def test_safetensors_metadata_is_no_tensor(arrays, parse):
     data = safetensors.numpy.save(dict(arrays), metadata={"format": "pt"})
-    assert_equal(parse_weights(data)[1], arrays)
+    assert_equal(parse(data)[1], arrays)
 
 
 def test_a_file_of_no_kind_is_named_with_its_beginning(tmp_path):
