@@ -172,14 +172,19 @@ def _read_shipped(name: str, path: Path) -> StoredModel:
         if not isinstance(table, dict) or not isinstance(about, dict):
             raise ValueError("no settings and card in it")
         _check_about(about)
-        for key, value in arrays.items():
-            if value.dtype != np.float16 or not is_finite(value):
-                raise ValueError(f"{key} holds other things than finite float16 numbers")
+        parameters = {key: _widened(key, value) for key, value in arrays.items()}
     except ValueError as error:
         raise InputError(f"{path}: not a whole model: {error}") from error
     config = from_table(TrainConfig, table, str(path))
-    parameters = {key: value.astype(np.float32) for key, value in arrays.items()}
     return StoredModel(name, path, parameters, config, None, about)
+
+
+def _widened(name: str, value: np.ndarray) -> np.ndarray:
+    """Return float16 as float32; raise ValueError if it is something else, or not finite."""
+    widened = value.astype(np.float32) if value.dtype == np.float16 else value
+    if widened is value or not is_finite(widened):
+        raise ValueError(f"{name} holds other things than finite float16 numbers")
+    return widened
 
 
 def _check_about(about: Mapping[str, Any]) -> None:

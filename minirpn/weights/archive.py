@@ -5,11 +5,13 @@ from __future__ import annotations
 import zipfile
 from typing import BinaryIO, cast
 
+import numpy as np
+
 from minirpn.budget import Budget
 from minirpn.weights.damage import MOST_ARRAYS, Damage, Sips, checked_name, foreign
 
 _PACKINGS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_CHUNK = 2**20  # bytes
+_CHUNK = 2**18  # bytes
 
 
 def is_zip(head: bytes) -> bool:
@@ -49,7 +51,7 @@ class Archive:
         if member.compress_type not in _PACKINGS:
             raise Damage(f"{name} is packed in a way that is not used for weights")
         self._budget.make(member.file_size)
-        content = memoryview(bytearray(member.file_size))
+        content = memoryview(np.empty(member.file_size, np.uint8))
         done = 0
         with foreign(f"damaged at {name.removesuffix('.npy')}: "), self._zip.open(member) as packed:
             # The checksum is looked at when nothing more comes.

@@ -12,7 +12,7 @@ from minirpn.budget import Budget
 from minirpn.weights.archive import Archive
 from minirpn.weights.damage import Damage, foreign, opened, shaped
 
-_MOST_HEADER = 2**17  # bytes: NumPy reads no header of more than 10,000 characters
+_MOST_HEADER = 2**14  # bytes: NumPy reads no header of more than 10,000 characters
 
 
 def read_npz(path: str | Path, *, kind: str = "weights file") -> dict[str, np.ndarray]:

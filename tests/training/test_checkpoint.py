@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import signal
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 from minirpn.errors import InputError
-from minirpn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from minirpn.files import write_npz
+from minirpn.training.checkpoint import Checkpoint, format_of, load_checkpoint, save_checkpoint
 
 
 def make_checkpoint(step: int = 7, *, size: int = 3) -> Checkpoint:
@@ -116,6 +118,76 @@ def test_pickles_are_refused(tmp_path: Path):
     np.savez(tmp_path / "pickled.npz", metadata=np.array([{"format": "x"}], dtype=object))
     with pytest.raises(InputError, match="not a whole checkpoint"):
         load_checkpoint(tmp_path / "pickled.npz")
+
+
+def changed(path: Path, changes: dict[str, object]) -> None:
+    """Change values in the metadata of a checkpoint, by dotted key."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    metadata = json.loads(arrays.pop("metadata").tobytes())
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        inner = metadata
+        for section in sections:
+            inner = inner[section]
+        inner[name] = value
+    write_npz(path, metadata, arrays)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("step", -1),
+        ("step", True),
+        ("step", 10**400),
+        ("phase", -1),
+        ("phase", 10**30),
+        ("rng_state", {}),
+        ("rng_state.bit_generator", "MT19937"),
+        ("rng_state.state.state", -1),
+        ("rng_state.state.state", 1.5),
+        ("rng_state.state.inc", None),
+        ("rng_state.state.inc", 2**200),
+        ("rng_state.state", []),
+        ("rng_state.uinteger", 2**40),
+        ("metrics.best", "high"),
+        ("metrics.best", 10**400),
+        ("metrics.best", True),
+        ("metrics.since_best", 1.5),
+        ("metrics.since_best", -1),
+        ("metrics.to_measure", [[]]),
+        ("metrics.to_measure", "all"),
+        ("arrays", [{}]),
+        ("config", []),
+    ],
+    ids=lambda one: str(one)[:20],
+)
+def test_metadata_are_checked_where_they_are_read(saved: Path, key: str, value: object):
+    changed(saved, {key: value})
+    with pytest.raises(InputError, match=r"last\.npz: not a whole checkpoint: ") as caught:
+        load_checkpoint(saved)
+    assert len(str(caught.value)) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("parameters/conv1.bias", np.inf), ("velocity/conv1.weight", np.nan), ("parameters/n", 3)],
+)
+def test_arrays_are_finite_floating_point_numbers(saved: Path, name: str, value: float):
+    with np.load(saved) as archive:
+        arrays = dict(archive)
+    arrays[name] = np.full(3, value)
+    np.savez(saved, **arrays | {name: arrays[name].astype(int) if value == 3 else arrays[name]})
+    with pytest.raises(InputError, match=f"not a whole checkpoint: {name} holds other things"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("content", [b"[" * 2000, b'{"a":' * 2000, b"[" * 60 + b"]" * 60, b"\xff"])
+def test_metadata_that_are_nested_for_ever(tmp_path: Path, content: bytes):
+    np.savez(tmp_path / "deep.npz", metadata=np.frombuffer(content, np.uint8))
+    with pytest.raises(InputError, match=r"deep\.npz: not a checkpoint: "):
+        load_checkpoint(tmp_path / "deep.npz")
+    assert format_of(tmp_path / "deep.npz") is None
 
 
 def test_another_version_is_refused(tmp_path: Path):

@@ -9,9 +9,10 @@ import pytest
 
 from minirpn import load
 from minirpn.errors import InputError, UntrainedWarning
+from minirpn.files import write_npz
 from minirpn.training import stored
 from minirpn.training.build import load_model
-from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
+from minirpn.training.checkpoint import load_checkpoint, read_archive, save_checkpoint
 from minirpn.training.run_folder import RunFolder, create_run
 from minirpn.training.stored import names_a_model, read_stored, shipped_models, write_shipped
 from minirpn.training.train import train
@@ -76,6 +77,47 @@ def test_a_shipped_model_keeps_its_parameters_to_float16(run, tmp_path, monkeypa
         assert after.parameters[name].dtype == np.float32
     model, _ = load_model("mine")
     assert {p.name for p in model.parameters()} == set(before.parameters)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"about": None}, "no settings and card"),
+        ({"config": None}, "no settings and card"),
+        ({"config": 5}, "no settings and card"),
+        ({"about": {"trained_on": 5}}, "'trained_on' of its card is no line"),
+        ({"about": {"measured_on": "\x1b[2J"}}, "'measured_on' of its card is no line"),
+        ({"about": {"recall": [], "measured_on": ""}}, "recall on its card is no table"),
+        ({"about": {"recall": {"100": "1"}, "measured_on": ""}}, "recall on its card is no table"),
+        ({"about": {"recall": {"100": float("nan")}, "measured_on": ""}}, "no table of shares"),
+        ({"about": {"recall": {"many": 0.5}, "measured_on": ""}}, "not by numbers of proposals"),
+        ({"about": {"recall": {"100": 0.5}}}, "a recall, but not on what"),
+        ({"about": {"mean_ap": True}}, "mean_ap on its card is no share"),
+    ],
+    ids=str,
+)
+def test_a_damaged_card_is_refused(changes, reason, tmp_path):
+    metadata, arrays = read_archive(stored.SHIPPED / "shapes.npz", stored.FORMAT, kind="model")
+    path = tmp_path / "model.npz"
+    write_npz(path, metadata | changes, arrays)
+    with pytest.raises(InputError, match=rf"^{path}: not a whole model: .*{reason}"):
+        read_stored(path)
+
+
+@pytest.mark.parametrize("value", [np.full(3, np.nan, np.float16), np.zeros(3), np.zeros(3, int)])
+def test_parameters_that_are_no_float16(value, tmp_path):
+    metadata, arrays = read_archive(stored.SHIPPED / "shapes.npz", stored.FORMAT, kind="model")
+    path = tmp_path / "model.npz"
+    write_npz(path, metadata, arrays | {"conv1.bias": value})
+    with pytest.raises(InputError, match=r"conv1\.bias holds other things than finite float16"):
+        read_stored(path)
+
+
+def test_a_model_without_a_recall_is_described_without(tmp_path):
+    metadata, arrays = read_archive(stored.SHIPPED / "shapes.npz", stored.FORMAT, kind="model")
+    path = tmp_path / "model.npz"
+    write_npz(path, metadata | {"about": {"licence": "MIT"}}, arrays)
+    assert "\n  recall" not in repr(load(path))
 
 
 def test_a_number_beyond_float16_is_refused(run, tmp_path):

@@ -48,6 +48,14 @@ def test_json_nested_deep():
         parse_json(b"[" * 100_000)
 
 
+def test_json_nested_as_deep_as_the_budget():
+    assert parse_json(b"[" * 50 + b"]" * 50)
+    assert parse_json(b'"' + b"[" * 60 + b'"')
+    for content in (b"[" * 51 + b"]" * 51, b'{"a":' * 51 + b"1" + b"}" * 51):
+        with pytest.raises(OverBudgetError, match="deeper than 50"):
+            parse_json(content)
+
+
 def test_a_number_of_many_digits():
     with pytest.raises(ValueError, match="digits"):
         parse_json(b"9" * 5000)
