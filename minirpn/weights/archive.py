@@ -51,7 +51,7 @@ class Archive:
         if member.compress_type not in _PACKINGS:
             raise Damage(f"{name} is packed in a way that is not used for weights")
         self._budget.make(member.file_size)
-        content = memoryview(np.empty(member.file_size, np.uint8))
+        content = np.empty(member.file_size, np.uint8).data
         done = 0
         with foreign(f"damaged at {name.removesuffix('.npy')}: "), self._zip.open(member) as packed:
             # The checksum is looked at when nothing more comes.

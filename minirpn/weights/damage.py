@@ -10,6 +10,7 @@ raises that is no UTF-8.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import math
 import os
@@ -20,12 +21,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from minirpn.budget import MOST_VALUES, Budget
+from minirpn.budget import MOST_VALUES, Budget, OverBudgetError
 from minirpn.errors import InputError
 from minirpn.files import open_regular
 
 # A file may be turned into so many times its bytes: it is read, packed weights are hardly smaller,
-# and bfloat16 becomes twice as wide. A sparse file has the bytes that are on the disk.
+# and bfloat16 becomes twice as wide. Of a sparse file, the bytes count that are on the disk.
 MOST_GROWTH = 20
 _SMALL = 2**26  # bytes that are always allowed
 _MOST_BYTES = 2**32
@@ -90,24 +91,26 @@ def _budget_of(file: BinaryIO, values: int) -> Budget:
     size = os.fstat(file.fileno()).st_size
     if size > _MOST_BYTES:
         raise Damage(f"larger than any, {size:,} bytes")
-    made = max(_SMALL, MOST_GROWTH * _bytes_on_disk(file.fileno(), size))
+    made = max(_SMALL, MOST_GROWTH * bytes_on_disk(file.fileno(), size))
     return Budget(made=made, values=values, depth=8, seconds=60 + size / 2**20)
 
 
-def _bytes_on_disk(handle: int, size: int) -> int:
+def bytes_on_disk(handle: int, size: int) -> int:
     """Return how many bytes of a file are not in holes, as far as the system tells."""
     if not hasattr(os, "SEEK_DATA"):  # Windows
         return size
     filled = position = 0
     try:
-        while position < size and filled * MOST_GROWTH < size:  # then all of it may be read
+        while position < size:
             begin = os.lseek(handle, position, os.SEEK_DATA)
             position = os.lseek(handle, begin, os.SEEK_HOLE)
             filled += position - begin
-    except OSError:  # no more data behind `position`, or the file system does not tell
-        filled = filled if position else size
-    os.lseek(handle, 0, os.SEEK_SET)
-    return size if filled * MOST_GROWTH >= size else filled
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # which says that only a hole follows
+            return size  # the file system does not tell
+    finally:
+        os.lseek(handle, 0, os.SEEK_SET)
+    return filled
 
 
 @contextlib.contextmanager
@@ -127,7 +130,7 @@ def foreign(place: str = "") -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Damage:
+    except (Damage, OverBudgetError):
         raise
     except Exception as error:
         raise Damage(place + reason_of(error)) from error

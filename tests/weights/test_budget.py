@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from minirpn.budget import Budget
 from minirpn.errors import InputError
 from minirpn.training.checkpoint import format_of, load_checkpoint
 from minirpn.weights import read_npz, read_weights
+from minirpn.weights.damage import bytes_on_disk
 
 MOST_MEMORY = 2**27 + 2**24  # bytes: twice what is always allowed, and some
 SLOWEST = 30  # seconds, against what would take hours
@@ -378,6 +380,38 @@ def test_a_whole_archive_of_nothing(tmp_path):
     for read in READERS:
         with little(), pytest.raises(InputError, match="far more bytes than it has"):
             read(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "SEEK_HOLE"), reason="needs a system that tells of holes")
+def test_only_what_is_on_the_disk_counts(tmp_path):
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        for start in range(0, 2**20, 2**17):
+            file.seek(start)
+            file.write(b"x" * 4096)
+        file.truncate(2**30)
+    if path.stat().st_blocks * 512 > 2**20:
+        pytest.skip("the file system has no sparse files")
+    with path.open("rb") as file:
+        assert 8 * 4096 <= bytes_on_disk(file.fileno(), 2**30) <= 2**19
+        assert file.tell() == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "counted"), [(errno.EINVAL, 100), (errno.ENXIO, 0)], ids=["cannot tell", "a hole"]
+)
+def test_a_file_system_that_does_not_tell(number, counted, tmp_path, monkeypatch):
+    def lseek(handle: int, position: int, how: int) -> int:
+        if how != os.SEEK_SET:
+            raise OSError(number, os.strerror(number))
+        return position
+
+    monkeypatch.setattr("os.lseek", lseek)
+    monkeypatch.setattr("os.SEEK_DATA", 3, raising=False)
+    monkeypatch.setattr("os.SEEK_HOLE", 4, raising=False)
+    assert bytes_on_disk(7, 100) == counted
+    monkeypatch.delattr("os.SEEK_DATA")
+    assert bytes_on_disk(7, 100) == 100
 
 
 def test_a_file_with_holes_may_be_read(writers, tmp_path):
