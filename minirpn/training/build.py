@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minirpn.backbones import Backbone, build_backbone
+from minirpn.backend import host_dtype
 from minirpn.data.annotation import UNNAMED
 from minirpn.data.augment import AS_IS, Augmentation
 from minirpn.data.layout import find_layout
@@ -244,6 +245,12 @@ def fill_parameters(
             raise InputError(
                 f"{path}: parameters of another network: {parameter.name!r} has shape "
                 f"{stored[parameter.name].shape}, expected {tuple(parameter.value.shape)}"
+            )
+        expected = host_dtype(parameter.value)
+        if stored[parameter.name].dtype != expected:
+            raise InputError(
+                f"{path}: parameters of another network: {parameter.name!r} is "
+                f"{stored[parameter.name].dtype}, expected {expected}"
             )
     for parameter in parameters:
         parameter.value = device_with(parameter.value).put(stored[parameter.name])

@@ -20,7 +20,6 @@ from minirpn.training.checkpoint import format_of, load_checkpoint, read_archive
 from minirpn.training.config import TrainConfig, load_config
 from minirpn.training.run_folder import RUNS, RunFolder, open_run
 from minirpn.training.tables import from_table, to_table
-from minirpn.weights.loading import is_finite
 
 FORMAT = "minirpn model"
 VERSION = 1
@@ -161,7 +160,7 @@ def _read_checkpoint(name: str, path: Path) -> StoredModel:
 
 
 def _read_shipped(name: str, path: Path) -> StoredModel:
-    """Return a shipped model, its parameters widened to float32."""
+    """Return a shipped model, its parameters widened to the network's dtype."""
     metadata, arrays = read_archive(path, FORMAT, kind="model")
     if metadata.get("version") != VERSION:
         raise InputError(
@@ -172,19 +171,14 @@ def _read_shipped(name: str, path: Path) -> StoredModel:
         if not isinstance(table, dict) or not isinstance(about, dict):
             raise ValueError("no settings and card in it")
         _check_about(about)
-        parameters = {key: _widened(key, value) for key, value in arrays.items()}
+        for key, value in arrays.items():
+            if value.dtype != np.float16 or not np.all(np.isfinite(value.astype(np.float32))):
+                raise ValueError(f"{key} holds other things than finite float16 numbers")
     except ValueError as error:
         raise InputError(f"{path}: not a whole model: {error}") from error
     config = from_table(TrainConfig, table, str(path))
+    parameters = {key: value.astype(config.model.dtype) for key, value in arrays.items()}
     return StoredModel(name, path, parameters, config, None, about)
-
-
-def _widened(name: str, value: np.ndarray) -> np.ndarray:
-    """Return float16 as float32; raise ValueError if it is something else, or not finite."""
-    widened = value.astype(np.float32) if value.dtype == np.float16 else value
-    if widened is value or not is_finite(widened):
-        raise ValueError(f"{name} holds other things than finite float16 numbers")
-    return widened
 
 
 def _check_about(about: Mapping[str, Any]) -> None:

@@ -113,6 +113,26 @@ def test_parameters_that_are_no_float16(value, tmp_path):
         read_stored(path)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32])
+def test_parameters_of_another_dtype_are_another_networks(dtype, run, tmp_path):
+    checkpoint = load_checkpoint(run.last)
+    narrow = dict(checkpoint.parameters)
+    name = next(iter(narrow))
+    narrow[name] = narrow[name].astype(dtype)
+    path = tmp_path / "narrow.npz"
+    save_checkpoint(path, replace(checkpoint, parameters=narrow))
+    with pytest.raises(InputError, match=rf"^{path}: .*{name}"):
+        load(path)
+
+
+def test_a_shipped_model_in_double_precision(tmp_path):
+    shapes = read_stored("shapes")
+    double = replace(shapes.config, model=replace(shapes.config.model, dtype="float64"))
+    write_shipped(tmp_path / "double.npz", replace(shapes, config=double), shapes.about)
+    model, _ = load_model(tmp_path / "double.npz")
+    assert {parameter.value.dtype for parameter in model.parameters()} == {np.dtype(np.float64)}
+
+
 def test_a_model_without_a_recall_is_described_without(tmp_path):
     metadata, arrays = read_archive(stored.SHIPPED / "shapes.npz", stored.FORMAT, kind="model")
     path = tmp_path / "model.npz"
