@@ -104,8 +104,7 @@ def parse_torch_legacy(data: bytes, budget: Budget) -> dict[str, np.ndarray]:
     """
     file = io.BytesIO(data)
     heads = [read_pickle(file, budget).content for _ in range(2)]
-    # Of numbers alone: to compare tuples of tuples of tuples ... would take forever.
-    if not all(type(head) is int for head in heads) or heads != [_LEGACY_MAGIC, _LEGACY_PROTOCOL]:
+    if heads != [_LEGACY_MAGIC, _LEGACY_PROTOCOL]:
         raise Damage("a pickle, but not one of torch.save")
     system = read_pickle(file, budget).content
     if not isinstance(system, Mapping):
@@ -114,6 +113,7 @@ def parse_torch_legacy(data: bytes, budget: Budget) -> dict[str, np.ndarray]:
     described = read_pickle(file, budget)
     tensors = _tensors(described.content, budget)
     keys = read_pickle(file, budget).content
+    # Texts alone: to compare tuples of tuples of tuples ... would take forever.
     if (
         not isinstance(keys, list)
         or not all(isinstance(key, str) for key in keys)
