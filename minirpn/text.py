@@ -19,8 +19,10 @@ MOST_CHARACTERS = 1000
 """What a message has at most."""
 
 _LONG_WORD = 100  # characters of a word in a message that is too long as a whole
-# Cc control codes, Cf marks without a glyph, Cs halves of characters, Zl and Zp ends of lines.
-_UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_IN_FIGURE = 48  # characters of a name: half the width of a diagram
+# Cc control codes, Cf marks without a glyph, Cs halves of characters, Zl and Zp ends of lines, Cn
+# what is no character: XML and so SVG may not hold some of those.
+_UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Cn"}
 _JOINERS = "\u200c\u200d"  # marks that Persian, Hindi and emoji are written with
 _ELLIPSIS = " ... "
 
@@ -50,14 +52,20 @@ def _shown(character: str) -> str:
 
 
 def for_figure(text: str) -> str:
-    r"""Return a text as Matplotlib writes it letter by letter: a dollar sign begins no formula.
+    r"""Return a name as Matplotlib writes it letter by letter, without the middle of a long one.
+
+    A dollar sign begins no formula. A blank goes before an underscore at the start: Matplotlib
+    leaves such names out of legends.
 
     Examples
     --------
     >>> print(for_figure(r"$\frac{$"))
     \$\frac{\$
     """
-    return printable(text).replace("$", r"\$")
+    shown = printable(text)
+    is_wide = any(unicodedata.east_asian_width(one) in "FW" for one in shown[:_IN_FIGURE])
+    shown = elided(shown, _IN_FIGURE // 2 if is_wide else _IN_FIGURE).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def elided(text: str, most: int = _LONG_WORD) -> str:

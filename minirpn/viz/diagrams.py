@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 
 from minirpn._typing import Array
 from minirpn.backend import to_host
+from minirpn.text import for_figure
 from minirpn.viz.images import draw_image
 from minirpn.viz.style import BLACK, BLUE, CYCLE, DIVERGING, new_axes, style_axes
 
@@ -45,7 +46,7 @@ def plot_lines(
     """
     ax = new_axes() if ax is None else ax
     for (name, y), color in zip(lines.items(), itertools.cycle(CYCLE), strict=False):
-        ax.plot(to_host(x), to_host(y), color=color, label=name, linewidth=1.8)
+        ax.plot(to_host(x), to_host(y), color=color, label=for_figure(name), linewidth=1.8)
     ax.legend(fontsize="small")
     return style_axes(ax, x=x_label, y=y_label, title=title)
 
@@ -74,7 +75,8 @@ def plot_bars(
         Use a logarithmic axis.
     """
     ax = new_axes((6.4, 0.9 + 0.4 * len(values))) if ax is None else ax
-    bars = ax.barh(list(values), list(values.values()), color=BLUE, height=0.6)
+    bars = ax.barh(range(len(values)), list(values.values()), color=BLUE, height=0.6)
+    ax.set_yticks(range(len(values)), [for_figure(name) for name in values])
     ax.bar_label(bars, fmt=_in_full, padding=4)
     ax.invert_yaxis()
     if log:
@@ -247,7 +249,7 @@ def plot_roofline(
     _note(ax, f"{bandwidth:.0f} GB/s", (middle, bandwidth * middle), (8, -8))
     for name, point in points.items():
         ax.plot(*point, "o", color=(colors or {}).get(name, BLUE))
-        _note(ax, name, point, (5, 4), fontsize="x-small")
+        _note(ax, for_figure(name), point, (5, 4), fontsize="x-small")
     ax.set_xscale("log")
     ax.set_yscale("log")
     return style_axes(ax, x="operations per byte that must move", y=y_label, title=title)

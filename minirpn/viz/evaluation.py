@@ -20,6 +20,7 @@ from minirpn.evaluation import (
     envelope,
 )
 from minirpn.rpn.anchors import AnchorConfig, base_anchors
+from minirpn.text import for_figure
 from minirpn.viz.style import (
     BLACK,
     BLUE,
@@ -94,11 +95,12 @@ def plot_precision_recall(
     ap = result.ap_by(method)
     known = [index for index in range(len(ap)) if not np.isnan(ap[index])]
     known.sort(key=lambda index: -ap[index])
+    names = [for_figure(name) for name in result.classes]
     if len(known) <= len(CYCLE):
         for color, index in zip(CYCLE, known, strict=False):
             curve = result.curves[index]
             ax.plot(curve.recall, curve.precision, color=color, linewidth=0.8, alpha=0.4)
-            _draw_envelope(ax, curve, color, f"{result.classes[index]} ({ap[index]:.3f})")
+            _draw_envelope(ax, curve, color, f"{names[index]} ({ap[index]:.3f})")
     else:
         _draw_extremes(ax, result, known, ap)
     if known:
@@ -123,7 +125,7 @@ def _draw_extremes(ax: Axes, result: APResult, known: list[int], ap: np.ndarray)
         label = f"{len(others)} others" if index == others[0] else None
         _draw_envelope(ax, result.curves[index], GREY, label, linewidth=0.8)
     for index, color, word in ((best, BLUE, "best"), (worst, VERMILLION, "worst")):
-        label = f"{word}: {result.classes[index]} ({ap[index]:.3f})"
+        label = f"{word}: {for_figure(result.classes[index])} ({ap[index]:.3f})"
         _draw_envelope(ax, result.curves[index], color, label)
     mean = np.mean([_envelope_at(result.curves[index], _RECALLS) for index in known], axis=0)
     label = f"mean ({ap[known].mean():.3f})"
@@ -172,7 +174,9 @@ def plot_best_iou(
         best = fit.best_iou_inside
         share, _ = np.histogram(best, _BINS)
         reach = fit.share(marks[-1], inside=True)
-        label = f"{name}: {100 * reach:.1f} % reach {marks[-1]:g}" if best.size else name
+        label = for_figure(name)
+        if best.size:
+            label += f": {100 * reach:.1f} % reach {marks[-1]:g}"
         ax.stairs(share / max(best.size, 1), _BINS, color=color, linewidth=1.8, label=label)
     for mark in marks:
         ax.axvline(mark, color=GREY, linestyle=":", linewidth=1.2)
@@ -235,7 +239,7 @@ def plot_box_shapes(
             color=color,
             markersize=9,
             markeredgecolor="white",
-            label=name,
+            label=for_figure(name),
         )
     power_of_two_ticks(ax)
     ax.legend(fontsize="small", loc="upper left")
@@ -283,7 +287,7 @@ def plot_variants(
             ax.plot([np.mean(runs)], [row], "|", color=BLACK, markersize=14, markeredgewidth=1.8)
             if name == baseline:
                 ax.axvspan(min(runs), max(runs), color=SKY, alpha=0.25, linewidth=0)
-    ax.set_yticks(range(len(values)), list(values))
+    ax.set_yticks(range(len(values)), [for_figure(name) for name in values])
     # The first on top, half a row of room at both ends, as on an axis with bars.
     ax.set_ylim(len(values) - 0.5, -0.5)
     ax.margins(x=0.12)
@@ -322,7 +326,7 @@ def plot_proposal_sizes(
         for start, end in zip(base, sizes, strict=True):
             ax.plot([start[0], end[0]], [start[1], end[1]], color=color, linewidth=1, alpha=0.6)
         if np.any(np.isfinite(sizes)):
-            ax.plot(*sizes.T, marker, color=color, markersize=6, label=name)
+            ax.plot(*sizes.T, marker, color=color, markersize=6, label=for_figure(name))
     ax.plot(*base.T, "s", color=GREY, markerfacecolor="white", markersize=8, label="anchor")
     ax.set(xscale="log", yscale="log", aspect="equal")
     power_of_two_ticks(ax)

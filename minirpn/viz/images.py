@@ -18,6 +18,7 @@ from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.detector import Detections
 from minirpn.rpn.targets import NEGATIVE, POSITIVE
+from minirpn.text import for_figure
 from minirpn.viz.style import (
     BLACK,
     BLUE,
@@ -126,7 +127,7 @@ def draw_boxes(
             linestyles=linestyle,
             linewidths=linewidth,
             capstyle="projecting" if linestyle == "-" else "butt",
-            label=label,
+            label=None if label is None else for_figure(label),
         ),
         autolim=False,
     )
@@ -148,7 +149,7 @@ def _captions(count: int, names: Sequence[str] | None, scores: Array | None) -> 
     """Return "name score" for each box, or nothing if neither is given."""
     parts = []
     if names is not None:
-        parts.append([str(name) for name in names])
+        parts.append([for_figure(str(name)) for name in names])
     if scores is not None:
         parts.append([f"{score:.2f}" for score in to_host(scores)])
     for part in parts:

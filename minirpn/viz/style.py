@@ -6,12 +6,17 @@ other, and no window system is needed.
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from minirpn.errors import InputError
+from minirpn.files import one_line_errors, replace_file
 
 # Okabe and Ito, "Color Universal Design" (2008).
 BLACK = "#000000"
@@ -71,7 +76,8 @@ def legend_below(ax: Axes) -> None:
 def save(picture: Axes | Figure, path: Path | str, *, dpi: int = 120) -> Path:
     """Write the figure, or the figure the axes are in, to a file and return its path.
 
-    The file is as large as the drawing: empty margins are cut off, legends are not.
+    The file is written whole or not at all; a link at its place is replaced. It is as large as the
+    drawing: empty margins are cut off, legends are not.
 
     Parameters
     ----------
@@ -84,6 +90,8 @@ def save(picture: Axes | Figure, path: Path | str, *, dpi: int = 120) -> Path:
 
     Raises
     ------
+    InputError
+        The suffix tells no format, or the file or its folder cannot be written.
     ValueError
         The axes no longer belong to a figure.
     """
@@ -91,6 +99,23 @@ def save(picture: Axes | Figure, path: Path | str, *, dpi: int = 120) -> Path:
     figure = picture if isinstance(picture, Figure) else picture.get_figure(root=True)
     if figure is None:
         raise ValueError("picture: these axes were taken out of their figure")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, facecolor="white", bbox_inches="tight")
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise InputError(f"{path}: expected a name that ends in .png, .svg or .pdf")
+    with one_line_errors(path.parent, "make the folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, rendered(figure, kind, dpi=dpi), durable=False)
     return path
+
+
+def rendered(figure: Figure, kind: str, *, dpi: float | None = None) -> bytes:
+    """Return the content of a file of a figure, of a kind such as ``"png"``.
+
+    A letter that the font lacks is drawn as a box, and no warning tells so. Without `dpi`, it is
+    that of Matplotlib's settings.
+    """
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(buffer, format=kind, dpi=dpi, facecolor="white", bbox_inches="tight")
+    return buffer.getvalue()

@@ -5,6 +5,7 @@ The records are those of ``metrics.jsonl``, as `minirpn.report.read_metrics` ret
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from minirpn.text import for_figure
 from minirpn.viz.style import (
     BLUE,
     CYCLE,
@@ -199,14 +201,14 @@ def _column(records: Iterable[dict[str, Any]], key: str) -> np.ndarray:
 
 
 def _plot_groups(ax: Axes, records: list[dict[str, Any]], key: str, *, unit: str = "") -> None:
-    """Draw a line for each name in the dictionaries `key` of the records.
+    """Draw a line for each name in the dictionaries `key` of the records, for the first 16.
 
-    The colour of a stage depends on its place among all stages: it is the same in every picture.
+    More could not be told apart. The colour of a stage depends on its place among all stages: it is the same in every picture.
     """
     keys = _STAGE_KEYS if key in _STAGE_KEYS else (key,)
     names = dict.fromkeys(name for k in keys for record in records for name in record.get(k, {}))
     drawn = {name for record in records for name in record.get(key, {})}
-    for index, name in enumerate(names):
+    for index, name in enumerate(itertools.islice(names, 2 * len(CYCLE))):
         if name in drawn:
             ax.plot(
                 _column(records, "step"),
@@ -214,7 +216,7 @@ def _plot_groups(ax: Axes, records: list[dict[str, Any]], key: str, *, unit: str
                 color=CYCLE[index % len(CYCLE)],
                 marker=".",
                 linestyle="-" if index < len(CYCLE) else "--",
-                label=name + unit,
+                label=for_figure(name) + unit,
             )
     if drawn:
         ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
