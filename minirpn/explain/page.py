@@ -19,6 +19,7 @@ from minirpn.data.transforms import resize
 from minirpn.explain.step import Learning, OpenStep, Rule
 from minirpn.files import one_line_errors, replace_file
 from minirpn.rpn.targets import IGNORE, NEGATIVE, POSITIVE
+from minirpn.text import elided, message, printable
 from minirpn.viz import style
 
 # In this order: each uses what those before it define.
@@ -53,9 +54,7 @@ def write_page(step: OpenStep, path: Path) -> Path:
     """
     with one_line_errors(path.parent, "make the folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    # A file name that is not UTF-8 cannot be written as it is.
-    content = render(contents_of(step)).encode(errors="replace")
-    replace_file(path, lambda file: file.write(content))
+    replace_file(path, render(contents_of(step)).encode())
     return path
 
 
@@ -96,7 +95,7 @@ def contents_of(step: OpenStep) -> dict[str, Any]:
         },
         "proposals": _proposals(step),
         "learning": None if step.learning is None else _learning(step, step.learning),
-        "no_truth": step.picture.no_truth,
+        "no_truth": step.picture.no_truth and message(step.picture.no_truth),
         "colours": COLOURS,
     }
 
@@ -117,7 +116,7 @@ def _image(step: OpenStep) -> dict[str, Any]:
     height, width = step.example.image_size
     original_height, original_width = annotation.image_size
     return {
-        "name": annotation.image_id,
+        "name": printable(annotation.image_id),
         "width": width,
         "height": height,
         "original_width": original_width,
@@ -175,7 +174,7 @@ def _objects(step: OpenStep) -> dict[str, list[dict[str, Any]]]:
     example, names = step.example, step.picture.classes
     left_out = ~step.config.data.learnt(example.difficult)
     named = [
-        {"box": box, "name": names[number]}
+        {"box": box, "name": elided(printable(names[number]))}
         for box, number in zip(example.gt_boxes.tolist(), example.gt_classes, strict=True)
     ]
     return {

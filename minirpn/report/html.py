@@ -1,10 +1,15 @@
-"""Pieces of HTML, and numbers in words. Text is escaped here, once, wherever it comes from."""
+"""Pieces of HTML, and numbers in words.
+
+Text is made printable and escaped here, once, wherever it comes from.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from html import escape
+
+from minirpn.text import printable
 
 
 class HTML(str):
@@ -14,8 +19,8 @@ class HTML(str):
 
 
 def safe(content: object) -> HTML:
-    """Return `content` as HTML: as it is if it is HTML, escaped otherwise."""
-    return content if isinstance(content, HTML) else HTML(escape(str(content)))
+    """Return `content` as HTML: as it is if it is HTML, printable and escaped otherwise."""
+    return content if isinstance(content, HTML) else HTML(escape(printable(str(content))))
 
 
 def element(tag: str, *content: object, **attributes: str) -> HTML:
@@ -24,9 +29,15 @@ def element(tag: str, *content: object, **attributes: str) -> HTML:
     >>> element("p", "a < b", class_="note")
     '<p class="note">a &lt; b</p>'
     """
-    named = "".join(f' {name.rstrip("_")}="{escape(value)}"' for name, value in attributes.items())
     inner = "".join(safe(piece) for piece in content)
-    return HTML(f"<{tag}{named}>{inner}</{tag}>")
+    return HTML(f"<{tag}{_named(attributes)}>{inner}</{tag}>")
+
+
+def _named(attributes: dict[str, str]) -> str:
+    """Return attributes as they stand in a tag; even of HTML the value is escaped."""
+    return "".join(
+        f' {name.rstrip("_")}="{safe(str(value))}"' for name, value in attributes.items()
+    )
 
 
 def join(pieces: Iterable[object]) -> HTML:
@@ -59,7 +70,7 @@ def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> HTML:
 
 def figure(source: str, caption: str) -> HTML:
     """Return a picture with its caption."""
-    image = HTML(f'<img src="{escape(source)}" alt="{escape(caption)}" loading="lazy">')
+    image = HTML(f"<img{_named({'src': source, 'alt': caption, 'loading': 'lazy'})}>")
     return element("figure", image, element("figcaption", caption))
 
 

@@ -13,7 +13,7 @@ import minirpn
 from minirpn import viz
 from minirpn.errors import InputError
 from minirpn.evaluation import AVERAGES
-from minirpn.files import one_line_errors
+from minirpn.files import one_line_errors, replace_file
 from minirpn.report.contents import Contents, Picture, read_contents
 from minirpn.report.html import (
     HTML,
@@ -27,6 +27,7 @@ from minirpn.report.html import (
     share,
     table,
 )
+from minirpn.text import message as one_line
 
 DIAGRAMS = {
     "training.png": "Losses over the steps: thin each step, thick their moving mean, circles on "
@@ -71,14 +72,14 @@ def write_report(run: Path | str) -> Path:
     run = Path(run)
     if not run.is_dir():
         raise InputError(f"{run}: no such run folder")
-    path = run / "report.html"
+    path, plots = run / "report.html", run / "plots"
+    if plots.is_symlink():  # what is drawn would go elsewhere
+        raise InputError(f"{plots}: a link, and links in a run are not followed")
     contents = read_contents(run)
     with one_line_errors(path, "write the report"):
         _draw_diagrams(contents)
-        # To another file first: the run may still go on, and write its own report at its end.
-        aside = path.with_name(".report.html.tmp")
-        aside.write_text(render(contents), encoding="utf-8")
-        aside.replace(path)
+        page = render(contents).encode()
+    replace_file(path, page)
     return path
 
 
@@ -102,7 +103,7 @@ def _draw_diagrams(contents: Contents) -> None:
         try:
             drawn = draw(numbers)
         except (ValueError, TypeError, AttributeError) as error:
-            contents.notices.append(f"{name} could not be drawn: {error}.")
+            contents.notices.append(one_line(f"{name} could not be drawn: {error}."))
         else:
             axes = drawn[0] if isinstance(drawn, tuple) else drawn
             viz.save(axes, contents.run / "plots" / name)
@@ -136,7 +137,7 @@ def render(contents: Contents) -> str:
             section("The same images over time", samples(contents)),
             section("Pictures", _gallery(others)),
             section("Do it again", *_commands(contents)),
-            section("Settings", contents.settings and element("pre", contents.settings)),
+            section("Settings", _settings(contents)),
             section("Made with", _versions(contents)),
             element("footer", f"Written by minirpn {minirpn.__version__}."),
         ]
@@ -274,6 +275,12 @@ def _commands(contents: Contents) -> list[HTML]:
     return pieces
 
 
+def _settings(contents: Contents) -> HTML:
+    """Return the settings, line by line as they are."""
+    lines = contents.settings.split("\n")
+    return element("pre", join(lines)) if contents.settings else HTML("")
+
+
 def _versions(contents: Contents) -> HTML:
     rows = [row for row in _flat(contents.environment) if row[0] != "command"]
     return element("div", table(["part", "version"], rows), class_="plain") if rows else HTML("")
@@ -296,7 +303,7 @@ def warnings(contents: Contents) -> HTML:
     if not records:
         return element("p", "No warnings.") if contents.records else HTML("")
     last = records[-_WARNINGS_SHOWN:]
-    lines = [f"Step {warning.get('step')}: {warning.get('message')}" for warning in last]
+    lines = [one_line(f"Step {each.get('step')}: {each.get('message')}") for each in last]
     if len(records) > len(last):
         lines.insert(0, f"{len(records) - len(last)} earlier warnings are in metrics.jsonl.")
     return element("ul", *(element("li", line) for line in lines), class_="warnings")

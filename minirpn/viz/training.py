@@ -203,7 +203,8 @@ def _column(records: Iterable[dict[str, Any]], key: str) -> np.ndarray:
 def _plot_groups(ax: Axes, records: list[dict[str, Any]], key: str, *, unit: str = "") -> None:
     """Draw a line for each name in the dictionaries `key` of the records, for the first 16.
 
-    More could not be told apart. The colour of a stage depends on its place among all stages: it is the same in every picture.
+    More could not be told apart. The colour of a stage depends on its place among all stages: it is
+    the same in every picture.
     """
     keys = _STAGE_KEYS if key in _STAGE_KEYS else (key,)
     names = dict.fromkeys(name for k in keys for record in records for name in record.get(k, {}))

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -146,7 +147,32 @@ def test_names_are_text(opened, lone_image):
 @pytest.mark.skipif(os.name == "nt", reason="file names there are Unicode")
 def test_a_name_that_is_not_utf_8(opened, lone_image, tmp_path):
     step = opened(lone_image(os.fsdecode(b"caf\xe9.jpg")))
-    assert "step on caf?" in write_page(step, tmp_path / "page.html").read_text(encoding="utf-8")
+    page = write_page(step, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert r"step on caf\xe9" in page
+
+
+def test_names_that_would_do_something(opened):
+    evil = "\x1b[2J\x9b\u202e\u2028</script><b a=1>" + "x" * 5000
+    step = opened()
+    plain = page_of(step)
+    picture = step.picture._replace(
+        classes=(evil,) * len(step.picture.classes), no_truth=f"{evil}: none"
+    )
+    annotation = replace(step.example.annotation, image_id=evil)
+    contents = contents_of(
+        replace(step, picture=picture, example=replace(step.example, annotation=annotation))
+    )
+    things = contents["objects"]["learnt"]
+    shown = r"\x1b[2J\x9b\u202e\u2028</script><b a=1>xxx"
+    for text in (things[0]["name"], contents["image"]["name"], contents["no_truth"]):
+        assert text.startswith(shown)
+    assert len(things[0]["name"]) == 100
+    assert len(contents["no_truth"]) <= 1000
+    text = render(contents)
+    assert text.replace("\n", "").isprintable()
+    page = Page(text)
+    assert page.tags == plain.tags
+    assert json.loads(page.scripts[0])["objects"]["learnt"] == things
 
 
 def test_no_text_in_the_data_ends_the_script():

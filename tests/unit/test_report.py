@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -197,6 +199,65 @@ def test_what_users_write_is_text_and_never_tags(tmp_path):
     assert "<i>run&" in page.text
 
 
+# They clear a terminal, turn the reading direction, end a script or a line, or are no characters.
+UNSHOWN = "\x00\x1b[2J\x9b\u202e\u2066\u2028\r\udcff\ud800"
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_has_no_glyph_is_written_as_an_escape(tmp_path):
+    def filled(folder, word):
+        warning = {"kind": "warning", "step": 1, "message": word * 1000}
+        stages = {key: {word: 0.5} for key in ("zero_share", "gradient_norm", "weight_norm")}
+        layers = {word: {"gradient": 0.5}}
+        diagnose = {"kind": "diagnose", "step": 1, **stages, "layers": layers}
+        samples = {"kind": "samples", "step": 1, "images": [word], "files": ["1-0.png"]}
+        records = (train(1), warning, diagnose, samples)
+        precision = replace(PRECISION, classes=(word, "dog")).to_dict()
+        return fill(
+            folder,
+            **{
+                "config.toml": f"# {word!a}\n# line\n",
+                "env.json": json.dumps({word: word, "command": ["minirpn", word]}),
+                "metrics.jsonl": "".join(json.dumps(record) + "\n" for record in records),
+                "recall.json": json.dumps(RECALL.to_dict() | {"split": word}),
+                "precision.json": json.dumps(precision | {"split": word}),
+                "plots/captions.json": json.dumps({"proposals_2.png": word}),
+            },
+        )
+
+    evil = report(filled(tmp_path / os.fsdecode(b"a\x1b[2J\xff"), f"<a>{UNSHOWN}\"'&"))
+    plain = report(filled(tmp_path / "b", "plain"))
+    assert [tag for tag, _ in evil.tags] == [tag for tag, _ in plain.tags]
+    assert [set(names) for _, names in evil.tags] == [set(names) for _, names in plain.tags]
+    shown = r"<a>\x00\x1b[2J\x9b\u202e\u2066\u2028\r\xff\ud800"
+    assert evil.text.count(f"{shown}\"'&") > 8
+    assert evil.text.count(r"a\x1b[2J\xff") >= 2
+    content = next(tmp_path.glob("a*")).joinpath("report.html").read_bytes().decode()
+    assert content.replace("\n", "").isprintable()
+    (told,) = (line for line in evil.words if line.startswith("Step 1: "))
+    assert len(told) <= 1000
+
+
+@pytest.mark.parametrize("name", ["report.html", "plots/training.png"])
+def test_a_link_in_a_strangers_run_is_not_followed(tmp_path, name):
+    run = fill(tmp_path / "run")
+    (tmp_path / "mine").write_text("mine")
+    (run / name).symlink_to(tmp_path / "mine")
+    write_report(run)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not (run / name).is_symlink()
+    assert not [*run.rglob("*.tmp")]
+
+
+def test_pictures_are_not_drawn_into_another_folder(tmp_path):
+    run = fill(tmp_path / "run")
+    (run / "plots").rename(tmp_path / "mine")
+    (run / "plots").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match=r"plots: a link, and links in a run are not followed"):
+        write_report(run)
+    assert not (tmp_path / "mine" / "training.png").exists()
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_a_detector_has_a_table_of_its_own(tmp_path):
     plain = json.dumps(PRECISION.to_dict() | {"split": "val", "images": 1})
@@ -318,7 +379,7 @@ def test_no_folder_is_one_line(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such run folder"):
         write_report(tmp_path / "nowhere")
     (tmp_path / "run" / "report.html").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"report\.html: cannot write the report: Is a directory"):
+    with pytest.raises(InputError, match=r"report\.html: cannot write: Is a directory"):
         write_report(tmp_path / "run")
 
 
