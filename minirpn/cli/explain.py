@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minirpn.cli.model import add_run
+from minirpn.cli.output import inside
 from minirpn.cli.source import add_source, data_of, names_data, source_values
+from minirpn.text import message
 
 if TYPE_CHECKING:
     from minirpn.data.layout import Source
@@ -52,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.training.stored import read_stored
 
     stored = read_stored(args.source, best=args.best)
+    folder = Path("explain")
+    if stored.folder is not None and args.out is None:
+        folder = inside(stored.folder.path, "explain")
     network, config = load_network(stored)
     data = data_of(args, config.data)
     voc = data.source if names_data(args) else None
@@ -59,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
     step = open_step(network, config, picture)
     if step.learning is None:
         reason = f"{picture.no_truth}: nothing to learn from"
-        print(f"{reason}; only anchors, objectness and proposals are shown", file=sys.stderr)
+        shown = "only anchors, objectness and proposals are shown"
+        print(message(f"{reason}; {shown}"), file=sys.stderr)
     else:
         _print_learning(step.learning, config.run.seed)
     name = f"{picture.sample.annotation.image_id.replace('/', '_')}.html"
-    folder = Path() if stored.folder is None else stored.folder.path
-    path = write_page(step, args.out or folder / "explain" / name)
+    path = write_page(step, args.out or folder / name)
     print(f"page: {path}")
     return 0
 

@@ -128,7 +128,7 @@ class _CommandParser(_Parser):
         self.exit_on_error = False  # raise instead
         try:
             return count_training_images(super().parse_known_args(words)[0])
-        except (argparse.ArgumentError, InputError, OSError):
+        except Exception:  # whatever is wrong with the settings, it is not what to say here
             return None
 
 
@@ -215,7 +215,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     """Run the command of these words, and return the exit status."""
     parser = build_parser(words)
-    args = parser.parse_args(words)
+    try:
+        args = parser.parse_args(words)
+    except SystemExit as ended:  # argparse has said all there is to say
+        return int(ended.code or 0)
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        return _report(error, argparse.Namespace())
     logger = logging.getLogger("minirpn")
     logger.addHandler(_NOTES)
     logger.setLevel(logging.INFO)
@@ -243,6 +250,9 @@ def _report(error: Exception, args: argparse.Namespace) -> int:
         reason = as_typed(reason, args)
     elif isinstance(error, MemoryError):
         reason = f"not enough memory: {reason}"
+    elif isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":
+        # All files are written as UTF-8, so it is the name of one.
+        reason = f"{error.object}: no name for a file in this locale; try PYTHONUTF8=1"
     else:
         status = OWN_ERROR
         reason = (

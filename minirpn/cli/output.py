@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minirpn.text import message
+
 if TYPE_CHECKING:
     from minirpn.results import Found
     from minirpn.training.run_folder import RunFolder
@@ -34,6 +36,16 @@ def make_folders(folders: Iterable[Path | None], files: Iterable[Path | None]) -
             raise InputError(f"{file}: cannot write: it is a folder")
 
 
+def inside(run: Path, what: str) -> Path:
+    """Return a folder in that of a run, which may be a stranger's: InputError if it is a link."""
+    from minirpn.errors import InputError
+
+    folder = run / what
+    if folder.is_symlink():
+        raise InputError(f"{folder}: a link, and links in a run are not followed")
+    return folder
+
+
 def check_apart(files: Iterable[Path], pictures: Iterable[Path] = ()) -> None:
     """Raise InputError if a file would be written over one of the pictures, or twice."""
     from minirpn.errors import InputError
@@ -54,17 +66,15 @@ def write_each(outputs: Iterable[Callable[[], list[Path]]]) -> None:
     Each is called, whether or not another one failed. Then the first error is raised, and the
     others are printed.
     """
-    from minirpn.errors import InputError
-
-    errors: list[InputError | OSError] = []
+    errors: list[Exception] = []
     for write in outputs:
         try:
             for path in write():
                 print(f"written: {path}")
-        except (InputError, OSError) as error:
+        except Exception as error:
             errors.append(error)
     for other in errors[1:]:
-        print(f"error: {other}", file=sys.stderr)
+        print(f"error: {message(str(other))}", file=sys.stderr)
     if errors:
         raise errors[0]
 
@@ -96,10 +106,13 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def output_folder(args: argparse.Namespace, run: RunFolder | None, what: str) -> Path | None:
-    """Return the folder that ``--save`` and ``--out`` give, or None without them."""
-    folder: Path | None = args.out
-    inside = Path(what) if run is None else run.path / what
-    return folder or (inside if args.save else None)
+    """Return the folder that ``--save`` and ``--out`` give, or None without them.
+
+    An InputError says if the one in the run is a link.
+    """
+    if args.out is not None or not args.save:
+        return args.out
+    return Path(what) if run is None else inside(run.path, what)
 
 
 def output_of(args: argparse.Namespace, run: RunFolder | None, what: str) -> Output:

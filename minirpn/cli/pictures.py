@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minirpn.cli.output import Output
+from minirpn.text import message
 
 if TYPE_CHECKING:
     from minirpn.results import Found
@@ -89,17 +90,22 @@ def find_pictures(words: Iterable[str]) -> Pictures:
 
     found = Pictures([], [])
     for word in words:
-        try:
-            _add(word, found)
-        except OSError as error:
-            found.left_out.append(f"{word}: {error.strerror}")
+        _add(word, found)
     if not found.paths and len(found.left_out) == 1:
         raise InputError(found.left_out[0])
     return found
 
 
 def _add(word: str, found: Pictures) -> None:
-    """Add the pictures that a word stands for."""
+    """Add the pictures that a word stands for, or why it stands for none."""
+    try:
+        _look(word, found)
+    except OSError as error:
+        found.left_out.append(f"{word}: {error.strerror}")
+
+
+def _look(word: str, found: Pictures) -> None:
+    """Add the pictures that a word stands for, if its place can be looked at."""
     import glob
 
     path = Path(word)
@@ -109,6 +115,8 @@ def _add(word: str, found: Pictures) -> None:
             _add(line, found)
         if not listed:
             found.left_out.append("-: no path of a picture on stdin")
+    elif "\0" in word:
+        found.left_out.append(f"{word}: no file is called so")
     elif path.is_dir():
         inside = sorted(_in_folder(path))
         found.paths.extend(inside)
@@ -184,7 +192,7 @@ def show_pictures(
     total = len(paths) + len(pictures.left_out)
     output.prepare(names, paths)
     for line in pictures.left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        print(message(f"left out: {line}"), file=sys.stderr)
     results: list[Found] = []
     bar, told = len(paths) > 1 and sys.stderr.isatty(), False
     try:

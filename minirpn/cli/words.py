@@ -24,6 +24,9 @@ COMMANDS_ELSEWHERE: Sequence[tuple[str, str]] = (
 )
 """Commands of other programs, and what to type here."""
 
+_DIGITS = 10  # of a number of epochs; nobody asks for more
+_SAID = 10  # words that something is said about
+
 _TRAINS, _RUN, _PICTURES = "--steps", "RUN", "IMAGE PICTURE"
 
 FLAGS_ELSEWHERE: Sequence[tuple[str, str, str]] = (
@@ -150,13 +153,13 @@ def complaint(
     others
         The names of the commands that have a flag.
     """
-    hints = [_hint(one, parser, images, others) for one in unknown]
+    hints = [_hint(one, parser, images, others) for one in unknown[:_SAID]]
     if len(hints) == 1:
         return f"unrecognized {unknown[0].typed}{'; ' if hints[0] else ''}{hints[0]}"
-    pairs = zip(unknown, hints, strict=True)
-    return "unrecognized " + ", ".join(
-        f"{one.typed} ({hint})" if hint else one.typed for one, hint in pairs
-    )
+    pairs = zip(unknown, hints, strict=False)
+    said = ", ".join(f"{one.typed} ({hint})" if hint else one.typed for one, hint in pairs)
+    more = f", and {len(unknown) - _SAID} more" if len(unknown) > _SAID else ""
+    return f"unrecognized {said}{more}"
 
 
 def _hint(
@@ -233,7 +236,8 @@ def _elsewhere(
 
 def _steps(epochs: str | None, images: Callable[[], int | None]) -> str:
     """Return how many steps so many epochs are."""
-    count = images() if epochs is not None and epochs.isdecimal() else None
+    is_number = epochs is not None and epochs.isdecimal() and len(epochs) < _DIGITS
+    count = images() if is_number else None
     if epochs is None or count is None:
         return "as many as epochs times training images"
     return f"{epochs} epochs of {count} images are --steps {int(epochs) * count}"

@@ -64,10 +64,7 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command that must end in one line on stderr and status 2; return what it says."""
 
     def check(*words: object) -> str:
-        try:
-            status = main([str(word) for word in words])
-        except SystemExit as ended:  # argparse's own way out
-            status = ended.code
+        status = main([str(word) for word in words])
         error = capsys.readouterr().err
         assert status == 2
         # Progress and warnings of what went before aside, there is one line and no traceback.

@@ -23,9 +23,7 @@ def run_python(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_version(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended:
-        main(["--version"])
-    assert ended.value.code == 0
+    assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"minirpn {minirpn.__version__}\n"
 
 
@@ -40,9 +38,7 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.NAME)
 def test_every_command_has_help(command: object, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended:
-        main([command.NAME, "--help"])
-    assert ended.value.code == 0
+    assert main([command.NAME, "--help"]) == 0
     assert command.DESCRIPTION.splitlines()[0] in capsys.readouterr().out
 
 
@@ -54,10 +50,8 @@ def test_help_is_quick_because_it_loads_nothing_heavy(words: list[str]):
     code = f"""
 import sys
 from minirpn.cli.main import main
-try:
-    main({words!r})
-except SystemExit:
-    print("MODULES", *sys.modules)
+main({words!r})
+print("MODULES", *sys.modules)
 """
     loaded = run_python("-c", code).stdout.rpartition("MODULES")[2].split()
     assert "minirpn.cli.main" in loaded
@@ -132,6 +126,27 @@ def test_a_bug_has_its_traceback_with_debug(monkeypatch: pytest.MonkeyPatch):
     replaced_run(monkeypatch, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         main(["train", "--debug"])
+
+
+def test_a_bug_in_reading_the_words_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(*_: object):
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr("minirpn.cli.main.unknown_flags", broken)
+    assert main(["info"]) == 3
+    assert capsys.readouterr().err.startswith("minirpn: error: IndexError: list index out of range")
+    with pytest.raises(IndexError):
+        main(["info", "--debug"])
+
+
+def test_a_name_that_the_locale_cannot_express(fails: Fails, monkeypatch: pytest.MonkeyPatch):
+    def run(_: object):
+        "stra\u00dfe.jpg".encode("ascii")
+
+    monkeypatch.setattr("minirpn.cli.info.run", run)
+    assert fails("info") == "stra\u00dfe.jpg: no name for a file in this locale; try PYTHONUTF8=1"
 
 
 def test_too_little_memory(fails: Fails, monkeypatch: pytest.MonkeyPatch):

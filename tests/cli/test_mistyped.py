@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from minirpn.cli import words as said_words
 from minirpn.cli.main import COMMANDS, build_parser
 from minirpn.cli.words import (
     COMMANDS_ELSEWHERE,
@@ -412,3 +413,19 @@ def test_the_tables_name_what_exists_and_nothing_that_does():
     for _, needed, said in FLAGS_ELSEWHERE:
         assert set(needed.split()) & flags, needed
         assert set(re.findall("--[a-z0-9-]+", said)) <= flags, said
+
+
+def test_of_very_many_words_some_are_told(
+    monkeypatch: pytest.MonkeyPatch, fails: Callable[..., str]
+):
+    asked = []
+    hint = said_words._hint
+    monkeypatch.setattr(said_words, "_hint", lambda *given: asked.append(given) or hint(*given))
+    said = fails("train", *(f"--a{number}" for number in range(5000)))
+    assert "--a9, and 4990 more" in said
+    assert len(asked) == 10
+
+
+def test_a_number_of_epochs_without_end(fails: Callable[..., str]):
+    said = fails("train", "--epochs", "9" * 5000)
+    assert "here it is --steps, one image each: as many as epochs times training images" in said

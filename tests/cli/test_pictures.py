@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 from minirpn.cli.main import main
+from minirpn.cli.output import write_each
 from minirpn.evaluation import read_coco_detections, read_voc_results
 from minirpn.results import Detections, Proposals, read_json
 from minirpn.training.stored import read_stored, write_shipped
@@ -189,6 +191,51 @@ def test_a_list_on_stdin(proposed: Callable[..., list[str]], monkeypatch: pytest
     listed = b"photos/b.png\r\n\nphotos/deep\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed)))
     assert proposed("photo.jpg", "-") == ["photo.jpg", "photos/b.png", "photos/deep/c.png"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_list_with_lines_that_are_no_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    lines = [b"x" * 5000, b"nul\0", b"\x1b[2J\xff.jpg", b"photo.jpg", b"y" * 10**6 + b"*"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n".join(lines))))
+    assert main(["propose", "-", "--top", "1"]) == 1
+    said = capsys.readouterr()
+    assert "photo.jpg: 1 proposals" in said.out
+    told = [line for line in said.err.splitlines() if line.startswith("left out: ")]
+    assert len(told) == 4
+    assert r"left out: nul\x00: no file is called so" in told
+    assert any(line.startswith(r"left out: \x1b[2J\xff.jpg: ") for line in told)
+    assert all(len(line) <= 1000 and line.isprintable() for line in told)
+
+
+def test_each_output_is_written_whatever_becomes_of_the_others(capsys: pytest.CaptureFixture[str]):
+    def broken(reason: str) -> Callable[[], list[Path]]:
+        def write() -> list[Path]:
+            raise ValueError(reason)
+
+        return write
+
+    outputs = [broken("one"), broken("x\x1b" * 5000), lambda: [Path("a\x1b.json")]]
+    with pytest.raises(ValueError, match="one"):
+        write_each(outputs)
+    said = capsys.readouterr()
+    assert said.out.startswith("written: a")
+    assert said.err.startswith(r"error: x\x1bx\x1b")
+    assert len(said.err) < 1010
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+@pytest.mark.parametrize("what", ["proposals", "explain"])
+def test_nothing_is_written_through_a_link_in_a_run(
+    here: Path, fails: Fails, tmp_path: Path, what: str
+):
+    (tmp_path / "mine").mkdir()
+    (here / "runs/blood" / what).symlink_to(tmp_path / "mine")
+    words = ["propose", "--save"] if what == "proposals" else ["explain"]
+    said = fails(*words, "runs/blood", "photo.jpg")
+    assert said == f"runs/blood/{what}: a link, and links in a run are not followed"
+    assert not [*(tmp_path / "mine").iterdir()]
 
 
 @pytest.mark.usefixtures("here")

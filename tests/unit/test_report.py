@@ -238,7 +238,7 @@ def test_what_has_no_glyph_is_written_as_an_escape(tmp_path):
     assert len(told) <= 1000
 
 
-@pytest.mark.parametrize("name", ["report.html", "plots/training.png"])
+@pytest.mark.parametrize("name", ["report.html", ".report.html.tmp", "plots/training.png"])
 def test_a_link_in_a_strangers_run_is_not_followed(tmp_path, name):
     run = fill(tmp_path / "run")
     (tmp_path / "mine").write_text("mine")
