@@ -18,6 +18,7 @@ import numpy as np
 from minirpn._typing import ImageSize
 from minirpn.data.box_format import CONVENTIONS, BoxFormat, half_open, voc_corners
 from minirpn.data.findings import BadFileError, Finding, Kind, errors_of, finding
+from minirpn.text import printable
 
 UNNAMED = "unnamed"
 """The class of an object without a name; the RPN needs none."""
@@ -399,7 +400,9 @@ def write_annotation(
     """
     root = Element("annotation")
     size = {"width": image_size[1], "height": image_size[0], "depth": 3}
-    _add(root, {"folder": path.parent.parent.name, "filename": image_name, "size": size})
+    # XML holds no control codes, nor bytes that are no UTF-8.
+    folder, file = printable(path.parent.parent.name), printable(image_name)
+    _add(root, {"folder": folder, "filename": file, "size": size})
     for item in objects:
         content = {
             "name": item.name,

@@ -45,6 +45,7 @@ from minirpn.data.voc import (
     same_names,
     unknown_classes,
 )
+from minirpn.text import elided
 
 _MOST_AT_A_TIME = 8  # more would only wait for the disk
 _WORTH_PROCESSES = 3000  # images; to start processes takes half a second
@@ -362,7 +363,7 @@ class CheckReport:
             sizes = ", ".join(f"{name} {size:,}" for name, size in self.splits.items())
             lines.append(f"splits: {sizes}{f' ({self.note})' if self.note else ''}")
         if self.classes:
-            counts = [f"{name} {count:,}" for name, count in self.classes.items()]
+            counts = [f"{elided(name)} {count:,}" for name, count in self.classes.items()]
             more = ["..."] if len(counts) > _TABLE_CLASSES else []
             lines.append(f"classes: {', '.join(counts[:_TABLE_CLASSES] + more)}")
         lines.append(summary(self.findings) or "Nothing is wrong.")

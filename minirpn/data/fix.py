@@ -20,6 +20,7 @@ from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.voc import Entry, files_of, read_entry, unknown_classes
 from minirpn.errors import InputError
 from minirpn.files import one_line_errors
+from minirpn.text import printable
 
 CHANGES = "CHANGES.md"
 # Images that every tool reads as they are; others are written as PNG.
@@ -169,8 +170,8 @@ def _ids_of(layout: Layout, split: str) -> list[str]:
 
 
 def _new_name(image_id: str, taken: set[str]) -> str:
-    """Return a name without blanks and folders that is not taken yet."""
-    plain = re.sub(r"[\s/\\]+", "_", image_id)
+    """Return a printable name without blanks and folders that is not taken yet."""
+    plain = re.sub(r"[\s/\\]+", "_", printable(image_id))
     name, number = plain, 2
     while name in taken:
         name, number = f"{plain}_{number}", number + 1
@@ -231,4 +232,4 @@ def _page(layout: Layout, source: Source, images: int, changes: _Changes) -> str
             more = len(names) - _LISTED
             lines += ["", f"## {title}: {len(names):,}", "", *(f"- {n}" for n in names[:_LISTED])]
             lines += [f"- ... and {more:,} more"] if more > 0 else []
-    return "\n".join([*lines, ""])
+    return "\n".join([*map(printable, lines), ""])

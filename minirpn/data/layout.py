@@ -336,7 +336,9 @@ def _lot(image_id: str) -> bytes:
 
     (At most one, at the border between the splits.)
     """
-    return hashlib.blake2b(image_id.encode(), digest_size=8, salt=_SALT).digest()
+    return hashlib.blake2b(
+        image_id.encode(errors="surrogateescape"), digest_size=8, salt=_SALT
+    ).digest()
 
 
 def _with_trainval(found: Layout) -> Layout:

@@ -20,6 +20,7 @@ from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.detector import Detections
 from minirpn.evaluation.recall import check_image_counts, share_text, to_plain
+from minirpn.text import elided, printable
 
 HIT = 1
 FALSE_POSITIVE = 0
@@ -406,7 +407,10 @@ class APResult:
         rows = [["class", "objects", "found", "false", *(f"AP {method}" for method in AVERAGES)]]
         for name, curve in zip(self.classes, self.curves, strict=True):
             averages = (share_text(AVERAGES[method](curve)) for method in AVERAGES)
-            rows.append([name, str(curve.positives), str(curve.found), str(curve.wrong), *averages])
+            shown = elided(printable(name))
+            rows.append(
+                [shown, str(curve.positives), str(curve.found), str(curve.wrong), *averages]
+            )
         means = (share_text(self.mean_by(method)) for method in AVERAGES)
         rows.append(["mean", "", "", "", *means])
         wide = max(len(name) for name, *_ in rows)
@@ -417,7 +421,7 @@ class APResult:
             what = "on difficult objects or ignored regions"
             lines.append(f"{ignored} detections {what} count neither way.")
         if without := self.without_objects:
-            lines.append(f"No objects, so left out of the mean: {', '.join(without)}.")
+            lines.append(f"No objects, so left out of the mean: {', '.join(map(elided, without))}.")
         return "\n".join(lines)
 
 

@@ -187,7 +187,7 @@ def write_findings(findings: Findings, out: Path) -> None:
     failed = findings.failed(findings.baseline)
     if failed and not findings.finished(findings.baseline):
         raise InputError(f"{findings.baseline.label}: {failed[0].failure}")
-    replace_file(out / TABLE, findings.study.table(findings).encode())
+    replace_file(out / TABLE, findings.study.table(findings).encode(errors="backslashreplace"))
     with one_line_errors(out, "write"):
         viz.save(findings.study.draw(findings), out / PICTURE)
 

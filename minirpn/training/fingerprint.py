@@ -162,7 +162,8 @@ def of_annotation(annotation: Annotation, classes: tuple[str, ...] | None) -> st
         np.asarray(annotation.ignored, "<f4").tobytes(),
     ]
     if classes is not None:
-        parts.append("\0".join(classes[number] for number in annotation.gt_classes).encode())
+        names = "\0".join(classes[number] for number in annotation.gt_classes)
+        parts.append(names.encode(errors="surrogatepass"))
     digest = blake2b(b"|".join(parts), digest_size=8).hexdigest()
     height, width = annotation.image_size
     return f"{width}x{height} {digest}"

@@ -259,13 +259,16 @@ def read_toml(path: Path) -> Table:
     with one_line_errors(path, "read"):
         content = path.read_bytes()
     try:
-        return tomllib.loads(content.decode())
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError both are
+        return tomllib.loads(content.decode(errors="surrogateescape"))
+    except ValueError as error:
         raise InputError(f"{path}: not TOML: {error}") from error
 
 
 def write_toml(path: Path, table: Mapping[str, Any]) -> None:
-    """Write tables to a TOML file, whole or not at all."""
+    """Write tables to a TOML file, whole or not at all.
+
+    Bytes of file names that are no UTF-8 are written as they were, and `read_toml` reads them.
+    """
     import tomli_w
 
-    replace_file(path, lambda file: tomli_w.dump(table, file))
+    replace_file(path, tomli_w.dumps(table).encode(errors="surrogateescape"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -203,6 +204,12 @@ def test_nested_and_flat_are_inverse():
     table = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
     assert tables.flat(table) == {"a.b": 1, "a.c.d": 2, "e": 3}
     assert tables.nested(tables.flat(table)) == table
+
+
+def test_bytes_that_are_no_utf8_are_kept(tmp_path: Path):
+    table = {"data": {"voc": os.fsdecode(b"/\xff/\xc3\x9f"), "split": "\x1b\u202e$"}}
+    tables.write_toml(tmp_path / "config.toml", table)
+    assert tables.read_toml(tmp_path / "config.toml") == table
 
 
 @pytest.mark.parametrize("content", [b"lr = \n", b"\xff\xfe", b"[a]\n[a]\n"])
