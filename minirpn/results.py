@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 import operator
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from minirpn.evaluation.result_files import (
     write_voc_results,
 )
 from minirpn.files import one_line_errors, replace_file
+from minirpn.text import elided, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -209,7 +209,7 @@ class Found:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        where = "" if self.image_path is None else f" in {self.image_path}"
+        where = "" if self.image_path is None else printable(f" in {self.image_path}")
         height, width = self.image_size
         lines = [f"{type(self).__name__}: {self._counted()}{where} ({width} x {height} pixels)"]
         lines += [f"  {line}" for line in self[:_SHOWN].lines()]
@@ -219,10 +219,13 @@ class Found:
 
     def lines(self) -> list[str]:
         """Return a line for each box: score and corners, of detections the name first."""
-        wide = max((len(self.names[label]) for label in set(self.classes.tolist())), default=0)
+        shown = {
+            label: elided(printable(self.names[label])) for label in set(self.classes.tolist())
+        }
+        wide = max(map(len, shown.values()), default=0)
         lines = []
-        for box, score, name in self:
-            first = f"{name:<{wide}}  " if self.named else ""
+        for (box, score, _), label in zip(self, self.classes.tolist(), strict=True):
+            first = f"{shown[label]:<{wide}}  " if self.named else ""
             lines.append(f"{first}{score:.3f}  " + " ".join(f"{value:7.1f}" for value in box))
         return lines
 
@@ -235,11 +238,11 @@ class Found:
         # Kept, because a notebook asks for the picture, and again for the table with the picture.
         if not self._has_pixels():
             return None
+        from minirpn.viz.style import rendered
+
         figure = self.plot().get_figure(root=True)
         assert figure is not None  # of axes just made
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", facecolor="white", bbox_inches="tight")
-        return buffer.getvalue()
+        return rendered(figure, "png")
 
     def _repr_html_(self) -> str:
         """Return a table of the first boxes and the picture, for a notebook."""
@@ -247,7 +250,8 @@ class Found:
         rows = []
         for box, score, name in self[:_IN_TABLE]:
             numbers = "".join(cell(f"{value:.1f}") for value in box)
-            rows.append(f"<tr><td>{html.escape(name)}</td>{cell(f'{score:.3f}')}{numbers}</tr>")
+            shown = html.escape(elided(printable(name)))
+            rows.append(f"<tr><td>{shown}</td>{cell(f'{score:.3f}')}{numbers}</tr>")
         first = repr(self).splitlines()[0] + (f", the first {_IN_TABLE}:" * (len(self) > _IN_TABLE))
         head = "".join(f"<th>{word}</th>" for word in ("", "score", "x1", "y1", "x2", "y2"))
         table = f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else ""
