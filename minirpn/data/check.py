@@ -45,7 +45,7 @@ from minirpn.data.voc import (
     same_names,
     unknown_classes,
 )
-from minirpn.text import elided
+from minirpn.text import elided, message
 
 _MOST_AT_A_TIME = 8  # more would only wait for the disk
 _WORTH_PROCESSES = 3000  # images; to start processes takes half a second
@@ -370,7 +370,7 @@ class CheckReport:
         for (severity, kind), group in groupby(self.findings, lambda f: (f.severity, f.kind)):
             of_kind = [self._relative(one) for one in group]
             lines.append(f"\n{severity:<9} {kind.label:<32} {len(of_kind):>6,}")
-            lines += [f"  {one}" for one in of_kind[:first]]
+            lines += [f"  {message(str(one))}" for one in of_kind[:first]]
             if len(of_kind) > first > 0:
                 lines.append(f"  ... and {len(of_kind) - first:,} more")
         if self.findings:

@@ -34,6 +34,7 @@ from minirpn.viz.style import (
 )
 
 _BINS = np.linspace(0, 1, 41)
+_MOST_OTHERS = 300  # grey curves: more are a grey area
 _RECALLS = np.linspace(0, 1, 201)  # where curves are averaged
 
 
@@ -121,9 +122,10 @@ def plot_precision_recall(
 def _draw_extremes(ax: Axes, result: APResult, known: list[int], ap: np.ndarray) -> None:
     """Draw classes, given from best to worst: these two in colour, and the mean of all."""
     best, *others, worst = known
-    for index in others:
-        label = f"{len(others)} others" if index == others[0] else None
+    label: str | None = f"{len(others)} others"
+    for index in others[:: 1 + len(others) // _MOST_OTHERS]:
         _draw_envelope(ax, result.curves[index], GREY, label, linewidth=0.8)
+        label = None  # one line in the legend is enough
     for index, color, word in ((best, BLUE, "best"), (worst, VERMILLION, "worst")):
         label = f"{word}: {for_figure(result.classes[index])} ({ap[index]:.3f})"
         _draw_envelope(ax, result.curves[index], color, label)

@@ -88,6 +88,14 @@ def test_of_many_classes_the_best_the_worst_and_the_mean_stand_out():
     np.testing.assert_allclose(precision[recall > 0.5], 1 / 9)
 
 
+def test_of_very_many_classes_some_curves_are_drawn():
+    names = tuple(map(str, range(2000)))
+    one = curve([1], 1)
+    ax = viz.plot_precision_recall(APResult(names, (one,) * 2000, (0,) * 2000, 0.5, "area"))
+    assert 250 <= len(ax.lines) <= 303
+    assert [label for label in labelled(ax) if label.endswith("others")] == ["1998 others"]
+
+
 def test_classes_without_objects_or_detections_can_be_drawn():
     ax = viz.plot_precision_recall(result_of(curve([], 0), curve([0], 0)))
     assert ax.get_title() == "detections at an IoU of 0.5: no objects"
