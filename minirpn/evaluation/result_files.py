@@ -78,7 +78,7 @@ def write_voc_results(
     """
     check_voc_ids(image_ids, str(folder))
     for name in classes:
-        if Path(name).name != name:
+        if Path(name).name != name or "\0" in name:
             raise InputError(f"{folder}: class {name!r}: cannot be part of a file name")
     with one_line_errors(folder, "write"):
         folder.mkdir(parents=True, exist_ok=True)

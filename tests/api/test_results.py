@@ -1,5 +1,6 @@
 """`Proposals` and `Detections`: a sequence of boxes, shown, and in files."""
 
+import html
 import json
 import sys
 import types
@@ -372,3 +373,38 @@ def test_the_real_supervision(detections):
 
 def test_the_networks_own_tuples_stay():
     assert detector.Detections._fields == ("boxes", "scores", "classes")
+
+
+def test_names_are_shown_as_printable_text():
+    name = "\x1b[2J\u202e<b>\udcff" + "x" * 10_000
+    found = Detections(
+        np.array([[1.0, 2, 9, 9]]),
+        np.array([0.5]),
+        classes=np.array([0]),
+        names=(name,),
+        image_size=(16, 16),
+        image=np.zeros((16, 16, 3), np.uint8),
+    )
+    shown = r"\x1b[2J\u202e<b>\xffxxx"
+    (line,) = found.lines()
+    assert line.startswith(shown)
+    assert len(line) < 150
+    assert shown in repr(found)
+    table = found._repr_html_()
+    assert html.escape(shown) in table
+    for text in (repr(found), table):
+        assert text.replace("\n", "").isprintable()
+    found = replace(found, image_path=Path("a\x1b.png"))
+    assert repr(found).splitlines()[0].endswith(r"in a\x1b.png (16 x 16 pixels)")
+
+
+def test_a_letter_that_the_font_lacks_is_no_warning_in_a_notebook():
+    found = Detections(
+        np.array([[1.0, 2, 9, 9]]),
+        np.array([0.5]),
+        classes=np.array([0]),
+        names=("\u4eba $\\frac{$",),
+        image_size=(16, 16),
+        image=np.zeros((16, 16, 3), np.uint8),
+    )
+    assert found._repr_png_().startswith(b"\x89PNG")

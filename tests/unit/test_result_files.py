@@ -130,6 +130,8 @@ def test_what_the_voc_format_cannot_hold_is_refused(tmp_path):
         write_voc_results(folder, FOUND, ("my cat", "b"), CLASSES)
     with pytest.raises(InputError, match=r"class '\.\./cat': cannot be part of a file name"):
         write_voc_results(folder, FOUND, IDS, ("../cat", "dog"))
+    with pytest.raises(InputError, match=r"class 'a\\x00': cannot be part of a file name"):
+        write_voc_results(folder, FOUND, IDS, ("a\0", "dog"))
     assert not folder.exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file: cannot write: "):
