@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -18,7 +18,14 @@ import numpy as np
 from minirpn._typing import ImageSize
 from minirpn.data.box_format import CONVENTIONS, BoxFormat, half_open, voc_corners
 from minirpn.data.findings import BadFileError, Finding, Kind, errors_of, finding
+from minirpn.files import read_file, replace_file
 from minirpn.text import printable
+
+MOST_OBJECTS = 5000
+"""Boxes in a file at most: twice the 38 x 63 places on the feature map of a 600 x 1000 image.
+
+A training compares each of them with every anchor, in every step.
+"""
 
 UNNAMED = "unnamed"
 """The class of an object without a name; the RPN needs none."""
@@ -30,7 +37,14 @@ _READ = {
     "object": ("name", "bndbox", "difficult", "truncated"),
     "bndbox": _CORNERS,
 }
+_MOST_BYTES = 2**24  # of a file; VOC's have 1,500
+_MOST_MARKS = 500_000  # "<" in a file: an object has about 24
+_MOST_TAGS = 1000  # different ones in a file
+_LONGEST_NAME = 200  # characters of a class name
+_LONGEST_SIDE = 2**31 - 1  # pixels of an image, as Pillow counts them
 _ALIKE = 0.8  # the least similarity, by difflib's ratio, of a tag that is probably meant
+# Codecs of Python that decode bytes, but not from any encoding of files.
+_NO_ENCODINGS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
 
 Corners = tuple[float, float, float, float]
@@ -107,8 +121,8 @@ def read_annotation(
     Raises
     ------
     BadFileError
-        The file as a whole cannot be used: missing, not XML, not an annotation, without a size, or
-        with objects under a name that is not VOC's.
+        The file as a whole cannot be used: missing, not XML, not an annotation, without a size,
+        with objects under a name that is not VOC's, or with more than `MOST_OBJECTS` boxes.
 
     Notes
     -----
@@ -121,6 +135,8 @@ def read_annotation(
 
     - Fractions are read as they are, blanks around a text are dropped, and a missing
       ``difficult`` or ``truncated`` means 0, which is not worth a note.
+    - Of a class name, line breaks become blanks, and characters without a glyph are dropped, such
+      as control codes and marks of the reading direction.
     - An edge up to one pixel beyond the image is clipped to it: the box is nearer to the object
       then, whatever the convention of the tool was. `likely_format` finds that convention.
 
@@ -130,6 +146,13 @@ def read_annotation(
     root = _parse(path)
     size, findings = _image_size(root, path, image_size)
     elements = root.findall("object")
+    ignored = root.findall("ignored")
+    if (count := sum(len(one.findall("bndbox")) for one in (*elements, *ignored))) > MOST_OBJECTS:
+        reason = (
+            f"holds {count:,} boxes; at most {MOST_OBJECTS:,} can be learned from an image, "
+            "so cut it into several"
+        )
+        raise BadFileError(Kind.UNREADABLE_XML, path, "annotation", reason)
     if misspelled := _alike(root, "object"):
         reason = f"<{misspelled}> is no element of VOC's; <object> is"
         if not elements:
@@ -151,9 +174,9 @@ def read_annotation(
             if earlier != number:
                 notes.append((Kind.SAME_BOX, f"the same box as object {earlier} ({name})"))
             objects.append((number, item))
-        part = f"object {number} ({_text(element, 'name') or 'no name'})"
+        part = f"object {number} ({_name(element) or 'no name'})"
         findings += [finding(kind, path, part, reason) for kind, reason in notes]
-    for element in root.findall("ignored"):
+    for element in ignored:
         reader.ignore(element)
     return VOCFile(
         size, tuple(objects), tuple(findings), tuple(reader.ignored), tuple(reader.written)
@@ -164,7 +187,7 @@ def _parse(path: Path) -> Element:
     """Return the root element of an annotation file."""
     kind = Kind.UNREADABLE_XML
     try:
-        data = path.read_bytes()
+        data = read_file(path, most=_MOST_BYTES)
         try:
             root = _root(data)
         # An unknown encoding is a LookupError, one that expat cannot use a ValueError.
@@ -174,7 +197,10 @@ def _parse(path: Path) -> Element:
             root = _root(decoded)
     except FileNotFoundError:
         raise BadFileError(Kind.MISSING_FILE, path, "annotation", "no such file") from None
-    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error})"
+        raise BadFileError(kind, path, "annotation", reason) from None
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise BadFileError(kind, path, "annotation", f"not readable as XML ({error})") from None
     if root.tag != "annotation":
         reason = f"the root element is <{root.tag}>, not <annotation>"
@@ -183,7 +209,13 @@ def _parse(path: Path) -> Element:
 
 
 def _root(data: bytes) -> Element:
-    return ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))
+    """Return the root element of XML that is not far larger than any annotation."""
+    if data.count(b"<") > _MOST_MARKS:
+        raise ValueError("it has more elements than any annotation")
+    root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))
+    if len({element.tag for element in root.iter()}) > _MOST_TAGS:
+        raise ValueError("it has more different tags than any annotation")
+    return root
 
 
 def _decoded(data: bytes) -> bytes | None:
@@ -194,6 +226,8 @@ def _decoded(data: bytes) -> bytes | None:
     name = codecs.lookup(declared.group(1).decode()).name
     if name in {"utf-8", "ascii", "iso8859-1"} or name.startswith("utf-16"):
         return None  # expat reads these itself, and knows better what is wrong
+    if name in _NO_ENCODINGS:
+        raise LookupError(f"unknown encoding: {name}")
     return data[declared.end() :].decode(name).encode()
 
 
@@ -215,6 +249,8 @@ def _image_size(
         for side, value in (("height", height), ("width", width)):
             if value < 1 or not value.is_integer():
                 raise _BadValueError(f"<size/{side}> is {value:g}, not a positive whole number")
+            if value > _LONGEST_SIDE:
+                raise _BadValueError(f"<size/{side}> is {value:g}, more pixels than images have")
     except _BadValueError as error:
         raise BadFileError(Kind.UNREADABLE_XML, path, "image size", str(error)) from None
     return (int(height), int(width)), []
@@ -277,7 +313,8 @@ class _BoxReader:
         """Return VOC's corners for those in the file."""
         if self.box_format == "voc":
             return corners
-        boxes = half_open(np.array(corners), self.box_format, self.image_size)
+        with np.errstate(over="ignore"):  # a corner of 1e308 widths is beyond the image anyway
+            boxes = half_open(np.array(corners), self.box_format, self.image_size)
         xmin, ymin, xmax, ymax = voc_corners(boxes).tolist()
         return xmin, ymin, xmax, ymax
 
@@ -316,8 +353,11 @@ class _BoxReader:
 
 def _read_object(element: Element, reader: _BoxReader) -> tuple[VOCObject, list[_Note]]:
     """Return an object and what was repaired in it, or raise `_BadValueError`."""
+    written, name = element.findtext("name") or "", _name(element)
+    if len(name) > _LONGEST_NAME:
+        reason = f"<name> has {len(name):,} characters, at most {_LONGEST_NAME} are read"
+        raise _BadValueError(reason)
     corners, notes = reader.read(element)
-    written, name = element.findtext("name") or "", _text(element, "name")
     if not name:
         notes.append((Kind.NO_NAME, f"no <name>, so its class is {UNNAMED!r}"))
     elif name != written:
@@ -335,12 +375,20 @@ def _alike(element: Element, tag: str) -> str | None:
     return next((child.tag for child in element if _is_alike(child.tag, tag, read)), None)
 
 
-@cache
+@lru_cache(maxsize=10 * _MOST_TAGS)
 def _is_alike(written: str, tag: str, read: Iterable[str]) -> bool:
     """Tell whether a tag that is none of those that are `read` is probably meant as `tag`."""
-    return written not in read and bool(
-        get_close_matches(written.lower(), [tag], n=1, cutoff=_ALIKE)
-    )
+    if written in read or len(written) > 2 * len(tag):
+        return False
+    return bool(get_close_matches(written.lower(), [tag], n=1, cutoff=_ALIKE))
+
+
+def _name(element: Element) -> str:
+    """Return the class name of an object: one line, every character of which has a glyph."""
+    text = _text(element, "name")
+    if text.isprintable():
+        return text
+    return " ".join("".join(one for one in text if printable(one) == one).split())
 
 
 def _text(element: Element, tag: str) -> str:
@@ -357,6 +405,8 @@ def _number(element: Element, tag: str, outer: str = "") -> float:
         value = float(text)
     except ValueError:
         raise _BadValueError(f"<{outer}{tag}> is {text!r}, not a number") from None
+    if "_" in text or not text.isascii():  # which float() reads, and no other tool
+        raise _BadValueError(f"<{outer}{tag}> is {text!r}, not a number")
     if not math.isfinite(value):
         raise _BadValueError(f"<{outer}{tag}> is {text!r}, not a finite number")
     return value
@@ -397,6 +447,11 @@ def write_annotation(
         Their corners are 1-based and inclusive.
     ignored
         The corners of regions that are neither objects nor background.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
     """
     root = Element("annotation")
     size = {"width": image_size[1], "height": image_size[0], "depth": 3}
@@ -415,7 +470,8 @@ def write_annotation(
     for corners in ignored:
         _add(root, {"ignored": {"bndbox": _box(corners)}})
     ElementTree.indent(root, "\t")
-    path.write_text(ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
+    text = ElementTree.tostring(root, encoding="unicode") + "\n"
+    replace_file(path, text.encode(), durable=False)
 
 
 def _box(corners: Corners) -> dict[str, str]:
@@ -434,4 +490,4 @@ def _add(parent: Element, children: Mapping[str, Any]) -> None:
         if isinstance(content, Mapping):
             _add(child, content)
         else:
-            child.text = str(content)
+            child.text = printable(str(content))  # XML has no control codes and no lone bytes

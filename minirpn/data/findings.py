@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minirpn.errors import InputError
+from minirpn.text import message
 
 
 class Severity(StrEnum):
@@ -64,7 +65,7 @@ class Kind(Enum):
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong. As text, it is one line with file, object and reason."""
+    """One thing that is wrong. As text, it is one printable line with file, object and reason."""
 
     kind: Kind
     path: Path
@@ -73,12 +74,12 @@ class Finding(NamedTuple):
     severity: Severity
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.part}: {self.reason}"
+        return message(f"{self.path}: {self.part}: {self.reason}")
 
 
 def finding(kind: Kind, path: Path, part: str, reason: str) -> Finding:
-    """Return a finding with the severity of its kind."""
-    return Finding(kind, path, part, reason, kind.severity)
+    """Return a finding with the severity of its kind; what it quotes from a file is made a line."""
+    return Finding(kind, path, message(part), message(reason), kind.severity)
 
 
 class BadFileError(InputError):

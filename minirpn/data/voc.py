@@ -38,6 +38,7 @@ VOC_CLASSES = (
 _ALIKE = 0.75
 _VERY_ALIKE = 0.8  # "chair" and "car" are not
 _RARE = 20  # a name so many times rarer than one that is alike looks like a typing error
+_MOST_COMPARED = 10**8  # pairs of letters: a second or two, and 1,000 names with 1,000 others
 
 
 class VOCDataset:
@@ -135,7 +136,8 @@ class VOCDataset:
             raise BadDataError(problems, hints_for(findings))
         if not entries:
             raise InputError(f"{layout.path}: split {split!r}: every file in it is bad")
-        self._annotations = [_to_annotation(entry, self.classes) for entry in entries]
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        self._annotations = [_to_annotation(entry, numbers) for entry in entries]
         self.image_ids = tuple(entry.image_id for entry in entries)
         self.left_out = tuple(left_out)
         self.skipped = tuple(str(problem) for problem in problems)
@@ -191,7 +193,8 @@ def read_ground_truth(
     entries, _, findings = _read_split(layout, source, split, read_header)
     findings += odd_format(entries, source, layout.path)
     classes = choose_classes(count_classes(entries))
-    return [_to_annotation(entry, classes) for entry in entries], tuple(findings)
+    numbers = {name: number for number, name in enumerate(classes)}
+    return [_to_annotation(entry, numbers) for entry in entries], tuple(findings)
 
 
 def read_sample(
@@ -207,7 +210,8 @@ def read_sample(
     if entry is None or (problems and not skip_bad):
         raise BadDataError(problems)
     classes = choose_classes(count_classes([entry]))
-    return Sample(_to_annotation(entry, classes), read_image(entry.image_path)), classes
+    numbers = {name: number for number, name in enumerate(classes)}
+    return Sample(_to_annotation(entry, numbers), read_image(entry.image_path)), classes
 
 
 # One image and its annotation.
@@ -298,8 +302,8 @@ def read_entry(
         except BadFileError as error:
             findings.append(error.finding)
     if xml_path is None:
-        xml_path = Path(image_id) if layout is None else layout.annotation_folder / image_id
-        xml_path = xml_path.with_name(f"{xml_path.name}.xml")
+        name = f"{image_id}.xml"
+        xml_path = Path(name) if layout is None else layout.annotation_folder / name
         if source.no_annotation == "negative" and header is not None:
             content = VOCFile(header.image_size, (), ())
         else:
@@ -349,8 +353,11 @@ def _compare(
         yield finding(Kind.BLANK_IMAGE, image_path, "image", header.doubt)
 
 
-def _to_annotation(entry: Entry, classes: tuple[str, ...]) -> Annotation:
-    """Return the ground truth, boxes half-open; objects of unknown classes are ignored regions."""
+def _to_annotation(entry: Entry, classes: Mapping[str, int]) -> Annotation:
+    """Return the ground truth, boxes half-open, given the number of each class.
+
+    Objects of unknown classes are ignored regions.
+    """
     objects = [item for _, item in entry.content.objects if item.name in classes]
     unknown = [item.corners for _, item in entry.content.objects if item.name not in classes]
     return Annotation(
@@ -358,7 +365,7 @@ def _to_annotation(entry: Entry, classes: tuple[str, ...]) -> Annotation:
         image_path=entry.image_path,
         image_size=entry.content.image_size,
         gt_boxes=_boxes([item.corners for item in objects]),
-        gt_classes=np.array([classes.index(item.name) for item in objects], dtype=np.int64),
+        gt_classes=np.array([classes[item.name] for item in objects], dtype=np.int64),
         difficult=np.array([item.difficult for item in objects], dtype=bool),
         ignored=_boxes([*entry.content.ignored, *unknown]),
     )
@@ -398,11 +405,11 @@ def choose_classes(names: Iterable[str]) -> tuple[str, ...]:
 
 def unknown_classes(entries: Sequence[Entry], classes: Sequence[str]) -> list[Finding]:
     """Return an error for each object with a class that is not among `classes`."""
-    listed = f"the classes are {', '.join(classes)}"
+    listed, known = f"the classes are {', '.join(classes)}", set(classes)
     reasons = {
         name: f"unknown class{_suggest(name, classes)}; {listed}"
         for name in count_classes(entries)
-        if name not in classes and name != UNNAMED  # which has a warning already
+        if name not in known and name != UNNAMED  # which has a warning already
     }
     return _findings_by_name(entries, reasons, Kind.UNKNOWN_CLASS)
 
@@ -416,20 +423,36 @@ def odd_classes(entries: Sequence[Entry]) -> list[Finding]:
     """
     counts = count_classes(entries)
     reasons: dict[str, str] = {}
-    usual: dict[str, str] = {}  # the most frequent spelling of each bare name
+    usual: dict[str, str] = {}  # the most frequent spelling of each bare name, those first
+    bare_names: list[str] = []  # of `usual`, in its order
+    frequent: list[str] = []  # the first of them: `_RARE` times as frequent as the name
+    letters, left = 0, _MOST_COMPARED
+    findings: list[Finding] = []
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
         if name == UNNAMED:
             continue
         bare = _bare(name)
-        frequent = [one for one in usual if counts[usual[one]] >= _RARE * counts[name]]
+        while (
+            len(frequent) < len(bare_names)
+            and counts[usual[bare_names[len(frequent)]]] >= _RARE * counts[name]
+        ):
+            frequent.append(bare_names[len(frequent)])
+            letters += len(frequent[-1])
+        left -= len(bare) * letters
+        if left < 0:
+            reason = f"{len(counts):,} different names, too many to look for typing errors in all"
+            findings = [finding(Kind.ODD_CLASS, entries[0].xml_path, "classes", reason)]
+            break
         alike = get_close_matches(bare, frequent, n=1, cutoff=_VERY_ALIKE)
         if bare in usual:
             reasons[name] = f"written {usual[bare]!r} more often"
         elif alike and _letters(alike[0]) != _letters(bare):
             other = usual[alike[0]]
             reasons[name] = f"perhaps {other!r}, which {counts[other]:,} objects are"
-        usual.setdefault(bare, name)
-    return _findings_by_name(entries, reasons, Kind.ODD_CLASS)
+        if bare not in usual:
+            usual[bare] = name
+            bare_names.append(bare)
+    return findings + _findings_by_name(entries, reasons, Kind.ODD_CLASS)
 
 
 def _letters(name: str) -> str:
