@@ -15,6 +15,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,7 +45,7 @@ def one_line_errors(path: Path, action: str) -> Iterator[None]:
         raise InputError(f"{path}: cannot {action}: {reason}") from error
 
 
-def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
+def open_regular(path: str | Path, *, follow: bool = True) -> BufferedReader:
     """Return a file opened for reading, if it is a regular file: no folder, pipe or device.
 
     Parameters
@@ -108,7 +109,8 @@ def replace_file(
     The content, or what it writes if it is a function, goes to a new file ``.NAME.RANDOM.tmp`` in
     the same folder and reaches the disk (fsync). Then that file is renamed to `path`. So a reader
     finds the old content or the new, even if the process is killed. The next call removes what a
-    killed process left. A link at `path` is replaced, and what it points to stays as it is.
+    killed process left (not without `durable`: to look for it among a thousand files takes longer
+    than to write one). A link at `path` is replaced, and what it points to stays as it is.
 
     Parameters
     ----------
@@ -126,7 +128,8 @@ def replace_file(
         The disk is full, the folder is missing or read-only.
     """
     with one_line_errors(path, "write"):
-        _remove_leftovers(path)
+        if durable:
+            _remove_leftovers(path)
         aside, file = _new_file_beside(path)
         try:
             with file:

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +31,7 @@ from minirpn.data.findings import (
     summary,
 )
 from minirpn.data.folders import IMAGE_ENDINGS, SPLITS, is_litter
-from minirpn.data.images import ImageHeader, examine_image
+from minirpn.data.images import MOST_BYTES, ImageHeader, examine_image
 from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.voc import (
     Entry,
@@ -45,6 +45,7 @@ from minirpn.data.voc import (
     same_names,
     unknown_classes,
 )
+from minirpn.files import open_regular
 from minirpn.text import elided, message
 
 _MOST_AT_A_TIME = 8  # more would only wait for the disk
@@ -196,11 +197,12 @@ def _examine(files: Files, *, layout: Layout, source: Source) -> _Examined:
     def read(path: Path) -> ImageHeader:
         nonlocal digest
         try:
-            data = path.read_bytes()
+            with open_regular(path) as file:
+                if os.fstat(file.fileno()).st_size <= MOST_BYTES:
+                    digest = path, hashlib.file_digest(file, "sha256").digest()
+                return examine_image(path, file)
         except OSError:
             return examine_image(path)  # which says what is wrong
-        digest = path, hashlib.sha256(data).digest()
-        return examine_image(path, data)
 
     entry, findings = read_entry(files, source, read, layout)
     return _Examined(files.image_id, entry, findings, digest)
@@ -290,20 +292,22 @@ def _shared_images(
     digests: Mapping[str, tuple[Path, bytes]],  # of the image of each id
 ) -> Iterator[Finding]:
     """Yield a warning for each id that separate splits share, and for each repeated image."""
-    splits_of = defaultdict(list)
+    separate = cache(_separate_splits)  # many images are in the same splits
+    splits_of: dict[str, tuple[str, ...]] = defaultdict(tuple)
     for name, ids in members.items():
         for image_id in ids:
-            splits_of[image_id].append(name)
+            splits_of[image_id] += (name,)
     for image_id, names in sorted(splits_of.items()):
-        if pair := _separate_splits(names, names):
+        if pair := separate(names, names):
             reason = f"in split {pair[1]} as well"
             yield finding(Kind.LEAKAGE, layout.source_of(pair[0]), image_id, reason)
 
-    same_bytes: dict[bytes, list[str]] = defaultdict(list)
+    # Of the images with the same bytes, the first one of those in the same splits.
+    same_bytes: dict[bytes, dict[tuple[str, ...], str]] = defaultdict(dict)
     for image_id, (path, digest) in sorted(digests.items()):
         kind, reason = Kind.SAME_IMAGE, ""
-        for earlier in same_bytes[digest]:
-            pair = _separate_splits(splits_of[image_id], splits_of[earlier])
+        for splits, earlier in same_bytes[digest].items():
+            pair = separate(splits_of[image_id], splits)
             if pair or not reason:
                 reason = f"the same bytes as {digests[earlier][0].name}"
             if pair:  # worse than the same image twice in one split
@@ -311,7 +315,7 @@ def _shared_images(
                 break
         if reason:
             yield finding(kind, path, "image", reason)
-        same_bytes[digest].append(image_id)
+        same_bytes[digest].setdefault(splits_of[image_id], image_id)
 
 
 def _separate_splits(some: Sequence[str], others: Sequence[str]) -> tuple[str, str] | None:

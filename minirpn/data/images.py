@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -16,6 +17,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from minirpn._typing import ImageSize
 from minirpn.data.findings import BadFileError, Kind
 from minirpn.errors import InputError
+from minirpn.files import open_regular
+
+MOST_BYTES = 2**30
+"""Bytes of a file at most: four numbers of 16 bits for each of Pillow's 89 million pixels."""
 
 _Turn = Image.Transpose
 # EXIF orientation -> the turn that brings the stored pixels upright.
@@ -28,7 +33,12 @@ _UPRIGHT = {
     7: _Turn.TRANSVERSE,
     8: _Turn.ROTATE_90,
 }
+# Every turn is these three, in this order: rows become columns, then what it mirrors.
 _QUARTER_TURNS = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+_MIRROR_ROWS = frozenset(_UPRIGHT[orientation] for orientation in (3, 4, 7, 8))
+_MIRROR_COLUMNS = frozenset(_UPRIGHT[orientation] for orientation in (2, 3, 6, 7))
+
+_STRIP = 2**21  # pixels that are converted at a time: each step of it makes a copy
 
 _BITS = (8, 10, 12, 14, 16)  # the depths of cameras, scanners and microscopes
 # Formats that state the range of their numbers: Pillow stretches it to 16 bits.
@@ -69,7 +79,8 @@ def read_image(path: Path) -> np.ndarray:
     ------
     InputError
         The file is missing, is not an image, is truncated or damaged, has numbers that are not
-        finite, or has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (about 89 million).
+        finite, or has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (about 89 million) or bytes
+        than `MOST_BYTES`.
 
     Notes
     -----
@@ -86,9 +97,14 @@ def read_image(path: Path) -> np.ndarray:
     So a 16-bit image that uses less than a quarter of its range becomes brighter.
     """
     with _opened(path) as file:
-        turn = _turn(file)
-        image, _ = _to_rgb(file)
-        return np.array(image if turn is None else image.transpose(turn))
+        turn, pixels = _turn(file), rgb_pixels(file)
+    if turn in _QUARTER_TURNS:
+        pixels = pixels.swapaxes(0, 1)  # (H, W, 3) -> (W, H, 3)
+    if turn in _MIRROR_ROWS:
+        pixels = pixels[::-1]
+    if turn in _MIRROR_COLUMNS:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def read_image_header(path: Path) -> ImageHeader:
@@ -102,7 +118,7 @@ def read_image_header(path: Path) -> ImageHeader:
             return _header(file)
 
 
-def examine_image(path: Path, data: bytes | None = None) -> ImageHeader:
+def examine_image(path: Path, opened: BinaryIO | None = None) -> ImageHeader:
     """Return everything there is to say about an image file, after decoding it, in any thread.
 
     The errors are those of `read_image`, and of the same files.
@@ -111,8 +127,8 @@ def examine_image(path: Path, data: bytes | None = None) -> ImageHeader:
     ----------
     path
         The file; it names the image in errors.
-    data
-        What is in the file, if it is known already. Then the file is not read again.
+    opened
+        The file, if it is open already. Then it is not opened again.
 
     Notes
     -----
@@ -120,14 +136,14 @@ def examine_image(path: Path, data: bytes | None = None) -> ImageHeader:
     finds the same damage, and it takes less than half the time: only the arithmetic on the blocks
     is left out. An image that seems to show nothing is decoded again in full.
     """
-    with _opened(path, data) as file:
+    with _opened(path, opened) as file:
         header = _header(file)
         reduced = file.draft("L", (max(file.width // 8, 1), max(file.height // 8, 1)))
-        image, note = _to_rgb(file)
-    doubt = _doubt(image)
+        to_rgb, note = _conversion(file)
+        doubt = _doubt(file, to_rgb)
     if doubt and reduced:  # its details or its colors may show something
-        with _opened(path, data) as file:
-            doubt = _doubt(_to_rgb(file)[0])
+        with _opened(path, opened) as file:
+            doubt = _doubt(file, _conversion(file)[0])
     return header._replace(range_note=note, doubt=doubt)
 
 
@@ -137,14 +153,21 @@ def range_note(path: Path) -> str:
     The errors are those of `read_image`. Only images of more than 8 bits are decoded.
     """
     with _opened(path) as file:
-        return _to_rgb(file)[1] if _has_open_range(file) else ""
+        return _conversion(file)[1] if _has_open_range(file) else ""
 
 
 @contextmanager
-def _opened(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
+def _opened(path: Path, opened: BinaryIO | None = None) -> Iterator[Image.Image]:
     """Open an image file; any error in the block becomes an `InputError` that names the file."""
     try:
-        with Image.open(path if data is None else io.BytesIO(data)) as file:
+        with ExitStack() as stack:
+            stream = stack.enter_context(open_regular(path)) if opened is None else opened
+            if stream.seek(0, io.SEEK_END) > MOST_BYTES:
+                raise InputError(f"more than {MOST_BYTES:,} bytes")
+            stream.seek(0)
+            file = stack.enter_context(Image.open(stream))
+            if file.format == "EPS":
+                raise InputError("an EPS file, a program that Ghostscript would run")
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and file.width * file.height > limit:
                 raise Image.DecompressionBombError
@@ -160,6 +183,8 @@ def _opened(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
             reason = f"more than {Image.MAX_IMAGE_PIXELS} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
         elif isinstance(error, InputError):
             reason = str(error)
+        elif isinstance(error, OSError) and error.strerror:
+            reason = f"cannot be read ({error.strerror})"
         else:
             words = " ".join(str(error).split()) or type(error).__name__
             reason = f"truncated, damaged or unreadable ({words})"
@@ -188,19 +213,40 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
 
     The colors are those of `read_image`. An InputError says if its numbers are not finite.
     """
-    return np.array(_to_rgb(image)[0])
+    to_rgb, _ = _conversion(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top, strip in _strips(image):
+        pixels[top : top + strip.height] = np.asarray(to_rgb(strip))
+    return pixels
 
 
-def _to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
-    """Return `image` in mode RGB, and how the range of its numbers was decided, if that is open."""
+def _conversion(image: Image.Image) -> tuple[Callable[[Image.Image], Image.Image], str]:
+    """Return what makes strips of an image RGB, and how its range was decided, if that is open."""
     if _has_open_range(image):
-        pixels, note = _to_eight_bits(image)
-        return Image.fromarray(pixels).convert("RGB"), note
-    if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, layers).convert("RGB"), ""
-    return image.convert("RGB"), ""
+        low, high, note = _range_of(image)
+        return partial(_to_eight_bits, low=low, high=high), note
+    return (_on_white if image.has_transparency_data else _plainly), ""
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield an image in parts of its whole width, each after the number of its first row."""
+    width, height = image.size
+    rows = max(1, _STRIP // max(width, 1))
+    if rows >= height:
+        yield 0, image
+        return
+    for top in range(0, height, rows):
+        yield top, image.crop((0, top, width, min(top + rows, height)))
+
+
+def _plainly(strip: Image.Image) -> Image.Image:
+    return strip.convert("RGB")
+
+
+def _on_white(strip: Image.Image) -> Image.Image:
+    layers = strip.convert("RGBA")
+    white = Image.new("RGBA", strip.size, "white")
+    return Image.alpha_composite(white, layers).convert("RGB")
 
 
 def _has_open_range(image: Image.Image) -> bool:
@@ -208,16 +254,24 @@ def _has_open_range(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
-def _to_eight_bits(image: Image.Image) -> tuple[np.ndarray, str]:
-    """Return the pixels (H, W) uint8 of a gray image, and how their range was decided."""
-    values = np.asarray(image, dtype=np.float64)
-    if image.mode != "F" and image.format in _STATES_RANGE:
-        low, high, note = 0.0, 65535.0, ""
-    else:
-        least = values.min(initial=0)
-        low, high, note = _range(least, values.max(initial=least), image.mode == "F")
+def _to_eight_bits(strip: Image.Image, low: float, high: float) -> Image.Image:
+    """Return a gray image in RGB; its numbers from `low` to `high` become 0 to 255."""
+    values = np.asarray(strip, dtype=np.float64)
     scaled = (values - low) / ((high - low) / 255 or 1)  # 1: all numbers are the same
-    return np.rint(scaled.clip(0, 255)).astype(np.uint8), note
+    return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8)).convert("RGB")
+
+
+def _range_of(image: Image.Image) -> tuple[float, float, str]:
+    """Return which numbers of a gray image become 0 and 255, and say how that was decided."""
+    if image.mode != "F" and image.format in _STATES_RANGE:
+        return 0.0, 65535.0, ""
+    extremes = []
+    for _, strip in _strips(image):
+        values = np.asarray(strip)
+        least = values.min(initial=0)
+        extremes.append((float(least), float(values.max(initial=least))))
+    lows, highs = zip(*extremes, strict=True)
+    return _range(float(np.min(lows)), float(np.max(highs)), image.mode == "F")
 
 
 def _range(least: float, largest: float, is_float: bool) -> tuple[float, float, str]:
@@ -235,9 +289,10 @@ def _range(least: float, largest: float, is_float: bool) -> tuple[float, float, 
     return 0, 2**bits - 1, f"{values} {bits} bits"
 
 
-def _doubt(image: Image.Image) -> str:
-    """Return why an RGB image may show nothing, or "" if there is no reason to think so."""
-    lowest, highest = zip(*image.getextrema(), strict=True)  # of each color
+def _doubt(image: Image.Image, to_rgb: Callable[[Image.Image], Image.Image]) -> str:
+    """Return why an image may show nothing, or "" if there is no reason to think so."""
+    extrema = np.array([to_rgb(strip).getextrema() for _, strip in _strips(image)])  # (S, 3, 2)
+    lowest, highest = tuple(extrema[..., 0].min(0).tolist()), tuple(extrema[..., 1].max(0).tolist())
     if lowest == highest:
         return f"all pixels are {lowest}"
     if max(highest) < _LEAST_BRIGHTEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minirpn.data import read_image
+from minirpn.data import images, read_image
 from minirpn.data.images import examine_image, range_note, read_image_header, rgb_pixels
 from minirpn.errors import InputError
 
@@ -410,7 +411,7 @@ def verdicts(path: Path, data: bytes) -> tuple[str, str]:
     said = []
     for read in (
         lambda: read_image(path).shape[:2],
-        lambda: examine_image(path, data).image_size,
+        lambda: examine_image(path, io.BytesIO(data)).image_size,
     ):
         try:
             said.append(str(read()))
@@ -466,10 +467,61 @@ def test_bytes_at_hand_are_not_read_again(tmp_path):
     photo("L").save(path)
     data, header = path.read_bytes(), examine_image(path)
     path.unlink()
-    assert examine_image(path, data) == header
+    assert examine_image(path, io.BytesIO(data)) == header
     with pytest.raises(InputError, match=r"image\.png: image: truncated"):
-        examine_image(path, data[:-200])
+        examine_image(path, io.BytesIO(data[:-200]))
     with pytest.raises(InputError, match=r"image\.png: image: not of a format"):
-        examine_image(path, b"")
+        examine_image(path, io.BytesIO(b""))
     with pytest.raises(InputError, match=r"image\.png: image: no such file"):
         examine_image(path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+@pytest.mark.parametrize("ending", ["png", "tif", "gif", "webp"])
+def test_strip_by_strip_is_the_same(tmp_path, monkeypatch, mode, ending):
+    path = tmp_path / f"image.{ending}"
+    ramp = np.arange(40 * 30).reshape(30, 40)
+    image = Image.fromarray(ramp.astype(np.int32)) if mode in {"I", "I;16", "F"} else photo("RGB")
+    try:
+        image = image.convert(mode)
+        image.save(path, **({"transparency": 3} if mode in {"P", "L"} else {}))
+    except (OSError, ValueError):
+        pytest.skip("this format has no such mode")
+    whole, header = read_image(path), examine_image(path)
+    for pixels in (1, 100, 1000):
+        monkeypatch.setattr(images, "_STRIP", pixels)
+        np.testing.assert_array_equal(read_image(path), whole)
+        assert examine_image(path) == header
+
+
+def test_a_large_image_takes_no_more_than_its_pixels(tmp_path):
+    path = tmp_path / "large.png"
+    height, width = 3000, 4000
+    Image.new("I;16", (width, height), 999).save(path)
+    tracemalloc.start()
+    try:
+        image = read_image(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert image.shape == (height, width, 3)
+    # Pillow's own memory is not traced. As float64, the numbers alone would be 2.7 times as large.
+    assert peak < image.nbytes + 100 * 2**21
+
+
+def test_an_eps_file_is_not_run(tmp_path):
+    path = tmp_path / "image.jpg"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    for read in (read_image, read_image_header, examine_image):
+        with pytest.raises(InputError, match=r"image\.jpg: image: an EPS file, a program"):
+            read(path)
+
+
+def test_a_file_of_more_bytes_than_any_image(tmp_path):
+    path = tmp_path / "image.png"
+    photo("RGB").save(path)
+    with path.open("r+b") as file:
+        file.truncate(2**32)  # where there are holes in files, they take no room
+    for read in (read_image, read_image_header, examine_image):
+        with pytest.raises(InputError, match=r"image\.png: image: more than 1,073,741,824 bytes"):
+            read(path)
