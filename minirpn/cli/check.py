@@ -84,11 +84,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _classes(text: str | None) -> tuple[str, ...] | None:
+    from minirpn.data.folders import as_utf8
     from minirpn.data.voc import VOC_CLASSES
 
     if text is None:
         return None
-    return VOC_CLASSES if text == "voc" else tuple(one.strip() for one in text.split(","))
+    return VOC_CLASSES if text == "voc" else tuple(one.strip() for one in as_utf8(text).split(","))
 
 
 def _tracked(items: Iterable[Any], total: int) -> Iterator[Any]:

@@ -33,6 +33,14 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
+def as_utf8(name: str) -> str:
+    """Return a name from the system as UTF-8 reads its bytes, whatever the locale is.
+
+    Lists and annotations are UTF-8 under every locale. Bytes that are none are kept apart.
+    """
+    return name if name.isascii() else os.fsencode(name).decode(errors="surrogateescape")
+
+
 def subfolders(path: Path) -> list[Path]:
     """Return the folders in a folder, sorted by name."""
     return sorted(one for one in path.iterdir() if one.is_dir() and not is_litter(one.name))
@@ -146,7 +154,8 @@ def scan(folder: Path, endings: tuple[str, ...], prefix: str = "", *, deep: bool
             stem, dot, ending = name.rpartition(".")
             rank = ranks.get(dot + ending.lower())
             if rank is not None and stem and not is_litter(name):
-                found.setdefault(start + stem, []).append((rank, name, Path(root, name)))
+                image_id = as_utf8(start + stem)
+                found.setdefault(image_id, []).append((rank, name, Path(root, name)))
     files = {image_id: min(ranked)[2] for image_id, ranked in found.items()}
     others = (sorted(ranked)[1:] for ranked in found.values() if len(ranked) > 1)
     return Scan(folder, files, [path for ranked in others for _, _, path in ranked])

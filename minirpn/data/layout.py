@@ -336,9 +336,8 @@ def _lot(image_id: str) -> bytes:
 
     (At most one, at the border between the splits.)
     """
-    return hashlib.blake2b(
-        image_id.encode(errors="surrogateescape"), digest_size=8, salt=_SALT
-    ).digest()
+    name = image_id.encode(errors="surrogatepass")
+    return hashlib.blake2b(name, digest_size=8, salt=_SALT).digest()
 
 
 def _with_trainval(found: Layout) -> Layout:

@@ -10,8 +10,12 @@ from typing import NamedTuple
 
 from minirpn.data.findings import BadFileError, Kind
 from minirpn.data.folders import SPLITS, by_name, is_litter, subfolders, without_ending
+from minirpn.files import read_file
 
 _SHOWS = {"1", "0", "-1"}  # VOC's second column: shown, only as a difficult object, not shown
+_MOST_LINES = 1_000_000  # of a list
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # those of `str.splitlines`
+_MOST_ABSENT = 100_000  # of them that name no image; each one is a finding or two
 _USUAL = {**SPLITS, "trainval": "trainval"}
 
 
@@ -84,9 +88,11 @@ class IdFinder:
         if text in self._known:
             return [text]
         parts = text.strip("\"'").replace("\\", "/").split("/")
-        # The whole path first, then without its outer folders.
-        for start in range(len(parts)):
+        # The whole path first, then without its outer folders; but nothing longer than any id.
+        for start in range(max(0, len(parts) - self._depth), len(parts)):
             tail = "/".join(parts[start:])
+            if len(tail) > self._longest:
+                continue
             for name in (tail, without_ending(tail)):
                 composed = unicodedata.normalize("NFC", name)
                 if (known := self._composed.get(composed)) is not None:
@@ -99,6 +105,16 @@ class IdFinder:
         return {unicodedata.normalize("NFC", one): one for one in self._known}
 
     @cached_property
+    def _depth(self) -> int:
+        """The parts of an id at most."""
+        return 1 + max((one.count("/") for one in self._known), default=0)
+
+    @cached_property
+    def _longest(self) -> int:
+        """The characters of a file's path at most: its ending counts, and each mark of a letter."""
+        return 4 * max(map(len, self._known), default=0) + 20
+
+    @cached_property
     def _by_name(self) -> dict[str, list[str]]:
         return by_name(sorted(self._known))
 
@@ -108,32 +124,54 @@ def read_list(path: Path, finder: IdFinder, *, every_line: bool = False) -> list
 
     A line may have VOC's second column. Images that do not show the class ("-1") are left out, but
     not with `every_line`. Of an image that is not there, the id is the line without its ending.
+
+    A BadFileError says if it cannot be read, or names more than any list does.
     """
-    ids = []
+    ids, absent = [], 0
     for line in _lines(path):
         known = finder.find(line)  # an id may have blanks
+        if known is None and not line.isascii():
+            line = _as_windows_has_it(line)
+            known = finder.find(line)
         *names, last = line.rsplit(None, 1)
         if known is None and names and last in _SHOWS:
             if last == "-1" and not every_line:
                 continue
-            known = finder.find(names[0]) or without_ending(names[0])
+            line = names[0]
+            known = finder.find(line)
         ids.append(known or without_ending(line))
+        absent += known is None
+        if absent > _MOST_ABSENT:
+            raise _bad(path, f"{absent:,} of its lines name no image; is it of another data set?")
     return ids
 
 
 def _lines(path: Path) -> list[str]:
     """Return the lines of a list that are not blank, whatever its encoding is."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
-        raise BadFileError(Kind.EMPTY_SPLIT, path, "list", f"cannot be read ({error})") from None
+        raise _bad(path, f"cannot be read ({error.strerror or error})") from None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16", errors="replace")
     elif b"\0" in data[:256]:  # UTF-16 that does not say so
         text = data.decode("utf-16-le", errors="replace")
     else:
-        try:
-            text = data.decode("utf-8-sig")  # -sig: some editors put a byte order mark in front
-        except UnicodeDecodeError:
-            text = data.decode("cp1252", errors="replace")
+        # -sig: some editors put a byte order mark in front. The names of files may be any bytes.
+        text = data.decode("utf-8-sig", errors="surrogateescape")
+    if sum(map(text.count, _LINE_ENDS)) > _MOST_LINES:
+        raise _bad(path, f"has more than {_MOST_LINES:,} lines")
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _as_windows_has_it(line: str) -> str:
+    """Return a line with the bytes that are no UTF-8 read as Western Windows writes them."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return line.encode(errors="surrogateescape").decode("cp1252", errors="replace")
+    return line
+
+
+def _bad(path: Path, reason: str) -> BadFileError:
+    return BadFileError(Kind.EMPTY_SPLIT, path, "list", reason)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minirpn.data.folders import ANNOTATIONS, IMAGES, SPLITS, is_litter, subfolders
+from minirpn.files import open_regular
 
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"file_name"')
 _READ = 2**22  # bytes of a JSON file, enough to see what it is
@@ -43,6 +44,15 @@ def _shell(path: Path) -> str:
     return shlex.quote(str(path))
 
 
+def _start_of(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file, as many as `count`; none if it is not to be read."""
+    try:
+        with open_regular(path) as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
 # COCO: one JSON file for many images.
 
 
@@ -51,9 +61,8 @@ def _coco_files(path: Path) -> list[Path]:
     found = []
     files = sorted([*path.glob("*.json"), *path.glob("*/*.json")])
     for file in files[:_LOOKED_AT]:
-        if file.is_file() and not is_litter(file.name):
-            with file.open("rb") as stream:
-                text = stream.read(_READ)
+        if not is_litter(file.name):
+            text = _start_of(file, _READ)
             if sum(key in text for key in _COCO_KEYS) >= 2:
                 found.append(file)
     # COCO's own folder has files of captions and keypoints besides.
@@ -99,10 +108,7 @@ def _yolo_folders(path: Path) -> list[Path]:
 def _holds_labels(folder: Path) -> bool:
     """Tell whether a text file in a folder begins with a class and four numbers."""
     for file in sorted(folder.glob("*.txt"))[:_LOOKED_AT]:
-        if not file.is_file():
-            continue
-        with file.open("rb") as stream:
-            numbers = stream.read(200).partition(b"\n")[0].split()
+        numbers = _start_of(file, 200).partition(b"\n")[0].split()
         if len(numbers) == 5 and all(_is_number(one) for one in numbers):
             return True
     return False
