@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from minirpn.data.annotation import write_annotation
@@ -19,7 +20,7 @@ from minirpn.data.images import ImageHeader, examine_image, read_image
 from minirpn.data.layout import Layout, Source, find_layout
 from minirpn.data.voc import Entry, files_of, read_entry, unknown_classes
 from minirpn.errors import InputError
-from minirpn.files import one_line_errors
+from minirpn.files import one_line_errors, open_regular, replace_file
 from minirpn.text import printable
 
 CHANGES = "CHANGES.md"
@@ -27,6 +28,7 @@ CHANGES = "CHANGES.md"
 _KEPT = {".jpg": ".jpg", ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".png": ".png"}
 _PLAIN_MODES = {"RGB", "L"}
 _LISTED = 20  # names in each list of the page
+_LONGEST_NAME = 150  # bytes of a new name; file systems allow 255 with everything around it
 
 
 class Corrected(NamedTuple):
@@ -64,7 +66,8 @@ def write_corrected(
     source
         The data set, and how its files are read.
     folder
-        Where the copy goes: a folder that is not there yet, or is empty, outside the data set.
+        Where the copy goes: a folder that is not there yet, or is empty, outside the data set. It
+        appears there when it is complete.
     splits
         Only the images of these; None for everything in the data set.
     classes
@@ -86,21 +89,30 @@ def write_corrected(
     -----
     Boxes are written in VOC's convention, inside the image. Objects that had to be left out are
     elements ``<ignored>``, which only minirpn reads. Upright RGB and gray JPEG and PNG files are
-    copied byte by byte; all others become PNG, upright and RGB. Blanks and folders in names become
-    underlines. Elements that are not read, such as ``<part>`` and ``<pose>``, are not copied.
+    copied byte by byte; all others become PNG, upright and RGB. Blanks, folders and characters
+    without a glyph in names become underlines. Elements that are not read, such as ``<part>`` and
+    ``<pose>``, are not copied.
     """
     layout = find_layout(source)
     if folder.resolve().is_relative_to(layout.path.resolve()):
         raise InputError(f"{folder}: inside the data set {layout.path}; name a folder outside")
     with one_line_errors(folder, "write"):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        is_there = folder.exists()
+        if is_there and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: there is something already; name a new folder")
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            return _write(layout, source, folder, splits, classes, track)
+            # Nobody else knows its name, or may write into it.
+            with tempfile.TemporaryDirectory(prefix=".minirpn-", dir=folder) as unfinished:
+                done = _write(layout, source, Path(unfinished), splits, classes, track)
+                for one in sorted(Path(unfinished).iterdir(), reverse=True):  # the page last
+                    one.rename(folder / one.name)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)  # no half of a copy
+            if not is_there:
+                with contextlib.suppress(OSError):  # somebody else has put something into it
+                    folder.rmdir()
             raise
+        return done._replace(folder=folder)
 
 
 def _write(
@@ -115,7 +127,7 @@ def _write(
         (folder / name).mkdir(parents=True)
     changes = _Changes([], [], [], [])
     names: dict[str, str] = {}  # in the copy, by id
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     members = {name: _ids_of(layout, name) for name in splits or layout.splits}
     everything = () if splits else layout.ids("all")
     ids = sorted({*everything, *(one for listed in members.values() for one in listed)})
@@ -126,9 +138,8 @@ def _write(
             changes.left_out.append(str(errors_of(findings)[0]))
             continue
         names[image_id] = name = _new_name(image_id, taken)
-        taken.add(name)
         if name != image_id:
-            changes.renamed.append(f"{image_id} -> {name}")
+            changes.renamed.append(f"{printable(image_id)} -> {name}")
         image, is_copy = _copy_image(entry.image_path, header, folder / "JPEGImages", name)
         if not is_copy:
             changes.redrawn.append(image.name)
@@ -140,9 +151,9 @@ def _write(
         raise InputError(f"{layout.path}: {reason}")
     for split, listed in members.items():
         text = "".join(f"{names[one]}\n" for one in listed if one in names)
-        (folder / "ImageSets/Main" / f"{split}.txt").write_text(text, encoding="utf-8")
+        replace_file(folder / "ImageSets/Main" / f"{split}.txt", text.encode())
     page = _page(layout, source, len(names), changes)
-    (folder / CHANGES).write_text(page, encoding="utf-8")
+    replace_file(folder / CHANGES, page.encode())
     return Corrected(folder, len(names), tuple(changes.left_out))
 
 
@@ -169,12 +180,18 @@ def _ids_of(layout: Layout, split: str) -> list[str]:
         return []
 
 
-def _new_name(image_id: str, taken: set[str]) -> str:
-    """Return a printable name without blanks and folders that is not taken yet."""
-    plain = re.sub(r"[\s/\\]+", "_", printable(image_id))
-    name, number = plain, 2
+def _new_name(image_id: str, taken: dict[str, int]) -> str:
+    """Return a name without blanks and folders that is not taken yet, and take it.
+
+    `taken` counts how often each name was wanted.
+    """
+    shown = "".join(one if one.isprintable() else " " for one in image_id)
+    plain = re.sub(r"[\s/\\]+", "_", shown).encode()[:_LONGEST_NAME].decode(errors="ignore")
+    name = plain
     while name in taken:
-        name, number = f"{plain}_{number}", number + 1
+        taken[plain] += 1
+        name = f"{plain}_{taken[plain]}"
+    taken[name] = 1
     return name
 
 
@@ -183,17 +200,20 @@ def _copy_image(path: Path, header: ImageHeader, folder: Path, name: str) -> tup
     ending = _KEPT.get(path.suffix.lower())
     if ending is not None and header.mode in _PLAIN_MODES and not header.turned:
         copy = folder / f"{name}{ending}"
-        shutil.copyfile(path, copy)
+        with open_regular(path) as image:
+            replace_file(copy, lambda file: shutil.copyfileobj(image, file), durable=False)
         return copy, True
     drawn = folder / f"{name}.png"
-    Image.fromarray(np.ascontiguousarray(read_image(path))).save(drawn)
+    upright = Image.fromarray(read_image(path))
+    replace_file(drawn, lambda file: upright.save(file, "PNG"), durable=False)
     return drawn, False
 
 
 def _write_entry(entry: Entry, path: Path, image_name: str, classes: Sequence[str] | None) -> None:
+    names = None if classes is None else set(classes)
     objects = [item for _, item in entry.content.objects]
-    known = [item for item in objects if classes is None or item.name in classes]
-    unknown = [item.corners for item in objects if item not in known]
+    known = [item for item in objects if names is None or item.name in names]
+    unknown = [item.corners for item in objects if names is not None and item.name not in names]
     ignored = [*entry.content.ignored, *unknown]
     write_annotation(path, image_name, entry.content.image_size, known, ignored)
 
@@ -205,8 +225,8 @@ def _page(layout: Layout, source: Source, images: int, changes: _Changes) -> str
     lines = [
         "# What was changed",
         "",
-        f"This is a copy of `{layout.path}`, written by `minirpn check --fix`: {images:,} images "
-        "in the layout of PASCAL VOC.",
+        f"This is a copy of `{printable(str(layout.path))}`, written by `minirpn check --fix`: "
+        f"{images:,} images in the layout of PASCAL VOC.",
         f"Boxes were read as `{source.box_format}` ({convention}) and are written in VOC's "
         "convention (pixels from 1, the last one included).",
     ]

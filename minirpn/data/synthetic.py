@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from minirpn.data.annotation import VOCObject, write_annotation
 from minirpn.data.box_format import voc_corners
 from minirpn.data.shapes import SHAPES, draw_picture
 from minirpn.errors import InputError
+from minirpn.files import replace_file
 
 _TEST_SHARE = 0.2
 _VAL_SHARE = 0.2
@@ -129,7 +131,8 @@ def _write(root: Path, config: SyntheticConfig) -> None:
             side_range=(config.min_side, config.max_side),
         )
         image_path = root / "JPEGImages" / f"{image_id}.jpg"
-        Image.fromarray(image).save(image_path, quality=_JPEG_QUALITY)
+        save = partial(Image.fromarray(image).save, format="JPEG", quality=_JPEG_QUALITY)
+        replace_file(image_path, save, durable=False)
         objects = [
             VOCObject(one.name, tuple(voc_corners(one.box).tolist()), one.difficult, one.truncated)
             for one in shapes
@@ -138,7 +141,7 @@ def _write(root: Path, config: SyntheticConfig) -> None:
         write_annotation(xml_path, image_path.name, config.image_size, objects)
     for name, members in split_slices(len(ids)).items():
         text = "".join(f"{image_id}\n" for image_id in ids[members])
-        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text, encoding="utf-8")
+        replace_file(root / "ImageSets" / "Main" / f"{name}.txt", text.encode())
 
 
 def split_slices(images: int) -> dict[str, slice]:

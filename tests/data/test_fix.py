@@ -11,7 +11,7 @@ from PIL import Image
 
 from minirpn.data import Kind, VOCDataset, VOCObject, check_dataset
 from minirpn.data.box_format import CONVENTIONS, BoxFormat
-from minirpn.data.fix import write_corrected
+from minirpn.data.fix import _new_name, write_corrected
 from minirpn.data.layout import Source
 from minirpn.errors import InputError
 
@@ -105,14 +105,81 @@ def test_nothing_is_written_over_and_no_half_copy_stays(tmp_path, write_voc, mon
     def fail(*args):
         raise OSError("no space left")
 
-    monkeypatch.setattr(shutil, "copyfile", fail)
-    with pytest.raises(InputError, match=r"fixed: cannot write: no space left"):
-        write_corrected(Source(root), tmp_path / "fixed")
-    assert not (tmp_path / "fixed").exists()
+    def write_another(*args):
+        (tmp_path / "fixed/notes.txt").write_text("mine")
+        fail()
+
+    with monkeypatch.context() as failing:
+        failing.setattr(shutil, "copyfileobj", fail)
+        with pytest.raises(InputError, match=r"a\.jpg: cannot write: no space left"):
+            write_corrected(Source(root), tmp_path / "fixed")
+        assert not (tmp_path / "fixed").exists()
+        # A folder that was there stays, and so does what somebody else put into it meanwhile.
+        (tmp_path / "there").mkdir()
+        with pytest.raises(InputError, match="no space left"):
+            write_corrected(Source(root), tmp_path / "there")
+        assert list((tmp_path / "there").iterdir()) == []
+        failing.setattr(shutil, "copyfileobj", write_another)
+        with pytest.raises(InputError, match="no space left"):
+            write_corrected(Source(root), tmp_path / "fixed")
+        assert [one.name for one in (tmp_path / "fixed").iterdir()] == ["notes.txt"]
+    (tmp_path / "fixed/notes.txt").unlink()
     for path in root.glob("Annotations/*.xml"):
         path.write_text("<annotation>")
     with pytest.raises(InputError, match=r"data: every file in it is bad: .*a\.xml"):
         write_corrected(Source(root), tmp_path / "fixed")
+
+
+def test_no_link_is_followed(tmp_path, write_voc):
+    """A copy goes to where a link to an empty folder points; what is in it later stays apart."""
+    root = write_voc(tmp_path / "data", splits={"train": ("a", "b"), "val": ("c",)})
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    assert write_corrected(Source(root), tmp_path / "link").images == 3
+    names = ["Annotations", "CHANGES.md", "ImageSets", "JPEGImages"]
+    assert sorted(one.name for one in (tmp_path / "there").iterdir()) == names
+    (tmp_path / "dangling").symlink_to("gone")
+    with pytest.raises(InputError, match="dangling: cannot write: "):
+        write_corrected(Source(root), tmp_path / "dangling")
+    assert not (tmp_path / "gone").exists()
+    # Lists and images may be links: they are read.
+    (root / "ImageSets").rename(tmp_path / "sets")
+    (root / "ImageSets").symlink_to(tmp_path / "sets")
+    image = root / "JPEGImages/a.jpg"
+    image.rename(tmp_path / "a.jpg")
+    image.symlink_to(tmp_path / "a.jpg")
+    fixed = write_corrected(Source(root), tmp_path / "fixed")
+    assert len(VOCDataset(fixed.folder, split="train")) == 2
+    assert not (fixed.folder / "JPEGImages/a.jpg").is_symlink()
+
+
+def test_a_link_that_a_stranger_puts_there_meanwhile(tmp_path, write_voc, monkeypatch):
+    root, treasure = write_voc(tmp_path / "data"), tmp_path / "treasure.md"
+    treasure.write_text("mine")
+    folder = tmp_path / "fixed"
+
+    def track(items, total):
+        yield from items
+        (folder / "CHANGES.md").symlink_to(treasure)
+
+    write_corrected(Source(root), folder, track=track)
+    assert treasure.read_text() == "mine"
+    assert not (folder / "CHANGES.md").is_symlink()
+
+
+def test_long_names_and_many_of_one_name(tmp_path, write_voc):
+    deep = ("x" * 100 + "/") * 3
+    root = write_voc(tmp_path / "data")
+    for folder in ("JPEGImages", "Annotations"):
+        (root / folder / deep).mkdir(parents=True)
+        for path in list((root / folder).glob("[ab].*")):
+            path.rename(root / folder / deep / path.name)
+    fixed = write_corrected(Source(root), tmp_path / "fixed")
+    names = sorted(one.stem for one in (fixed.folder / "Annotations").iterdir())
+    assert names == ["c", *(f"{'x' * 100}_{'x' * 49}{end}" for end in ("", "_2"))]
+    taken: dict[str, int] = {}
+    assert [_new_name("a b", taken) for _ in range(20_000)][-1] == "a_b_20000"
+    assert _new_name("a b_7", taken) == "a_b_7_2"
 
 
 @pytest.mark.parametrize("box_format", get_args(BoxFormat))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -12,8 +13,12 @@ import pytest
 
 from minirpn.data import Kind, VOCDataset, VOCObject, check_dataset, read_annotation, voc
 from minirpn.data.annotation import MOST_OBJECTS, VOCFile
+from minirpn.data.fix import write_corrected
+from minirpn.data.layout import Source
+from minirpn.data.lists import IdFinder, read_list
 from minirpn.data.voc import Entry, odd_classes
 from minirpn.errors import InputError
+from minirpn.text import printable
 
 HEAD = "<annotation><size><width>500</width><height>400</height></size>"
 BOX = "<bndbox><xmin>3</xmin><ymin>5</ymin><xmax>20</xmax><ymax>15</ymax></bndbox>"
@@ -98,7 +103,7 @@ def test_a_class_name_is_one_line_of_glyphs(read, written, name):
     file = read(f"{HEAD}{OBJECT.replace('cat', written)}</annotation>")
     assert [item.name for _, item in file.objects] == [name]
     assert [found.kind for found in file.findings] == [Kind.BLANKS] * (name != written)
-    assert all(str(found).isprintable() for found in file.findings)
+    assert all(printable(str(found)) == str(found) for found in file.findings)
 
 
 def test_a_class_name_of_marks_alone_is_none(read):
@@ -190,3 +195,152 @@ def test_an_annotation_that_is_no_file(tmp_path, write_voc, kind):
     assert found.part == "annotation"
     with pytest.raises(InputError, match=r"b\.xml: annotation: "):
         VOCDataset(root, split=None)
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_an_image_that_is_no_file(tmp_path, write_voc, kind):
+    root = write_voc(tmp_path / "data")
+    image = root / "JPEGImages" / "b.jpg"
+    image.unlink()
+    ODD_FILES[kind](image)
+    (found,) = check_dataset(root).errors
+    assert found.part == "image"
+    with pytest.raises(InputError, match=r"b(\.jpg)?: image: "):
+        VOCDataset(root, split=None)
+    assert VOCDataset(root, split=None, skip_bad=True).left_out == ("b",)
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_a_list_that_is_no_file(tmp_path, write_voc, kind):
+    root = write_voc(tmp_path / "data", splits={"train": ("a",), "val": ("b",)})
+    path = root / "ImageSets" / "Main" / "train.txt"
+    path.unlink()
+    ODD_FILES[kind](path)
+    check_dataset(root)  # it lists nothing, so there is no such list
+    with pytest.raises(InputError, match=r"split 'train': not there"):
+        VOCDataset(root, split="train")
+
+
+def test_a_list_that_becomes_a_pipe(tmp_path):
+    fifo(tmp_path / "train.txt")
+    with pytest.raises(InputError, match=r"train\.txt: list: cannot be read \(not a file, but"):
+        read_list(tmp_path / "train.txt", IdFinder(["a"]))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "dangling link", "loop"])
+@pytest.mark.parametrize("name", ["instances.json", "labels.txt"])
+def test_what_is_no_file_is_of_no_other_format(tmp_path, kind, name):
+    ODD_FILES[kind](tmp_path / name)
+    with pytest.raises(InputError, match="no VOC annotation"):
+        check_dataset(tmp_path)
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(tmp_path, write_voc):
+    """Return a data set whose train.txt has these bytes."""
+
+    def write(content: bytes, ids=("a", "b")) -> Path:
+        root = write_voc(tmp_path / "data", ids=ids, splits={"train": (), "val": (ids[-1],)})
+        (root / "ImageSets" / "Main" / "train.txt").write_bytes(content)
+        return root
+
+    return write
+
+
+@pytest.mark.parametrize("line", ["/", "..", ".", "a/..", "//", "\0", "\x1b[2J", "\u202e"])
+def test_a_line_that_names_no_image_is_two_findings(listed, line):
+    root = listed(line.encode() + b"\na\n")
+    errors = check_dataset(root).errors
+    assert {one.kind for one in errors} == {Kind.MISSING_FILE, Kind.NO_ANNOTATION}
+    assert all(printable(str(one)) == str(one) for one in errors)
+    with pytest.raises(InputError):
+        VOCDataset(root, split="train")
+
+
+def test_a_line_of_a_million_folders(listed):
+    report = check_dataset(listed(b"x/" * 10**6 + b"a\n"))
+    assert (report.errors, report.splits["train"]) == ((), 1)
+
+
+def test_a_line_of_a_million_marks(listed):
+    line = "a" + "\u0315\u0316" * 10**6  # to sort them takes the square of their number
+    assert len(check_dataset(listed(line.encode())).errors) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a\n" * 1_000_001, "has more than 1,000,000 lines"),
+        (b"".join(b"%d\n" % n for n in range(100_001)), "100,001 of its lines name no image"),
+        (b" " * (2**26 + 1), "more than 67,108,864 bytes"),
+    ],
+    ids=["lines", "absent", "bytes"],
+)
+def test_a_list_of_more_than_there_can_be(listed, content, reason):
+    (found,) = check_dataset(listed(content)).errors
+    assert (found.kind, found.part) == (Kind.EMPTY_SPLIT, "list")
+    assert reason in found.reason
+
+
+# --- names of any bytes ---------------------------------------------------------------------------
+
+ODD_NAMES = [
+    b"\xff",
+    b"line\nbreak",
+    b"\x1b[2J",
+    b"qu\"o'te",
+    rb"$\frac{$",
+    "\u202eturned".encode(),
+    "\u017e".encode(),
+]
+
+
+def with_odd_names(write_voc, root: Path) -> Path:
+    """Write a data set with such names, if the file system has them."""
+    try:
+        return write_voc(root, ids=tuple(os.fsdecode(name) for name in ODD_NAMES))
+    except (OSError, UnicodeError):
+        pytest.skip("a file system whose names are text")
+
+
+def test_images_may_have_any_name(tmp_path, write_voc):
+    root = with_odd_names(write_voc, tmp_path / os.fsdecode(b"d\xffa\n\x1bta"))
+    report = check_dataset(root)
+    assert (report.errors, report.images) == ((), len(ODD_NAMES))
+    assert report.table(9)
+    assert json.dumps(report.to_dict())
+    whole = VOCDataset(root, split=None)
+    assert sorted(whole.image_ids) == sorted(os.fsdecode(name) for name in ODD_NAMES)
+    assert [sample.image.shape for sample in whole] == [(30, 40, 3)] * len(ODD_NAMES)
+    assert len(VOCDataset(root, split="train")) > len(VOCDataset(root, split="val")) > 0
+    copy = write_corrected(Source(root), tmp_path / "copy")
+    assert copy.images == len(ODD_NAMES)
+    assert check_dataset(copy.folder).findings == ()
+    for path in copy.folder.rglob("*"):
+        assert str(path.relative_to(copy.folder)).isprintable()
+
+
+def test_a_list_may_name_files_by_their_bytes(tmp_path, write_voc):
+    root = with_odd_names(write_voc, tmp_path / "data")
+    main = root / "ImageSets" / "Main"
+    main.mkdir(parents=True)
+    names = [name for name in ODD_NAMES if b"\n" not in name]
+    (main / "train.txt").write_bytes(b"\n".join(names))
+    (main / "val.txt").write_bytes(b"\x9e")  # Western Windows writes U+017E so
+    assert len(VOCDataset(root, split="train")) == len(names)
+    assert VOCDataset(root, split="val").image_ids == ("\u017e",)
+
+
+def test_every_finding_about_them_is_a_printable_line(tmp_path, write_voc):
+    root = with_odd_names(write_voc, tmp_path / "data")
+    for path in (root / "Annotations").iterdir():
+        path.write_bytes(b"<annotation>\x1b")
+    report = check_dataset(root)
+    assert len(report.errors) >= len(ODD_NAMES)
+    assert all(printable(str(one)) == str(one) for one in report.findings)
+    with pytest.raises(InputError) as caught:
+        VOCDataset(root, split=None)
+    assert str(caught.value).isprintable()
