@@ -15,7 +15,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from io import BufferedReader
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,9 +61,15 @@ def open_regular(path: str | Path, *, follow: bool = True) -> BufferedReader:
         It cannot be opened, or is no regular file.
     """
     handle = _open(path, os.O_RDONLY | _AT_ONCE | _BINARY, follow=follow)
+    _expect_regular(handle, path)
+    return os.fdopen(handle, "rb")
+
+
+def _expect_regular(handle: int, path: str | Path) -> None:
+    """Close the handle and raise an OSError if it is of no regular file."""
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
-        return os.fdopen(handle, "rb")
+        return
     os.close(handle)
     number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
     reason = "is a folder" if stat.S_ISDIR(mode) else "not a file, but a pipe or a device"
@@ -195,6 +201,43 @@ def _lock(file: BinaryIO, *, wait: bool = False) -> bool:
     except OSError:  # another has, or the file system has no locks, so that nobody knows
         return False
     return True
+
+
+def own_file(path: Path, wait: Callable[[], object]) -> BufferedRandom:
+    """Return a file that no other process has, opened for reading and writing; made if need be.
+
+    It is this process's until it is closed. Where files cannot be locked (Windows, some network
+    drives), nobody is kept out. A link at `path` is not followed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    wait
+        Called before the wait for a process that has it.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, or is no regular file.
+    """
+    while True:
+        handle = _open(path, os.O_RDWR | os.O_CREAT | _AT_ONCE | _BINARY, follow=False)
+        _expect_regular(handle, path)
+        file = os.fdopen(handle, "r+b")
+        if _HAS_LOCKS:
+            import fcntl
+
+            with contextlib.suppress(OSError):  # of a file system that has no locks
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    wait()
+                    fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.lstat(path)):
+                return file
+        file.close()  # while it was waited for, it was renamed or removed
 
 
 def append_text(path: Path, text: str) -> None:

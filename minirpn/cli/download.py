@@ -56,8 +56,11 @@ def _fetch(remote: RemoteFile, folder: Path) -> Path:
     """Fetch a file, with a progress bar, and return its path."""
     from tqdm import tqdm
 
-    from minirpn.console import for_bar
+    from minirpn.console import for_bar, say
     from minirpn.data.download import fetch
+
+    def wait() -> None:
+        say(f"{folder / remote.name}: another process is downloading it, waiting for its end")
 
     # disable=None: no bar where there is no terminal.
     with tqdm(
@@ -70,7 +73,7 @@ def _fetch(remote: RemoteFile, folder: Path) -> Path:
         file=for_bar(sys.stderr),
     ) as bar:
         # The count may go back: a download may start again.
-        return fetch(remote, folder, advance=lambda count: bar.update(count - bar.n))
+        return fetch(remote, folder, advance=lambda count: bar.update(count - bar.n), wait=wait)
 
 
 def _next(name: str, folder: Path, remote: RemoteFile) -> str:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
+import os
 import tarfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from minirpn.errors import InputError
+from minirpn.files import one_line_errors, open_regular, own_file
 
 _CHUNK = 2**18
 TIMEOUT = 30.0  # seconds without a byte, then the next mirror is tried
@@ -74,85 +79,161 @@ def fetch(
     *,
     timeout: float = TIMEOUT,
     advance: Advance = lambda count: None,
+    wait: Callable[[], object] = lambda: None,
 ) -> Path:
     """Return the path of a file in `folder`, fetched unless it is there already.
 
     After a broken connection the bytes so far stay in ``NAME.part``. The next mirror, or the next
-    call, continues from there if the server can. An InputError gives the reason of each mirror if
-    none delivered the whole file.
+    call, continues from there if the server can. One process at a time fetches it: another one
+    waits, after it has called `wait`, and then finds the file.
+
+    Raises
+    ------
+    InputError
+        No mirror delivered the whole file, for the reason of each; or it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / remote.name, folder / f"{remote.name}.part"
-    if target.exists() and _sha256(target) == remote.sha256:
+    with one_line_errors(folder, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+    if _is_whole(target, remote):
         advance(remote.size)
         return target
+    with one_line_errors(part, "write"), own_file(part, wait) as file:
+        if not _is_whole(target, remote):  # nobody else was faster
+            try:
+                _fetch_from_any(remote, target, file, timeout, advance)
+            except BaseException:
+                if not _size(file):
+                    _give_up(file, part)
+                raise
+            if os.name == "nt":  # it cannot be renamed while it is open
+                file.close()
+            part.replace(target)
+        else:
+            _give_up(file, part)
+    return target
+
+
+def _give_up(file: BinaryIO, part: Path) -> None:
+    if os.name == "nt":
+        file.close()
+    part.unlink()
+
+
+def _fetch_from_any(
+    remote: RemoteFile, target: Path, file: BufferedRandom, timeout: float, advance: Advance
+) -> None:
+    """Complete the open ``NAME.part`` from the first mirror that can."""
     reasons = []
     for url in remote.urls:
         try:
-            _fetch_from(url, remote, part, timeout, advance)
-            part.replace(target)
-            return target
+            _fetch_from(url, remote, file, timeout, advance)
         except _FetchError as error:
             reasons.append(f"{urllib.parse.urlsplit(url).netloc}: {error}")
+        else:
+            return
     raise InputError(f"{target}: no mirror gave the file: {'; '.join(reasons)}")
 
 
-def _fetch_from(url: str, remote: RemoteFile, part: Path, timeout: float, advance: Advance) -> None:
-    """Complete `part` from one mirror, or raise `_FetchError`."""
-    resumed = part.exists() and part.stat().st_size > 0
-    if not resumed or part.stat().st_size < remote.size:
-        resumed = _receive(url, remote, part, timeout, advance)
-    if _sha256(part) == remote.sha256:
+def _fetch_from(
+    url: str, remote: RemoteFile, file: BufferedRandom, timeout: float, advance: Advance
+) -> None:
+    """Complete `file` from one mirror, or raise `_FetchError`."""
+    there = _size(file)
+    if there > remote.size:
+        file.truncate(0)
+        there = 0
+    resumed = there > 0
+    if there < remote.size:
+        resumed = _receive(url, remote, file, timeout, advance)
+    file.seek(0)
+    if hashlib.file_digest(file, "sha256").hexdigest() == remote.sha256:
         return
-    part.unlink()
+    file.truncate(0)
     if not resumed:
         raise _FetchError("other content than expected (sha256)")
     # The bytes from before may have been wrong: start again without them.
-    _fetch_from(url, remote, part, timeout, advance)
+    _fetch_from(url, remote, file, timeout, advance)
 
 
-def _receive(url: str, remote: RemoteFile, part: Path, timeout: float, advance: Advance) -> bool:
-    """Append the missing bytes to `part`, and return whether it had some before."""
-    there = part.stat().st_size if part.exists() else 0
+def _size(file: BinaryIO) -> int:
+    return file.seek(0, io.SEEK_END)
+
+
+def _receive(
+    url: str, remote: RemoteFile, file: BufferedRandom, timeout: float, advance: Advance
+) -> bool:
+    """Append the missing bytes to `file`, and return whether it had some before."""
+    there = _size(file)
     headers = {"User-Agent": "minirpn", **({"Range": f"bytes={there}-"} if there else {})}
     request = urllib.request.Request(url, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            if response.status != http.client.PARTIAL_CONTENT:
-                there = 0
-            count = there
+    with ExitStack() as stack:
+        with _reasons(timeout):
+            response = stack.enter_context(urllib.request.urlopen(request, timeout=timeout))
+        if response.status != http.client.PARTIAL_CONTENT:
+            there = 0
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {there}-"):
+            raise _FetchError("sends another part of the file than the one asked for")
+        count = there
+        advance(count)
+        file.truncate(there)
+        file.seek(there)
+        while True:
+            with _reasons(timeout):
+                chunk = response.read1(_CHUNK)
+            if not chunk:
+                break
+            count += len(chunk)
+            if count > remote.size:
+                raise _FetchError(f"sends more than the {remote.size} bytes expected")
+            file.write(chunk)
+            file.flush()
             advance(count)
-            with part.open("ab" if there else "wb") as file:
-                while chunk := response.read1(_CHUNK):
-                    count += len(chunk)
-                    if count > remote.size:
-                        raise _FetchError(f"sends more than the {remote.size} bytes expected")
-                    file.write(chunk)
-                    advance(count)
-    except urllib.error.HTTPError as error:
-        raise _FetchError(f"{error.code} {error.reason}") from error
-    except TimeoutError as error:
-        raise _FetchError(f"nothing came for {timeout:g} s") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _FetchError(str(getattr(error, "reason", error)) or type(error).__name__) from error
     if count < remote.size:
         raise _FetchError(f"ended after {count} of {remote.size} bytes")
     return there > 0
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def _reasons(timeout: float) -> Iterator[None]:
+    """Turn what goes wrong on the net inside the block into a `_FetchError`."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        raise _FetchError(f"{error.code} {error.reason}") from error
+    except TimeoutError as error:
+        raise _FetchError(f"nothing came for {timeout:g} s") from error
+    # ValueError: of an address that a server sends us to.
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _FetchError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+
+
+def _is_whole(path: Path, remote: RemoteFile) -> bool:
+    """Tell whether a file is there with the content expected."""
+    try:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size != remote.size:
+                return False
+            return hashlib.file_digest(file, "sha256").hexdigest() == remote.sha256
+    except OSError:
+        return False
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive into `folder`; raise InputError if a member would land outside."""
+    """Unpack a tar archive into `folder`; raise InputError if a member would land outside.
+
+    Nothing counts what it unpacks to: `fetch` has compared the archive with its SHA-256, so that it
+    is the one that was looked at when its address was written down.
+    """
     if not hasattr(tarfile, "data_filter"):
         raise InputError(
             f"{archive}: safe unpacking needs Python 3.11.4 or newer; tar -xf does it too"
         )
     try:
-        with tarfile.open(archive) as content:
+        with open_regular(archive) as file, tarfile.open(fileobj=file) as content:
             content.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError) as error:
-        raise InputError(f"{archive}: cannot unpack: {error}") from error
+    # On damaged archives tarfile raises TarError, OSError, EOFError, KeyError, OverflowError and
+    # more.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{archive}: cannot unpack: {reason}") from error
