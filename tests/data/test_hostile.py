@@ -300,10 +300,13 @@ ODD_NAMES = [
 
 def with_odd_names(write_voc, root: Path) -> Path:
     """Write a data set with such names, if the file system has them."""
+    ids = tuple(os.fsdecode(name) for name in ODD_NAMES)
     try:
-        return write_voc(root, ids=tuple(os.fsdecode(name) for name in ODD_NAMES))
+        for name in ids:
+            Path(root.parent, name).mkdir()
     except (OSError, UnicodeError):
         pytest.skip("a file system whose names are text")
+    return write_voc(root, ids=ids)
 
 
 def test_images_may_have_any_name(tmp_path, write_voc):
