@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -140,12 +141,14 @@ def _write(
         names[image_id] = name = _new_name(image_id, taken)
         if name != image_id:
             changes.renamed.append(f"{printable(image_id)} -> {name}")
-        image, is_copy = _copy_image(entry.image_path, header, folder / "JPEGImages", name)
+        stem = os.fsdecode(name.encode())  # UTF-8 whatever the locale is, as ids are
+        image, is_copy = _copy_image(entry.image_path, header, folder / "JPEGImages", stem)
+        image_name = f"{name}{image.suffix}"
         if not is_copy:
-            changes.redrawn.append(image.name)
+            changes.redrawn.append(image_name)
         if classes is not None:
             changes.findings.extend(unknown_classes([entry], classes))
-        _write_entry(entry, folder / "Annotations" / f"{name}.xml", image.name, classes)
+        _write_entry(entry, folder / "Annotations" / f"{stem}.xml", image_name, classes)
     if not names:
         reason = f"every file in it is bad: {changes.left_out[0]}" if ids else "no image to copy"
         raise InputError(f"{layout.path}: {reason}")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -202,3 +205,26 @@ def test_fix_never_writes_over_anything(faulty: Path, fails: Callable[..., str])
     said = fails("check", "--voc", faulty, "--fix", faulty)
     assert said == f"{faulty}: inside the data set {faulty}; name a folder outside"
     assert sorted(path.name for path in faulty.iterdir()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locale")
+def test_names_of_any_language_under_an_ascii_locale(tmp_path: Path):
+    root = tmp_path / "Häuser"
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(root / "JPEGImages/tür.png")
+    objects = [VOCObject("Tür", (3, 5, 20, 15))]
+    write_annotation(root / "Annotations/tür.xml", "tür.png", (30, 40), objects)
+    (root / "ImageSets/Main/train.txt").write_text("tür\n", encoding="utf-8")
+    words = ["check", "--voc", root, "--classes", "Tür", "--fix", tmp_path / "copy"]
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "minirpn", *map(str, words)],
+        env={**os.environ, **locale},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, b"Nothing is wrong" in done.stdout) == (0, True), done
+    assert VOCDataset(tmp_path / "copy", split="train").image_ids == ("tür",)
