@@ -17,6 +17,7 @@ STOREYS = [
         "errors",
         "text",
         "budget",
+        "fields",
         "console",
         "_typing",
         "_checks",
