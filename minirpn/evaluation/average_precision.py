@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,11 +20,25 @@ from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.detector import Detections
 from minirpn.evaluation.recall import check_image_counts, share_text, to_plain
+from minirpn.fields import (
+    MOST_NAME,
+    MOST_NUMBER,
+    MOST_WHOLE,
+    Fields,
+    array_of,
+    choice,
+    list_of,
+    number,
+    text,
+    whole,
+)
 from minirpn.text import elided, printable
 
 HIT = 1
 FALSE_POSITIVE = 0
 IGNORED = -1
+
+_MOST_CLASSES = 2000  # in a file: each has a line in the diagram
 
 Method = Literal["voc07", "area"]
 """The mean precision at eleven recalls (VOC 2007), or the area under the curve (VOC 2010)."""
@@ -377,29 +391,29 @@ class APResult:
         }
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> APResult:
+    def from_dict(cls, plain: Any, where: str = "precision") -> APResult:
         """Return the result that `to_dict` wrote; other keys are ignored.
+
+        Parameters
+        ----------
+        plain
+            What the JSON file says.
+        where
+            The file, and the place in it, for messages.
 
         Raises
         ------
-        KeyError
-            A key that `to_dict` writes is missing.
+        InputError
+            A key that `to_dict` writes is missing, or its value cannot be what was measured.
         """
-        rows = plain["classes"]
+        read = Fields(plain, where)
+        rows = read.get("classes", list_of(Fields, most=_MOST_CLASSES))
         return cls(
-            classes=tuple(row["name"] for row in rows),
-            curves=tuple(
-                PrecisionRecall(
-                    np.array(row["scores"], dtype=np.float64),
-                    np.array(row["hits"], dtype=np.int64),
-                    np.array(row["false_positives"], dtype=np.int64),
-                    row["objects"],
-                )
-                for row in rows
-            ),
-            ignored=tuple(row["ignored"] for row in rows),
-            iou_threshold=plain["iou_threshold"],
-            method=plain["method"],
+            classes=tuple(row.get("name", text(MOST_NAME)) for row in rows),
+            curves=tuple(map(_stored_curve, rows)),
+            ignored=tuple(row.get("ignored", whole()) for row in rows),
+            iou_threshold=read.get("iou_threshold", number(0, 1)),
+            method=read.get("method", choice(*get_args(Method))),
         )
 
     def table(self) -> str:
@@ -423,6 +437,24 @@ class APResult:
         if without := self.without_objects:
             lines.append(f"No objects, so left out of the mean: {', '.join(map(elided, without))}.")
         return "\n".join(lines)
+
+
+def _stored_curve(row: Fields) -> PrecisionRecall:
+    """Return the curve of a class from a file, if it is one."""
+    scores = row.get("scores", array_of(float, -MOST_NUMBER, MOST_NUMBER))
+    counted = array_of(int, 0, MOST_WHOLE)
+    hits, false_positives = row.get("hits", counted), row.get("false_positives", counted)
+    objects = row.get("objects", whole())
+    if not len(scores) == len(hits) == len(false_positives):
+        raise row.wrong("scores, hits, false_positives: expected as many of each")
+    # Down the list of detections no count falls, and each point counts more of them.
+    rises = all((np.diff(counts) >= 0).all() for counts in (hits, false_positives))
+    detections = np.diff(hits + false_positives, prepend=0)
+    if not rises or (np.diff(scores) >= 0).any() or (detections <= 0).any():
+        raise row.wrong("scores, hits, false_positives: expected falling scores, rising counts")
+    if len(hits) and hits[-1] > objects:
+        raise row.wrong(f"hits: expected at most the {objects} objects, got {hits[-1]}")
+    return PrecisionRecall(scores, hits, false_positives, objects)
 
 
 def _check_arguments(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from minirpn import boxes
 from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import to_host
+from minirpn.fields import Fields, choice, list_of, measured, number, table_of, whole
 
 # 300, 1,000 and 2,000 as in figure 4; 50 and 100 show how good the top of the list is.
 COUNTS = (50, 100, 300, 1000, 2000)
@@ -30,6 +31,7 @@ Matching = Literal["one-to-one", "any"]
 
 _NEVER = np.iinfo(np.int64).max  # the rank of the proposal that finds an object, if none does
 _TABLE_THRESHOLDS = (0.5, 0.7, 0.9)  # columns of the printed table, if they were measured
+_MOST_MEASURED = 1000  # counts or thresholds in a file
 
 
 def proposal_recall(
@@ -265,23 +267,37 @@ class RecallResult:
         }
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> RecallResult:
+    def from_dict(cls, plain: Any, where: str = "recall") -> RecallResult:
         """Return the result that `to_dict` wrote; other keys are ignored.
+
+        Parameters
+        ----------
+        plain
+            What the JSON file says.
+        where
+            The file, and the place in it, for messages.
 
         Raises
         ------
-        KeyError
-            A key that `to_dict` writes is missing.
+        InputError
+            A key that `to_dict` writes is missing, or its value cannot be what was measured.
         """
-        sizes = plain["recall_by_size"]
+        read = Fields(plain, where)
+        counts = read.get("counts", list_of(whole(1)))
+        thresholds = read.get("iou_thresholds", list_of(number(0, 1)))
+        for key, values in (("counts", counts), ("iou_thresholds", thresholds)):
+            if not 1 <= len(values) <= _MOST_MEASURED or sorted(set(values)) != values:
+                raise read.wrong(f"{key}: expected 1 to {_MOST_MEASURED} numbers, ascending")
+        table = list_of(list_of(measured(0, 1), len(thresholds)), len(counts))
+        sizes = read.get("recall_by_size", table_of(table))
         return cls(
-            counts=tuple(plain["counts"]),
-            iou_thresholds=tuple(plain["iou_thresholds"]),
-            recall=np.array(plain["recall"], dtype=np.float64),  # None becomes nan
-            gt_count=plain["gt_count"],
-            recall_by_size={size: np.array(r, dtype=np.float64) for size, r in sizes.items()},
-            gt_count_by_size=dict(plain["gt_count_by_size"]),
-            matching=plain["matching"],
+            counts=tuple(counts),
+            iou_thresholds=tuple(thresholds),
+            recall=np.array(read.get("recall", table)),
+            gt_count=read.get("gt_count", whole()),
+            recall_by_size={size: np.array(recall) for size, recall in sizes.items()},
+            gt_count_by_size=read.get("gt_count_by_size", table_of(whole())),
+            matching=read.get("matching", choice(*get_args(Matching))),
         )
 
     def columns(self) -> dict[str, np.ndarray]:

@@ -14,8 +14,14 @@ import numpy as np
 from minirpn.backbones import build_backbone, stage_of
 from minirpn.devices import find_gpus
 from minirpn.errors import InputError
-from minirpn.studies.numerics import draw_numerics, first_steps, numerics_table
-from minirpn.studies.sizes import PAPER_SHORT_SIDE, draw_sizes, proposal_sizes, size_table
+from minirpn.studies.numerics import draw_numerics, first_steps, numerics_table, stored_steps
+from minirpn.studies.sizes import (
+    PAPER_SHORT_SIDE,
+    draw_sizes,
+    proposal_sizes,
+    size_table,
+    stored_sizes,
+)
 from minirpn.studies.study import Findings, Published, Study, Variant
 from minirpn.studies.tables import comparison, draw_comparison, draw_recall, recall_by_iou
 from minirpn.training.config import TrainConfig
@@ -232,6 +238,7 @@ _ALL = (
         draw=draw_sizes,
         seeds=1,
         measure=proposal_sizes,
+        more=stored_sizes,
     ),
     Study(
         name="numerics",
@@ -247,6 +254,7 @@ _ALL = (
         draw=draw_numerics,
         seeds=1,
         measure=first_steps,
+        more=stored_steps,
     ),
 )
 

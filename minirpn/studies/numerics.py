@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,13 @@ import numpy as np
 from minirpn import backend
 from minirpn.data.loader import training_order
 from minirpn.devices import open_device
+from minirpn.fields import MOST_NAME, Check, list_of, number, object_of, optional, text
 from minirpn.report import read_metrics
 from minirpn.rpn.targets import label_anchors, sample_minibatch
 from minirpn.studies.study import Findings, Measured, Variant
 from minirpn.studies.tables import HEADLINES, markdown, minutes, section, spread, values
 from minirpn.training.build import build_pipeline, open_dataset
+from minirpn.training.config import TrainConfig
 from minirpn.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def first_steps(measured: Measured) -> dict[str, Any]:
         the SHA-256 of the labels of all anchors, before and after the mini-batch was drawn.
     """
     records = read_metrics(measured.folder.metrics)
-    losses = [record["loss"] for record in records if record["kind"] == "train"]
+    losses = [record.get("loss") for record in records if record["kind"] == "train"]
     config = measured.config
     trainer = Trainer(config, open_device(config.run.device))
     if config.model.weights is not None:
@@ -67,6 +69,13 @@ def first_steps(measured: Measured) -> dict[str, Any]:
             for prints, array in ((labels, of_all), (sampled, drawn)):
                 prints.append(hashlib.sha256(backend.to_host(array).tobytes()).hexdigest())
     return {"losses": losses[:KEPT], "labels": labels, "sampled": sampled}
+
+
+def stored_steps(config: TrainConfig) -> Check[Mapping[str, Any]]:
+    """Return the check of what `first_steps` returned for these settings."""
+    steps, prints = config.optimizer.steps, list_of(text(MOST_NAME))
+    losses = list_of(optional(number()), min(steps, KEPT))
+    return object_of(losses=losses, labels=prints, sampled=prints)
 
 
 def relative_differences(one: Sequence[float | None], other: Sequence[float | None]) -> np.ndarray:

@@ -7,7 +7,6 @@ the same command may be stopped or killed at any time, and continues when it is 
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Collection, Mapping
@@ -19,10 +18,11 @@ from typing import Any, NamedTuple
 from minirpn.accel.threads import set_threads, thread_count
 from minirpn.data.synthetic import generate
 from minirpn.errors import InputError
-from minirpn.evaluation import COUNTS
+from minirpn.evaluation import COUNTS, IOU_THRESHOLDS
+from minirpn.fields import Check, Fields, choice, list_of, read_json, shown
 from minirpn.files import folder_lock, one_line_errors, replace_file, write_json
 from minirpn.report import read_metrics
-from minirpn.studies.study import Findings, Measured, Outcome, Study, Variant
+from minirpn.studies.study import NOTHING_MORE, Findings, Measured, Outcome, Study, Variant
 from minirpn.training.build import build_pipeline, load_network, open_dataset
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import MAY_CHANGE_ON_RESUME, TrainConfig, load_config, override
@@ -101,7 +101,8 @@ def run_study(
     with folder_lock(out):
         file = out / JSON
         # Written with the first outcome, so that a mistyped flag does not block the next try.
-        outcomes = _stored_outcomes(file, question) if file.exists() else []
+        more = study.more(base)
+        outcomes = _stored_outcomes(file, question, more) if file.exists() else []
         done = {(outcome.variant, outcome.seed) for outcome in outcomes}
         # Seed by seed: a study that is stopped early has something on every variant.
         every = [(variant, seed) for seed in range(seeds) for variant in variants]
@@ -287,29 +288,43 @@ def measure(
     measured = Measured(folder, config, network, dataset, limit)
     more = {} if study.measure is None else study.measure(measured)
     records = read_metrics(folder.metrics)
-    trained_for = sum(r["step_seconds"] for r in records if r["kind"] == "train")
+    trained_for = sum(r.get("step_seconds", 0) for r in records if r["kind"] == "train")
     seconds = trained_for, perf_counter() - began
     return Outcome(variant.name, config.run.seed, recall, len(results), *seconds, more)
 
 
-def _stored_outcomes(file: Path, question: Mapping[str, Any]) -> list[Outcome]:
+def _stored_outcomes(
+    file: Path, question: Mapping[str, Any], more: Check[Mapping[str, Any]] = NOTHING_MORE
+) -> list[Outcome]:
     """Return the outcomes in ``study.json``; InputError if it answers another question."""
-    with one_line_errors(file, "read"):
-        text = file.read_bytes()
-    try:
-        stored = json.loads(text)
-        if stored["format"] != FORMAT or stored["version"] != VERSION:
-            raise ValueError("of another format or version")
-        for name in ("study", "limit", "variants"):
-            if stored[name] != question[name]:
-                raise _contradiction(file, name, stored[name], question[name])
-        # The seed belongs to each training, not to the study.
-        _check_same(file, stored["settings"], question["settings"], ignore=("run.seed",))
-        return [Outcome.from_dict(plain) for plain in stored["outcomes"]]
-    except InputError:
-        raise
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise InputError(f"{file}: not a whole study: {error!r}") from error
+    stored = Fields(read_json(file), str(file))
+    stored.get("format", choice(FORMAT))
+    stored.get("version", choice(VERSION))
+    for name in ("study", "limit", "variants"):
+        was = stored.get(name, _as_it_is)
+        if was != question[name]:
+            raise _contradiction(file, name, was, question[name])
+    # The seed belongs to each training, not to the study.
+    settings = stored.get("settings", Fields).plain
+    _check_same(file, settings, question["settings"], ignore=("run.seed",))
+
+    def stored_outcome(plain: Any, where: str) -> Outcome:
+        outcome = Outcome.from_dict(plain, where, more)
+        recall = outcome.recall
+        if recall and (recall.counts, recall.iou_thresholds) != (COUNTS, IOU_THRESHOLDS):
+            raise InputError(
+                f"{where}: recall: of other counts or thresholds than a study measures"
+            )
+        return outcome
+
+    outcomes = stored.get("outcomes", list_of(stored_outcome))
+    if len({(one.variant, one.seed) for one in outcomes}) < len(outcomes):
+        raise stored.wrong("outcomes: expected one for each variant and seed")
+    return outcomes
+
+
+def _as_it_is(value: Any, where: str) -> Any:
+    return value
 
 
 def _check_same(
@@ -326,5 +341,6 @@ def _check_same(
 
 def _contradiction(file: Path, key: str, was: Any, now: Any) -> InputError:
     return InputError(
-        f"{file}: {key}: is {was!r}, but {now!r} is asked for: ask for the same, or use --out"
+        f"{file}: {key}: is {shown(was)}, but {shown(now)} is asked for: "
+        "ask for the same, or use --out"
     )

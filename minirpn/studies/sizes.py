@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from minirpn import backend
+from minirpn.fields import Check, list_of, number, object_of, optional, whole
 from minirpn.rpn.anchors import base_anchors
 from minirpn.rpn.proposals import trace_proposals
 from minirpn.studies.study import Findings, Measured
@@ -80,6 +81,13 @@ def proposal_sizes(measured: Measured) -> dict[str, Any]:
         for sides, count in zip(total, counts.tolist(), strict=True)
     ]
     return {"sizes": sizes, "counts": counts.tolist()}
+
+
+def stored_sizes(config: TrainConfig) -> Check[Mapping[str, Any]]:
+    """Return the check of what `proposal_sizes` returned for these settings."""
+    A = config.anchors.count
+    sides = list_of(number(0), 2)
+    return object_of(sizes=list_of(optional(sides), A), counts=list_of(whole(), A))
 
 
 def published_size(config: TrainConfig, scale: float, ratio: float) -> tuple[float, float] | None:

@@ -8,9 +8,22 @@ from typing import Any, NamedTuple
 
 from minirpn.data.voc import VOCDataset
 from minirpn.evaluation import RecallResult
+from minirpn.fields import (
+    MOST_NAME,
+    Check,
+    Fields,
+    number,
+    object_of,
+    optional,
+    text,
+    whole,
+)
 from minirpn.rpn.network import RPN
 from minirpn.training.config import TrainConfig
 from minirpn.training.run_folder import RunFolder
+
+NOTHING_MORE = object_of()
+"""The check of the other measurements of a study that makes none."""
 
 
 class Variant(NamedTuple):
@@ -57,11 +70,23 @@ class Outcome(NamedTuple):
         return self._asdict() | {"recall": recall, "more": dict(self.more)}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Outcome:
-        """Return the outcome that `to_dict` describes; KeyError or TypeError if it is none."""
-        recall = plain["recall"]
+    def from_dict(cls, plain: Any, where: str, more: Check[Mapping[str, Any]]) -> Outcome:
+        """Return the outcome that `to_dict` describes, given the check of the other measurements.
+
+        An InputError that begins with `where` says if it is none.
+        """
+        read = Fields(plain, where)
+        recall = read.get("recall", optional(RecallResult.from_dict))
+        seconds = number(0, 1e12)
         return cls(
-            **{**plain, "recall": None if recall is None else RecallResult.from_dict(recall)}
+            variant=read.get("variant", text(MOST_NAME)),
+            seed=read.get("seed", whole()),
+            recall=recall,
+            images=read.get("images", whole()),
+            train_seconds=read.get("train_seconds", seconds),
+            measure_seconds=read.get("measure_seconds", seconds),
+            more={} if recall is None else read.get("more", more),
+            failure=read.get("failure", optional(text())),
         )
 
 
@@ -111,3 +136,5 @@ class Study(NamedTuple):
     remark: Callable[[Findings], str] | None = None  # returns a sentence, or an empty text
     seeds: int = 3  # trainings of each variant, unless the user asks for another number
     measure: Callable[[Measured], dict[str, Any]] | None = None  # what else is measured
+    # Given the settings, returns the check of what `measure` has stored.
+    more: Callable[[TrainConfig], Check[Mapping[str, Any]]] = lambda config: NOTHING_MORE

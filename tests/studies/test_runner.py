@@ -162,7 +162,9 @@ def test_runs_of_other_settings_are_not_taken_for_its_own(two, base, whole):
 )
 def test_a_damaged_file_is_one_line(two, base, whole, text):
     (whole / JSON).write_text(text)
-    with pytest.raises(InputError, match=r"study.json: not a whole study: "):
+    with pytest.raises(
+        InputError, match=r"study.json: (not JSON: |expected an obj|format: |version: )"
+    ):
         run_study(two, base, whole, seeds=2)
 
 
@@ -170,7 +172,7 @@ def test_a_damaged_outcome_is_one_line(two, base, whole):
     content = json.loads((whole / JSON).read_text())
     del content["outcomes"][0]["recall"]["counts"]
     (whole / JSON).write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"study.json: not a whole study: KeyError"):
+    with pytest.raises(InputError, match=r"study.json: outcomes: 1: recall: counts: missing"):
         run_study(two, base, whole, seeds=2)
 
 
@@ -267,7 +269,7 @@ def wild(two):
 
     def make(name):
         settings = {"good": {}, "also-good": {"loss.balance": 1.0}}
-        settings[name] = {"optimizer.lr": 1e30}
+        settings[name] = {"optimizer.lr": 10.0, "optimizer.backbone_lr_multiplier": 1000.0}
         variants = tuple(Variant(key, value, key) for key, value in settings.items())
         return two._replace(variants=lambda base: variants, baseline="good")
 
@@ -348,3 +350,46 @@ def test_a_trained_run_is_measured_without_training(base, whole, tmp_path, monke
     assert sum(sizes["counts"]) > 0
     with pytest.raises(InputError, match="lambda compares 4 trainings"):
         measure_run(LAMBDA, run, tmp_path / "no", config=config)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"train_seconds": []}, "outcomes: 2: train_seconds: expected a number from 0"),
+        ({"seed": "0"}, "outcomes: 2: seed: expected a whole number from 0"),
+        ({"seed": 0, "variant": "lambda-1"}, "outcomes: expected one for each variant and seed"),
+        ({"failure": ["step 3"]}, "outcomes: 2: failure: expected a text"),
+        ({"more": 5}, "outcomes: 2: more: expected an object, got 5"),
+    ],
+)
+def test_an_outcome_that_no_study_stores_is_named(two, base, whole, change, reason):
+    content = json.loads((whole / JSON).read_text())
+    content["outcomes"][1] |= change
+    (whole / JSON).write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        run_study(two, base, whole, seeds=2)
+    assert str(caught.value).startswith(f"{whole / JSON}: {reason}")
+
+
+def test_an_outcome_has_the_counts_of_a_study(two, base, whole):
+    content = json.loads((whole / JSON).read_text())
+    content["outcomes"][0]["recall"]["counts"][0] = 49
+    (whole / JSON).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"outcomes: 1: recall: of other counts or thresholds"):
+        run_study(two, base, whole, seeds=2)
+
+
+def test_other_measurements_are_checked_by_their_study(base):
+    config = override(base, {"optimizer.steps": 4}, origins={})
+    sizes, steps = (STUDIES[name].more(config) for name in ("sizes", "numerics"))
+    count = config.anchors.count
+    sizes({"sizes": [[1.0, 2.0], None] + [None] * (count - 2), "counts": [3] * count}, "file")
+    steps({"losses": [0.5, None, 1, 2], "labels": ["a"], "sampled": ["a"]}, "file")
+    for check, wrong in (
+        (sizes, {"sizes": [[1.0, 2.0]] * count, "counts": [3] * (count - 1)}),
+        (sizes, {"sizes": [[1.0]] * count, "counts": [3] * count}),
+        (steps, {"losses": [], "labels": [], "sampled": []}),
+        (steps, {"losses": [0.5] * 4, "labels": [[]], "sampled": []}),
+    ):
+        with pytest.raises(InputError, match=r"^file: "):
+            check(wrong, "file")
