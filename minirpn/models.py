@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from minirpn.devices import Device, device_with, open_device
 from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
 from minirpn.evaluation.recall import share_text
-from minirpn.files import one_line_errors
+from minirpn.fields import MOST_NAME, Fields, read_json, text, whole
 from minirpn.results import OBJECT, Detections, Found, Proposals
 from minirpn.rpn.network import RPN
 from minirpn.training.build import build_pipeline, load_model, rpn_of, with_splits_there
@@ -376,11 +375,12 @@ def _measured(stored: StoredModel) -> str | None:
         path = folder.path / "recall.json"
         if not path.is_file():
             return None
-        with one_line_errors(path, "read"):
-            numbers = json.loads(path.read_bytes())
-        result = RecallResult.from_dict(numbers)
+        read = Fields(read_json(path), str(path))
+        result = RecallResult.from_dict(read.plain, read.where)
+        if 0.5 not in result.iou_thresholds:
+            return None
         recall = {str(count): result.at(count) for count in result.counts}
-        where = f"split {numbers['split']}, {numbers['images']} images"
+        where = f"split {read.get('split', text(MOST_NAME))}, {read.get('images', whole())} images"
     return f"{_recall_words(recall)} proposals at IoU 0.5 ({where})"
 
 
@@ -530,9 +530,9 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The records of ``metrics.jsonl``: one for each step, validation, diagnosis."""
-        path = RunFolder(self.path).metrics
-        with one_line_errors(path, "read"):
-            return [json.loads(line) for line in path.read_bytes().splitlines()]
+        from minirpn.report import read_metrics
+
+        return read_metrics(RunFolder(self.path).metrics)
 
     @property
     def report(self) -> Path:

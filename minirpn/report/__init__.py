@@ -1,6 +1,6 @@
 """One page about a training run, which opens offline and can be sent to someone."""
 
-from minirpn.report.contents import read_metrics
 from minirpn.report.page import write_report
+from minirpn.report.records import read_metrics
 
 __all__ = ["read_metrics", "write_report"]

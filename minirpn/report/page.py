@@ -113,9 +113,11 @@ def _draw_diagrams(contents: Contents) -> None:
 def render(contents: Contents) -> str:
     """Return the whole page."""
     pictures = contents.pictures()
-    drawn = {picture.path.name: picture for picture in pictures}
-    others = [picture for picture in pictures if picture.path.name not in DIAGRAMS]
+    drawn = {picture.name: picture for picture in pictures}
+    others = [picture for picture in pictures if picture.name not in DIAGRAMS]
     name = contents.run.resolve().name
+    strips = samples(contents)
+    # After all that adds to them.
     notices = [element("li", notice) for notice in contents.notices]
     body = join(
         [
@@ -135,7 +137,7 @@ def render(contents: Contents) -> str:
                 _figures(drawn, "stages.png", "norms.png"),
                 health(contents),
             ),
-            section("The same images over time", samples(contents)),
+            section("The same images over time", strips),
             section("Pictures", _gallery(others)),
             section("Do it again", *_commands(contents)),
             section("Settings", _settings(contents)),
@@ -255,7 +257,7 @@ def _figures(drawn: dict[str, Picture], *names: str) -> HTML:
 def _gallery(pictures: list[Picture]) -> HTML:
     if not pictures:
         return HTML("")
-    figures = join(figure(picture.data_uri(), picture.caption) for picture in pictures)
+    figures = join(figure(picture.source, picture.caption) for picture in pictures)
     return element("div", figures, class_="gallery")
 
 
@@ -356,12 +358,10 @@ def samples(contents: Contents) -> HTML:
     strips: dict[str, list[HTML]] = {}
     for record in records:
         for image, name in zip(record.get("images") or [], record.get("files") or [], strict=False):
-            # The file name alone: a record must not lead to another folder.
-            path = contents.run / "plots" / "samples" / str(name).rpartition("/")[2]
-            if path.is_file():
-                source = Picture(path, "").data_uri()
-                piece = figure(source, f"{image}, step {record.get('step')}")
-                strips.setdefault(str(image), []).append(piece)
+            picture = contents.sample(name)
+            if picture is not None:
+                piece = figure(picture.source, f"{image}, step {record['step']}")
+                strips.setdefault(image, []).append(piece)
     if not strips:
         return HTML("")
     words = (

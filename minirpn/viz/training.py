@@ -39,6 +39,7 @@ _LOSSES = {
 }
 # The first names all stages, in the order of the network.
 _STAGE_KEYS = ("zero_share", "gradient_norm", "weight_norm", "update_ratio")
+_MOST_DROPS = 12  # of the learning rate; 4-step training has four
 _SMOOTHED_STEPS = 1 / 40  # the share of all steps in one smoothed value
 
 
@@ -224,8 +225,14 @@ def _plot_groups(ax: Axes, records: list[dict[str, Any]], key: str, *, unit: str
 
 
 def _mark_drops(ax: Axes, steps: np.ndarray, lr: np.ndarray) -> None:
-    """Draw a line before each step whose learning rate is lower than the one before."""
-    for step, rate in zip(steps[1:][np.diff(lr) < 0], lr[1:][np.diff(lr) < 0], strict=True):
+    """Draw a line before each step whose learning rate is lower than the one before.
+
+    Nothing is drawn if it falls more often than a schedule with steps in it does.
+    """
+    drops = np.flatnonzero(np.diff(lr) < 0) + 1
+    if len(drops) > _MOST_DROPS:
+        return
+    for step, rate in zip(steps[drops], lr[drops], strict=True):
         ax.axvline(step, color=GREY, linestyle=":", label=f"learning rate drops to {rate:g}")
 
 

@@ -348,10 +348,10 @@ def test_recall_of_no_objects_is_a_dash(tmp_path):
     assert "- average recall" in report(fill(tmp_path / "run", **{"recall.json": nothing})).text
 
 
-def test_records_that_cannot_be_drawn_are_said(tmp_path):
+def test_a_value_of_another_type_is_said(tmp_path):
     lines = json.dumps(train(1, lr="fast")) + "\n"
     page = report(fill(tmp_path / "run", **{"metrics.jsonl": lines}))
-    assert "training.png could not be drawn" in page.text
+    assert "metrics.jsonl cannot be used: line 1: lr: expected a number" in page.text
 
 
 def test_many_warnings_are_cut_to_the_last(tmp_path):
@@ -397,8 +397,149 @@ def test_metrics_of_a_killed_run_are_read_up_to_the_cut(tmp_path):
 
 def test_metrics_broken_in_the_middle_name_the_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n3\n{"step": 2}\n')
-    with pytest.raises(InputError, match=r"metrics\.jsonl: line 2: not a JSON object"):
+    path.write_text('{"kind": "x", "step": 1}\n3\n{"kind": "x", "step": 2}\n')
+    with pytest.raises(InputError, match=r"metrics\.jsonl: line 2: expected an object, got 3"):
         read_metrics(path)
     with pytest.raises(InputError, match="cannot read the metrics: No such file"):
         read_metrics(tmp_path / "none.jsonl")
+
+
+# --- a folder from a stranger --------------------------------------------------------------------
+
+
+def link(path, target, *, is_folder=False):
+    """Make a link, or skip the test where there are none."""
+    try:
+        path.symlink_to(target, target_is_directory=is_folder)
+    except OSError:  # Windows asks for a right
+        pytest.skip("no links here")
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """A picture outside the run, which must not come into its page."""
+    path = tmp_path / "secret" / "1-0.png"
+    path.parent.mkdir()
+    Image.new("RGB", (3, 2), (1, 2, 3)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["plots/x.png", "plots/samples/1-0.png"])
+def test_a_picture_that_is_a_link_is_left_out(tmp_path, secret, name):
+    run = fill(tmp_path / "run")
+    (run / name).unlink(missing_ok=True)
+    link(run / name, secret)
+    page = report(run)
+    assert base64.b64encode(secret.read_bytes()).decode() not in (run / "report.html").read_text()
+    assert f"{name} cannot be used: a link, and links are not followed here." in page.text
+
+
+@pytest.mark.parametrize("name", ["plots", "plots/samples"])
+def test_a_folder_of_pictures_that_is_a_link_is_left_out(tmp_path, secret, name):
+    run = fill(tmp_path / "run", **{"metrics.jsonl": json.dumps(RECORDS[6]), "recall.json": None})
+    (run / name).rename(tmp_path / "away")
+    link(run / name, secret.parent, is_folder=True)
+    page = report(run)
+    assert base64.b64encode(secret.read_bytes()).decode() not in (run / "report.html").read_text()
+    assert f"{name} is a link: its pictures are left out." in page.text
+
+
+@pytest.mark.parametrize("name", ["config.toml", "env.json", "metrics.jsonl", "recall.json"])
+def test_a_record_that_is_a_link_is_not_read(tmp_path, name):
+    run = fill(tmp_path / "run")
+    (run / name).rename(tmp_path / "elsewhere")
+    link(run / name, tmp_path / "elsewhere")
+    assert read_contents(run).notices == [
+        f"{name} cannot be used: a link, and links are not followed here."
+    ]
+
+
+def bomb():
+    """Return a small PNG of 10,000 x 10,000 pixels."""
+    buffer = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"root:x:0:0:root", "not a sound PNG: cannot identify image file"),
+        (b"", "not a sound PNG: cannot identify image file"),
+        (PNG[:40], "not a sound PNG: "),
+        (PNG[:33] + bytes(200_000), "not a sound PNG: "),
+        (None, "not a sound PNG: 10000 x 10000 pixels are too many"),
+    ],
+)
+def test_a_broken_picture_is_a_notice(tmp_path, content, reason):
+    run = fill(tmp_path / "run")
+    (run / "plots" / "broken.png").write_bytes(bomb() if content is None else content)
+    contents = read_contents(run)
+    names = [picture.name for picture in contents.pictures()]
+    assert names == ["proposals_2.png", "proposals_10.png"]
+    (notice,) = contents.notices
+    assert notice.startswith(f"plots/broken.png cannot be used: {reason}")
+
+
+def test_a_folder_with_the_name_of_a_picture_is_a_notice(tmp_path):
+    run = fill(tmp_path / "run")
+    (run / "plots" / "x.png").mkdir()
+    assert "plots/x.png cannot be used: is a folder." in report(run).text
+
+
+def test_no_more_pictures_than_a_page_can_hold(tmp_path):
+    run = fill(tmp_path / "run")
+    for number in range(250):
+        (run / "plots" / f"many_{number}.png").write_bytes(PNG)
+    contents = read_contents(run)
+    assert len(contents.pictures()) == 200
+    assert contents.notices == ["plots has 252 pictures: 200 are shown."]
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (train(10**18), "line 1: step: expected a whole number from 0 to 1000000000000, got"),
+        (
+            train(1, loss=1e300),
+            "line 1: loss: expected a number from -1e+200 to 1e+200, got 1e+300",
+        ),
+        (train(1, lr=[0.1]), "line 1: lr: expected a number"),
+        ({"kind": "diagnose", "step": 1, "layers": 3}, "line 1: layers: expected an object, got 3"),
+        ({"kind": "samples", "step": 1, "files": 5}, "line 1: files: expected a list, got 5"),
+        ({"kind": "validate", "step": 1, "recall": {"50": 7}}, "line 1: recall: 50: expected a nu"),
+        ({"kind": "validate", "step": 1, "seconds": -1}, "line 1: seconds: expected a number from"),
+        ({"kind": "train"}, "line 1: step: missing"),
+        ({"step": 1}, "line 1: kind: missing"),
+        ({"kind": ["train"], "step": 1}, "line 1: kind: expected a text"),
+        (
+            {"kind": "diagnose", "step": 1, "zero_share": {f"conv{n}": 0.5 for n in range(31)}},
+            "line 1: more than 30 different names in the lines so far",
+        ),
+    ],
+)
+def test_a_record_that_no_training_writes_is_named(tmp_path, record, reason):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    with pytest.raises(InputError) as caught:
+        read_metrics(path)
+    assert str(caught.value).startswith(f"{path}: {reason}")
+
+
+def test_what_a_newer_version_records_is_kept(tmp_path):
+    records = [{"kind": "new", "step": 1, "recall": 3, "files": {}}, train(1, extra=[{}])]
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert read_metrics(path) == records
+
+
+def test_a_file_of_records_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("minirpn.report.records.MOST_BYTES", 1000)
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"\n" * 1001)
+    with pytest.raises(InputError, match="cannot read the metrics: more than 1,000 bytes"):
+        read_metrics(path)
+    monkeypatch.setattr("minirpn.report.records._BUDGET", 50)
+    path.write_text("".join(json.dumps(train(step)) + "\n" for step in range(1, 5)))
+    with pytest.raises(InputError, match="line 4: it holds more values than any"):
+        read_metrics(path)
