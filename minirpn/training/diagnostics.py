@@ -27,6 +27,7 @@ from minirpn._typing import Array
 from minirpn.backbones import stage_of
 from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
+from minirpn.fields import Fields, choice, list_of, number, object_of, text, whole
 from minirpn.files import write_npz
 from minirpn.nn.layers import Conv2d, Grads, Layer
 from minirpn.nn.optim import square_sums
@@ -355,34 +356,76 @@ def save_failure(path: Path, failure: Failure, error: NotFiniteError) -> None:
 def load_failure(path: Path) -> Failure:
     """Return a step that failed, its trainer as it was before; raise InputError as `replay`."""
     metadata, arrays = read_archive(path, FAILURE_FORMAT, kind="file of a failed step")
-    try:
-        stored = under("example/", arrays)
-        none = np.empty((0, 4), np.float32)  # older files have no ignored regions
-        annotation = Annotation(
-            image_id=metadata["image"],
-            image_path=Path(metadata["path"]),
-            image_size=tuple(metadata["image_size"]),
-            gt_boxes=stored["original_boxes"],
-            gt_classes=stored["gt_classes"],
-            difficult=stored["difficult"],
-            ignored=stored.get("original_ignored", none),
-        )
-        scale, flipped = metadata["scale"], metadata["flipped"]
-        example = Example(
-            annotation,
-            stored["image"],
-            stored["gt_boxes"],
-            scale,
-            flipped,
-            ignored=stored.get("ignored", none),
-        )
-        trainer = Trainer(from_table(TrainConfig, metadata["config"], str(path)))
-        fill_parameters(trainer.model.parameters(), under("parameters/", arrays), path)
-        trainer.begin_phase(metadata["phase"])
-        trainer.step = metadata["step"] - 1
-        trainer.rng.bit_generator.state = metadata["rng_state"]
-    except InputError:
-        raise
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{path}: not a file of a failed step: {error}") from error
-    return Failure(trainer, example, stored.get("proposals"))
+    read, stored = Fields(metadata, str(path)), under("example/", arrays)
+
+    def boxes(name: str, default: np.ndarray | None = None) -> np.ndarray:
+        return _stored_array(read, stored, name, (None, 4), "f", default)
+
+    none = np.empty((0, 4), np.float32)  # older files have no ignored regions
+    image = _stored_array(read, stored, "image", (3, None, None), "f")
+    original = boxes("original_boxes")
+    M = len(original)
+    height, width = read.get("image_size", list_of(whole(1, _MOST_SIDE), 2))
+    annotation = Annotation(
+        image_id=read.get("image", text()),
+        image_path=Path(read.get("path", text())),
+        image_size=(height, width),
+        gt_boxes=original,
+        gt_classes=_stored_array(read, stored, "gt_classes", (M,), "i"),
+        difficult=_stored_array(read, stored, "difficult", (M,), "b"),
+        ignored=boxes("original_ignored", none),
+    )
+    example = Example(
+        annotation,
+        image,
+        _stored_array(read, stored, "gt_boxes", (M, 4), "f"),
+        read.get("scale", number(1e-6, 1e6)),
+        read.get("flipped", choice(True, False)),
+        ignored=boxes("ignored", none),
+    )
+    proposals = boxes("proposals") if "proposals" in stored else None
+    trainer = Trainer(from_table(TrainConfig, read.get("config", Fields).plain, str(path)))
+    config, labels = trainer.config, annotation.gt_classes
+    if config.sharing.has_detector and M:
+        classes = len(config.data.classes or ())
+        if not 0 <= labels.min() <= labels.max() < classes:
+            raise read.wrong(f"gt_classes: expected positions in {classes} classes")
+    parameters = under("parameters/", arrays)
+    for name in parameters:
+        _stored_array(read, parameters, name, (None,) * parameters[name].ndim, "f")
+    fill_parameters(trainer.model.parameters(), parameters, path)
+    trainer.begin_phase(read.get("phase", whole(0, len(trainer.phases) - 1)))
+    if trainer.phase.needs_proposals and proposals is None:
+        raise read.wrong("proposals: missing")
+    trainer.step = read.get("step", whole(1)) - 1
+    trainer.rng.bit_generator.state = read.get("rng_state", _RNG_STATE)
+    return Failure(trainer, example, proposals)
+
+
+_RNG_STATE = object_of(
+    bit_generator=choice("PCG64"),
+    state=object_of(state=whole(0, 2**128 - 1), inc=whole(0, 2**128 - 1)),
+    has_uint32=choice(0, 1),
+    uinteger=whole(0, 2**32 - 1),
+)
+_MOST_SIDE = 10**6  # pixels
+
+
+def _stored_array(
+    read: Fields,
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    shape: tuple[int | None, ...],
+    kind: str,
+    default: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return an array of a file, if its shape (None: any length) and kind of dtype are right."""
+    array = arrays.get(name, default)
+    if array is None:
+        raise read.wrong(f"{name}: missing")
+    fits = len(shape) == array.ndim and all(
+        wanted in (None, got) for wanted, got in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind != kind:
+        raise read.wrong(f"{name}: {array.dtype} of shape {array.shape} cannot be one of its kind")
+    return array

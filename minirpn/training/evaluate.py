@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from minirpn.evaluation import (
     average_precision,
     proposal_recall,
 )
+from minirpn.fields import Fields, list_of, text, whole
 from minirpn.files import write_npz
 from minirpn.rpn.network import RPN, RPNOutput
 from minirpn.rpn.proposals import ProposalConfig, Proposals
@@ -352,6 +353,7 @@ def _counts_up_to(post_nms: int) -> tuple[int, ...]:
 # --- files of proposals --------------------------------------------------------------------------
 
 PROPOSALS_FORMAT = "minirpn proposals"
+_FARTHEST = 1e6  # pixels: no image has a longer side
 
 
 def save_proposals(path: Path, proposals: Sequence[ImageProposals]) -> None:
@@ -384,12 +386,16 @@ def load_proposals(path: Path) -> dict[str, SavedProposals]:
     If there is no such file, or it is damaged or holds something else, an InputError says so.
     """
     metadata, arrays = read_archive(path, PROPOSALS_FORMAT, kind="file of proposals")
-    try:
-        images, counts = metadata["images"], metadata["counts"]
-        boxes, scores = arrays["boxes"], arrays["scores"]
-        _check_saved(images, counts, boxes, scores)
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a file of proposals: {error}") from error
+    stored = Fields(metadata, str(path))
+    images = stored.get("images", list_of(text()))
+    counts = stored.get("counts", list_of(whole(), len(images)))
+    if len(set(images)) < len(images):
+        raise stored.wrong("images: expected each once")
+    total = sum(counts)
+    boxes = _stored_array(stored, arrays, "boxes", (total, 4))
+    scores = _stored_array(stored, arrays, "scores", (total,))
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        raise stored.wrong("boxes: one ends before it begins")
     ends = np.cumsum([0, *counts])
     return {
         image: SavedProposals(boxes[start:end], scores[start:end])
@@ -397,19 +403,17 @@ def load_proposals(path: Path) -> dict[str, SavedProposals]:
     }
 
 
-def _check_saved(images: Any, counts: Any, boxes: np.ndarray, scores: np.ndarray) -> None:
-    """Raise ValueError unless names, counts and arrays fit each other."""
-    if not all(type(image) is str for image in images):
-        raise ValueError("'images' holds more than names")
-    if not all(type(count) is int and count >= 0 for count in counts):
-        raise ValueError("'counts' holds more than numbers")
-    if len(images) != len(counts) or len(set(images)) != len(images):
-        raise ValueError("each image needs one count")
-    total = sum(counts)
-    if boxes.shape != (total, 4) or scores.shape != (total,):
-        raise ValueError(f"{total} proposals, but boxes {boxes.shape}, scores {scores.shape}")
-    if boxes.dtype != np.float32 or not np.all(np.isfinite(boxes)):
-        raise ValueError("'boxes' are not finite float32 numbers")
+def _stored_array(
+    stored: Fields, arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Return an array of a file of proposals, if it is one."""
+    array = arrays.get(name, np.empty(0))
+    if array.shape != shape or array.dtype != np.float32:
+        got = f"{array.dtype} {array.shape}"
+        raise stored.wrong(f"{name}: expected float32 {shape}, got {got}")
+    if not (np.abs(array) <= _FARTHEST).all():
+        raise stored.wrong(f"{name}: not all are finite numbers up to {_FARTHEST:g}")
+    return array
 
 
 def proposals_for(example: Example, saved: Mapping[str, SavedProposals], path: Path) -> np.ndarray:

@@ -7,23 +7,23 @@ may be moved or copied, and its images may be stored in another format.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from minirpn.budget import Budget
 from minirpn.data.samples import Annotation
 from minirpn.data.voc import VOCDataset
-from minirpn.errors import InputError
-from minirpn.files import one_line_errors, write_json
+from minirpn.fields import MOST_NAME, MOST_TEXT, Fields, choice, list_of, read_json, table_of, text
+from minirpn.files import write_json
 
 FORMAT = "minirpn data"
 VERSION = 1
+_MOST_VALUES = 10_000_000  # in the file: those of more images than its bytes can name
 
 
 @dataclass(frozen=True)
@@ -185,19 +185,13 @@ def load_fingerprints(path: Path) -> dict[str, Fingerprint]:
     """
     if not path.exists():
         return {}
-    try:
-        with one_line_errors(path, "read"):
-            content: Any = json.loads(path.read_bytes())
-        if (content["format"], content["version"]) != (FORMAT, VERSION):
-            raise ValueError("of another format or version")
-        return {
-            name: Fingerprint(
-                {str(key): str(value) for key, value in one["images"].items()},
-                tuple(one["left_out"]),
-            )
-            for name, one in content["splits"].items()
-        }
-    except InputError:
-        raise
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise InputError(f"{path}: does not tell which data the run has: {error}") from error
+    content = Fields(read_json(path, Budget(values=_MOST_VALUES)), str(path))
+    content.get("format", choice(FORMAT))
+    content.get("version", choice(VERSION))
+    return {
+        name: Fingerprint(
+            split.get("images", table_of(text(MOST_NAME), names=MOST_TEXT)),
+            tuple(split.get("left_out", list_of(text()))),
+        )
+        for name, split in content.get("splits", table_of(Fields)).items()
+    }

@@ -28,7 +28,7 @@ def path(tmp_path, rng, monkeypatch):
     for name, count in (("a", 2), ("b", 0), ("c", 1)):
         none = np.zeros((0, 4), np.float32)
         whose = Annotation(name, Path(name), (9, 9), none, np.zeros(0, int), np.zeros(0, bool))
-        found.append(ImageProposals(whose, rng.random((count, 4)), rng.random(count)))
+        found.append(ImageProposals(whose, np.sort(rng.random((count, 4))), rng.random(count)))
     save_proposals(path, found)
     return path
 

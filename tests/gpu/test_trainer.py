@@ -42,7 +42,8 @@ def test_pretrained_weights_go_there(device, config_of, tmp_path):
 
 def test_a_step_that_fails_there_is_looked_into_here(device, config_of, run, tmp_path):
     config = config_of("rpn-only", 6, detect_anomaly=True)
-    wild = replace(config, optimizer=replace(config.optimizer, lr=1e30))
+    far = replace(config.optimizer, lr=10.0, backbone_lr_multiplier=1000.0)
+    wild = replace(config, optimizer=far)
     with pytest.raises(InputError, match=r"\.jpg: step \d: .*, first in the (input|output) of "):
         run("wild", wild, device)
     (left,) = (tmp_path / "wild").glob("failure-*.npz")

@@ -3,22 +3,26 @@
 import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
 from minirpn.nn import SGD
 from minirpn.nn.layers import Conv2d
 from minirpn.training.build import build_pipeline, open_dataset
 from minirpn.training.checkpoint import load_checkpoint
-from minirpn.training.config import SharingConfig
+from minirpn.training.config import SharingConfig, load_config
 from minirpn.training.diagnostics import (
+    Failure,
     NotFiniteError,
     first_anomaly,
     layers_of,
     load_failure,
     replay,
+    save_failure,
 )
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import StepResult, check_finite, sgd_update
@@ -28,7 +32,7 @@ from minirpn.training.trainer import Trainer
 
 def wild(config, **run):
     """Return settings whose first step goes so far that a later one cannot be computed."""
-    optimizer = replace(config.optimizer, lr=1e30)
+    optimizer = replace(config.optimizer, lr=10.0, backbone_lr_multiplier=1000.0)
     return replace(config, optimizer=optimizer, run=replace(config.run, **run))
 
 
@@ -273,6 +277,83 @@ def test_what_is_no_such_file_is_one_line(tmp_path, small_config):
         np.savez(path, metadata=np.frombuffer(metadata, np.uint8))
         with pytest.raises(InputError, match=r"other\.npz: not a file of a failed step: "):
             replay(path)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """The members of a file of a failed step."""
+    config = load_config(
+        None,
+        {"resize.short_side": 64, "resize.max_side": 96, "anchors.scales": [1, 2]},
+        recipe="shapes",
+    )
+    boxes = np.array([[0, 0, 20, 20]], np.float32)
+    one = Annotation("a", Path("a.jpg"), (64, 96), boxes, np.zeros(1, int), np.zeros(1, bool))
+    trainer, image = Trainer(config), np.zeros((3, 64, 96), np.float32)
+    path = tmp_path_factory.mktemp("sound") / "failure-1.npz"
+    failure = Failure(trainer, Example(one, image, boxes, 1.0, False), None)
+    save_failure(path, failure, NotFiniteError(failure.example, 1, "loss is nan"))
+    assert replay(path).quantity is None
+    with np.load(path) as archive:
+        return dict(archive)
+
+
+RNG = {"bit_generator": "PCG64", "has_uint32": 0, "uinteger": 0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("image", 5, "image: expected a text"),
+        ("path", None, "path: expected a text"),
+        ("image_size", [64], "image_size: expected 2 values, got 1"),
+        ("image_size", {"height": 64}, "image_size: expected a list"),
+        ("scale", 0, "scale: expected a number from 1e-06 to 1e+06, got 0"),
+        ("scale", 10**400, "scale: expected a number"),
+        ("flipped", 1, "flipped: expected True or False, got 1"),
+        ("phase", 1, "phase: expected a whole number from 0 to 0, got 1"),
+        ("phase", [0], "phase: expected a whole number"),
+        ("step", 0, "step: expected a whole number from 1"),
+        ("step", "1", "step: expected a whole number"),
+        ("rng_state", {}, "rng_state: bit_generator: missing"),
+        ("rng_state", {"bit_generator": "MT19937"}, "rng_state: bit_generator: expected 'PCG64'"),
+        ("rng_state", RNG | {"state": 3}, "rng_state: state: expected an object, got 3"),
+        ("rng_state", RNG | {"state": {"state": -1, "inc": 1}}, "rng_state: state: state: expect"),
+        ("config", 5, "config: expected an object, got 5"),
+        ("config", {"anchors": {"a": {"b": 1}}}, "anchors.a: unknown; there are "),
+        ("config", {"optimizer": {"lr": 1e8}}, "optimizer.lr: expected at most 10"),
+    ],
+)
+def test_what_is_wrong_in_its_metadata_is_named(tmp_path, sound, key, value, reason):
+    path = tmp_path / "odd.npz"
+    metadata = json.loads(sound["metadata"].tobytes()) | {key: value}
+    encoded = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    np.savez(path, **(sound | {"metadata": encoded}))
+    with pytest.raises(InputError) as caught:
+        load_failure(path)
+    assert str(caught.value).startswith(f"{path}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("example/image", np.zeros((64, 96), np.float32)),
+        ("example/image", np.zeros((3, 64, 96), np.uint8)),
+        ("example/gt_boxes", np.zeros((2, 4), np.float32)),
+        ("example/gt_classes", np.zeros(1, np.float32)),
+        ("example/difficult", np.zeros(1, np.int64)),
+        ("example/original_boxes", np.zeros(4, np.float32)),
+        ("example/ignored", np.zeros((1, 5), np.float32)),
+        ("example/proposals", np.zeros((1, 4), np.int64)),
+        ("parameters/rpn.conv.bias", np.zeros(256, np.int64)),
+    ],
+)
+def test_an_array_that_cannot_be_one_of_a_step_is_named(tmp_path, sound, name, value):
+    path = tmp_path / "odd.npz"
+    np.savez(path, **(sound | {name: value}))
+    with pytest.raises(InputError) as caught:
+        load_failure(path)
+    assert str(caught.value).startswith(f"{path}: {name.partition('/')[2]}: {value.dtype} of shape")
 
 
 def test_a_full_disk_does_not_hide_the_number(new_run, small_config, monkeypatch):

@@ -171,7 +171,8 @@ def test_a_checkpoint_of_another_network_is_refused(whole, small_config):
 def test_a_loss_that_is_not_finite_stops_with_a_name_and_keeps_the_checkpoint(
     new_run, small_config
 ):
-    wild = replace(small_config, optimizer=replace(small_config.optimizer, lr=1e30))
+    far = replace(small_config.optimizer, lr=10.0, backbone_lr_multiplier=1000.0)
+    wild = replace(small_config, optimizer=far)
     folder = new_run("wild", wild)
     with pytest.raises(InputError, match=r"\.jpg: step \d: \w+ is"):
         train(wild, folder, progress=False)
