@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minirpn import detector
 from minirpn._typing import ImageSize
+from minirpn.budget import Budget
 from minirpn.data.images import read_image
 from minirpn.errors import InputError
 from minirpn.evaluation.result_files import (
@@ -31,7 +32,8 @@ from minirpn.evaluation.result_files import (
     write_coco_images,
     write_voc_results,
 )
-from minirpn.files import one_line_errors, replace_file
+from minirpn.fields import MOST_NAME, Fields, list_of, number, optional, parsed, text, whole
+from minirpn.files import one_line_errors, read_file, replace_file
 from minirpn.text import elided, printable
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ OBJECT = "object"
 
 _SHOWN = 5  # boxes in a repr
 _IN_TABLE = 10  # boxes in a notebook's table
+_MOST_BYTES, _MOST_VALUES = 2**28, 10_000_000  # of a file of results
 
 
 class ScoredBox(NamedTuple):
@@ -274,8 +277,8 @@ class Found:
         }
 
     @classmethod
-    def _of_content(cls, content: Any) -> Self:
-        """Return the result of such a content; raise KeyError, TypeError, ValueError if wrong."""
+    def _of_content(cls, content: Fields) -> Self:
+        """Return the result of such a content; an InputError says what is wrong with it."""
         raise NotImplementedError
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -304,20 +307,8 @@ class Found:
         InputError
             The file cannot be read, or holds something else.
         """
-        content = _parsed(source)
-        return cls._checked(content, str(source) if isinstance(source, Path) else cls.kind)
-
-    @classmethod
-    def _checked(cls, content: Any, where: str) -> Self:
-        """Return the result of a content, or raise InputError."""
-        if not isinstance(content, dict):
-            raise InputError(f"{where}: expected a JSON object with boxes and scores")
-        try:
-            return cls._of_content(content)
-        except KeyError as error:
-            raise InputError(f"{where}: no {error} in it: not {cls.kind}") from None
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"{where}: not {cls.kind}: {error}") from error
+        where = str(source) if isinstance(source, Path) else cls.kind
+        return cls._of_content(Fields(_parsed(source), where))
 
     def to_coco(self, image_id: int = 1, path: str | Path | None = None) -> list[COCORow]:
         """Return the boxes in COCO's results format, and write them to `path` if that is given.
@@ -435,9 +426,9 @@ class Proposals(Found):
         return viz.draw_proposals(self.pixels(), best.boxes, best.scores, objects, ax, top=top)
 
     @classmethod
-    def _of_content(cls, content: Any) -> Self:
+    def _of_content(cls, content: Fields) -> Self:
         if "classes" in content:
-            raise ValueError("it has classes, so these are detections")
+            raise content.wrong("it has classes, so these are detections")
         return cls(**_shared(content))
 
 
@@ -483,26 +474,36 @@ class Detections(Found):
         return super()._content() | {"classes": words, "names": list(self.names)}
 
     @classmethod
-    def _of_content(cls, content: Any) -> Self:
-        words = content["classes"]
+    def _of_content(cls, content: Fields) -> Self:
+        shared = _shared(content)
+        words = content.get("classes", list_of(text(MOST_NAME), len(shared["scores"])))
         # Files of earlier versions do not say which other classes there are.
-        names = tuple(content.get("names", sorted(set(words))))
-        if not all(type(name) is str for name in names):
-            raise ValueError("'names' holds more than names")
+        names = content.get("names", list_of(text(MOST_NAME)), sorted(set(words)))
+        numbers: dict[str, int] = {}
+        for name in names:
+            numbers.setdefault(name, len(numbers))
+        if len(numbers) < len(names):
+            raise content.wrong("names: expected each once")
         unknown = sorted(set(words) - set(names))
         if unknown:
-            raise ValueError(f"class {unknown[0]!r} is not one of its 'names'")
-        classes = np.array([names.index(word) for word in words], np.int64)
-        return cls(**_shared(content), classes=classes, names=names)
+            raise content.wrong(f"class {unknown[0]!r} is not one of its 'names'")
+        classes = np.array([numbers[word] for word in words], np.int64)
+        return cls(**shared, classes=classes, names=tuple(names))
 
 
-def _shared(content: Any) -> dict[str, Any]:
+_FLOAT32 = number(*map(float, (np.finfo(np.float32).min, np.finfo(np.float32).max)))
+_SIDE = whole(1, 10**6)  # pixels
+
+
+def _shared(content: Fields) -> dict[str, Any]:
     """Return the arguments of both kinds of result from the content of a JSON file."""
-    size, path = content["image_size"], content["image"]
+    scores = content.get("scores", list_of(_FLOAT32))
+    size, path = content.get("image_size", Fields), content.get("image", optional(text()))
+    boxes = content.get("boxes", list_of(list_of(_FLOAT32, 4), len(scores)))
     return {
-        "boxes": np.asarray(content["boxes"], np.float32).reshape(-1, 4),
-        "scores": content["scores"],
-        "image_size": (int(size["height"]), int(size["width"])),
+        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+        "scores": np.array(scores, np.float32),
+        "image_size": (size.get("height", _SIDE), size.get("width", _SIDE)),
         "image_path": None if path is None else Path(path),
     }
 
@@ -528,9 +529,10 @@ def read_json(path: str | Path) -> list[Proposals | Detections]:
     if not isinstance(content, list):
         raise InputError(f"{path}: expected a JSON list of images")
     results: list[Proposals | Detections] = []
-    for number, item in enumerate(content, start=1):
-        kind = Detections if isinstance(item, dict) and "classes" in item else Proposals
-        results.append(kind._checked(item, f"{path}: image {number}"))
+    for place, item in enumerate(content, start=1):
+        fields = Fields(item, f"{path}: image {place}")
+        kind = Detections if "classes" in fields else Proposals
+        results.append(kind._of_content(fields))
     return results
 
 
@@ -607,8 +609,8 @@ def picture_names(files: Sequence[Path | None]) -> list[str]:
     Equal names are numbered from 2. Where there is no file, it is the number of the picture.
     """
     names: dict[str, None] = {}
-    for number, file in enumerate(files, start=1):
-        first = f"{number:06d}" if file is None else file.stem
+    for place, file in enumerate(files, start=1):
+        first = f"{place:06d}" if file is None else file.stem
         name, again = first, 2
         while name in names:
             name, again = f"{first}-{again}", again + 1
@@ -622,14 +624,12 @@ def _image_ids(results: Sequence[Found]) -> list[str]:
 
 def _parsed(source: str | Path) -> Any:
     """Return what JSON text, or a file of it, says."""
-    where = str(source) if isinstance(source, Path) else "JSON text"
+    budget = Budget(values=_MOST_VALUES)
     if isinstance(source, Path):
         with one_line_errors(source, "read"):
-            content: str | bytes = source.read_bytes()
-    else:
-        content = source
+            content = read_file(source, most=_MOST_BYTES)
+        return parsed(content, str(source), budget)
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        hint = "" if isinstance(source, Path) else "; a file is named by a Path, not by a str"
-        raise InputError(f"{where}: not JSON: {str(error).splitlines()[0]}{hint}") from error
+        return parsed(source.encode(errors="surrogatepass"), "JSON text", budget)
+    except InputError as error:
+        raise InputError(f"{error}; a file is named by a Path, not by a str") from error

@@ -15,20 +15,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeGuard
+from typing import Any, TypedDict
 
 import numpy as np
 
 from minirpn._typing import ImageSize
 from minirpn.backend import to_host
+from minirpn.budget import Budget
 from minirpn.data.box_format import half_open, voc_corners
 from minirpn.data.samples import Annotation
 from minirpn.detector import Detections
 from minirpn.errors import InputError
-from minirpn.files import one_line_errors, replace_file, write_json
+from minirpn.fields import Fields, list_of, number, parsed, shown, whole
+from minirpn.files import one_line_errors, read_file, replace_file, write_json
 
 _ANY_BYTES = "surrogateescape"  # image ids are file names, and those may be any bytes
 _LARGEST = float(np.finfo(np.float32).max)
+_FARTHEST = 1e9  # pixels; the area of a larger box is none that float32 can tell from others
+_MOST_BYTES = 2**28
+_MOST_VALUES = 10_000_000  # 14 of each detection: a hundred in each of 7,000 images
 
 
 class COCORow(TypedDict):
@@ -132,17 +137,17 @@ def read_voc_results(
     for label, name in enumerate(classes):
         path = _result_file(folder, split, name)
         with one_line_errors(path, "read"):
-            text = path.read_bytes().decode(errors=_ANY_BYTES)
-        for number, line in enumerate(text.split("\n"), start=1):
+            text = read_file(path, most=_MOST_BYTES).decode(errors=_ANY_BYTES)
+        for place, line in enumerate(text.split("\n"), start=1):
             if not line.strip():
                 continue
-            where = f"{path}: line {number}"
+            where = f"{path}: line {place}"
             image_id, *words = line.split()
             if len(words) != 5:
                 expected = "expected image_id score xmin ymin xmax ymax"
                 raise InputError(f"{where}: {expected}, got {len(words) + 1} fields")
             if image_id not in rows:
-                raise InputError(f"{where}: image {image_id!r} is not one of the split")
+                raise InputError(f"{where}: image {shown(image_id)} is not one of the split")
             rows[image_id].append(_voc_row(words, label, where))
     return [_detections(rows[image_id]) for image_id in image_ids]
 
@@ -154,7 +159,8 @@ def _result_file(folder: Path, split: str, class_name: str) -> Path:
 
 def _voc_row(words: list[str], label: int, where: str) -> _Row:
     """Return the detection that score and corners describe, with a half-open box."""
-    score, xmin, ymin, xmax, ymax = (_number(word, where) for word in words)
+    score = _number(words[0], where, _LARGEST)
+    xmin, ymin, xmax, ymax = (_number(word, where, _FARTHEST) for word in words[1:])
     # A box of no width has xmin = xmax + 1.
     if xmin > xmax + 1 or ymin > ymax + 1:
         raise InputError(f"{where}: the box ends before it begins")
@@ -163,14 +169,14 @@ def _voc_row(words: list[str], label: int, where: str) -> _Row:
     return label, score, (min(x1, x2), min(y1, y2), x2, y2)
 
 
-def _number(word: str, where: str) -> float:
+def _number(word: str, where: str, most: float) -> float:
     try:
-        number = float(word)
+        value = float(word)
     except ValueError:
-        raise InputError(f"{where}: {word!r} is not a number") from None
-    if not _is_number(number):
-        raise InputError(f"{where}: {word!r} is not a finite number")
-    return number
+        raise InputError(f"{where}: {shown(word)} is not a number") from None
+    if not -most <= value <= most:
+        raise InputError(f"{where}: {shown(word)} is not a finite number up to {most:g}")
+    return value
 
 
 def write_coco_detections(path: Path, detections: Sequence[Detections]) -> None:
@@ -236,19 +242,15 @@ def read_coco_detections(path: Path, images: int, classes: int) -> list[Detectio
         and detection, counted from 1.
     """
     with one_line_errors(path, "read"):
-        content = path.read_bytes()
-    try:
-        items = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {str(error).splitlines()[0]}") from error
+        content = read_file(path, most=_MOST_BYTES)
+    items = parsed(content, str(path), Budget(values=_MOST_VALUES))
     if not isinstance(items, list):
         raise InputError(f"{path}: expected a list of detections")
     rows: list[list[_Row]] = [[] for _ in range(images)]
-    for number, item in enumerate(items, start=1):
-        where = f"{path}: detection {number}"
-        if not isinstance(item, dict):
-            raise InputError(f"{where}: expected an object with image_id and bbox")
-        rows[_position(item, "image_id", images, where)].append(_row(item, classes, where))
+    for place, item in enumerate(items, start=1):
+        detection = Fields(item, f"{path}: detection {place}")
+        image = detection.get("image_id", whole(1, images)) - 1
+        rows[image].append(_row(detection, classes))
     return [_detections(of_image) for of_image in rows]
 
 
@@ -352,38 +354,17 @@ def _to_coco(boxes: Any) -> list[list[float]]:
     return np.stack([x1, y1, x2 - x1, y2 - y1], axis=1).tolist()
 
 
-def _row(item: dict[str, Any], classes: int, where: str) -> _Row:
+def _row(detection: Fields, classes: int) -> _Row:
     """Return class, score and half-open box of a detection."""
-    label = _position(item, "category_id", classes, where)
-    score, box = item.get("score"), item.get("bbox")
-    if not _is_number(score):
-        raise InputError(f"{where}: score: expected a number")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        raise InputError(f"{where}: bbox: expected 4 numbers")
-    x, y, width, height = map(float, box)
+    label = detection.get("category_id", whole(1, classes)) - 1
+    score = detection.get("score", number(-_LARGEST, _LARGEST))
+    x, y, width, height = detection.get("bbox", list_of(number(-_FARTHEST, _FARTHEST), 4))
     if width < 0 or height < 0:
-        raise InputError(f"{where}: bbox: negative width or height")
-    return label, float(score), (x, y, x + width, y + height)
-
-
-def _position(item: dict[str, Any], key: str, count: int, where: str) -> int:
-    """Return the position, from 0, of an image or a class that the file numbers from 1."""
-    number = item.get(key)
-    if type(number) is not int or not 1 <= number <= count:
-        raise InputError(f"{where}: {key}: expected a whole number from 1 to {count}")
-    return number - 1
+        raise detection.wrong("bbox: negative width or height")
+    return label, score, (x, y, x + width, y + height)
 
 
 # Both formats.
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    """Tell whether a value from a file is a number that a float32 can hold.
-
-    NaN and infinity are not, nor is a whole number of hundreds of digits, which JSON allows.
-    """
-    # type(), because isinstance takes True for an int.
-    return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
 
 
 def _detections(rows: Iterable[_Row]) -> Detections:
