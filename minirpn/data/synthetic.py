@@ -23,6 +23,9 @@ _VAL_SHARE = 0.2
 _JPEG_QUALITY = 92
 
 
+_MOST_SIDE = 4096  # pixels
+
+
 @dataclass(frozen=True)
 class SyntheticConfig:
     """What to generate.
@@ -56,11 +59,20 @@ class SyntheticConfig:
 
     def __post_init__(self) -> None:
         check_image_size(self.image_size)
-        if self.images < 5:
-            raise ValueError(f"SyntheticConfig: images: expected at least 5, got {self.images}")
-        if self.max_objects < 1:
+        for name, least, most in (
+            ("images", 5, 1_000_000),
+            ("max_objects", 1, 1000),
+            ("seed", 0, 2**63 - 1),
+        ):
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"SyntheticConfig: {name}: expected at least {least}, got {value}")
+            if value > most:
+                raise ValueError(f"SyntheticConfig: {name}: expected at most {most:,}, got {value}")
+        if max(self.image_size) > _MOST_SIDE:
             raise ValueError(
-                f"SyntheticConfig: max_objects: expected at least 1, got {self.max_objects}"
+                f"SyntheticConfig: image_size: expected sides of at most {_MOST_SIDE}, "
+                f"got {self.image_size}"
             )
         unknown = sorted(set(self.classes) - set(SHAPES))
         if unknown or not self.classes:

@@ -14,6 +14,8 @@ from minirpn._typing import ImageSize
 from minirpn.data.augment import AS_IS, Augmentation, recolour
 from minirpn.data.samples import Example, Sample
 
+_MOST_PIXELS = 100_000_000
+
 
 @dataclass(frozen=True)
 class ResizeConfig:
@@ -24,7 +26,8 @@ class ResizeConfig:
     short_side
         Length of the shorter side after resizing, pixels. The paper's section 3.3: 600.
     max_side
-        Greatest length of the longer side, pixels; it takes precedence. py-faster-rcnn: 1000.
+        Greatest length of the longer side, pixels; it takes precedence. py-faster-rcnn: 1000. With
+        `short_side` it allows 100 million pixels at most.
     """
 
     short_side: int = 600
@@ -35,6 +38,11 @@ class ResizeConfig:
             raise ValueError(
                 "short_side, max_side: expected 1 <= short_side <= max_side,"
                 f" got {self.short_side} and {self.max_side}"
+            )
+        if self.short_side * self.max_side > _MOST_PIXELS:
+            raise ValueError(
+                f"short_side, max_side: expected at most {_MOST_PIXELS:,} pixels in all, which take"
+                f" 1.2 GB, got {self.short_side} and {self.max_side}"
             )
 
 

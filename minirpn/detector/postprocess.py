@@ -15,6 +15,7 @@ from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array, ImageSize
 from minirpn.backend import namespace_of, to_host
 from minirpn.detector.targets import decode_regions
+from minirpn.fields import check_count
 
 
 class Detections(NamedTuple):
@@ -53,8 +54,7 @@ class DetectionConfig:
         for name in ("score_threshold", "iou_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
-        if self.max_detections < 1:
-            raise ValueError(f"max_detections: expected at least 1, got {self.max_detections}")
+        check_count("max_detections", self.max_detections)
 
 
 def class_probabilities(logits: Array) -> Array:

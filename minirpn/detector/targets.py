@@ -15,6 +15,7 @@ from minirpn import boxes as box_ops
 from minirpn._checks import check_box_list, check_shape
 from minirpn._typing import Array
 from minirpn.backend import constant, namespace_of, to_device, to_host
+from minirpn.fields import check_count
 from minirpn.rpn.targets import IGNORE, draw
 
 BACKGROUND = 0
@@ -52,8 +53,7 @@ class RegionConfig:
     add_gt_boxes: bool = True
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {self.batch_size}")
+        check_count("batch_size", self.batch_size)
         if not 0 <= self.positive_fraction <= 1:
             raise ValueError(
                 f"positive_fraction: expected a number in [0, 1], got {self.positive_fraction}"

@@ -14,6 +14,7 @@ from minirpn.backend import constant, device_of, namespace_of
 
 # No image has a longer side, and larger numbers would overflow.
 _MOST = 1e6
+_MOST_AT_A_CELL = 1000
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class AnchorConfig:
         for name in ("ratios", "scales"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected at least one")
+        if self.count > _MOST_AT_A_CELL:
+            raise ValueError(
+                f"ratios, scales: expected at most {_MOST_AT_A_CELL} anchors at a cell, "
+                f"got {self.count}"
+            )
         for name, values in (
             ("base_size", (self.base_size,)),
             ("ratios", self.ratios),

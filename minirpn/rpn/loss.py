@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from minirpn._checks import check_shape
 from minirpn._typing import Array
 from minirpn.backend import is_numpy, namespace_of, to_host
+from minirpn.fields import check_count
 from minirpn.nn.losses import (
     SigmoidCrossEntropyCache,
     SmoothL1Cache,
@@ -23,6 +24,8 @@ from minirpn.nn.losses import (
     softmax_cross_entropy_forward,
 )
 from minirpn.rpn.targets import IGNORE, POSITIVE
+
+_MOST_BALANCE = 1e6  # far from what a float32 gradient can hold
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,11 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.form not in ("paper", "released"):
             raise ValueError(f"form: expected paper or released, got {self.form!r}")
-        if not self.balance > 0:
-            raise ValueError(f"balance: expected a positive number, got {self.balance}")
-        if self.n_cls < 1:
-            raise ValueError(f"n_cls: expected at least 1, got {self.n_cls}")
+        if not 0 < self.balance <= _MOST_BALANCE:
+            raise ValueError(
+                f"balance: expected a positive number up to {_MOST_BALANCE:g}, got {self.balance}"
+            )
+        check_count("n_cls", self.n_cls)
 
     @property
     def sigma(self) -> float:

@@ -15,6 +15,9 @@ from minirpn._checks import check_shape
 from minirpn._typing import Array, ImageSize
 from minirpn.accel.dispatch import accelerated
 from minirpn.backend import namespace_of
+from minirpn.fields import check_count
+
+_MOST_SIZE = 1_000_000  # pixels: no image has a longer side
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,12 @@ class ProposalConfig:
     inside_only: bool = False
 
     def __post_init__(self) -> None:
-        if self.pre_nms < 1 or self.post_nms < 1:
-            raise ValueError("pre_nms, post_nms: expected at least 1")
+        check_count("pre_nms", self.pre_nms)
+        check_count("post_nms", self.post_nms)
         if not 0 <= self.iou_threshold <= 1:
             raise ValueError(f"iou_threshold: expected 0 to 1, got {self.iou_threshold}")
-        if not self.min_size >= 0:
-            raise ValueError(f"min_size: expected 0 or more, got {self.min_size}")
+        if not 0 <= self.min_size <= _MOST_SIZE:
+            raise ValueError(f"min_size: expected 0 to {_MOST_SIZE:,}, got {self.min_size}")
 
 
 class Proposals(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from minirpn._typing import Array, ImageSize
 from minirpn.accel.dispatch import accelerated
 from minirpn.backend import device_of, namespace_of, to_device, to_host
 from minirpn.boxes import encode, iou, is_inside
+from minirpn.fields import check_count
 
 POSITIVE = 1
 """Label of an anchor that should find an object."""
@@ -50,10 +50,8 @@ class LabelConfig:
                 "negative_iou, positive_iou: expected 0 < negative_iou <= positive_iou <= 1, "
                 f"got {self.negative_iou}, {self.positive_iou}"
             )
-        if not (math.isfinite(self.tie_tolerance) and self.tie_tolerance >= 0):
-            raise ValueError(
-                f"tie_tolerance: expected a finite number of at least 0, got {self.tie_tolerance}"
-            )
+        if not 0 <= self.tie_tolerance <= 1:
+            raise ValueError(f"tie_tolerance: expected 0 to 1, got {self.tie_tolerance}")
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,7 @@ class SamplingConfig:
     positive_fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {self.batch_size}")
+        check_count("batch_size", self.batch_size)
         if not 0 <= self.positive_fraction <= 1:
             raise ValueError(
                 f"positive_fraction: expected a number in [0, 1], got {self.positive_fraction}"

@@ -10,6 +10,7 @@ So a new setting is a new field with a default, and its flag is a line in `minir
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from minirpn.detector.postprocess import DetectionConfig
 from minirpn.detector.targets import RegionConfig
 from minirpn.devices import check_device_name
 from minirpn.errors import InputError, did_you_mean
+from minirpn.fields import MOST_COUNT, shown
 from minirpn.rpn.anchors import AnchorConfig
 from minirpn.rpn.loss import LossConfig
 from minirpn.rpn.proposals import ProposalConfig
@@ -52,10 +54,24 @@ class Range(NamedTuple):
     holds: Callable[[float], bool]
 
 
-Count = Annotated[int, Range("at least 1", lambda value: 1 <= value < math.inf)]
-Seed = Annotated[int, Range("at least 0", lambda value: 0 <= value < math.inf)]
-NotNegative = Annotated[float, Range("at least 0", lambda value: 0 <= value < math.inf)]
-Positive = Annotated[float, Range("a finite number above 0", lambda value: 0 < value < math.inf)]
+def _at_most(most: float) -> Range:
+    return Range(f"at most {most:,}", lambda value: value <= most)
+
+
+_AT_LEAST_1 = Range("at least 1", lambda value: 1 <= value < math.inf)
+_AT_LEAST_0 = Range("at least 0", lambda value: 0 <= value < math.inf)
+_ABOVE_0 = Range("a finite number above 0", lambda value: 0 < value < math.inf)
+
+Count = Annotated[int, _AT_LEAST_1, _at_most(MOST_COUNT)]
+Threads = Annotated[int, _AT_LEAST_1, _at_most(1024)]
+Seed = Annotated[int, _AT_LEAST_0, _at_most(2**63 - 1)]  # TOML's numbers have 64 bits
+Factor = Annotated[float, _AT_LEAST_0, _at_most(1000)]
+# One step at more than 10 moves weights so far that nothing they learned is left: from 1 on, even
+# a network without any is full of nan within ten steps. At so few steps nobody would be told.
+LearningRate = Annotated[float, _ABOVE_0, _at_most(10)]
+# At more than 1 a step of decay would turn the signs of the weights.
+Decay = Annotated[float, _AT_LEAST_0, _at_most(1)]
+Norm = Annotated[float, _ABOVE_0, _at_most(1e30)]  # float32 ends at 3e38
 Share = Annotated[float, Range("0 to 1", lambda value: 0 <= value <= 1)]
 BelowOne = Annotated[float, Range("0 to below 1", lambda value: 0 <= value < 1)]
 
@@ -67,7 +83,7 @@ def check_ranges(section: Any) -> None:
         for part in (hint, *get_args(hint)):  # the hint itself, or what stands beside None
             for allowed in getattr(part, "__metadata__", ()):
                 if value is not None and not allowed.holds(value):
-                    raise ValueError(f"{name}: expected {allowed.expected}, got {value}")
+                    raise ValueError(f"{name}: expected {allowed.expected}, got {shown(value)}")
 
 
 @dataclass(frozen=True)
@@ -130,8 +146,8 @@ class DataConfig:
         _ = self.augment  # checks the numbers
         if self.classes == ("voc",):
             object.__setattr__(self, "classes", VOC_CLASSES)
-        for name in self.classes or ():
-            if not name.strip() or (self.classes or ()).count(name) > 1:
+        for name, count in Counter(self.classes).items():
+            if not name.strip() or count > 1:
                 raise ValueError(f"classes: expected names, each once, got {name!r}")
         if self.voc is None and self.annotation_folder is not None:
             object.__setattr__(self, "voc", str(Path(self.annotation_folder).parent))
@@ -208,7 +224,7 @@ class ModelConfig:
         if self.backbone not in BACKBONES:
             names = ", ".join(sorted(BACKBONES))
             near = did_you_mean(self.backbone.lower(), BACKBONES)
-            raise ValueError(f"backbone: unknown {self.backbone!r}; there are {names}{near}")
+            raise ValueError(f"backbone: unknown {shown(self.backbone)}; there are {names}{near}")
         if self.freeze:
             try:
                 build_backbone(self.backbone, rng=None).freeze(self.freeze)
@@ -278,7 +294,7 @@ class OptimizerConfig:
         Training steps in all, one image each: 80k for the RPN. 4-step training divides them 2:1:2:1
         among its steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
     lr
-        Learning rate before the drop: 0.001.
+        Learning rate before the drop: 0.001; at most 10.
     momentum, weight_decay
         0.9 and 0.0005.
     backbone_lr_multiplier
@@ -298,16 +314,16 @@ class OptimizerConfig:
     """
 
     steps: Count = 80_000
-    lr: Positive = 0.001
+    lr: LearningRate = 0.001
     momentum: BelowOne = 0.9
-    weight_decay: NotNegative = 0.0005
-    backbone_lr_multiplier: NotNegative = 1.0
-    bias_lr_multiplier: NotNegative = 2.0
-    bias_decay_multiplier: NotNegative = 1.0
-    clip_norm: Positive | None = None
+    weight_decay: Decay = 0.0005
+    backbone_lr_multiplier: Factor = 1.0
+    bias_lr_multiplier: Factor = 2.0
+    bias_decay_multiplier: Factor = 1.0
+    clip_norm: Norm | None = None
     rule: Literal["caffe", "torch"] = "caffe"
     drop_at: Share = 0.75
-    drop_factor: Positive = 0.1
+    drop_factor: Annotated[float, _ABOVE_0, _at_most(1000)] = 0.1
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -350,7 +366,7 @@ class RunConfig:
     """
 
     seed: Seed = 0
-    threads: Count | None = None
+    threads: Threads | None = None
     device: str = "auto"
     tf32: bool = False
     validate_every: Count = 2000
@@ -486,7 +502,7 @@ def load_config(
     """
     if recipe is not None and recipe not in RECIPES:
         near = did_you_mean(recipe.lower(), RECIPES)
-        raise InputError(f"recipe: unknown {recipe!r}; there are {', '.join(RECIPES)}{near}")
+        raise InputError(f"recipe: unknown {shown(recipe)}; there are {', '.join(RECIPES)}{near}")
     table = nested(overrides or {}, read_toml(path) if path else {})
     data = table.get("data", {})
     places = (
