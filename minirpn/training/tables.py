@@ -7,18 +7,27 @@ to_table(config))`` equals ``config``.
 
 from __future__ import annotations
 
-import math
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from minirpn.errors import InputError, did_you_mean
-from minirpn.files import one_line_errors, replace_file
+from minirpn.fields import shown
+from minirpn.files import one_line_errors, read_file, replace_file
 
 NONE = "none"  # TOML has no null
+_ANY_BYTES = "surrogateescape"  # names of files may be any bytes
+_LARGEST = float(np.finfo(np.float64).max)
+_MOST_BYTES = 2**20  # of a file of settings
+_MOST_DOTS = 1000  # in a line
+_DEEPEST = 20  # tables in tables; the settings need three
+_MOST_ITEMS = 10_000  # in a list
+_MOST_TEXT = 4096  # characters of a value, as of the path of a file
 EXPECTED: Mapping[Any, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -119,7 +128,10 @@ def nearest_key(kind: Any, key: str) -> str:
     same = [one for one in keys_of(kind) if one.rpartition(".")[2] == name]
     if same:
         return f"; did you mean {' or '.join(same)}?"
-    around = type_of(kind, section) if section else kind
+    try:
+        around = type_of(kind, section) if section else kind
+    except KeyError:  # a dot in a name, which is no section's
+        around = kind
     return did_you_mean(name, [field.name for field in fields(around)])
 
 
@@ -128,7 +140,7 @@ def _section(kind: Any, table: Any, base: Any, key: str) -> Any:
     if isinstance(table, kind):
         table, base = {}, table
     if not isinstance(table, Mapping):
-        raise _WrongValueError(key, reason=f"expected a table, got {table!r}")
+        raise _WrongValueError(key, reason=f"expected a table, got {shown(table)}")
     hints, prefix = get_type_hints(kind), f"{key}." if key else ""
     names = [field.name for field in fields(kind)]
     before = {} if base is None else {name: getattr(base, name) for name in names}
@@ -161,11 +173,14 @@ def _value(hint: Any, value: Any, base: Any, key: str) -> Any:
         if value not in arguments:
             expected = " or ".join(map(repr, arguments))
             near = did_you_mean(value.lower(), arguments) if isinstance(value, str) else ""
-            raise _WrongValueError(key, reason=f"expected {expected}, got {value!r}{near}")
+            raise _WrongValueError(key, reason=f"expected {expected}, got {shown(value)}{near}")
         return value
     if get_origin(plain) is tuple:
         if not isinstance(value, list | tuple):
-            raise _WrongValueError(key, reason=f"expected a list, got {value!r}")
+            raise _WrongValueError(key, reason=f"expected a list, got {shown(value)}")
+        if len(value) > _MOST_ITEMS:
+            reason = f"expected at most {_MOST_ITEMS:,} values, got {len(value):,}"
+            raise _WrongValueError(key, reason=reason)
         if arguments[-1] is Ellipsis:
             arguments = (arguments[0],) * len(value)
         if len(arguments) != len(value):
@@ -177,12 +192,25 @@ def _value(hint: Any, value: Any, base: Any, key: str) -> Any:
         )
     # A bool is an int to Python, but nobody means it as a number.
     if plain is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise _WrongValueError(key, reason=f"expected a finite number, got {value}")
+        # A whole number may have more digits than float holds, so it is not made one to see.
+        if not -_LARGEST <= value <= _LARGEST:
+            raise _WrongValueError(key, reason=f"expected a finite number, got {shown(value)}")
         return float(value)
     if type(value) is not plain:
-        raise _WrongValueError(key, reason=f"expected {EXPECTED[plain]}, got {value!r}")
+        raise _WrongValueError(key, reason=f"expected {EXPECTED[plain]}, got {shown(value)}")
+    if plain is str and not _is_text(value):
+        reason = f"expected at most {_MOST_TEXT:,} characters, none of them 0, got {shown(value)}"
+        raise _WrongValueError(key, reason=reason)
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a string can be in a TOML file, and be the name of one."""
+    try:
+        value.encode(errors=_ANY_BYTES)
+    except UnicodeEncodeError:  # a half of a character
+        return False
+    return len(value) <= _MOST_TEXT and "\0" not in value
 
 
 def _without_none(hint: Any) -> Any:
@@ -217,8 +245,8 @@ def read_value(text: str, hint: Any) -> Any:
     ``2,4``. `from_table` then checks the value.
     """
     try:
-        table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        table = parse_toml(f"value = {text}")
+    except ValueError:
         table = {}
     value = table["value"] if table.keys() == {"value"} else text
     if value == NONE or isinstance(value, list | dict):
@@ -233,7 +261,7 @@ def nested(values: Mapping[str, Any], table: Mapping[str, Any] | None = None) ->
     """Return `table` with values by dotted key: ``{"a.b": 1}`` gives ``{"a": {"b": 1}}``."""
     result = dict(table or {})
     for key, value in values.items():
-        *sections, name = key.split(".")
+        *sections, name = key.split(".", _DEEPEST)
         inner = result
         for section in sections:
             before = inner.get(section)
@@ -255,20 +283,50 @@ def flat(table: Mapping[str, Any]) -> Table:
 
 
 def read_toml(path: Path) -> Table:
-    """Return the tables of a TOML file; raise InputError if there is none, or it is not TOML."""
+    """Return the tables of a TOML file; raise InputError if there is none, or it is not TOML.
+
+    Names of files may hold bytes that are no UTF-8. They are kept as Python keeps them.
+    """
     with one_line_errors(path, "read"):
-        content = path.read_bytes()
+        content = read_file(path, most=_MOST_BYTES)
     try:
-        return tomllib.loads(content.decode(errors="surrogateescape"))
+        return parse_toml(content.decode(errors=_ANY_BYTES))
     except ValueError as error:
         raise InputError(f"{path}: not TOML: {error}") from error
 
 
-def write_toml(path: Path, table: Mapping[str, Any]) -> None:
-    """Write tables to a TOML file, whole or not at all.
+def parse_toml(text: str) -> Table:
+    """Return the tables that TOML says.
 
-    Bytes of file names that are no UTF-8 are written as they were, and `read_toml` reads them.
+    Raises
+    ------
+    ValueError
+        It is not TOML; or a name has too many parts, for which ``tomllib`` takes time by their
+        square, or tables and lists are nested too deep.
     """
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise ValueError(f"a line with more than {_MOST_DOTS} dots")
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    inside: list[Any] = [table]
+    for _ in range(_DEEPEST):
+        inside = [part for one in inside for part in _parts(one)]
+    if inside:
+        raise ValueError(f"nested deeper than {_DEEPEST} levels")
+    return table
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """Return what is in a table or a list."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def write_toml(path: Path, table: Mapping[str, Any]) -> None:
+    """Write tables to a TOML file, whole or not at all; `read_toml` reads them back."""
     import tomli_w
 
-    replace_file(path, tomli_w.dumps(table).encode(errors="surrogateescape"))
+    replace_file(path, tomli_w.dumps(table).encode(errors=_ANY_BYTES))

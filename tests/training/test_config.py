@@ -57,7 +57,8 @@ class Outer:
 
 
 numbers = st.floats(0, allow_nan=False, allow_infinity=False)
-words = st.text(st.characters(codec="utf-8"), max_size=5).filter(lambda word: word != "none")
+letters = st.characters(codec="utf-8", exclude_characters="\0")
+words = st.text(letters, max_size=5).filter(lambda word: word != "none")
 inners = st.builds(
     Inner,
     number=numbers,
@@ -387,3 +388,118 @@ def test_vocs_classes_by_one_word():
 def test_names_of_classes_are_names_each_once(classes):
     with pytest.raises(InputError, match="classes: expected names, each once, got"):
         load_config(None, {"data.classes": classes})
+
+
+# --- files and values that no run has ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("optimizer.lr", 1e8, "expected at most 10, got 100000000.0"),
+        ("optimizer.lr", 10**400, "expected a finite number, got a number of 1329 bits"),
+        (
+            "optimizer.steps",
+            10**30,
+            "expected at most 1,000,000,000, got 1000000",
+        ),
+        ("optimizer.steps", 1e30, "expected a whole number, got 1e+30"),
+        ("optimizer.weight_decay", 2.0, "expected at most 1, got 2.0"),
+        ("optimizer.bias_lr_multiplier", 1e6, "expected at most 1,000, got 1000000.0"),
+        ("optimizer.clip_norm", 1e300, "expected at most 1e+30, got 1e+300"),
+        ("run.seed", 2**63, "expected at most 9,223,372,036,854,775,807, got"),
+        ("run.threads", 10**6, "expected at most 1,024, got 1000000"),
+        ("run.validate_every", 10**10, "expected at most 1,000,000,000, got 10000000000"),
+        ("sharing.post_nms", 10**10, "expected at most 1,000,000,000, got 10000000000"),
+        ("proposals.pre_nms", 10**10, "expected at most 1,000,000,000, got 10000000000"),
+        ("proposals.min_size", 1e300, "expected 0 to 1,000,000, got 1e+300"),
+        ("sampling.batch_size", 10**10, "expected at most 1,000,000,000, got 10000000000"),
+        ("regions.batch_size", 10**10, "expected at most 1,000,000,000, got 10000000000"),
+        ("detections.max_detections", 10**10, "expected at most 1,000,000,000, got 10000000000"),
+        ("labels.tie_tolerance", 2.0, "expected 0 to 1, got 2.0"),
+        ("loss.balance", 1e300, "expected a positive number up to 1e+06, got 1e+300"),
+        ("loss.n_cls", 10**10, "expected at most 1,000,000,000, got 10000000000"),
+        ("synthetic.images", 10**9, "expected at most 1,000,000, got 1000000000"),
+        ("synthetic.seed", -1, "expected at least 0, got -1"),
+        ("synthetic.max_objects", 10**9, "expected at most 1,000, got 1000000000"),
+        ("synthetic.image_size", [10**6, 10**6], "expected sides of at most 4096, got"),
+        ("anchors.scales", [1.0] * 20_000, "expected at most 10,000 values, got 20,000"),
+        ("model.weights", "x" * 5000, "expected at most 4,096 characters, none of them 0, got"),
+        ("model.weights", "a\0b", "expected at most 4,096 characters, none of them 0, got"),
+        ("model.weights", "\ud800", "expected at most 4,096 characters, none of them 0, got"),
+        ("model.weights", ["a"] * 10**5, "expected a string, got ['a', "),
+        ("loss.form", {"a": []}, "expected 'paper' or 'released', got {'a': []}"),
+    ],
+)
+def test_values_that_no_run_has_are_refused(key: str, value: object, reason: str):
+    with pytest.raises(InputError) as caught:
+        load_config(None, {key: value})
+    assert str(caught.value).startswith(f"settings: {key}: {reason}")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("kinds", [(1000, 1), (1, 1000), (32, 32)])
+def test_a_cell_has_so_many_anchors_at_most(kinds):
+    ratios, scales = ([1.0 + n / 1e4 for n in range(count)] for count in kinds)
+    reason = r"anchors.ratios, anchors.scales: expected at most 1000 anchors at a cell, got 1024"
+    values = {"anchors.ratios": ratios, "anchors.scales": scales}
+    if len(ratios) * len(scales) == 1000:
+        assert load_config(None, values).anchors.count == 1000
+    else:
+        with pytest.raises(InputError, match=reason):
+            load_config(None, values)
+
+
+def test_an_image_has_so_many_pixels_at_most():
+    sides = {"resize.short_side": 1_000_000, "resize.max_side": 1_000_000}
+    reason = "short_side, resize.max_side: expected at most 100,000,000 pixels in all, which take"
+    with pytest.raises(InputError, match=reason):
+        load_config(None, sides)
+    assert load_config(None, {"resize.short_side": 100, "resize.max_side": 1_000_000})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (f"x = {'[' * 100_000}", "not TOML: nested too deep"),
+        ("x = " + "{a = " * 100 + "1" + "}" * 100, "not TOML: nested deeper than 20 levels"),
+        (f"x = {'[' * 100}{']' * 100}", "not TOML: nested deeper than 20 levels"),
+        (f"[{'.'.join('a' * 60_000)}]", "not TOML: a line with more than 1000 dots"),
+        (f"{'.'.join('a' * 60_000)} = 1", "not TOML: a line with more than 1000 dots"),
+        (f"{'.'.join('a' * 900)} = 1", "not TOML: nested deeper than 20 levels"),
+        (f"optimizer.lr = {'9' * 5000}", "not TOML: Exceeds the limit"),
+        (f"optimizer.lr = 0x{'f' * 5000}", "optimizer.lr: expected a finite number, got"),
+        (f"{'k' * 10**6} = 1", "kkkkk"),
+        (f"# {'x' * 2**20}", "cannot read: more than 1,048,576 bytes, as no file of this kind has"),
+        ('[anchors]\n"a.b" = 1', "anchors.a.b: unknown; there are "),
+        ('[anchors]\n"a.b".c = 1', "anchors.a.b: unknown; there are "),
+        ("[anchors.a]\nb = 1", "anchors.a: unknown; there are "),
+        ('"" = 1', ": unknown; there are "),
+        ("[[optimizer]]", "optimizer: expected a table, got [{}]"),
+        ("run.seed = 1979-05-27", "run.seed: expected a whole number, got datetime.date("),
+    ],
+)
+def test_a_file_that_no_run_has_is_one_line(tmp_path: Path, content: str, reason: str):
+    path = tmp_path / "odd.toml"
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: {reason}")
+    assert len(str(caught.value)) <= 1000
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, ".".join("a" * 60_000), "7" * 5000, "1\n[a]", "{"])
+def test_what_is_no_toml_is_a_string(text: str):
+    assert tables.read_value(text, int) == text
+
+
+def test_a_key_of_many_parts_is_unknown():
+    with pytest.raises(InputError, match=r"^settings: a: unknown; there are data, "):
+        load_config(None, {".".join("a" * 5000): 1})
+
+
+def test_names_of_files_may_be_any_bytes(tmp_path: Path):
+    config = load_config(None, {"data.voc": b"/data/\xff\xc3\xa9".decode(errors="surrogateescape")})
+    save_config(tmp_path / "config.toml", config)
+    assert b"/data/\xff\xc3\xa9" in (tmp_path / "config.toml").read_bytes()
+    assert load_config(tmp_path / "config.toml") == config
