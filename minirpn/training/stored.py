@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minirpn.errors import InputError, UntrainedWarning, did_you_mean
+from minirpn.fields import Fields
 from minirpn.files import write_npz
 from minirpn.training.checkpoint import format_of, load_checkpoint, read_archive
 from minirpn.training.config import TrainConfig, load_config

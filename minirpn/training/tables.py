@@ -80,6 +80,8 @@ def from_table(
         The line begins with what was typed. A section refuses values that do not go together by
         ``ValueError("field, field: reason")``; of these, the line names those that are in `table`.
     """
+    if not isinstance(table, Mapping):
+        raise InputError(f"{source}: expected a table, got {shown(table)}")
     try:
         section: Section = _section(kind, table, base, "")
     except _WrongValueError as wrong:

@@ -129,6 +129,7 @@ def test_recall(plain: Any):
     result = one_line(lambda: RecallResult.from_dict(plain, "file"), "file: ")
     if result is not None:
         result.table()
+        assert list(result.counts) == sorted(set(result.counts))
         assert RecallResult.from_dict(result.to_dict()).to_dict() == result.to_dict()
 
 

@@ -498,6 +498,11 @@ def test_a_key_of_many_parts_is_unknown():
         load_config(None, {".".join("a" * 5000): 1})
 
 
+def test_settings_that_are_no_table_are_one_line():
+    with pytest.raises(InputError, match=r"^a\.npz: expected a table, got 5$"):
+        tables.from_table(TrainConfig, 5, "a.npz")
+
+
 def test_names_of_files_may_be_any_bytes(tmp_path: Path):
     config = load_config(None, {"data.voc": b"/data/\xff\xc3\xa9".decode(errors="surrogateescape")})
     save_config(tmp_path / "config.toml", config)

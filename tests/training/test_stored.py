@@ -1,5 +1,6 @@
 """Trained networks on the disk: what names one, and that it comes back as it was written."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minirpn.detector import Detections
+from minirpn.errors import InputError
 from minirpn.evaluation import (
     APResult,
     area_under_curve,
@@ -218,6 +219,40 @@ def test_json_and_back():
     assert np.isnan(again.ap[1])
     assert again.curves[0].precision.tolist() == result.curves[0].precision.tolist()
     assert again.table() == result.table()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"scores": [0.9]}, "scores, hits, false_positives: expected as many of each"),
+        ({"scores": [0.1, 0.9]}, "scores, hits, false_positives: expected falling scores"),
+        ({"scores": [0.9, float("inf")]}, "scores: 2: expected a number"),
+        ({"hits": [1, 0]}, "scores, hits, false_positives: expected falling scores, rising"),
+        ({"hits": [0, 1]}, "scores, hits, false_positives: expected falling scores, rising"),
+        ({"hits": [1, 10**400]}, "hits: 2: expected a whole number"),
+        ({"hits": [3, 3]}, "hits: expected at most the 2 objects, got 3"),
+        ({"objects": None}, "objects: expected a whole number"),
+        ({"ignored": "0"}, "ignored: expected a whole number"),
+        ({"name": 3}, "name: expected a text"),
+    ],
+)
+def test_json_of_no_curve_is_refused(change, reason):
+    plain = example().to_dict()
+    assert plain["classes"][0] | {"ap": None} == {"name": "cat", "ap": None, "objects": 2} | {
+        **{"ignored": 0, "scores": [0.9, 0.1], "hits": [1, 1], "false_positives": [0, 1]}
+    }
+    plain["classes"][0] |= change
+    with pytest.raises(InputError) as caught:
+        APResult.from_dict(plain, "precision.json")
+    assert str(caught.value).startswith(f"precision.json: classes: 1: {reason}")
+
+
+def test_json_of_too_many_classes_is_refused():
+    plain = example().to_dict()
+    with pytest.raises(InputError, match="classes: expected at most 2000 values, got 2001"):
+        APResult.from_dict(plain | {"classes": plain["classes"][:1] * 2001})
+    with pytest.raises(InputError, match="method: expected 'voc07' or 'area', got 'mean'"):
+        APResult.from_dict(plain | {"method": "mean"})
 
 
 def test_the_table_has_a_row_for_each_class():

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from minirpn.errors import InputError
 from minirpn.evaluation import COUNTS, IOU_THRESHOLDS, RecallResult, proposal_recall
 
 # Heights of 10 and widths that overlap: the IoU of two boxes from x = 0 is the ratio of the widths.
@@ -144,6 +145,34 @@ def test_json_and_back(rng):
     np.testing.assert_array_equal(again.recall, result.recall)
     assert np.isnan(again.recall_by_size["small"]).all()
     assert again.counts == result.counts
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("counts", [300, 100], "counts: expected 1 to 1000 numbers, ascending"),
+        ("counts", [100, 100], "counts: expected 1 to 1000 numbers, ascending"),
+        ("counts", [], "counts: expected 1 to 1000 numbers, ascending"),
+        ("counts", [0, 1], "counts: 1: expected a whole number from 1"),
+        ("counts", [1], "recall_by_size: small: expected 1 values, got 2"),
+        ("iou_thresholds", [0.5, None], "iou_thresholds: 2: expected a number from 0 to 1"),
+        ("iou_thresholds", [0.5], "recall_by_size: small: 1: expected 1 values, got 2"),
+        ("recall", [[0.5, 0.5]], "recall: expected 2 values, got 1"),
+        ("recall", [[0.5, 0.5], [0.5, 1.5]], "recall: 2: 2: expected a number from 0 to 1"),
+        ("recall", [[0.5, 0.5], [0.5, 10**400]], "recall: 2: 2: expected a number from 0 to 1"),
+        ("recall", [0.5, 0.5], "recall: 1: expected a list, got 0.5"),
+        ("recall_by_size", 5, "recall_by_size: expected an object, got 5"),
+        ("gt_count", 1.5, "gt_count: expected a whole number"),
+        ("gt_count_by_size", {"small": -1}, "gt_count_by_size: small: expected a whole number"),
+        ("matching", "all", "matching: expected 'one-to-one' or 'any', got 'all'"),
+    ],
+)
+def test_json_of_no_recall_is_refused(key, value, reason):
+    thresholds = (0.5, 0.75)
+    result = proposal_recall([boxes(WIDE)], [boxes(WIDE)], counts=(1, 3), iou_thresholds=thresholds)
+    with pytest.raises(InputError) as caught:
+        RecallResult.from_dict(result.to_dict() | {key: value}, "recall.json")
+    assert str(caught.value).startswith(f"recall.json: {reason}")
 
 
 def test_the_table_has_a_row_for_each_count():

@@ -199,6 +199,11 @@ def test_the_training_plot_shows_losses_validation_and_the_drop():
     np.testing.assert_array_equal(raw, [3, np.nan, 1, 0.75, 0.6, 0.5])
 
 
+def test_a_learning_rate_that_falls_all_the_time_is_marked_nowhere():
+    train = [record | {"lr": 1.0 - step / 20} for step, record in enumerate(records()[:6] * 3)]
+    assert not [name for name in legend(viz.plot_training(train)) if name.startswith("learning")]
+
+
 def test_stages_and_validation_have_a_line_for_each_member():
     upper, lower = viz.plot_stages(records())
     assert legend(upper) == ["conv1", "conv2"]
