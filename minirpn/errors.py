@@ -26,6 +26,5 @@ class UntrainedWarning(UserWarning):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean NAME?"`` for the known name nearest to a word, or else ``""``."""
-    # It takes time by the square of the letters.
-    nearest = difflib.get_close_matches(word[:100], list(known), n=1)
+    nearest = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {nearest[0]}?" if nearest else ""

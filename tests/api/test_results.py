@@ -249,6 +249,10 @@ def test_json_of_earlier_versions_has_no_names(detections):
             {"classes": ["cat"] * 3, "names": [1]},
             "names: 1: expected a text of at most",
         ),
+        (Detections, {"classes": ["cat"] * 3, "names": ["cat"] * 2}, "names: expected each once"),
+        (Detections, {"classes": ["cat"]}, "classes: expected 3 values, got 1"),
+        (Proposals, {"scores": [0.5, 1, 1e39]}, "scores: 3: expected a number from -3.40282e+38"),
+        (Proposals, {"image_size": {"height": 0}}, "image_size: height: expected a whole number"),
     ],
 )
 def test_json_of_something_else_is_refused(tmp_path, proposals, kind, change, reason):

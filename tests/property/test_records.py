@@ -44,7 +44,7 @@ ANY = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=8,
 )
-DEEP = (b"[" * 5000, b'{"a":' * 5000, b"", b"\xff", b"nul", b"[" + b"[]," * 2_000_000 + b"[]]")
+DEEP = (b"[" * 5000, b'{"a":' * 5000, b"", b"\xff", b"nul", b"[" + b"[]," * 600_000 + b"[]]")
 BOX = np.array([[0.0, 0, 50, 50]])
 RECALL = proposal_recall([BOX], [BOX], counts=(50, 100, 300)).to_dict()
 RECALL |= {"split": "val", "images": 1}

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 
 from minirpn.data import Annotation, Example, ResizeConfig, VOCDataset
+from minirpn.errors import InputError
+from minirpn.files import write_npz
 from minirpn.rpn import Proposals
 from minirpn.training.build import build_objective, build_pipeline
-from minirpn.training.evaluate import as_many_as, in_original_pixels, propose_all, validate
+from minirpn.training.evaluate import (
+    PROPOSALS_FORMAT,
+    as_many_as,
+    in_original_pixels,
+    load_proposals,
+    propose_all,
+    validate,
+)
 from minirpn.training.trainer import Trainer
 
 
@@ -85,3 +94,45 @@ def test_a_step_is_no_longer_than_the_limit_allows(small_config, shapes):
         for p in trainer.model.parameters()
     )
     assert np.sqrt(moved) == pytest.approx(1e-3 * optimizer.lr, rel=1e-2)
+
+
+# --- files of proposals --------------------------------------------------------------------------
+
+METADATA = {"format": PROPOSALS_FORMAT, "images": ["a", "b"], "counts": [2, 1]}
+ARRAYS = {"boxes": np.zeros((3, 4), np.float32), "scores": np.ones(3, np.float32)}
+
+
+def filled(value):
+    return np.full((3, 4), value, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"images": 5}, "images: expected a list, got 5"),
+        ({"images": ["a", None]}, "images: 2: expected a text"),
+        ({"images": ["a", "a"]}, "images: expected each once"),
+        ({"images": ["a"]}, "counts: expected 1 values, got 2"),
+        ({"counts": [2, True]}, "counts: 2: expected a whole number"),
+        ({"counts": [4, -1]}, "counts: 2: expected a whole number"),
+        ({"counts": [2, 10**400]}, "counts: 2: expected a whole number"),
+        ({"counts": [2, 2]}, "boxes: expected float32 (4, 4), got float32 (3, 4)"),
+        ({"boxes": np.zeros((3, 4))}, "boxes: expected float32 (3, 4), got float64 (3, 4)"),
+        ({"boxes": np.zeros((3, 5), np.float32)}, "boxes: expected float32 (3, 4), got"),
+        ({"boxes": filled(np.nan)}, "boxes: not all are finite numbers up to 1e+06"),
+        ({"boxes": filled(1e38)}, "boxes: not all are finite numbers up to 1e+06"),
+        ({"boxes": -np.arange(12, dtype=np.float32).reshape(3, 4)}, "boxes: one ends before"),
+        ({"scores": np.full(3, np.inf, np.float32)}, "scores: not all are finite numbers"),
+        ({"scores": np.ones((3, 1), np.float32)}, "scores: expected float32 (3,), got"),
+    ],
+)
+def test_what_is_no_proposal_is_named(tmp_path, change, reason):
+    path = tmp_path / "proposals.npz"
+    arrays = {name: change.get(name, array) for name, array in ARRAYS.items()}
+    metadata = {name: change.get(name, value) for name, value in METADATA.items()}
+    write_npz(path, METADATA, ARRAYS)
+    assert load_proposals(path)["a"].boxes.shape == (2, 4)
+    write_npz(path, metadata, arrays)
+    with pytest.raises(InputError) as caught:
+        load_proposals(path)
+    assert str(caught.value).startswith(f"{path}: {reason}")

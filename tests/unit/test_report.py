@@ -54,7 +54,7 @@ class Page(HTMLParser):
         return [(a["alt"], a["src"]) for tag, a in self.tags if tag == "img"]
 
 
-def train(step, **changed):
+def train(step, /, **changed):
     record = {"kind": "train", "step": step, "loss": 1 / step, "objectness_loss": 0.5}
     record |= {"box_loss": 0.25, "lr": 0.001, "step_seconds": 2.0, "data_wait_seconds": 0.5}
     return record | changed
@@ -524,6 +524,26 @@ def test_a_record_that_no_training_writes_is_named(tmp_path, record, reason):
     with pytest.raises(InputError) as caught:
         read_metrics(path)
     assert str(caught.value).startswith(f"{path}: {reason}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "step"),
+    [(0, 10**12), (1e-300, 1), (1e200, 10**12), (-1e200, 0), (None, 10**12)],
+)
+def test_the_largest_numbers_of_records_can_be_drawn(tmp_path, value, step):
+    length, share = (None if value is None else abs(value), 0.0 if value else value)
+    records = [train(1), train(1, loss=value, objectness_loss=value, step=step)]
+    for of_kind in (RECORDS[4], RECORDS[5]):
+        records += [of_kind, of_kind | {"step": step}]
+    records[-1] |= {key: {"rpn": length} for key in ("gradient_norm", "weight_norm")}
+    records[-1] |= {"zero_share": {"conv1": share}, "update_ratio": {"rpn": length}}
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    run = fill(tmp_path / "run", **{"metrics.jsonl": text})
+    report(run)
+    assert read_contents(run).notices == []
+    for name in ("training", "validation", "stages", "norms"):
+        assert (run / "plots" / f"{name}.png").exists()
 
 
 def test_what_a_newer_version_records_is_kept(tmp_path):
