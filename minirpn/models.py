@@ -27,7 +27,7 @@ from minirpn.devices import Device, device_with, open_device
 from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
 from minirpn.evaluation.recall import share_text
-from minirpn.fields import MOST_NAME, Fields, number, read_json, table_of, text, whole
+from minirpn.fields import MOST_NAME, Fields, read_json, text, whole
 from minirpn.results import OBJECT, Detections, Found, Proposals
 from minirpn.rpn.network import RPN
 from minirpn.training.build import build_pipeline, load_model, rpn_of, with_splits_there

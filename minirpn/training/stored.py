@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minirpn.errors import InputError, UntrainedWarning, did_you_mean
-from minirpn.fields import Fields
+from minirpn.fields import Fields, number, table_of, text
 from minirpn.files import write_npz
 from minirpn.training.checkpoint import format_of, load_checkpoint, read_archive
 from minirpn.training.config import TrainConfig, load_config
@@ -167,40 +167,27 @@ def _read_shipped(name: str, path: Path) -> StoredModel:
         raise InputError(
             f"{path}: model version {metadata.get('version')}, this minirpn reads {VERSION}"
         )
-    try:
-        table, about = metadata.get("config"), metadata.get("about")
-        if not isinstance(table, dict) or not isinstance(about, dict):
-            raise ValueError("no settings and card in it")
-        _check_about(about)
-        for key, value in arrays.items():
-            if value.dtype != np.float16 or not np.all(np.isfinite(value.astype(np.float32))):
-                raise ValueError(f"{key} holds other things than finite float16 numbers")
-    except ValueError as error:
-        raise InputError(f"{path}: not a whole model: {error}") from error
-    config = from_table(TrainConfig, table, str(path))
+    read = Fields(metadata, str(path))
+    config = from_table(TrainConfig, read.get("config", Fields).plain, str(path))
+    about = read.get("about", Fields)
+    _check_about(about)
+    for key, value in arrays.items():
+        if value.dtype != np.float16 or not np.all(np.isfinite(value.astype(np.float32))):
+            raise InputError(f"{path}: {key}: expected finite float16 numbers")
     parameters = {key: value.astype(config.model.dtype) for key, value in arrays.items()}
-    return StoredModel(name, path, parameters, config, None, about)
+    return StoredModel(name, path, parameters, config, None, about.plain)
 
 
-def _check_about(about: Mapping[str, Any]) -> None:
-    """Raise ValueError if what is shown of a card is not of its kind."""
+def _check_about(about: Fields) -> None:
+    """Raise InputError if what is shown of a card is not of its kind."""
     for key in ("trained_on", "measured_on"):
-        text = about.get(key, "")
-        if not isinstance(text, str) or not text.isprintable():
-            raise ValueError(f"{key!r} of its card is no line of text")
-    recall = about.get("recall", {})
-    if not isinstance(recall, dict) or not all(map(_is_share, recall.values())):
-        raise ValueError("the recall on its card is no table of shares")
+        about.get(key, text(), "")
+    recall = about.get("recall", table_of(number(0, 1)), {})
     if not all(count.isascii() and count.isdecimal() for count in recall):
-        raise ValueError("the recall on its card is not by numbers of proposals")
-    if not _is_share(about.get("mean_ap", 0.0)):
-        raise ValueError("the mean_ap on its card is no share")
-    if "recall" in about and "measured_on" not in about:
-        raise ValueError("a recall, but not on what")
-
-
-def _is_share(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= 1
+        raise about.wrong("recall: expected shares by numbers of proposals")
+    about.get("mean_ap", number(0, 1), 0.0)
+    if recall:
+        about.get("measured_on", text())
 
 
 def write_shipped(path: Path, model: StoredModel, about: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Trained networks on the disk: what names one, and that it comes back as it was written."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -83,17 +82,17 @@ def test_a_shipped_model_keeps_its_parameters_to_float16(run, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"about": None}, "no settings and card"),
-        ({"config": None}, "no settings and card"),
-        ({"config": 5}, "no settings and card"),
-        ({"about": {"trained_on": 5}}, "'trained_on' of its card is no line"),
-        ({"about": {"measured_on": "\x1b[2J"}}, "'measured_on' of its card is no line"),
-        ({"about": {"recall": [], "measured_on": ""}}, "recall on its card is no table"),
-        ({"about": {"recall": {"100": "1"}, "measured_on": ""}}, "recall on its card is no table"),
-        ({"about": {"recall": {"100": float("nan")}, "measured_on": ""}}, "no table of shares"),
-        ({"about": {"recall": {"many": 0.5}, "measured_on": ""}}, "not by numbers of proposals"),
-        ({"about": {"recall": {"100": 0.5}}}, "a recall, but not on what"),
-        ({"about": {"mean_ap": True}}, "mean_ap on its card is no share"),
+        ({"about": None}, "about: expected an object"),
+        ({"config": None}, "config: expected an object"),
+        ({"config": 5}, "config: expected an object"),
+        ({"about": {"trained_on": 5}}, "about: trained_on: expected a text"),
+        ({"about": {"measured_on": 5}}, "about: measured_on: expected a text"),
+        ({"about": {"recall": [], "measured_on": ""}}, "about: recall: expected an object"),
+        ({"about": {"recall": {"100": "1"}, "measured_on": ""}}, "100: expected a number"),
+        ({"about": {"recall": {"100": float("nan")}, "measured_on": ""}}, "from 0 to 1, got nan"),
+        ({"about": {"recall": {"many": 0.5}, "measured_on": ""}}, "by numbers of proposals"),
+        ({"about": {"recall": {"100": 0.5}}}, "about: measured_on: missing"),
+        ({"about": {"mean_ap": True}}, "about: mean_ap: expected a number"),
     ],
     ids=str,
 )
@@ -101,7 +100,7 @@ def test_a_damaged_card_is_refused(changes, reason, tmp_path):
     metadata, arrays = read_archive(stored.SHIPPED / "shapes.npz", stored.FORMAT, kind="model")
     path = tmp_path / "model.npz"
     write_npz(path, metadata | changes, arrays)
-    with pytest.raises(InputError, match=rf"^{path}: not a whole model: .*{reason}"):
+    with pytest.raises(InputError, match=rf"^{path}: .*{reason}"):
         read_stored(path)
 
 
@@ -110,7 +109,7 @@ def test_parameters_that_are_no_float16(value, tmp_path):
     metadata, arrays = read_archive(stored.SHIPPED / "shapes.npz", stored.FORMAT, kind="model")
     path = tmp_path / "model.npz"
     write_npz(path, metadata, arrays | {"conv1.bias": value})
-    with pytest.raises(InputError, match=r"conv1\.bias holds other things than finite float16"):
+    with pytest.raises(InputError, match=r"conv1\.bias: expected finite float16"):
         read_stored(path)
 
 
