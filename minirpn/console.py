@@ -109,8 +109,8 @@ def consoles() -> Iterator[tuple[Console, Console]]:
 
 
 def for_bar(stream: TextIO) -> Any:
-    """Return the stream that a progress bar writes to."""
-    return stream.as_it_is if isinstance(stream, Console) else stream
+    """Return the stream that a progress bar writes to; it never fails."""
+    return stream.as_it_is if isinstance(stream, Console) else Unfailing(stream)
 
 
 def occupy_closed_handles() -> None:

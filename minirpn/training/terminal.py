@@ -1,4 +1,4 @@
-"""The terminal: how far a loop is, and Ctrl-C."""
+"""The terminal: how far a loop is, Ctrl-C, and that it is closed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Self, TextIO
 
@@ -71,25 +72,33 @@ class Progress:
 
     def write(self, line: str, file: TextIO) -> None:
         """Write a line to stdout or stderr past the bar, also if nothing is shown."""
-        if self._bar is not None:
-            self._bar.write(line, file=file)
-        else:
+        with self._without_bar():
             print(line, file=file)
 
     def say(self, message: str) -> None:
         """Show a line of its own, above the bar."""
+        if self.show:
+            with self._without_bar():
+                say(message)
+
+    @contextlib.contextmanager
+    def _without_bar(self) -> Iterator[None]:
+        """Take the bar away during the block; tqdm's own `write` fails if a terminal is closed."""
         if self._bar is not None:
-            self._bar.write(message, file=sys.stderr)
-        elif self.show:
-            say(message)
+            self._bar.clear()
+        yield
+        if self._bar is not None:
+            self._bar.refresh()
 
 
 class InterruptRequest:
-    """Inside the ``with`` block, SIGINT and SIGTERM set `requested` instead of ending the program.
+    """Inside the ``with`` block, a signal sets `requested` instead of ending the program.
 
-    The loop looks at `requested` between steps, saves, and stops. A second SIGINT raises
-    ``KeyboardInterrupt`` at once. At its end the block restores the handlers. Python gives signals
-    to the main thread alone, so in any other thread the block changes nothing.
+    The signals are SIGINT, SIGTERM and SIGHUP, which comes when the terminal is closed. A program
+    that ``nohup`` started ignores the last, and goes on doing so. The loop looks at `requested`
+    between steps, saves, and stops. A second SIGINT raises ``KeyboardInterrupt`` at once. At its
+    end the block restores the handlers. Python gives signals to the main thread alone, so in any
+    other thread the block changes nothing.
 
     >>> with InterruptRequest() as interrupt:
     ...     interrupt.requested
@@ -102,7 +111,10 @@ class InterruptRequest:
 
     def __enter__(self) -> InterruptRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+                numbers.append(signal.SIGHUP)
+            for number in numbers:
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
