@@ -39,7 +39,7 @@ from minirpn.training.evaluate import (
 )
 from minirpn.training.keywords import settings_by_key
 from minirpn.training.run_data import check_measurable
-from minirpn.training.run_folder import RunFolder, create_run, new_run_path, remove_on_failure
+from minirpn.training.run_folder import RunFolder, new_run_path, start_run
 from minirpn.training.stored import StoredModel, no_detector, read_stored
 from minirpn.training.train import train as train_network
 
@@ -594,13 +594,10 @@ def train(
     settings = settings if device is None else {"device": device, **settings}
     chosen = _training_config(config, recipe, settings, progress)
     path = new_run_path(chosen.model.backbone) if out is None else Path(out)
-    if path.is_dir() and any(path.iterdir()):
-        raise InputError(f"out: {path}: the folder is not empty; give another one")
     opened = open_device(chosen.run.device, tf32=chosen.run.tf32)
     if chosen.run.threads is not None:
         set_threads(chosen.run.threads)
-    folder = create_run(path, chosen, opened)
-    with remove_on_failure(folder):
+    with start_run(path, chosen, opened) as folder:
         result = train_network(chosen, folder, device=opened, progress=progress)
     return Run(
         path=path,

@@ -13,6 +13,8 @@ from minirpn.cli.settings import add_recipe, add_settings, given_settings
 from minirpn.errors import InputError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from minirpn.data.findings import BadDataError, BadFileError
     from minirpn.devices import Device
     from minirpn.training.config import DataConfig, TrainConfig
@@ -59,37 +61,43 @@ def run(args: argparse.Namespace) -> int:
     """Train, print the results, and return the exit status."""
     from minirpn.accel.threads import set_threads
     from minirpn.data.findings import BadDataError, BadFileError
-    from minirpn.training.run_folder import remove_on_failure
+    from minirpn.training.run_folder import start_run
     from minirpn.training.train import train
 
-    resume = args.resume is not None
-    config, folder, device, steps = _resumed(args) if resume else _started(args)
+    resume, steps = args.resume is not None, None
+    opened: AbstractContextManager[RunFolder]
+    if resume:
+        config, folder, device, steps = _resumed(args)
+        opened = contextlib.nullcontext(folder)
+    else:
+        config, path, device = _started(args)
+        opened = start_run(path, config, device)
     if config.run.threads is not None:
         set_threads(config.run.threads)
-    print(f"run folder: {folder.path}")
-    print(f"device: {device}", flush=True)
-    with contextlib.nullcontext() if resume else remove_on_failure(folder):
+    with opened as folder:
+        print(f"run folder: {folder.path}")
+        print(f"device: {device}", flush=True)
+        way_on = f"continue with: minirpn train --resume {shlex.quote(str(folder.path))}"
         try:
             result = train(config, folder, device=device, resume=resume, steps=steps)
         except (BadDataError, BadFileError) as error:
             raise _with_ways_on(error, config) from error
+        except KeyboardInterrupt:
+            print(f"stopped at once; {way_on}", file=sys.stderr)
+            return _INTERRUPTED
     if result.interrupted:
-        print(
-            f"stopped after step {result.steps}; "
-            f"continue with: minirpn train --resume {folder.path}",
-            file=sys.stderr,
-        )
+        print(f"stopped after step {result.steps}; {way_on}", file=sys.stderr)
         return _INTERRUPTED
     _summarise(result, folder, config)
     return 0
 
 
-def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, None]:
-    """Return settings, folder and device of a new run, as `_resumed` does."""
+def _started(args: argparse.Namespace) -> tuple[TrainConfig, Path, Device]:
+    """Return settings, folder and device of a new run."""
     from minirpn.devices import open_device
     from minirpn.training.build import with_splits_there
     from minirpn.training.config import keys_in, load_config
-    from minirpn.training.run_folder import create_run, new_run_path
+    from minirpn.training.run_folder import new_run_path
 
     values, names = given_settings(args)
     config = load_config(args.config, values, recipe=args.recipe, origins=names)
@@ -102,8 +110,7 @@ def _started(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, 
             f"No --voc: generating {config.synthetic.images} pictures of shapes, and training "
             f"{config.model.backbone} for {config.optimizer.steps} steps to find them."
         )
-    path = args.out or new_run_path(config.model.backbone)
-    return config, create_run(path, config, device), device, None
+    return config, args.out or new_run_path(config.model.backbone), device
 
 
 def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, int | None]:

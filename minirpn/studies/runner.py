@@ -7,7 +7,6 @@ the same command may be stopped or killed at any time, and continues when it is 
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -28,7 +27,7 @@ from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import MAY_CHANGE_ON_RESUME, TrainConfig, load_config, override
 from minirpn.training.diagnostics import NotFiniteError
 from minirpn.training.evaluate import as_many_as, propose_all, recall_of
-from minirpn.training.run_folder import create_run, open_run, remove_on_failure
+from minirpn.training.run_folder import open_run, start_run
 from minirpn.training.stored import read_stored
 from minirpn.training.tables import NONE, flat, to_table
 from minirpn.training.terminal import Progress
@@ -238,22 +237,16 @@ def _train(config: TrainConfig, run: Path, *, progress: bool) -> bool:
     # It is measured afterwards, so it needs no validation.
     config = override(config, {"data.val_split": None}, origins={})
     if not (run / "config.toml").is_file():
-        # A run that was killed before its settings were written left empty folders.
-        files = [path for path in run.rglob("*") if path.is_file() and path.suffix != ".tmp"]
-        if run.is_dir() and not files:
-            shutil.rmtree(run)
-        folder = create_run(run, config)
-        with remove_on_failure(folder):
+        with start_run(run, config) as folder:
             return not train(config, folder, progress=progress).interrupted
     folder = open_run(run)
     stored, wanted = load_config(folder.config), flat(to_table(config))
     left_open = [key for key in _SET_BY_TRAINING if wanted.get(key) == NONE]
     _check_same(folder.config, flat(to_table(stored)), wanted, ignore=left_open)
-    resume = folder.last.exists()
-    if resume and load_checkpoint(folder.last).step >= config.optimizer.steps:
+    if folder.last.exists() and load_checkpoint(folder.last).step >= config.optimizer.steps:
         return True
     now = override(stored, {key: wanted[key] for key in MAY_CHANGE_ON_RESUME}, origins={})
-    return not train(now, folder, resume=resume, progress=progress).interrupted
+    return not train(now, folder, resume=True, progress=progress).interrupted
 
 
 def measure(

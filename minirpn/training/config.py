@@ -553,13 +553,13 @@ def check_resumable(
     for key, value in flat(to_table(config)).items():
         # If a table replaces None, its values were not there before.
         old = before.get(key, NONE)
-        if value != old and not _may_become(key, old, value):
+        if value != old and not may_become(key, old, value):
             name = origins.get(key) or origins.get(key.rpartition(".")[0], key)
             raise InputError(f"{source}: {key}: is {old!r}, but {name} asks for {value!r}")
     return config
 
 
-def _may_become(key: str, old: Any, value: Any) -> bool:
+def may_become(key: str, old: Any, value: Any) -> bool:
     """Return whether a setting of a run may change so when it is resumed."""
     if key == "data.voc":
         return NONE not in (old, value)

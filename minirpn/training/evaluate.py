@@ -5,6 +5,7 @@ The network answers in pixels of the resized image. Here boxes are in original p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -243,6 +244,11 @@ def validate(
         Of the mini-batches.
     limit
         Only the first so many images.
+
+    Raises
+    ------
+    FloatingPointError
+        A loss is not finite; the line names the image and the loss.
     """
     network = rpn_of(model)
     losses: list[list[float]] = []
@@ -258,10 +264,11 @@ def validate(
                 objective=objective,
                 ignored=example.ignored,
             )
-            loss, output, _ = forward_loss(
-                network, example.image, batch.on(example.image), config=objective.loss
-            )
-            losses.append(backend.numbers(loss))
+            with np.errstate(over="ignore", invalid="ignore"):  # it shows in the losses
+                loss, output, _ = forward_loss(
+                    network, example.image, batch.on(example.image), config=objective.loss
+                )
+            losses.append(_finite(backend.numbers(loss), example))
             proposals = output.propose(example.image_size, scale=example.scale, config=config)
             proposed.append(in_original_pixels(proposals, example))
             if detections is not None and isinstance(model, FasterRCNN):
@@ -276,6 +283,18 @@ def validate(
         precision_of(detected, dataset.classes) if detected else None,
         len(proposed),
     )
+
+
+def _finite(losses: list[float], example: Example) -> list[float]:
+    """Return the sum of the losses of an image and its terms, if all are finite."""
+    # The terms first: the sum says less.
+    for name, value in reversed(
+        [*zip(("loss", "objectness_loss", "box_loss"), losses, strict=True)]
+    ):
+        if not math.isfinite(value):
+            path = example.annotation.image_path
+            raise FloatingPointError(f"{path}: the validation's {name} is {value}")
+    return losses
 
 
 class SplitResult(NamedTuple):

@@ -1,8 +1,8 @@
-"""What identifies the data of a run: ids, sizes and objects of its images, in ``data.json``.
+"""What identifies the data of a run: ids, sizes, objects and files of its images: ``data.json``.
 
 A resumed run must see the images that it began with, in the same order. Otherwise it would be
-another run under the same name. Neither the place of the files nor their bytes count: a data set
-may be moved or copied, and its images may be stored in another format.
+another run under the same name. The place of the files does not count: a data set may be moved or
+copied. The bytes of the image files count, as a stand-in for pixels, which take longer to compare.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from minirpn.budget import Budget
 from minirpn.data.samples import Annotation
 from minirpn.data.voc import VOCDataset
 from minirpn.fields import MOST_NAME, MOST_TEXT, Fields, choice, list_of, read_json, table_of, text
-from minirpn.files import write_json
+from minirpn.files import one_line_errors, open_regular, write_json
 
 FORMAT = "minirpn data"
 VERSION = 1
+SIZE, OBJECTS, FILE = range(3)
+"""The parts of what identifies an image, in their order."""
 _MOST_VALUES = 10_000_000  # in the file: those of more images than its bytes can name
 
 
@@ -33,7 +35,8 @@ class Fingerprint:
     Parameters
     ----------
     images
-        Image id -> size and objects, as `of_annotation` writes them, in the order of the split.
+        Image id -> size and objects, as `of_annotation` writes them, a space, and the hash of its
+        file, in the order of the split. Of a run from before there were hashes, there is none.
     left_out
         The ids of the images that are in the split but could not be used.
     """
@@ -45,6 +48,14 @@ class Fingerprint:
     def known(self) -> set[str]:
         """The ids of all images of the split, usable or not."""
         return {*self.images, *self.left_out}
+
+    def differs_in(self, image_id: str, other: Fingerprint) -> int | None:
+        """Return what of an image differs first: `SIZE`, `OBJECTS` or `FILE`; None if nothing.
+
+        It is in both. What one of them does not tell does not differ.
+        """
+        both = self.images[image_id].split(" "), other.images[image_id].split(" ")
+        return next((part for part, (a, b) in enumerate(zip(*both, strict=False)) if a != b), None)
 
 
 class _Cause(IntEnum):
@@ -119,11 +130,16 @@ def _differences(
 
     # What is in both
     both = [one for one in before.images if one in today.images]
-    other = [one for one in both if before.images[one] != today.images[one]]
+    other = [one for one in both if before.differs_in(one, today) is not None]
     if other:
         more = f", and so have {len(other) - 1} more" if len(other) > 1 else ""
         was, found = (part.images[other[0]].partition(" ")[0] for part in (before, today))
-        reason = "other objects" if was == found else f"size {found}, not {was}"
+        reasons = {
+            SIZE: f"size {found}, not {was}",
+            OBJECTS: "other objects",
+            FILE: "another image file than before",
+        }
+        reason = reasons[before.differs_in(other[0], today) or SIZE]
         yield _Cause.CHANGED, f"{kind} image {other[0]!r} has {reason}{more}"
     order = [one for one in today.images if one in before.images]
     if order != both:
@@ -139,14 +155,17 @@ def _share(names: list[str], split: Fingerprint, kind: str) -> str:
 
 
 def fingerprint(dataset: VOCDataset, *, with_classes: bool) -> Fingerprint:
-    """Return what identifies a split, from its annotations alone.
+    """Return what identifies a split, from its annotations and the bytes of its image files.
 
     `with_classes`: the class names of the objects count too. They do for a detector; the RPN does
     not use them.
     """
     classes = dataset.classes if with_classes else None
     annotations = (dataset.annotation(index) for index in range(len(dataset)))
-    images = {one.image_id: of_annotation(one, classes) for one in annotations}
+    images = {
+        one.image_id: f"{of_annotation(one, classes)} {of_file(one.image_path)}"
+        for one in annotations
+    }
     return Fingerprint(images, dataset.left_out)
 
 
@@ -167,6 +186,15 @@ def of_annotation(annotation: Annotation, classes: tuple[str, ...] | None) -> st
     digest = blake2b(b"|".join(parts), digest_size=8).hexdigest()
     height, width = annotation.image_size
     return f"{width}x{height} {digest}"
+
+
+def of_file(path: Path) -> str:
+    """Return the hash of the bytes of a file; InputError if it cannot be read."""
+    digest = blake2b(digest_size=8)
+    with one_line_errors(path, "read"), open_regular(path) as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def save_fingerprints(path: Path, splits: Mapping[str, Fingerprint]) -> None:

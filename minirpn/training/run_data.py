@@ -1,22 +1,31 @@
-"""The images of a run: its two splits, opened and checked before the first step."""
+"""The images of a run: its two splits, opened and checked before the first step.
+
+And what must be as it was when a run is resumed: the images, and the settings.
+"""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
 from minirpn.training.build import open_dataset
-from minirpn.training.config import TrainConfig
+from minirpn.training.checkpoint import Checkpoint
+from minirpn.training.config import TrainConfig, may_become, with_new_total
 from minirpn.training.fingerprint import (
+    FILE,
     Fingerprint,
     difference,
     fingerprint,
     load_fingerprints,
+    of_file,
     save_fingerprints,
 )
 from minirpn.training.run_folder import RunFolder
+from minirpn.training.tables import flat, from_table, to_table
 
 
 class Splits(NamedTuple):
@@ -100,13 +109,40 @@ def untrained_classes(splits: Splits) -> str | None:
     return f"only the validation images have objects of: {names}" if names else None
 
 
+# --- the same settings -----------------------------------------------------------------------
+
+
+def check_same_settings(config: TrainConfig, folder: RunFolder, restored: Checkpoint) -> None:
+    """Raise InputError if settings of a run that must stay are not those of its checkpoint.
+
+    So a ``config.toml`` that was edited is told, and not trained with as if it had always been so.
+    More steps may be asked for, as by ``--steps``.
+    """
+    before = flat(restored.config)
+    total = config.optimizer.steps
+    if before.get("optimizer.steps") != total:
+        stored = from_table(TrainConfig, restored.config, str(folder.last))
+        longer = with_new_total(stored, total, done=restored.step, source=str(folder.path))
+        before |= flat({"optimizer": to_table(longer.optimizer)})
+    for key, value in flat(to_table(config)).items():
+        old = before.get(key, value)  # a checkpoint from before there was this setting
+        if value != old and not may_become(key, old, value):
+            raise InputError(
+                f"{folder.config}: {key}: is {value!r}, but the run was trained with {old!r}: put "
+                f"that back, or start a new run, with --weights {shlex.quote(str(folder.path))}"
+            )
+
+
 # --- the same data ---------------------------------------------------------------------------
 
 
-def check_same_data(config: TrainConfig, folder: RunFolder, splits: Splits) -> bool:
+def check_same_data(
+    config: TrainConfig, folder: RunFolder, splits: Splits, *, files: bool = True
+) -> bool:
     """Compare the splits with those that the run began with; return whether that was possible.
 
-    A run from before there was a ``data.json`` has nothing to compare with.
+    A run from before there was a ``data.json`` has nothing to compare with. Without `files`, those
+    of the images are not compared: nothing has been learned from them yet.
 
     Raises
     ------
@@ -121,6 +157,9 @@ def check_same_data(config: TrainConfig, folder: RunFolder, splits: Splits) -> b
         if name not in stored:
             raise InputError(f"{folder.data}: does not tell which images split {name!r} has")
     began = {name: stored[name] for name in now}
+    for name, dataset in zip(now, (splits.train, splits.val), strict=False):
+        if dataset is not None:
+            now[name] = _with_files_of(began[name], now[name], dataset, all_of_them=not files)
     kinds = {name: "training" if name == config.data.split else "validation" for name in now}
     reason = difference(began, now, kinds, skip_bad=config.data.skip_bad)
     if reason is not None:
@@ -130,6 +169,54 @@ def check_same_data(config: TrainConfig, folder: RunFolder, splits: Splits) -> b
             f"began with, or train on these in a new run, with --weights {run}"
         )
     return True
+
+
+def _with_files_of(
+    began: Fingerprint, now: Fingerprint, dataset: VOCDataset, *, all_of_them: bool
+) -> Fingerprint:
+    """Return the fingerprint of a split as if no file, or none that is unreadable, were another.
+
+    Whatever reads a file that is unreadable says what is wrong with it, and how to go on.
+    """
+    images = dict(now.images)
+    for index, image_id in enumerate(images):
+        is_other = image_id in began.images and began.differs_in(image_id, now) == FILE
+        if is_other and (all_of_them or not _is_readable(dataset, index)):
+            images[image_id] = began.images[image_id]
+    return replace(now, images=images)
+
+
+def _is_readable(dataset: VOCDataset, index: int) -> bool:
+    """Tell whether an image of a data set can be read."""
+    try:
+        dataset[index]
+    except InputError:
+        return False
+    return True
+
+
+def note_damage(folder: RunFolder, path: Path, splits: Splits) -> None:
+    """Forget the hash of an image file that cannot be read: it will be mended.
+
+    ``data.json`` keeps that of a file which was whole when the run began: it will be so again.
+    """
+    ids = {
+        one.image_id
+        for dataset in (splits.train, splits.val)
+        if dataset is not None
+        for one in map(dataset.annotation, range(len(dataset)))
+        if one.image_path == path
+    }
+    if not ids:  # it is an annotation
+        return
+    stored, damaged = load_fingerprints(folder.data), f" {of_file(path)}"
+    for name, split in stored.items():
+        images = {
+            key: words.removesuffix(damaged) if key in ids else words
+            for key, words in split.images.items()
+        }
+        stored[name] = replace(split, images=images)
+    save_fingerprints(folder.data, stored)
 
 
 def note_data(config: TrainConfig, folder: RunFolder, splits: Splits) -> None:

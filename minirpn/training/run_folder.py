@@ -8,8 +8,8 @@ import json
 import math
 import os
 import platform
+import re
 import shlex
-import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,14 @@ import numpy as np
 import minirpn
 from minirpn.devices import CPU, Device, open_device
 from minirpn.errors import InputError
-from minirpn.files import append_text, one_line_errors, replace_file, write_json
+from minirpn.files import (
+    append_text,
+    folder_lock,
+    one_line_errors,
+    read_file,
+    replace_file,
+    write_json,
+)
 from minirpn.text import printable
 from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.places import with_absolute_places
@@ -37,6 +44,24 @@ GPU_PACKAGES = (
     "nvidia-cudnn-cu13",
     "nvidia-cudnn-frontend",
 )
+
+_MOST_RECORDS = 2**32  # bytes of ``metrics.jsonl``
+_FOLDERS = ("checkpoints", "plots", "proposals", "detections", "explain", "tensorboard", "shapes")
+_FILES = ("config.toml", "env.json", "data.json", "metrics.jsonl", "log.txt", "report.html")
+_RESULTS = ("recall.json", "precision.json")
+# What a run writes before its first checkpoint, seen from its folder.
+_BEGINNING = re.compile(
+    r"""
+    config\.toml | env\.json | data\.json | metrics\.jsonl | log\.txt
+    | checkpoints/start\.npz | proposals/[^/]+\.npz | plots/samples/\d-0+\.png
+    | tensorboard/events\.[^/]+
+    | (\.shapes-[^/]+/)?shapes/
+      (JPEGImages/\d+\.jpg | Annotations/\d+\.xml | ImageSets/Main/\w+\.txt)
+    """,
+    re.VERBOSE,
+)
+# What `replace_file` leaves if it is killed.
+_UNFINISHED = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{16}\.tmp")
 
 
 @dataclass
@@ -76,6 +101,35 @@ class RunFolder:
         self.samples = self.plots / "samples"
         self.tensorboard = self.path / "tensorboard"
         self.report = self.path / "report.html"
+        self._is_locked = False
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Allow only this object to train in the folder during the block; see `folder_lock`.
+
+        A block within such a block is part of it.
+        """
+        if self._is_locked:
+            yield
+            return
+        with folder_lock(self.path):
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
+
+    def check_links(self) -> None:
+        """Raise InputError if a file or folder of the run is a link.
+
+        Through a link in a stranger's run, files elsewhere would be read into a report, or
+        overwritten. The folder itself may be a link: the user has named it.
+        """
+        for name in (*_FOLDERS, *_FILES, *_RESULTS):
+            top = self.path / name
+            for one in (top, *_below(top)):
+                if one.is_symlink():
+                    raise InputError(f"{one}: a link, and links in a run folder are not followed")
 
     def proposals(self, phase: str) -> Path:
         """Return the file of the proposals that a phase learns from, given its name."""
@@ -94,6 +148,44 @@ class RunFolder:
         if self.last.exists() or self.best.exists():
             return True
         return any(0 < _step_of(line) < math.inf for line in self._lines())
+
+    def make_folders(self) -> None:
+        """Make the folders that a run has from its beginning on."""
+        with one_line_errors(self.path, "make the run folder"):
+            # The first tells that what else is found is of a run.
+            self.last.parent.mkdir(parents=True, exist_ok=True)
+            self.plots.mkdir(exist_ok=True)
+
+    def check_free(self) -> None:
+        """Raise InputError if a run has begun in the folder, or if there are other files in it."""
+        self.check_links()
+        if self.has_begun:
+            raise InputError(f"{self.path}: run folder exists: use --resume or another --out")
+        is_run = self.last.parent.is_dir()
+        for file in _below(self.path):
+            if not (file.is_dir() or (is_run and self._is_of_beginning(file))):
+                inside = file.relative_to(self.path)
+                raise InputError(f"{self.path}: {inside} is in it: give another --out")
+
+    def remove_beginning(self, *, but: Collection[str] = ()) -> None:
+        """Remove what a run wrote before its first checkpoint, and folders that are then empty.
+
+        `but` are names of files that stay. Nothing else is touched.
+        """
+        with one_line_errors(self.path, "remove what a stopped start left"):
+            for one in _below(self.path):
+                top = one.relative_to(self.path).parts[0]
+                if one.is_dir() and not one.is_symlink():
+                    if top in _FOLDERS or top.startswith(".shapes-"):
+                        with contextlib.suppress(OSError):  # it is not empty
+                            one.rmdir()
+                elif self._is_of_beginning(one) and one.name not in but:
+                    one.unlink()
+
+    def _is_of_beginning(self, file: Path) -> bool:
+        """Tell whether a run writes a file of this path before its first checkpoint."""
+        path = file.relative_to(self.path).as_posix()
+        return bool(_BEGINNING.fullmatch(path) or _UNFINISHED.fullmatch(path))
 
     def drop_records_after(self, step: int, kinds: Collection[str] = ()) -> None:
         """Drop the records of steps beyond `step`, and a line that a killed process cut short.
@@ -116,12 +208,18 @@ class RunFolder:
         if not self.metrics.exists():
             return []
         with one_line_errors(self.metrics, "read"):
-            return self.metrics.read_bytes().splitlines()
+            return read_file(self.metrics, most=_MOST_RECORDS, follow=False).splitlines()
 
     def log(self, message: str) -> None:
         """Append a line to ``log.txt``, with the time (UTC) in front."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         append_text(self.text, f"{now} {printable(message)}\n")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all that is in a folder and in those below it, a folder after what is in it."""
+    for root, folders, files in os.walk(folder, topdown=False):
+        yield from (Path(root, name) for name in (*files, *folders))
 
 
 def _finite(value: Any) -> Any:
@@ -136,13 +234,16 @@ def _finite(value: Any) -> Any:
 def _step_of(line: bytes) -> float:
     """Return the step that a record is about; infinity if the line is not whole."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, TypeError, KeyError):
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, LookupError, RecursionError):
         return math.inf
+    return step if isinstance(step, int) else math.inf
 
 
 def create_run(path: Path, config: TrainConfig, device: Device | None = None) -> RunFolder:
     """Make the folder of a new run at exactly `path`, with its settings and its environment.
+
+    A run that was stopped there before its first checkpoint has nothing to lose: it makes room.
 
     Parameters
     ----------
@@ -156,16 +257,13 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
     Raises
     ------
     InputError
-        There is something at `path` already, the folder cannot be made, or the device cannot be
-        used.
+        A run has begun at `path`, or other files are there; the folder cannot be made, or the
+        device cannot be used.
     """
     folder, device = RunFolder(path), device or open_device(config.run.device, tf32=config.run.tf32)
-    with one_line_errors(path, "make the run folder"):
-        # One that was killed before its settings were written left empty folders.
-        if any(found.is_file() and found.suffix != ".tmp" for found in path.rglob("*")):
-            raise InputError(f"{path}: run folder exists: use --resume or another --out")
-        folder.last.parent.mkdir(parents=True, exist_ok=True)
-        folder.plots.mkdir(exist_ok=True)
+    folder.check_free()
+    folder.remove_beginning()
+    folder.make_folders()
     save_config(folder.config, with_absolute_places(config))
     environment = describe_environment(device)
     write_json(folder.environment, environment)
@@ -175,25 +273,48 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
 
 
 @contextlib.contextmanager
-def remove_on_failure(folder: RunFolder) -> Iterator[None]:
-    """Remove a folder that `create_run` made if the block fails before the first checkpoint.
+def start_run(path: Path, config: TrainConfig, device: Device | None = None) -> Iterator[RunFolder]:
+    """Make the folder of a new run as `create_run` does, for a training in the block.
 
-    So a mistyped flag leaves no empty run that stops the next try.
+    If a mistake of the user's ends the block before the first checkpoint, what was made is removed
+    again, so that a mistyped flag leaves no empty run: the files that a run writes until then, of
+    which there were none before, and the folders that were new, if nothing else is in them. An
+    interrupted start stays, and can be resumed; so does one that a mistake of minirpn's ended, with
+    its log.
     """
-    try:
-        yield
-    except BaseException:
-        if not folder.last.exists():
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    folder = RunFolder(path)
+    with one_line_errors(path, "make the run folder"):
+        new = [one for one in (path, *path.parents) if not one.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+    with folder.lock():
+        folder.check_free()
+        try:
+            create_run(path, config, device)
+            yield folder
+        except (InputError, OSError, MemoryError):
+            with contextlib.suppress(InputError, OSError):
+                if not folder.has_begun:
+                    folder.remove_beginning()
+                    for one in new:
+                        one.rmdir()
+            raise
 
 
 def open_run(path: Path) -> RunFolder:
-    """Return the folder of a run that was started before; raise InputError if it is none."""
+    """Return the folder of a run that was started before.
+
+    An InputError says if it is none, or if there are links in it; see `RunFolder.check_links`.
+    """
     if not path.is_dir():
         raise InputError(f"{path}: no such run folder")
     folder = RunFolder(path)
+    folder.check_links()
     if not folder.config.is_file():
+        if folder.last.parent.is_dir():
+            raise InputError(
+                f"{path}: the run was stopped before its settings were written: start it as "
+                "before, with the same --out"
+            )
         raise InputError(f"{path}: not a run folder: no {folder.config.name} in it")
     return folder
 
@@ -210,7 +331,16 @@ def newest_run(*, runs: Path = RUNS) -> Path:
     found = [path.parent for path in runs.glob("*/config.toml") if path.is_file()]
     if not found:
         raise InputError(f"{runs}: no run in it")
-    return max(found, key=lambda run: max(path.stat().st_mtime for path in run.iterdir()))
+    return max(found, key=_written)
+
+
+def _written(run: Path) -> float:
+    """Return when a file of a run was last written."""
+    times = [0.0]
+    for path in run.iterdir():
+        with contextlib.suppress(OSError):  # one that is being written is gone again
+            times.append(path.lstat().st_mtime)
+    return max(times)
 
 
 def require_tensorboard() -> None:

@@ -156,7 +156,8 @@ def _read_checkpoint(name: str, path: Path) -> StoredModel:
     config = from_table(TrainConfig, checkpoint.config, str(path))
     checkpoints = path.absolute().parent
     folder = RunFolder(checkpoints.parent)
-    run = folder if checkpoints == folder.last.parent and folder.config.is_file() else None
+    is_of_run = checkpoints == folder.last.parent and folder.config.is_file()
+    run = open_run(folder.path) if is_of_run else None
     return StoredModel(name, path, checkpoint.parameters, config, run, {}, checkpoint.step)
 
 

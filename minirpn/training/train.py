@@ -9,6 +9,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minirpn.data.download import DOWNLOADS
 from minirpn.data.findings import summary
 from minirpn.data.loader import training_order
@@ -17,7 +19,7 @@ from minirpn.data.voc import VOCDataset
 from minirpn.devices import Device, open_device
 from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
-from minirpn.files import folder_lock, replace_file, write_json
+from minirpn.files import replace_file, write_json
 from minirpn.training.build import (
     build_pipeline,
     find_classes,
@@ -45,6 +47,7 @@ from minirpn.training.pictures import draw_final_pictures, draw_samples, moments
 from minirpn.training.places import check_places, with_absolute_places
 from minirpn.training.run_data import (
     check_same_data,
+    check_same_settings,
     note_data,
     open_splits,
     shared_images,
@@ -64,12 +67,15 @@ from minirpn.training.under_way import (
     keeping_what_is_done,
     leave_out_bad_images,
     measures_left,
+    noting_mistakes,
     save_last,
     without_bad_images,
 )
 
 # What may change about the data of a run that is resumed.
 _MOVED = ("voc", "year", "image_folder", "annotation_folder", "skip_bad")
+# What stays of a run that was stopped before its first checkpoint, and is resumed.
+_OF_ANY_START = ("config.toml", "env.json", "data.json", "log.txt")
 
 
 class TrainResult(NamedTuple):
@@ -117,30 +123,37 @@ def train(
     Returns
     -------
     TrainResult
-        With `interrupted` set after SIGINT or SIGTERM; the state was saved after the current step.
+        With `interrupted` set after SIGINT, SIGTERM or SIGHUP; the state was saved after the
+        current step.
 
     Raises
     ------
     InputError
-        Data, weights, checkpoint or device cannot be used; there is nothing to learn from; the data
-        are not those that a resumed run began with; so many `steps` are done; a loss or gradient
-        stopped being finite; the folder cannot be written to, or another process is training in it.
+        Data, weights, checkpoint or device cannot be used; there is nothing to learn from; data or
+        settings are not those that a resumed run began with; so many `steps` are done; a loss or
+        gradient stopped being finite; the memory does not suffice; the folder cannot be written to,
+        or another process is training in it.
     StoppedError
         The same, after the first checkpoint: the line says how many steps are kept.
     """
     began = perf_counter()
     if config.run.tensorboard:
         require_tensorboard()
-    with folder_lock(folder.path):
+    with folder.lock(), noting_mistakes(folder, config):
         # Settings
-        config = with_absolute_places(config)
-        if resume:
+        config, restored = with_absolute_places(config), None
+        if resume and folder.has_begun:
             check_places(config, folder.path)
+            restored = load_checkpoint(folder.last)
+            check_same_settings(config, folder, restored)
+        elif resume:
+            check_places(config, folder.path)
+            folder.remove_beginning(but=_OF_ANY_START)
+            folder.make_folders()
         if config.sharing.has_detector and config.data.classes is None:
             classes = find_classes(config, folder)
             config = replace(config, data=replace(config.data, classes=classes))
             save_config(folder.config, config)
-        restored = load_checkpoint(folder.last) if resume and folder.has_begun else None
         if resume and steps is not None:  # `go_on` writes it, when all else has succeeded
             stored, done = load_config(folder.config), 0 if restored is None else restored.step
             longer = with_new_total(stored, steps, done=done, source=str(folder.path))
@@ -148,7 +161,7 @@ def train(
 
         # Data
         splits = open_splits(config, folder)
-        is_compared = check_same_data(config, folder, splits) if resume else False
+        is_compared = resume and check_same_data(config, folder, splits, files=restored is not None)
 
         # Model
         device = device or open_device(config.run.device, tf32=config.run.tf32)
@@ -159,7 +172,7 @@ def train(
             to_measure = measures_left(restored, folder.last)
             folder.drop_records_after(trainer.step, to_measure)
             folder.log(f"resumed at step {trainer.step} on {device}")
-        if not is_compared:
+        if not is_compared or restored is None:
             note_data(config, folder, splits)
         if not folder.environment.exists():  # killed even before that
             write_json(folder.environment, describe_environment(device))
@@ -171,7 +184,7 @@ def train(
                 begin(run)
             if resume:
                 go_on(run, is_new=restored is None, is_longer=steps is not None)
-                if not is_compared:
+                if restored is not None and not is_compared:
                     folder.log(f"no {folder.data.name} before: the data could not be compared")
             with InterruptRequest() as interrupt:
                 if restored is None:
@@ -314,7 +327,6 @@ def begin(run: Training) -> None:
         copy_proposals(Path(sharing.proposals), path, run.train_set)
     if any(phase.reset_backbone for phase in trainer.phases):
         save_checkpoint(folder.start, trainer.checkpoint())
-    folder.drop_records_after(-1)  # of a start that was killed before it saved
 
 
 def load_start_weights(run: Training) -> None:
@@ -394,6 +406,8 @@ def go_on(run: Training, *, is_new: bool, is_longer: bool) -> None:
             f"going on from step {trainer.step} to step {optimizer.steps}: the learning rate "
             f"{when_it_drops(optimizer, trainer.step)}"
         )
+        if not is_new:
+            save_last(run)  # with these settings, which the next start compares
     if is_longer and trainer.out_of_patience and trainer.step < optimizer.steps:
         trainer.since_best = 0
         save_last(run)
@@ -461,7 +475,8 @@ def measure(run: Training, bar: Progress) -> None:
 def record_health(run: Training, example: Example, last: LastStep, bar: Progress) -> None:
     """Record the health of the network, and warn of stages that are dying."""
     step = run.trainer.step
-    health = examine(run.trainer.network, example, last, run.trainer.config.proposals)
+    with np.errstate(over="ignore", invalid="ignore"):  # the next loss or the record tells of it
+        health = examine(run.trainer.network, example, last, run.trainer.config.proposals)
     run.records.write({"kind": "diagnose", "step": step, **health.to_record()})
     for warning in health.warnings():
         run.records.write({"kind": "warning", "step": step, "message": warning})
@@ -475,16 +490,19 @@ def record_validation(run: Training, bar: Progress) -> None:
         return
     began, trainer, phase = perf_counter(), run.trainer, run.trainer.phase
     config = trainer.config
-    result = validate(
-        trainer.model,
-        run.val_set,
-        build_pipeline(config, trainer.network),
-        trainer.objective,
-        config.proposals,
-        detections=config.detections if phase.detector_usable else None,
-        seed=config.run.seed,
-        limit=config.run.validation_images,
-    )
+    try:
+        result = validate(
+            trainer.model,
+            run.val_set,
+            build_pipeline(config, trainer.network),
+            trainer.objective,
+            config.proposals,
+            detections=config.detections if phase.detector_usable else None,
+            seed=config.run.seed,
+            limit=config.run.validation_images,
+        )
+    except FloatingPointError as error:
+        raise StoppedError(diverged(run, error)) from error
     recall = {str(count): result.recall.at(count) for count in result.recall.counts}
     record: dict[str, Any] = {
         "kind": "validate",
@@ -511,6 +529,15 @@ def record_validation(run: Training, bar: Progress) -> None:
     if measure >= trainer.best:
         trainer.best = measure
         save_checkpoint(run.folder.best, trainer.checkpoint())
+
+
+def diverged(run: Training, error: FloatingPointError) -> str:
+    """Record that a validation is not finite; return the line with which the run stops."""
+    folder, step = run.folder, run.trainer.step
+    run.records.write({"kind": "warning", "step": step + 1, "message": f"stopped: {error}"})
+    folder.log(f"stopped after step {step}: {error}")
+    best = f", from {folder.path}@best on" if folder.best.exists() else ""
+    return f"{error} after step {step}: it has diverged; a new run with a lower --lr may help{best}"
 
 
 def draw_samples_if_due(run: Training) -> None:

@@ -7,6 +7,7 @@ saved before anything that may fail, and an error says how many steps are kept a
 from __future__ import annotations
 
 import shlex
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,8 +18,11 @@ from minirpn.console import say
 from minirpn.data.findings import BadFileError
 from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
+from minirpn.files import append_text
+from minirpn.text import printable
 from minirpn.training.checkpoint import Checkpoint, save_checkpoint
-from minirpn.training.run_data import Splits, check_same_data, open_splits
+from minirpn.training.config import TrainConfig
+from minirpn.training.run_data import Splits, check_same_data, note_damage, open_splits
 from minirpn.training.run_folder import Records, RunFolder
 from minirpn.training.trainer import Trainer
 
@@ -95,7 +99,8 @@ class StoppedError(InputError):
 def keeping_what_is_done(run: Training) -> Iterator[None]:
     """On an error in the block, save the state reached, and say how many steps are kept.
 
-    An error that the user can repair becomes a `StoppedError`; any other is raised as it is.
+    An error that the user can repair becomes a `StoppedError`, also one of too little memory; any
+    other is raised as it is.
     Between two steps the random state is that of a run which never failed, so a run that goes on
     from here has the same numbers. An error within a step may come from anywhere in it: then the
     last checkpoint is what is kept.
@@ -106,17 +111,42 @@ def keeping_what_is_done(run: Training) -> Iterator[None]:
         raise
     except Exception as error:
         reason, trainer, folder = _one_line(error), run.trainer, run.folder
-        with suppress(InputError):  # on a full disk, too, the first error is the one to tell
+        if isinstance(error, MemoryError):
+            reason = _too_little(error, trainer.config)
+        # On a full disk, too, the first error is the one to tell.
+        with suppress(InputError, MemoryError):
             if trainer.step > run.saved_step and not run.in_step:
                 save_last(run)
         with suppress(InputError):
+            if isinstance(error, BadFileError):
+                note_damage(folder, error.finding.path, run.splits)
             folder.log(f"stopped after step {trainer.step}: {reason}")
             # It is about the next step, so that a resumed run drops it.
             message = {"kind": "warning", "step": trainer.step + 1, "message": f"stopped: {reason}"}
             run.records.write(message)
-        if not isinstance(error, InputError | OSError) or not folder.last.exists():
+        if not isinstance(error, InputError | OSError | MemoryError) or not folder.last.exists():
             raise
         raise StoppedError(f"{reason}; {_ways_on(run, error)}") from error
+
+
+@contextmanager
+def noting_mistakes(folder: RunFolder, config: TrainConfig) -> Iterator[None]:
+    """Append the traceback of an error that is minirpn's own to the log of the run.
+
+    After days the console may be gone, and what it showed; the report needs the traceback. An error
+    of too little memory becomes an `InputError` that says what can be smaller.
+    """
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except MemoryError as error:
+        raise InputError(_too_little(error, config)) from error
+    except Exception as error:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        with suppress(InputError):
+            append_text(folder.text, "".join(f"{printable(line)}\n" for line in lines))
+        raise
 
 
 def _one_line(error: Exception) -> str:
@@ -124,6 +154,15 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _too_little(error: MemoryError, config: TrainConfig) -> str:
+    """Return a line about too little memory, with the settings that it depends on most."""
+    resize = config.resize
+    return (
+        f"not enough memory: {_one_line(error)}; smaller images need less: in the settings, "
+        f"resize.short_side is {resize.short_side} and resize.max_side {resize.max_side}"
+    )
 
 
 def _ways_on(run: Training, error: Exception) -> str:

@@ -236,7 +236,7 @@ def test_killed_anywhere_it_finds_the_same(base, run_and_kill, tmp_path):
 def test_a_run_that_was_killed_before_its_settings_were_written(two, base, whole, tmp_path):
     run = tmp_path / "early" / "lambda-1" / "seed-0"
     (run / "checkpoints").mkdir(parents=True)
-    (run / ".config.toml.tmp").write_text("half a li")
+    (run / ".config.toml.0123456789abcdef.tmp").write_text("half a li")
     run_study(two, base, tmp_path / "early", seeds=2, progress=False)
     assert found_in(tmp_path / "early") == found_in(whole)
 
@@ -253,7 +253,7 @@ def test_what_is_somebody_elses_is_left_alone(two, base, tmp_path):
     letter = tmp_path / "out" / "lambda-1" / "seed-0" / "letter.txt"
     letter.parent.mkdir(parents=True)
     letter.write_text("dear")
-    with pytest.raises(InputError, match="run folder exists"):
+    with pytest.raises(InputError, match=r"seed-0: letter\.txt is in it: give another --out"):
         run_study(two, base, tmp_path / "out", seeds=1, progress=False)
     assert letter.read_text() == "dear"
 

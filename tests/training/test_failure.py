@@ -1,6 +1,7 @@
 """Numbers that are not finite: the run stops, says where, and leaves what repeats the step."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,10 @@ from minirpn.training.diagnostics import (
     save_failure,
 )
 from minirpn.training.run_folder import RunFolder
-from minirpn.training.step import StepResult, check_finite, sgd_update
+from minirpn.training.step import StepResult, check_finite, forward_loss, sgd_update
 from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
+from minirpn.training.under_way import StoppedError
 
 
 def wild(config, **run):
@@ -354,6 +356,44 @@ def test_an_array_that_cannot_be_one_of_a_step_is_named(tmp_path, sound, name, v
     with pytest.raises(InputError) as caught:
         load_failure(path)
     assert str(caught.value).startswith(f"{path}: {name.partition('/')[2]}: {value.dtype} of shape")
+
+
+# --- a validation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_validation_that_is_not_finite_stops_the_run(
+    new_run, small_config, monkeypatch, capsys, value
+):
+    """It has exit status 0 otherwise, and a best checkpoint that is no good."""
+
+    def spoilt(*args, **options):
+        loss, output, cache = forward_loss(*args, **options)
+        return loss._replace(total=loss.total + value, box=loss.box + value), output, cache
+
+    folder = new_run("run")
+    for resume in (False, True):
+        monkeypatch.setattr("minirpn.training.evaluate.forward_loss", spoilt)
+        with pytest.raises(StoppedError) as caught:
+            train(small_config, folder, progress=False, resume=resume)
+        assert re.fullmatch(
+            rf".*\.jpg: the validation's box_loss is {value} after step 3: it has diverged; "
+            "a new run with a lower --lr may help",
+            str(caught.value),
+        )
+        assert load_checkpoint(folder.last).step == 3
+        assert not folder.best.exists()
+        last = json.loads(folder.metrics.read_text().splitlines()[-1])
+        assert last["message"].endswith(f"the validation's box_loss is {value}")
+    assert f"box_loss is {value}" in folder.text.read_text()
+
+
+def test_a_network_that_overflows_in_its_validation(new_run, small_config):
+    """Each number of the training was finite: the last step went too far."""
+    optimizer = replace(small_config.optimizer, lr=1e15, steps=1)
+    config = replace(small_config, optimizer=optimizer)
+    with pytest.raises(StoppedError, match=r"the validation's (box|objectness)_loss is (nan|inf)"):
+        train(config, new_run("wild", config), progress=False)
 
 
 def test_a_full_disk_does_not_hide_the_number(new_run, small_config, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from minirpn.data.layout import Source, find_layout
 from minirpn.data.samples import Annotation
@@ -90,6 +91,9 @@ def differs(before, now, *, skip_bad=False):
             "1 of 4 training images, 'd', is new in split 'train'",
         ),
         (of({**A.images, "b": "8x6 99"}), "training image 'b' has other objects"),
+        (of({**A.images, "b": "8x6 99 aa"}), "training image 'b' has other objects"),
+        # A run from before there were hashes of files, or the other way round.
+        (of({one: f"{words} aa" for one, words in A.images.items()}), None),
         (
             of(dict.fromkeys("abc", "9x6 99")),
             "training image 'a' has size 9x6, not 8x6, and so have 2 more",
@@ -103,6 +107,13 @@ def differs(before, now, *, skip_bad=False):
 )
 def test_what_differs_is_named(now, said):
     assert differs(A, now) == said
+
+
+def test_the_file_counts_where_both_tell():
+    before = of({"a": "8x6 00 aa", "b": "8x6 11 aa", "c": "8x6 22"})
+    now = of({"a": "8x6 00 aa", "b": "8x6 11 bb", "c": "8x6 22 cc"})
+    assert differs(before, now) == "training image 'b' has another image file than before"
+    assert differs(before, before) is None
 
 
 def test_bad_images_may_be_missing_only_if_they_may_be_left_out():
@@ -170,7 +181,8 @@ def test_many_images(tmp_path):
         def annotation(self, index):
             return replace(one, image_id=f"{index:06}")
 
-    one = annotation()
+    (tmp_path / "a.jpg").write_bytes(b"pixels")
+    one = annotation(image_path=tmp_path / "a.jpg")
     found = fingerprint(Many(), with_classes=True)
     save_fingerprints(tmp_path / "data.json", {"train": found})
     assert differs(load_fingerprints(tmp_path / "data.json")["train"], found) is None
@@ -241,7 +253,7 @@ def test_a_run_notes_its_data(folder, own):
     assert list(splits) == ["train", "val"]
     assert list(splits["train"]["images"]) == ids_of(own, "train")
     first = splits["train"]["images"][ids_of(own, "train")[0]]
-    assert re.fullmatch(r"80x64 [0-9a-f]{16}", first)
+    assert re.fullmatch(r"80x64 [0-9a-f]{16} [0-9a-f]{16}", first)
 
 
 @pytest.mark.parametrize("steps", [None, 9])
@@ -334,6 +346,30 @@ def test_another_data_set_is_refused_before_the_first_checkpoint_too(folder, con
     assert "is another data set: training image" in refused(config, folder)
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_other_pixels_are_refused(folder, config, own, split):
+    """Ids, sizes and boxes are as they were."""
+    image_id = ids_of(own, split)[1]
+    path = own / f"JPEGImages/{image_id}.jpg"
+    before = path.read_bytes()
+    with Image.open(path) as image:
+        ImageOps.invert(image).save(path)
+    kind = {"train": "training", "val": "validation"}[split]
+    assert refused(config, folder) == (
+        f"{folder.path}: {own} is another data set: "
+        f"{kind} image {image_id!r} has another image file than before"
+    )
+    path.write_bytes(before)
+    assert train(config, folder, resume=True, progress=False).steps == 6
+
+
+def test_a_file_that_cannot_be_read_is_not_called_another(folder, config, own):
+    """The line about the damage helps more, and comes when the image is read."""
+    path = own / f"JPEGImages/{ids_of(own, 'train')[1]}.jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+    assert train(config, folder, resume=True, progress=False).steps == 6
+
+
 def test_shapes_that_are_generated_anew_are_the_same(new_run, small_config, tmp_path):
     shapes = replace(small_config.synthetic, images=10, image_size=(64, 80), min_side=14)
     config = replace(
@@ -348,7 +384,7 @@ def test_shapes_that_are_generated_anew_are_the_same(new_run, small_config, tmp_
     assert train(config, folder, resume=True, steps=7, progress=False).steps == 7
     lists = folder.path / "shapes/ImageSets/Main/train.txt"
     lists.write_text("\n".join(reversed(lists.read_text().split())))
-    said = refused(config, folder)
+    said = refused(load_config(folder.config), folder)
     where = os.path.join(folder.path, "shapes")  # noqa: PTH118
     assert said.startswith(
         f"{folder.path}: {where} is another data set: the training images are in"

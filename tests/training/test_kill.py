@@ -15,6 +15,7 @@ from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import SharingConfig, TrainConfig, save_config
 from minirpn.training.phases import phases_of
 from minirpn.training.run_folder import RunFolder, open_run
+from minirpn.training.tables import write_toml
 
 KILLS = 45
 STEPS = 12
@@ -34,7 +35,7 @@ config, folder_of = load_config(Path(sys.argv[1])), Path(sys.argv[2])
 
 def run(folder):
     stored = load_config(folder.config)
-    training.train(stored, folder, resume=folder.last.exists(), progress=False)
+    training.train(stored, folder, resume=True, progress=False)
 
 
 run(create_run(folder_of / "warm", config))
@@ -79,16 +80,95 @@ def test_killed_anywhere_it_ends_the_same(
     moments = set(found["moments"])
     assert -1 in moments
     assert all(moments & set(range(phase.start, phase.end)) for phase in phases_of(config))
-    undisturbed = open_run(tmp_path / "undisturbed")
-    whole = load_checkpoint(undisturbed.last)
     for number in range(found["runs"]):
-        killed = open_run(tmp_path / f"killed-{number}")
-        assert records(killed) == records(undisturbed)
-        assert (killed.path / "config.toml").read_text() == undisturbed.config.read_text()
-        state = load_checkpoint(killed.last)
-        for field in ("step", "phase", "rng_state", "metrics"):
-            assert getattr(state, field) == getattr(whole, field)
-        for field in ("parameters", "velocity"):
-            np.testing.assert_equal(getattr(state, field), getattr(whole, field))
-        best = load_checkpoint(killed.best)
-        np.testing.assert_equal(best.parameters, load_checkpoint(undisturbed.best).parameters)
+        assert_same_end(tmp_path / f"killed-{number}", tmp_path / "undisturbed")
+
+
+def assert_same_end(killed: Path, undisturbed: Path) -> None:
+    one, other = open_run(killed), open_run(undisturbed)
+    assert records(one) == records(other)
+    assert one.config.read_text() == other.config.read_text()
+    state, whole = load_checkpoint(one.last), load_checkpoint(other.last)
+    for field in ("step", "phase", "rng_state", "metrics"):
+        assert getattr(state, field) == getattr(whole, field)
+    for field in ("parameters", "velocity"):
+        np.testing.assert_equal(getattr(state, field), getattr(whole, field))
+    best, best_of_other = load_checkpoint(one.best), load_checkpoint(other.best)
+    np.testing.assert_equal(best.parameters, best_of_other.parameters)
+
+
+# --- at the start, from the command line ---------------------------------------------------------
+
+EARLY_KILLS = 100
+START = """
+import json, sys
+from collections import Counter
+from pathlib import Path
+from kills import Killer
+from minirpn.cli.main import main
+from minirpn.training import train as training
+from minirpn.training.run_folder import RunFolder
+
+training.finish_run = lambda *args: (None, None)
+settings, runs, early = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+output, sys.stdout = sys.stdout, sys.stderr
+
+
+def state_of(run):
+    if not run.exists():
+        return "no folder"
+    folder = RunFolder(run)
+    if not folder.config.is_file():
+        return "no settings"
+    return "begun" if folder.has_begun else "not begun"
+
+
+def train(run, way):
+    \"\"\"Start a run, or take it up by the same command or by --resume.\"\"\"
+    if state_of(run) == "begun" or (state_of(run) == "not begun" and way == "resume"):
+        words = ["--resume", str(run)]
+    else:
+        words = ["--config", settings, "--out", str(run)]
+    assert main(["train", *words]) == 0
+
+
+train(runs / "warm", "same")
+killer = Killer(10 * early, lambda: train(runs / "undisturbed", "same"), seed=1)
+states, ways, count = Counter(), Counter(), 0
+while states.total() - states["begun"] < early:
+    run, way = runs / f"killed-{count}", "same"
+    count += 1
+    for _ in killer.until_done(lambda: train(run, way)):
+        states[state_of(run)] += 1
+        way = killer.chance.choice(["same", "resume"])
+        ways[state_of(run), way] += 1
+counts = {" ".join(key): number for key, number in ways.items()}
+print(json.dumps({"states": states, "ways": counts, "runs": count}), file=output)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_its_start_either_command_takes_it_up(run_and_kill: Callable, tmp_path: Path):
+    """Before there is a folder, settings, half of the shapes, or a checkpoint."""
+    table = {
+        "synthetic": {"images": 8, "image_size": [64, 80], "min_side": 14, "max_objects": 2},
+        "resize": {"short_side": 64, "max_side": 96},
+        "anchors": {"base_size": 8, "scales": [2.0, 4.0]},
+        "optimizer": {"steps": 2},
+        "run": {"checkpoint_every": 1, "device": "cpu", "threads": 1},
+    }
+    write_toml(tmp_path / "settings.toml", table)
+    found = run_and_kill(START, tmp_path / "settings.toml", tmp_path, EARLY_KILLS)
+    assert set(found["states"]) >= {"no settings", "not begun"}
+    assert found["ways"]["not begun same"] >= 20
+    assert found["ways"]["not begun resume"] >= 20
+    for number in range(found["runs"]):
+        killed, undisturbed = tmp_path / f"killed-{number}", tmp_path / "undisturbed"
+        assert_same_end(killed, undisturbed)
+        # Nothing is left over either.
+        assert names_in(killed) == names_in(undisturbed)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}

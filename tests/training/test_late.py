@@ -182,12 +182,14 @@ def test_any_error_between_steps_keeps_them(new_run, config, whole, monkeypatch,
 
     with monkeypatch.context() as patch:
         patch.setattr(VOCDataset, "__getitem__", fails)
-        expected = StoppedError if isinstance(error, OSError) else MemoryError
-        with pytest.raises(expected) as caught:
-            train(config, folder, progress=False)
-    if isinstance(error, OSError):
-        assert str(caught.value).startswith("a: broken; all 4 steps are kept in ")
-        assert "--skip-bad" not in str(caught.value)
+        message = stops(config, folder)
+    said = {
+        OSError: "a: broken",
+        MemoryError: "not enough memory: too little; smaller images need less: in the settings, "
+        "resize.short_side is 64 and resize.max_side 96",
+    }
+    assert message.startswith(f"{said[type(error)]}; all 4 steps are kept in ")
+    assert "--skip-bad" not in message
     assert "stopped after step 4: " in folder.text.read_text()
     assert load_checkpoint(folder.last).step == 4
     train(config, folder, resume=True, progress=False)
@@ -380,6 +382,84 @@ def test_an_error_that_is_not_of_an_image_is_not_left_out(new_run, config, monke
     folder = new_run("run", config)
     monkeypatch.setattr(VOCDataset, "__getitem__", fails)
     assert stops(config, folder).startswith("odd; no step is done yet")
+
+
+# --- mistakes of minirpn's, too little memory, Ctrl-C ---------------------------------------------
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_mistake_has_its_traceback_in_the_log(new_run, config, whole, monkeypatch):
+    """The console may be gone."""
+    folder = new_run("run", config)
+
+    def mistaken(*args):
+        raise KeyError("odd\n\x1b[2J")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "measure", mistaken)
+        with pytest.raises(KeyError):
+            train(config, folder, progress=False)
+    lines = folder.text.read_text().splitlines()
+    assert "Traceback (most recent call last):" in lines
+    assert any("in train_phase" in line for line in lines)
+    assert lines[-1].startswith("KeyError: ")
+    assert all(line.isprintable() for line in lines)
+    train(config, folder, resume=True, progress=False)
+    assert_same_end(folder, whole)
+
+
+def test_so_has_a_mistake_at_the_start(new_run, config, monkeypatch):
+    folder = new_run("run", config)
+
+    def mistaken(*args):
+        raise IndexError("odd")
+
+    monkeypatch.setattr(train_module, "open_splits", mistaken)
+    with pytest.raises(IndexError):
+        train(config, folder, progress=False)
+    assert folder.text.read_text().endswith("IndexError: odd\n")
+
+
+def test_too_little_memory_at_the_start_names_what_can_be_smaller(new_run, config, monkeypatch):
+    folder = new_run("run", config)
+
+    def large(*args):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(train_module, "Trainer", large)
+    with pytest.raises(InputError) as caught:
+        train(config, folder, progress=False)
+    assert str(caught.value) == (
+        "not enough memory: Unable to allocate 9 TiB; smaller images need less: in the settings, "
+        "resize.short_side is 64 and resize.max_side 96"
+    )
+    assert "Traceback" not in folder.text.read_text()
+
+
+@pytest.mark.usefixtures("no_finish")
+@pytest.mark.parametrize("call", ["os.replace", "os.fsync", "numpy.savez", "os.open"])
+@pytest.mark.parametrize("after", [0, 2])
+def test_ctrl_c_at_once_while_it_saves(new_run, config, whole, monkeypatch, call, after):
+    """The second one, which does not wait for the end of a step."""
+    folder = new_run("run", config)
+    module, name = call.split(".")
+    original, calls = getattr({"os": os, "numpy": np}[module], name), []
+
+    def pressed(*args, **options):
+        # Not all files are synced by their names.
+        is_last = name in ("savez", "fsync") or "last.npz" in str(args[0])
+        calls.extend([name] * is_last)
+        if is_last and len(calls) > after:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(call, pressed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, folder, progress=False)
+    train(config, folder, resume=True, progress=False)
+    assert_same_end(folder, whole)
+    assert not list(folder.path.rglob("*.tmp"))
 
 
 # --- before the first checkpoint -----------------------------------------------------------------

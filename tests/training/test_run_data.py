@@ -8,7 +8,8 @@ import pytest
 
 from minirpn.errors import InputError
 from minirpn.rpn.targets import LabelConfig
-from minirpn.training.config import DataConfig
+from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
+from minirpn.training.config import DataConfig, SharingConfig, load_config, save_config
 from minirpn.training.run_data import open_splits, shared_images, untrained_classes
 from minirpn.training.run_folder import RunFolder, create_run
 from minirpn.training.train import train
@@ -114,6 +115,124 @@ def test_classes_that_only_the_validation_shows(small_config, own, tmp_path):
     told = "only the validation images have objects of: zebra"
     assert untrained_classes(opened(small_config, own, tmp_path)) == told
     assert untrained_classes(opened(small_config, own, tmp_path, val_split=None)) is None
+
+
+# --- the same settings ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def begun(new_run, small_config, monkeypatch, stop_after):
+    """A run that was stopped after four of its six steps."""
+    config = replace(small_config, run=replace(small_config.run, pictures=False))
+    folder = new_run("run", config)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4)
+        assert train(config, folder, progress=False).interrupted
+    return folder
+
+
+def edited(folder, section, **values):
+    """Change settings in ``config.toml``, as with an editor, and return them all."""
+    config = load_config(folder.config)
+    changed = replace(config, **{section: replace(getattr(config, section), **values)})
+    save_config(folder.config, changed)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "said"),
+    [
+        ("optimizer", {"lr": 0.5}, "optimizer.lr: is 0.5, but the run was trained with 0.01"),
+        ("run", {"seed": 7}, "run.seed: is 7, but the run was trained with 0"),
+        (
+            "anchors",
+            {"scales": (2.0, 5.0)},
+            "anchors.scales: is [2.0, 5.0], but the run was trained with [2.0, 4.0]",
+        ),
+        ("resize", {"short_side": 66}, "resize.short_side: is 66, but the run was trained with 64"),
+        (
+            "data",
+            {"use_difficult": True},
+            "data.use_difficult: is True, but the run was trained with False",
+        ),
+        (
+            "model",
+            {"weights": "shapes"},
+            "model.weights: is 'shapes', but the run was trained with 'none'",
+        ),
+        (
+            "optimizer",
+            {"drop_at": 0.5},
+            "optimizer.drop_at: is 0.5, but the run was trained with 0.75",
+        ),
+        ("run", {"patience": 3}, "run.patience: is 3, but the run was trained with 'none'"),
+        ("data", {"voc": None}, "data.voc: is 'none', but the run was trained with '"),
+    ],
+)
+def test_settings_that_were_edited_are_refused(begun, section, values, said):
+    config = edited(begun, section, **values)
+    before = {path: path.read_bytes() for path in begun.path.rglob("*.*")}
+    with pytest.raises(InputError) as caught:
+        train(config, begun, resume=True, progress=False)
+    assert str(caught.value).startswith(f"{begun.config}: {said}")
+    assert str(caught.value).endswith(
+        f": put that back, or start a new run, with --weights {begun.path}"
+    )
+    assert {path: path.read_bytes() for path in begun.path.rglob("*.*")} == before
+
+
+@pytest.mark.usefixtures("no_finish")
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("run", {"threads": 2, "detect_anomaly": True}),
+        ("data", {"skip_bad": True}),
+        ("optimizer", {"steps": 8}),
+    ],
+)
+def test_other_settings_may_be_edited(begun, section, values):
+    config = edited(begun, section, **values)
+    steps = config.optimizer.steps
+    assert train(config, begun, resume=True, progress=False).steps == steps
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_longer_run_that_was_stopped_at_once_can_be_longer_still(begun, monkeypatch, stop_after):
+    """Its checkpoint has the settings of each start, also if no step was taken in it."""
+    for total in (9, 12, 20):
+        with monkeypatch.context() as patch:
+            stop_after(patch, 0)
+            config = load_config(begun.config)
+            assert train(config, begun, resume=True, steps=total, progress=False).interrupted
+    assert load_checkpoint(begun.last).step == 4
+    assert train(load_config(begun.config), begun, resume=True, progress=False).steps == 20
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_setting_that_the_checkpoint_does_not_know_is_not_compared(begun):
+    """It is from before there was one."""
+    state = load_checkpoint(begun.last)
+    table = {**state.config, "run": {**state.config["run"]}}
+    del table["run"]["seed"]
+    save_checkpoint(begun.last, replace(state, config=table))
+    assert train(load_config(begun.config), begun, resume=True, progress=False).steps == 6
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_settings_that_the_training_fills_in_are_its_own(new_run, small_config, stop_after):
+    """The classes of a detector, and how its weights want the pixels."""
+    config = replace(
+        small_config,
+        sharing=SharingConfig(kind="approximate-joint"),
+        model=replace(small_config.model, weights="shapes", freeze=None),
+        anchors=replace(small_config.anchors, scales=(2.0, 4.0, 8.0)),
+        run=replace(small_config.run, pictures=False),
+    )
+    folder = new_run("run", config)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 2)
+        assert train(config, folder, progress=False).interrupted
+    assert train(load_config(folder.config), folder, resume=True, progress=False).steps == 6
 
 
 def test_a_run_without_a_positive_anchor_says_so(small_config, tmp_path, no_figures, capsys):

@@ -18,7 +18,7 @@ from minirpn.training.run_folder import (
     new_run_path,
     newest_run,
     open_run,
-    remove_on_failure,
+    start_run,
 )
 
 CONFIG = default_config(voc=False)
@@ -43,12 +43,17 @@ def test_an_empty_folder_will_do(tmp_path: Path):
 
 
 def test_what_was_killed_before_it_wrote_is_no_run(tmp_path: Path):
+    unfinished = tmp_path / "run" / ".config.toml.0123456789abcdef.tmp"
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "run" / ".config.toml.tmp").write_text("[da")
+    unfinished.write_text("[da")
+    with pytest.raises(InputError, match=r"stopped before its settings were written: start it as"):
+        open_run(tmp_path / "run")
     assert create_run(tmp_path / "run", CONFIG).config.is_file()
+    assert not unfinished.exists()
 
 
 def test_an_existing_run_is_not_overwritten(folder: RunFolder):
+    folder.last.touch()
     message = rf"^{re.escape(str(folder.path))}: run folder exists: use --resume or another --out$"
     with pytest.raises(InputError, match=message):
         create_run(folder.path, CONFIG)
@@ -68,17 +73,192 @@ def test_open_wants_a_run(tmp_path: Path, folder: RunFolder):
     assert open_run(folder.path) == folder
 
 
-def test_a_run_that_never_began_leaves_nothing(folder: RunFolder):
-    with pytest.raises(ZeroDivisionError), remove_on_failure(folder):
-        _ = 1 / 0
-    assert not folder.path.exists()
+# --- what a start leaves -------------------------------------------------------------------------
+
+# All that a run writes before its first checkpoint, beside what `create_run` writes.
+BEGINNING = (
+    "data.json",
+    "metrics.jsonl",
+    "checkpoints/start.npz",
+    "checkpoints/.last.npz.0123456789abcdef.tmp",
+    "proposals/detector-1.npz",
+    "plots/samples/1-0000000.png",
+    "tensorboard/events.out.tfevents.1.host.0",
+    "shapes/JPEGImages/000001.jpg",
+    "shapes/Annotations/000001.xml",
+    "shapes/ImageSets/Main/train.txt",
+    ".shapes-abc/shapes/JPEGImages/000001.jpg",
+)
+STRANGE = (
+    "letter.txt",
+    "plots/mine.png",
+    "plots/samples/1-0000006.png",
+    "shapes/JPEGImages/cat.jpg",
+    "checkpoints/mine.npz",
+    "config.toml.bak",
+    ".git/config",
+)
 
 
-def test_a_run_that_has_begun_stays(folder: RunFolder):
-    folder.last.write_bytes(b"")
-    with pytest.raises(ZeroDivisionError), remove_on_failure(folder):
-        _ = 1 / 0
-    assert folder.last.exists()
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def failing_start(path: Path, *names: str, error: BaseException | None = None) -> None:
+    """Start a run that writes these files, and fails."""
+    with start_run(path, CONFIG):
+        put(path, *names)
+        raise InputError("no") if error is None else error
+
+
+@pytest.mark.parametrize("error", [InputError("no"), OSError("no"), MemoryError("no")])
+def test_a_start_that_fails_leaves_nothing(tmp_path: Path, error: Exception):
+    with pytest.raises(type(error)):
+        failing_start(tmp_path / "deep" / "run", *BEGINNING, error=error)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), ZeroDivisionError()])
+def test_a_start_that_was_stopped_stays(tmp_path: Path, error: BaseException):
+    """An interrupt may be resumed, and a mistake of minirpn's has its traceback in the log."""
+    with pytest.raises(type(error)):
+        failing_start(tmp_path / "run", *BEGINNING, error=error)
+    started = {"config.toml", "env.json", "log.txt"}
+    assert files_in(open_run(tmp_path / "run").path) == {*BEGINNING, *started}
+
+
+@pytest.mark.parametrize("name", ["checkpoints/last.npz", "checkpoints/best.npz"])
+def test_a_run_that_has_begun_stays_whole(tmp_path: Path, name: str):
+    """Also if one checkpoint is away when the error comes."""
+    with pytest.raises(InputError, match="no"):
+        failing_start(tmp_path / "run", *BEGINNING, name)
+    started = {"config.toml", "env.json", "log.txt"}
+    assert files_in(tmp_path / "run") == {*BEGINNING, *started, name}
+
+
+def test_a_run_whose_checkpoints_are_gone_stays_whole(tmp_path: Path):
+    def train() -> None:
+        with start_run(tmp_path / "run", CONFIG) as folder:
+            folder.record({"kind": "train", "step": 1})
+            raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        train()
+    assert files_in(tmp_path / "run") == {"config.toml", "env.json", "log.txt", "metrics.jsonl"}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_what_a_run_does_not_write_stays(tmp_path: Path, strange: str):
+    """It came under way, say from another program."""
+    with pytest.raises(InputError, match="no"):
+        failing_start(tmp_path / "run", *BEGINNING, strange)
+    assert files_in(tmp_path / "run") == {strange}
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path):
+    path = tmp_path / "run"
+    (path / "empty").mkdir(parents=True)
+    with pytest.raises(InputError, match="no"):
+        failing_start(path)
+    assert [one.name for one in path.iterdir()] == ["empty"]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("leftovers", [(), BEGINNING])
+def test_a_folder_with_something_else_is_refused(
+    tmp_path: Path, strange: str, leftovers: tuple[str, ...]
+):
+    path = tmp_path / "run"
+    put(path, *leftovers, strange)
+    with (
+        pytest.raises(InputError, match=r"/run: .* is in it: give another --out$"),
+        start_run(path, CONFIG),
+    ):
+        pytest.fail("it was taken")
+    assert files_in(path) == {*leftovers, strange}
+
+
+def test_settings_that_no_run_wrote_are_not_overwritten(tmp_path: Path):
+    """A run makes its folders first, so this is a file of the user's."""
+    put(tmp_path, "config.toml")
+    with pytest.raises(InputError, match=r"config\.toml is in it: give another --out$"):
+        create_run(tmp_path, CONFIG)
+    assert (tmp_path / "config.toml").read_text() == "config.toml"
+
+
+def test_what_a_killed_start_left_makes_room(tmp_path: Path):
+    create_run(tmp_path / "run", default_config(voc=True))
+    put(tmp_path / "run", *BEGINNING)
+    folder = create_run(tmp_path / "run", CONFIG)
+    assert files_in(folder.path) == {"config.toml", "env.json", "log.txt"}
+    assert load_config(folder.config) == CONFIG
+    assert not (folder.path / "shapes").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
+def test_two_cannot_start_in_one_folder(tmp_path: Path):
+    with start_run(tmp_path / "run", CONFIG) as folder:
+        put(folder.path, *BEGINNING)
+        before = files_in(folder.path)
+        message = r"run: another process is training in it$"
+        with pytest.raises(InputError, match=message), start_run(folder.path, CONFIG):
+            pytest.fail("it has started")
+        assert files_in(folder.path) == before
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+LINKS = (
+    "checkpoints",
+    "checkpoints/last.npz",
+    "config.toml",
+    "data.json",
+    "detections",
+    "log.txt",
+    "metrics.jsonl",
+    "plots",
+    "plots/link.png",
+    "plots/samples",
+    "proposals/a.png",
+    "recall.json",
+    "report.html",
+    "shapes/JPEGImages",
+    "tensorboard",
+)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("target", ["file", "folder", "gone"])
+def test_a_link_in_a_run_is_not_followed(folder: RunFolder, name: str, target: str):
+    outside = folder.path.parent
+    (outside / "file").write_text("secret")
+    (outside / "folder").mkdir()
+    link = folder.path / name
+    if link.is_dir():
+        link.rmdir()
+    link.unlink(missing_ok=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside / target)
+    message = f"^{re.escape(str(link))}: a link, and links in a run folder are not followed$"
+    for use in (open_run, lambda path: create_run(path, CONFIG)):
+        with pytest.raises(InputError, match=message):
+            use(folder.path)
+    assert (outside / "file").read_text() == "secret"
+    assert not list((outside / "folder").iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_the_folder_itself_may_be_a_link(folder: RunFolder, tmp_path: Path):
+    (tmp_path / "link").symlink_to(folder.path)
+    (folder.path / "data").symlink_to(tmp_path)  # no name of a run's: it is not read
+    assert open_run(tmp_path / "link").config.is_file()
 
 
 def test_names_are_new(tmp_path: Path):
