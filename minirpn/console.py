@@ -8,6 +8,7 @@ so none of them ends it. And what is written is printable, whoever gave the name
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -37,6 +38,7 @@ class Unfailing:
     def __init__(self, stream: TextIO) -> None:
         self.lost: OSError | None = None
         self._stream = stream
+        self._is_terminal = stream.isatty()
 
     def write(self, text: str) -> int:
         """Write a text as it is."""
@@ -58,6 +60,8 @@ class Unfailing:
     def _lose(self, error: OSError) -> None:
         """Remember why; what Python keeps back goes nowhere, so that its end does not fail."""
         self.lost = error
+        if error.errno == errno.EIO and self._is_terminal:  # it was closed, as a pipe is
+            self.lost = BrokenPipeError(errno.EPIPE, "the terminal was closed")
         with contextlib.suppress(OSError, ValueError):  # a stream that is no file
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -109,8 +113,8 @@ def consoles() -> Iterator[tuple[Console, Console]]:
 
 
 def for_bar(stream: TextIO) -> Any:
-    """Return the stream that a progress bar writes to; it never fails."""
-    return stream.as_it_is if isinstance(stream, Console) else Unfailing(stream)
+    """Return the stream that a progress bar writes to."""
+    return stream.as_it_is if isinstance(stream, Console) else stream
 
 
 def occupy_closed_handles() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -440,10 +441,10 @@ def straight(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pa
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.usefixtures("no_finish")
 def test_interrupted_and_resumed_is_as_if_never_stopped(
-    straight: Path, tmp_path: Path, small_config: Path, number: int
+    straight: Path, tmp_path: Path, small_config: Path, name: str
 ):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "minirpn", "train", "--steps", str(STEPS)]
@@ -451,7 +452,7 @@ def test_interrupted_and_resumed_is_as_if_never_stopped(
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while process.poll() is None and not _has_taken_a_step(run / "metrics.jsonl"):
             time.sleep(0.01)
-        process.send_signal(number)
+        process.send_signal(getattr(signal, name))
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert f"minirpn train --resume {run}".encode() in errors
@@ -466,6 +467,62 @@ def test_interrupted_and_resumed_is_as_if_never_stopped(
     assert _losses(straight) == _losses(run)
 
 
+# What the shell does with the streams, the status, and whether the disk lost some of stdout.
+CONSOLES = {
+    "{} | true; exit ${{PIPESTATUS[0]}}": 0,
+    "{} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}": 0,
+    "{} >&-": 0,
+    "{} 2>&-": 0,
+    "{} >&- 2>&- <&-": 0,
+    "{} 2>/dev/full": 0,
+    "{} >/dev/full": 2,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("line", CONSOLES)
+def test_a_training_outlives_its_console(tmp_path: Path, small_config: Path, line: str):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "minirpn", "train", "--config", small_config, "--out", run]
+    command += ["--set", "run.pictures=false"]
+    typed = line.format(shlex.join(map(str, command)))
+    done = subprocess.run(["bash", "-c", typed], capture_output=True, check=False, timeout=120)
+    assert done.returncode == CONSOLES[line], done.stderr
+    assert load_checkpoint(run / "checkpoints" / "last.npz").step == 3
+    assert (run / "recall.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
+def test_a_training_outlives_its_terminal(tmp_path: Path, small_config: Path):
+    """No signal tells of it, as under nohup: only writing fails."""
+    pty = pytest.importorskip("pty")
+    run, (other_end, terminal) = tmp_path / "run", pty.openpty()
+    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "minirpn"]
+    command += [
+        "train",
+        "--config",
+        small_config,
+        "--out",
+        run,
+        "--steps",
+        STEPS,
+        "--set",
+        "run.pictures=false",
+    ]
+    with subprocess.Popen(
+        [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        while process.poll() is None and not _has_taken_a_step(run / "metrics.jsonl"):
+            time.sleep(0.01)
+        os.close(other_end)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=120) == 0
+    assert load_checkpoint(run / "checkpoints" / "last.npz").step == STEPS
+
+
 def _has_taken_a_step(metrics: Path) -> bool:
     return metrics.exists() and '"train"' in metrics.read_text()
 
@@ -473,6 +530,117 @@ def _has_taken_a_step(metrics: Path) -> bool:
 def _losses(run: Path) -> list[tuple[int, float]]:
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [(r["step"], r["loss"]) for r in records if r["kind"] == "train"]
+
+
+# --- a start that ends early ----------------------------------------------------------------------
+
+MOMENTS = ("run_folder.write_json", "build.generate", "train.begin", "train.draw_samples")
+
+
+@pytest.mark.usefixtures("no_finish")
+@pytest.mark.parametrize("moment", [*MOMENTS, "under_way.save_checkpoint"])
+@pytest.mark.parametrize("way", ["same", "other", "resume"])
+def test_two_ctrl_c_leave_a_way_on(
+    tmp_path: Path,
+    small_config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    moment: str,
+    way: str,
+):
+    run = tmp_path / "a run"
+    words = ["train", "--config", str(small_config), "--out", str(run)]
+
+    def pressed(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"minirpn.training.{moment}", pressed)
+        assert main(words) == 130
+    if moment != MOMENTS[0]:  # from then on it trains
+        told = f"stopped at once; continue with: minirpn train --resume '{run}'"
+        assert told in capsys.readouterr().err.splitlines()
+    ways = {"same": words, "other": [*words, "--steps", "2"], "resume": ["train", "--resume"]}
+    assert main([*ways[way], str(run)] if way == "resume" else ways[way]) == 0
+    assert load_checkpoint(run / "checkpoints/last.npz").step == (2 if way == "other" else 3)
+    count = len(list((run / "shapes/JPEGImages").iterdir()))
+    assert count == 5
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_the_shapes_of_a_start_that_ended_are_not_those_of_the_next(
+    tmp_path: Path, small_config: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = tmp_path / "run"
+    words = ["train", "--config", str(small_config), "--out", str(run)]
+
+    def pressed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minirpn.training.train.begin", pressed)
+        assert main([*words, "--set", "synthetic.images=7"]) == 130
+    assert len(list((run / "shapes/JPEGImages").iterdir())) == 7
+    assert main(words) == 0
+    assert len(list((run / "shapes/JPEGImages").iterdir())) == 5
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path, small_config: Path, fails: Fails):
+    """Whether the mistake is found before or after the folder is made."""
+    letter = tmp_path / "letter.txt"
+    letter.write_text("dear")
+    said = f"{tmp_path}: letter.txt is in it: give another --out"
+    assert fails("train", "--config", small_config, "--out", tmp_path) == said
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+    run = tmp_path / "run"
+    run.mkdir()
+    assert "no such weights" in fails(
+        "train", "--config", small_config, "--weights", "gone.npz", "--out", run
+    )
+    assert list(run.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_run_whose_checkpoint_is_away_when_an_error_comes_stays(
+    copied: Path, tmp_path: Path, small_config: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+):
+    """It was deleted whole, best checkpoint included."""
+    run = tmp_path / "new"
+
+    def away(*args: object) -> None:
+        (run / "checkpoints/last.npz").unlink()
+        (run / "checkpoints/best.npz").write_bytes(b"days of work")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("minirpn.training.train.measure", away)
+    fails("train", "--config", small_config, "--out", run)
+    assert (run / "checkpoints/best.npz").read_bytes() == b"days of work"
+    assert (run / "shapes").is_dir()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_no_command_follows_a_link_in_a_run(copied: Path, tmp_path: Path, fails: Fails):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    link = copied / "plots/link.png"
+    link.symlink_to(secret)
+    said = f"{link}: a link, and links in a run folder are not followed"
+    picture = copied / "shapes/JPEGImages/000001.jpg"
+    commands = [["train", "--resume"], ["report"], ["eval"], ["propose"], ["explain"]]
+    for command in commands:
+        pictures = [picture] if command[0] in ("propose", "explain") else []
+        assert fails(*command, copied, *pictures) == said
+    assert fails("propose", copied / "checkpoints/last.npz", picture, "--save") == said
+    assert secret.read_bytes() == b"secret"
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_settings_that_were_edited_are_refused(copied: Path, fails: Fails):
+    path = copied / "config.toml"
+    path.write_text(path.read_text().replace("seed = 0", "seed = 1"))
+    said = fails("train", "--resume", copied, "--steps", 9)
+    assert said.startswith(f"{path}: ")
+    assert ": is 1, but the run was trained with 0: put that back, or start a new run" in said
 
 
 # --- splits that the user did not name ------------------------------------------------------------
