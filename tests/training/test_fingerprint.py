@@ -363,6 +363,18 @@ def test_other_pixels_are_refused(folder, config, own, split):
     assert train(config, folder, resume=True, progress=False).steps == 6
 
 
+def test_before_the_first_checkpoint_a_file_may_become_another(folder, config, own):
+    """Nothing has been learned from it; one that is damaged is mended then."""
+    for path in (folder.last, folder.best, folder.metrics):
+        path.unlink()
+    path = own / f"JPEGImages/{ids_of(own, 'train')[1]}.jpg"
+    with Image.open(path) as image:
+        ImageOps.invert(image).save(path)
+    assert train(config, folder, resume=True, progress=False).steps == 6
+    # From now on, it is this one.
+    assert train(config, folder, resume=True, progress=False).steps == 6
+
+
 def test_a_file_that_cannot_be_read_is_not_called_another(folder, config, own):
     """The line about the damage helps more, and comes when the image is read."""
     path = own / f"JPEGImages/{ids_of(own, 'train')[1]}.jpg"
