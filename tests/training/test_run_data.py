@@ -197,13 +197,28 @@ def test_other_settings_may_be_edited(begun, section, values):
 
 
 @pytest.mark.usefixtures("no_finish")
-def test_a_longer_run_that_was_stopped_at_once_can_be_longer_still(begun, monkeypatch, stop_after):
+def test_a_longer_run_that_was_killed_at_once_can_be_longer_still(
+    new_run, small_config, monkeypatch, stop_after
+):
     """Its checkpoint has the settings of each start, also if no step was taken in it."""
-    for total in (9, 12, 20):
+    optimizer = replace(small_config.optimizer, drop_at=0.68)
+    config = replace(
+        small_config, optimizer=optimizer, run=replace(small_config.run, pictures=False)
+    )
+    begun = new_run("run", config)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4)
+        assert train(config, begun, progress=False).interrupted
+
+    def killed(*args):
+        raise SystemExit
+
+    # Step 5 would be at the lower rate, so the drop gets another share; then that one stays.
+    for total in (5, 20):
         with monkeypatch.context() as patch:
-            stop_after(patch, 0)
-            config = load_config(begun.config)
-            assert train(config, begun, resume=True, steps=total, progress=False).interrupted
+            patch.setattr("minirpn.training.train.take_steps", killed)
+            with pytest.raises(SystemExit):
+                train(load_config(begun.config), begun, resume=True, steps=total, progress=False)
     assert load_checkpoint(begun.last).step == 4
     assert train(load_config(begun.config), begun, resume=True, progress=False).steps == 20
 
