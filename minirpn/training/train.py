@@ -142,17 +142,20 @@ def train(
     with folder.lock(), noting_mistakes(folder, config):
         # Settings
         config, restored = with_absolute_places(config), None
+        if resume:
+            check_places(config, folder.path)
         if resume and folder.has_begun:
-            check_places(config, folder.path)
             restored = load_checkpoint(folder.last)
-            check_same_settings(config, folder, restored)
         elif resume:
-            check_places(config, folder.path)
             folder.remove_beginning(but=_OF_ANY_START)
             folder.make_folders()
+        typed = config
         if config.sharing.has_detector and config.data.classes is None:
             classes = find_classes(config, folder)
             config = replace(config, data=replace(config.data, classes=classes))
+        if restored is not None:
+            check_same_settings(config, folder, restored)
+        if config != typed:
             save_config(folder.config, config)
         if resume and steps is not None:  # `go_on` writes it, when all else has succeeded
             stored, done = load_config(folder.config), 0 if restored is None else restored.step
