@@ -74,7 +74,7 @@ from minirpn.training.under_way import (
 
 # What may change about the data of a run that is resumed.
 _MOVED = ("voc", "year", "image_folder", "annotation_folder", "skip_bad")
-# What stays of a run that was stopped before its first checkpoint, and is resumed.
+# What stays of a run that was stopped before its first checkpoint; all else is made again.
 _OF_ANY_START = ("config.toml", "env.json", "data.json", "log.txt")
 
 
@@ -146,7 +146,7 @@ def train(
             check_places(config, folder.path)
         if resume and folder.has_begun:
             restored = load_checkpoint(folder.last)
-        elif resume:
+        else:
             folder.remove_beginning(but=_OF_ANY_START)
             folder.make_folders()
         typed = config
