@@ -175,12 +175,17 @@ class RunFolder:
         with one_line_errors(self.path, "remove what a stopped start left"):
             for one in _below(self.path):
                 top = one.relative_to(self.path).parts[0]
+                if one == self.last.parent:
+                    continue
                 if one.is_dir() and not one.is_symlink():
                     if top in _FOLDERS or top.startswith(".shapes-"):
                         with contextlib.suppress(OSError):  # it is not empty
                             one.rmdir()
                 elif self._is_of_beginning(one) and one.name not in but:
                     one.unlink()
+            if not but:  # it tells that the others are of a run, so it goes last
+                with contextlib.suppress(OSError):
+                    self.last.parent.rmdir()
 
     def _is_of_beginning(self, file: Path) -> bool:
         """Tell whether a run writes a file of this path before its first checkpoint."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -199,6 +200,28 @@ def test_what_a_killed_start_left_makes_room(tmp_path: Path):
     assert files_in(folder.path) == {"config.toml", "env.json", "log.txt"}
     assert load_config(folder.config) == CONFIG
     assert not (folder.path / "shapes").exists()
+
+
+@pytest.mark.parametrize("but", [(), ("config.toml", "log.txt")])
+def test_killed_while_it_makes_room_it_is_taken_up_again(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, but: tuple[str, ...]
+):
+    put(folder.path, *BEGINNING)
+    unlink = Path.unlink
+    for left in range(len(files_in(folder.path)) + 1):
+        count = iter(range(left))
+
+        def killed(path: Path, count=count) -> None:
+            if next(count, None) is None:
+                raise SystemExit
+            unlink(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", killed)
+            with contextlib.suppress(SystemExit):
+                folder.remove_beginning(but=but)
+        folder.check_free()
+    assert files_in(folder.path) == set(but)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
