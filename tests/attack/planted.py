@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from minirpn.errors import InputError
-from tests.attack.run import MOST, SECONDS, FindingError, Reader
+from tests.attack.inputs import Reader
+from tests.attack.judging import MOST, SECONDS, FindingError
 
 SOUND = b'{"steps": 3, "names": ["cat", "dog"]}'
 

@@ -38,356 +38,36 @@ import json
 import mmap
 import os
 import random
-import resource
 import shutil
 import signal
-import stat
 import struct
 import sys
 import tempfile
 import time
 import traceback
-import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.attack.mutators import GRAMMARS
+from tests.attack.inputs import PREFIX, SECRET, Input, Reader, away, input_of, put, secret_of
+from tests.attack.judging import (
+    MOST,
+    SILENCE,
+    TIMED,
+    Finding,
+    Guard,
+    TooSlowError,
+    finding_of,
+    judge,
+    limit_addresses,
+    memory,
+)
 
-SECONDS = 5.0  # of computing, an input
-PATIENCE = 5  # seconds in which nothing is computed: it waits, for a FIFO
-SILENCE = 30.0  # seconds without a sign of life from Python
-MOST = 10**9  # bytes an input
-ADDRESSES = 3 * 2**30  # bytes beyond what the process has; asking for more is refused
-LONGEST = 1000  # characters of a message
 WORKERS = 2
-PREFIX = "minirpn-attack-"  # of temporary folders
-ROOT = Path(__file__).parents[2]
-TIMED = f"over {SECONDS:g} s"
 _MOST_TIMED = 3  # equal findings that cost time, then the mutator is left out for that reader
-
-
-class Reader(NamedTuple):
-    """Something of minirpn that reads a file.
-
-    Parameters
-    ----------
-    name
-        On the command line.
-    seeds
-        Return the bytes of sound files.
-    grammars
-        Keys of `GRAMMARS`; one is drawn first, so that a key named twice is drawn twice as often.
-    read
-        Read the file at a path and use what it says.
-    file
-        Where the file is put, in the folder of this reader.
-    share
-        Of how many inputs it gets, beside the others.
-    folder
-        Make the folder around the file; None for an empty one.
-    fresh
-        Whether it is made anew for each input, because reading changes what is in it.
-    free_name
-        Whether the file may have any name; else odd names are those of the folder.
-    is_file
-        Whether minirpn opens the file itself, so that it could be something else than a file.
-    """
-
-    name: str
-    seeds: Callable[[], Sequence[bytes]]
-    grammars: tuple[str, ...]
-    read: Callable[[Path], object]
-    file: str = "input"
-    share: float = 10.0
-    folder: Callable[[Path], object] | None = None
-    fresh: bool = False
-    free_name: bool = True
-    is_file: bool = True
-
-
-class TooSlowError(BaseException):
-    """Raised in the middle of a reader that has computed for too long."""
-
-
-class FindingError(Exception):
-    """What a reader has to say about its own outcome: a status, a line on the console.
-
-    Parameters
-    ----------
-    kind
-        What was seen; findings of one kind are counted together.
-    words
-        More about it.
-    """
-
-    def __init__(self, kind: str, words: str = "") -> None:
-        super().__init__(words)
-        self.kind = kind
-
-
-# --- one input -----------------------------------------------------------------------------------
-
-ODD_NAMES = (
-    b"\xff\xfe", b"a\nb", b"\x1b[2J", b"$\\frac{$", b"\xc2\x9b31m", "\u202eflip".encode(), b"-x",
-    b"--set", b"%s", b" ", b"a b", b"'\"`$(x)", "\u00e9".encode(), "e\u0301".encode(), b"x" * 200,
-    b"~", b"#", b"a@best", b"x.npz", b"x.toml", b"NUL", b"\\", b"<b>", b"\x7f", b"\xed\xa0\x80",
-)  # fmt: skip
-
-
-def _fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def _link_to(target: str) -> Callable[[Path], None]:
-    def link(path: Path) -> None:
-        path.symlink_to(target)
-
-    return link
-
-
-def _sparse(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(2**32 + 4096)
-
-
-def _sparse_after(content: bytes) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        path.write_bytes(content)
-        os.truncate(path, 2**32 - 4096)
-
-    return write
-
-
-SECRET = b"Nobody outside of this file may read it, nor write over it.\n" * 40
-
-
-def _outside(path: Path) -> None:
-    """Link to a file that is none of the reader's business; `attack_one` looks at it afterwards."""
-    target = _secret_of(path)
-    target.write_bytes(SECRET)
-    path.symlink_to(target)
-
-
-def _secret_of(path: Path) -> Path:
-    work = next(one for one in path.parents if one.parent.name.startswith(PREFIX))
-    return work.parent / f"secret-{work.name}"
-
-
-def _loop(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
-# Not /dev/tty and the like: what is there depends on who calls.
-KINDS: dict[str, Callable[[Path], None]] = {
-    "fifo": _fifo,
-    "zero": _link_to("/dev/zero"),
-    "null": _link_to("/dev/null"),
-    "sparse": _sparse,
-    "folder": Path.mkdir,
-    "dangling": _link_to("nowhere"),
-    "loop": _loop,
-    "outside": _outside,
-    "proc": _link_to("/proc/self/environ"),
-    "absent": lambda path: None,
-}
-
-
-class Input(NamedTuple):
-    """What is put in the place of a sound file."""
-
-    how: str  # the name of its mutator
-    content: bytes | None  # None for what is no file
-    place: Callable[[Path], None] | None = None
-    name: bytes | None = None  # an odd one
-
-
-def input_of(reader: Reader, seeds: Sequence[bytes], number: int, seed: int) -> Input:
-    """Return an input by its number."""
-    rng = random.Random(f"{seed}:{reader.name}:{number}")
-    sound = rng.choice(seeds)
-    chance = rng.random()
-    if chance < 0.012 and reader.is_file:
-        kind = rng.choice([*KINDS, "sparse after"])
-        place = _sparse_after(sound) if kind == "sparse after" else KINDS[kind]
-        return Input(kind, None, place)
-    name = rng.choice(ODD_NAMES) if chance < 0.03 and reader.is_file else None
-    if name is not None and rng.random() < 0.4:
-        return Input("name", sound, name=name)
-    grammar = rng.choice(reader.grammars)
-    mutator = rng.choice(GRAMMARS[grammar])
-    try:
-        content = mutator(rng, sound, seeds)
-        if rng.random() < 0.1:
-            blind = rng.choice(GRAMMARS["bytes"])
-            content = blind(rng, content, seeds)
-    except (ValueError, LookupError, RecursionError) as error:
-        raise RuntimeError(f"{reader.name}:{number}: {mutator.__name__} is broken") from error
-    return Input(mutator.__name__, content, name=name)
-
-
-def _away(path: Path) -> None:
-    """Remove whatever is at a path."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISDIR(path.lstat().st_mode):
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def put(reader: Reader, given: Input, work: Path, prepared: dict[str, Path]) -> Path:
-    """Put an input in its place, and return its path."""
-    folder = work / reader.name
-    if given.name is not None and not reader.free_name:
-        folder = work / os.fsdecode(given.name)
-        _away(folder)
-    if reader.fresh or folder != prepared.get(reader.name):
-        _away(folder)
-        folder.mkdir(parents=True)
-        if reader.folder is not None:
-            reader.folder(folder)
-        if folder.name == reader.name:
-            prepared[reader.name] = folder
-    path = folder / reader.file
-    if given.name is not None and reader.free_name:
-        path = folder / "odd" / os.fsdecode(given.name)
-        _away(path.parent)
-        path.parent.mkdir()
-    _away(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if given.place is not None:
-        given.place(path)
-    elif given.content is not None:
-        path.write_bytes(given.content)
-    return path
-
-
-# --- judging it ----------------------------------------------------------------------------------
-
-_JOINERS = "\u200c\u200d"
-_UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-
-def trouble_with(line: str) -> str | None:
-    """Return what is wrong with a message, or None."""
-    if len(line) > LONGEST:
-        return "long message"
-    if any(unicodedata.category(c) in _UNSHOWN and c not in _JOINERS for c in line):
-        return "unprintable message"
-    return None
-
-
-class Finding(NamedTuple):
-    """What must not be."""
-
-    kind: str  # an exception's type, or what was seen
-    place: str  # the innermost line of minirpn, and of what it called
-    words: str
-    lines: list[str]  # the end of the traceback
-
-
-def _finding(error: BaseException, kind: str | None = None) -> Finding:
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, TooSlowError):
-        frames = frames[:-1]  # that is our own signal's
-    package = f"{os.sep}minirpn{os.sep}"
-    own = [one for one in frames if package in one.filename] or frames
-    # In a library that calls itself, every depth would be another place.
-    place = f"{_short(own[-1].filename)}:{own[-1].lineno}" if own else "?"
-    with contextlib.suppress(Exception):
-        words = str(error)[:300]
-    lines = [f"{_short(one.filename)}:{one.lineno} {one.name}: {one.line}" for one in frames[-6:]]
-    return Finding(kind or type(error).__name__, place, words, lines)
-
-
-def _short(name: str) -> str:
-    for mark in (
-        f"{os.sep}minirpn{os.sep}",
-        f"{os.sep}tests{os.sep}",
-        f"{os.sep}site-packages{os.sep}",
-        f"{os.sep}lib{os.sep}",
-    ):
-        if mark in name:
-            return (
-                mark.strip(os.sep) + os.sep if "minirpn" in mark or "tests" in mark else ""
-            ) + name.rpartition(mark)[2]
-    return name
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            waiting += [one.__cause__, one.__context__]
-
-
-def judge(call: Callable[[], object]) -> tuple[str, Finding | None]:
-    """Return "read", "refused" or "finding", and the finding."""
-    from minirpn.errors import InputError
-
-    try:
-        call()
-    except InputError as error:
-        if any(isinstance(one, TooSlowError) for one in _chain(error)):
-            return "finding", _finding(error, TIMED)
-        memory = next((one for one in _chain(error) if isinstance(one, MemoryError)), None)
-        if memory is not None:
-            return "finding", _finding(memory, "MemoryError, caught")
-        if trouble := trouble_with(str(error)):
-            return "finding", _finding(error, trouble)
-        return "refused", None
-    except TooSlowError as error:
-        return "finding", _finding(error, TIMED)
-    except FindingError as error:
-        return "finding", _finding(error, error.kind)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit, too: no reader may end the process
-        # What our signal interrupted may have said something else about it.
-        slow = any(isinstance(one, TooSlowError) for one in _chain(error))
-        return "finding", _finding(error, TIMED if slow else None)
-    return "read", None
-
-
-def _memory() -> Callable[[], int]:
-    """Return a function that gives the bytes that were needed since the last call, at most."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-    def value(name: str) -> int:
-        text = status.read_text()
-        return int(text.partition(f"{name}:")[2].split(None, 1)[0]) * 1024
-
-    try:
-        reset.write_text("5")
-        value("VmHWM")
-    except (OSError, ValueError, IndexError):  # no Linux, or not allowed
-        unit = 1 if sys.platform == "darwin" else 1024
-        last = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-        def grown() -> int:
-            nonlocal last
-            before, last = last, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-            return last - before
-
-        return grown
-    base = value("VmRSS")
-
-    def peak() -> int:
-        nonlocal base
-        highest = value("VmHWM")
-        was, base = base, value("VmRSS")
-        reset.write_text("5")
-        return highest - was
-
-    return peak
-
 
 # --- a worker ------------------------------------------------------------------------------------
 
@@ -414,40 +94,6 @@ class Plan(NamedTuple):
     until: float  # by time.monotonic
 
 
-class _Guard:
-    """Stops what computes or waits for too long, and ends the process that does not notice.
-
-    Time is counted in what this process computes, so that a busy machine accuses nobody.
-    """
-
-    def __init__(self, crash: Any) -> None:
-        self._crash = crash
-
-    def __enter__(self) -> None:
-        self._idle, self._computed = 0, time.process_time()
-        signal.signal(signal.SIGPROF, self._stop)
-        signal.signal(signal.SIGALRM, self._tick)
-        faulthandler.dump_traceback_later(SILENCE, exit=True, file=self._crash)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
-
-    def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        faulthandler.cancel_dump_traceback_later()
-
-    def _stop(self, *_: object) -> None:
-        raise TooSlowError
-
-    def _tick(self, *_: object) -> None:
-        """Look, every second, whether anything was computed since the last look."""
-        faulthandler.dump_traceback_later(SILENCE, exit=True, file=self._crash)
-        before, self._computed = self._computed, time.process_time()
-        self._idle += self._computed - before < 0.002
-        if self._idle >= PATIENCE:
-            raise TooSlowError
-
-
 def attack_one(
     reader: Reader,
     given: Input,
@@ -462,22 +108,22 @@ def attack_one(
     peak()
     began = time.process_time()
     try:
-        with _Guard(crash):
+        with Guard(crash):
             outcome, finding = judge(lambda: reader.read(path))
     except TooSlowError as error:  # between the end of the reader and that of the guard
-        outcome, finding = "finding", _finding(error, TIMED)
+        outcome, finding = "finding", finding_of(error, TIMED)
     seconds, used = time.process_time() - began, peak()
     if finding is not None or used > MOST // 10:
         gc.collect()  # what hangs in a traceback would count for the next ones
         peak()
     if finding is None and used > MOST:
         outcome, finding = "finding", Finding("over 1 GB", f"{reader.name}", "", [])
-    if given.how == "outside" and _secret_of(path).read_bytes() != SECRET:
+    if given.how == "outside" and secret_of(path).read_bytes() != SECRET:
         outcome, finding = "finding", Finding("wrote through a link", reader.name, "", [])
     if given.name is not None and not reader.free_name:
-        _away(work / os.fsdecode(given.name))
+        away(work / os.fsdecode(given.name))
     elif given.place is not None:
-        _away(path)
+        away(path)
     return Outcome(reader.name, number, given.how, outcome, seconds, used, finding)
 
 
@@ -487,10 +133,11 @@ def _work(
     """Go through inputs, from the one that shared memory names on; write a line about each."""
     crash = (work / "crash").open("w")
     faulthandler.enable(crash)
-    _limit_addresses()
+    limit_addresses()
     null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    peak, prepared = _memory(), {}
+    for stream in (0, 2):  # libraries in C write warnings of their own to stderr
+        os.dup2(null, stream)
+    peak, prepared = memory(), {}
     timed: Counter[tuple[str, str]] = Counter()
     start = struct.unpack_from("<q", at, 8 * slot)[0]
     for index in range(start, len(mine)):
@@ -509,15 +156,6 @@ def _work(
         os.write(results, json.dumps(outcome).encode() + b"\n")
     else:
         struct.pack_into("<q", at, 8 * slot, len(mine))
-
-
-def _limit_addresses() -> None:
-    if sys.platform != "linux":  # elsewhere the limit is not kept, or counts what is not used
-        return
-    text = Path("/proc/self/status").read_text()
-    now = int(text.partition("VmSize:")[2].split(None, 1)[0]) * 1024
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (now + ADDRESSES, hard))
 
 
 # --- the whole attack ----------------------------------------------------------------------------
@@ -714,19 +352,19 @@ def _of_the_dead(status: int, crash: Path) -> Finding:
 def _fork(plan: Plan, share: Sequence[int], at: mmap.mmap, slot: int, work: Path) -> int:
     """Start a worker and return its process id."""
     folder = work / str(slot)
-    _away(folder)
+    away(folder)
     folder.mkdir()
     pid = os.fork()
     if pid:
         return pid
-    status = 1
+    status, console = 1, os.dup(2)
     try:
         # The child must not come back into its parent's program, whatever happens.
         results = os.open(work / f"{slot}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         _work(plan, share, at, slot, folder, results)
         status = 0
-    except BaseException:
-        traceback.print_exc()
+    except BaseException:  # a mistake of the attack's own
+        os.write(console, traceback.format_exc().encode())
         status = 99
     finally:
         os._exit(status)
@@ -747,13 +385,13 @@ def again(readers: Sequence[Reader], which: str, seed: int, keep: Path | None) -
         print(f"{which}: by {given.how}, {size}: {os.fsencode(path)!r}")
         if keep is not None and given.content is not None:
             keep.write_bytes(given.content)
-        _limit_addresses()
+        limit_addresses()
         faulthandler.enable()
-        peak = _memory()
+        peak = memory()
         peak()
         began = time.process_time()
         try:
-            with _Guard(sys.stderr):
+            with Guard(sys.stderr):
                 print(repr(reader.read(path))[:2000])
         except BaseException:
             traceback.print_exc()

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.attack.inputs import Reader, input_of
 from tests.attack.planted import PLANTED, SLOW
 from tests.attack.readers import READERS
-from tests.attack.run import input_of, schedule
+from tests.attack.run import attack as attack_here
+from tests.attack.run import schedule
 
 ROOT = Path(__file__).parents[2]
 # Those that take milliseconds for a hundred inputs, and train nothing first.
@@ -82,14 +84,13 @@ def test_a_reader_that_refuses_is_not_accused():
 
 def test_a_sound_file_that_is_refused_stops_the_attack():
     """Broken files that come of it would be refused for the same reason, and find nothing."""
-    from tests.attack.run import Reader, attack
 
     def refuse(path):
         raise ValueError("never")
 
     reader = Reader("never", lambda: [b"sound"], ("bytes",), refuse)
     with pytest.raises(RuntimeError, match="never: sound file 0 is refused"):
-        attack([reader], inputs=10, seed=0, seconds=10)
+        attack_here([reader], inputs=10, seed=0, seconds=10)
 
 
 def test_inputs_are_made_of_name_and_number_alone():
