@@ -578,9 +578,12 @@ _WHOLE = bytes(range(256)) * 40
 class _Answer(io.BytesIO):
     """What a mirror sends."""
 
-    def __init__(self, content: bytes, status: int) -> None:
-        super().__init__(content)
-        self.status = status
+    def __init__(self, content: bytes, start: int | None) -> None:
+        super().__init__(content[start or 0 :])
+        self.status, self.headers = 200, {"Content-Length": str(len(content))}
+        if start is not None:
+            whole = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            self.status, self.headers = 206, {"Content-Range": whole}
 
 
 def _fetch(part: bytes | None, body: bytes, folder: Path) -> object:
@@ -590,7 +593,7 @@ def _fetch(part: bytes | None, body: bytes, folder: Path) -> object:
     def urlopen(request: Any, timeout: float) -> _Answer:
         begin = request.get_header("Range")
         start = int(begin.removeprefix("bytes=").rstrip("-")) if begin else 0
-        return _Answer(body[start:], 206 if start and start < len(body) else 200)
+        return _Answer(body, start if 0 < start < len(body) else None)
 
     remote = RemoteFile(
         "file.tar", len(_WHOLE), hashlib.sha256(_WHOLE).hexdigest(), ("https://a/x", "https://b/x")
