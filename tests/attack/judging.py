@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 SECONDS = 5.0  # of computing, an input
 PATIENCE = 5  # seconds in which nothing is computed: it waits, for a FIFO
-SILENCE = 30.0  # seconds without a sign of life from Python
+SILENCE = 20.0  # seconds without a sign of life from Python
 MOST = 10**9  # bytes an input
 ADDRESSES = 3 * 2**30  # bytes beyond what the process has; asking for more is refused
 LONGEST = 1000  # characters of a message

@@ -334,7 +334,8 @@ def text_lines(rng: Random, data: bytes, seeds: Sequence[bytes]) -> bytes:
             words[rng.randrange(len(words))] = odd
             lines[at] = " ".join(words)
         elif way == 3:
-            lines[at:at] = [rng.choice(lines)] * rng.choice((1, 2, 3000))
+            line = rng.choice(lines)
+            lines[at:at] = [line] * rng.choice((1, 2, 3000 if len(line) < 1000 else 20))
         elif way == 4:
             del lines[at]
             lines = lines or [""]

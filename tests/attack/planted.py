@@ -89,7 +89,7 @@ PLANTED = {
     "asks": (_ask_for_memory, "MemoryError, caught"),
     "dies": (os.abort, "died of -6"),
     "sleeps": (lambda: time.sleep(3600), "over 5 s"),
-    "hangs": (_stop_listening, "over 30 s"),
+    "hangs": (_stop_listening, "over 20 s"),
 }
 SLOW = {"computes", "swallows", "sleeps", "hangs"}
 

@@ -92,6 +92,12 @@ def _image(path: Path) -> object:
     return told
 
 
+def _one_image(path: Path, how: str) -> object:
+    from minirpn.data import images
+
+    return str(getattr(images, how)(path))[:100]
+
+
 def _list(path: Path) -> object:
     from minirpn.data.lists import IdFinder, read_list
 
@@ -133,7 +139,14 @@ enter(
     share=40,
 )
 enter("image", lambda: seeds.images(), ("image", "image", "bytes", "binary"), _image, share=30)
-enter("image-bomb", lambda: seeds.images()[:1], ("image-rare",), _image, share=0.15)
+for _read in ("read_image", "examine_image"):
+    enter(
+        f"image-bomb-{_read}",
+        lambda: seeds.images()[:1],
+        ("image-rare",),
+        partial(_one_image, how=_read),
+        share=0.1,
+    )
 enter("list", text_seeds(*seeds.LISTS), ("text", "text", "bytes"), _list, share=20)
 enter(
     "data-xml",

@@ -170,6 +170,7 @@ class Row:
     refused: int = 0
     findings: int = 0
     slowest: float = 0.0
+    slowest_input: int = 0
     largest: int = 0
     seconds: float = 0.0
 
@@ -199,7 +200,9 @@ class Result:
         row = self.rows.setdefault(one.reader, Row())
         row.inputs += 1
         row.seconds += one.seconds
-        row.slowest, row.largest = max(row.slowest, one.seconds), max(row.largest, one.peak)
+        if one.seconds > row.slowest:
+            row.slowest, row.slowest_input = one.seconds, one.number
+        row.largest = max(row.largest, one.peak)
         if one.finding is None:
             row.read += one.outcome == "read"
             row.refused += one.outcome == "refused"
@@ -214,7 +217,8 @@ class Result:
     def table(self) -> str:
         """Return a line for each reader, and one for all."""
         wide = max([len(name) for name in self.rows] + [6])
-        names = ("inputs", "refused", "read", "findings", "slowest s", "largest MB", "mean ms")
+        names = ["inputs", "refused", "read", "findings"]
+        names += ["slowest s", "by number", "largest MB", "mean ms"]
         head = f"{'reader':<{wide}}" + "".join(f" {name:>10}" for name in names)
         lines = [head]
         total = Row()
@@ -222,10 +226,8 @@ class Result:
             lines.append(_row(name, row, wide))
             for part in ("inputs", "refused", "read", "findings", "seconds"):
                 setattr(total, part, getattr(total, part) + getattr(row, part))
-            total.slowest, total.largest = (
-                max(total.slowest, row.slowest),
-                max(total.largest, row.largest),
-            )
+            total.slowest = max(total.slowest, row.slowest)
+            total.largest = max(total.largest, row.largest)
         lines.append(_row("all", total, wide))
         return "\n".join(lines)
 
@@ -251,7 +253,8 @@ def _row(name: str, row: Row, wide: int) -> str:
     mean = 1000 * row.seconds / max(1, row.inputs)
     counts = (row.inputs, row.refused, row.read, row.findings)
     left = f"{name:<{wide}}" + "".join(f" {count:>10}" for count in counts)
-    return f"{left} {row.slowest:>10.2f} {row.largest / 1e6:>10.0f} {mean:>10.1f}"
+    slowest = f"{row.slowest:>10.2f} {row.slowest_input:>10}"
+    return f"{left} {slowest} {row.largest / 1e6:>10.0f} {mean:>10.1f}"
 
 
 def schedule(readers: Sequence[Reader], count: int, seed: int) -> list[tuple[int, int]]:
