@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minirpn.cli.model import add_run
-from minirpn.cli.output import inside
 from minirpn.cli.source import add_source, data_of, names_data, source_values
 from minirpn.text import message
 
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     stored = read_stored(args.source, best=args.best)
     folder = Path("explain")
     if stored.folder is not None and args.out is None:
-        folder = inside(stored.folder.path, "explain")
+        folder = stored.folder.path / "explain"
     network, config = load_network(stored)
     data = data_of(args, config.data)
     voc = data.source if names_data(args) else None

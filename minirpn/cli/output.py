@@ -36,16 +36,6 @@ def make_folders(folders: Iterable[Path | None], files: Iterable[Path | None]) -
             raise InputError(f"{file}: cannot write: it is a folder")
 
 
-def inside(run: Path, what: str) -> Path:
-    """Return a folder in that of a run, which may be a stranger's: InputError if it is a link."""
-    from minirpn.errors import InputError
-
-    folder = run / what
-    if folder.is_symlink():
-        raise InputError(f"{folder}: a link, and links in a run are not followed")
-    return folder
-
-
 def check_apart(files: Iterable[Path], pictures: Iterable[Path] = ()) -> None:
     """Raise InputError if a file would be written over one of the pictures, or twice."""
     from minirpn.errors import InputError
@@ -106,13 +96,10 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def output_folder(args: argparse.Namespace, run: RunFolder | None, what: str) -> Path | None:
-    """Return the folder that ``--save`` and ``--out`` give, or None without them.
-
-    An InputError says if the one in the run is a link.
-    """
+    """Return the folder that ``--save`` and ``--out`` give, or None without them."""
     if args.out is not None or not args.save:
         return args.out
-    return Path(what) if run is None else inside(run.path, what)
+    return Path(what) if run is None else run.path / what
 
 
 def output_of(args: argparse.Namespace, run: RunFolder | None, what: str) -> Output:

@@ -103,7 +103,7 @@ def _draw_diagrams(contents: Contents) -> None:
             continue
         try:
             drawn = draw(numbers)
-        except (ValueError, TypeError, AttributeError) as error:
+        except ValueError as error:
             contents.notices.append(one_line(f"{name} could not be drawn: {error}."))
         else:
             axes = drawn[0] if isinstance(drawn, tuple) else drawn

@@ -234,7 +234,7 @@ def test_nothing_is_written_through_a_link_in_a_run(
     (here / "runs/blood" / what).symlink_to(tmp_path / "mine")
     words = ["propose", "--save"] if what == "proposals" else ["explain"]
     said = fails(*words, "runs/blood", "photo.jpg")
-    assert said == f"runs/blood/{what}: a link, and links in a run are not followed"
+    assert said == f"runs/blood/{what}: a link, and links in a run folder are not followed"
     assert not [*(tmp_path / "mine").iterdir()]
 
 

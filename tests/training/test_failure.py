@@ -390,7 +390,7 @@ def test_a_validation_that_is_not_finite_stops_the_run(
 
 def test_a_network_that_overflows_in_its_validation(new_run, small_config):
     """Each number of the training was finite: the last step went too far."""
-    optimizer = replace(small_config.optimizer, lr=1e15, steps=1)
+    optimizer = replace(small_config.optimizer, lr=10.0, backbone_lr_multiplier=1000.0, steps=2)
     config = replace(small_config, optimizer=optimizer)
     with pytest.raises(StoppedError, match=r"the validation's (box|objectness)_loss is (nan|inf)"):
         train(config, new_run("wild", config), progress=False)

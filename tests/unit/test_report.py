@@ -206,7 +206,7 @@ UNSHOWN = "\x00\x1b[2J\x9b\u202e\u2066\u2028\r\udcff\ud800"
 @pytest.mark.usefixtures("no_figures")
 def test_what_has_no_glyph_is_written_as_an_escape(tmp_path):
     def filled(folder, word):
-        warning = {"kind": "warning", "step": 1, "message": word * 1000}
+        warning = {"kind": "warning", "step": 1, "message": word * 100}
         stages = {key: {word: 0.5} for key in ("zero_share", "gradient_norm", "weight_norm")}
         layers = {word: {"gradient": 0.5}}
         diagnose = {"kind": "diagnose", "step": 1, **stages, "layers": layers}
