@@ -8,6 +8,7 @@ import struct
 import tarfile
 import zlib
 from collections.abc import Sequence
+from functools import cache
 
 from tests.attack.grammars import NUMBERS, Random, fits, flip, number, size_of
 from tests.attack.mutate_text import change_json
@@ -182,12 +183,17 @@ def png_of(chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"".join(parts)
 
 
+@cache
 def flat_png(width: int, height: int, bits: int, colour: int) -> bytes:
-    """Return a black PNG of any size, which packs to almost nothing."""
+    """Return a black PNG of any size, which packs to almost nothing; of a huge one the beginning.
+
+    No reader takes images that are cut here.
+    """
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    row = b"\0" * (1 + (width * channels * bits + 7) // 8)
-    packer = zlib.compressobj(1)
-    packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    count = min(height * (1 + (width * channels * bits + 7) // 8), 2**30)
+    packer, zeros = zlib.compressobj(1), bytes(2**20)
+    parts = [packer.compress(zeros) for _ in range(count // len(zeros))]
+    packed = b"".join([*parts, packer.compress(zeros[: count % len(zeros)]), packer.flush()])
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     palette = [(b"PLTE", b"\0\0\0" * 2)] if colour == 3 else []
     return png_of([(b"IHDR", head), *palette, (b"IDAT", packed), (b"IEND", b"")])
