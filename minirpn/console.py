@@ -60,8 +60,9 @@ class Unfailing:
     def _lose(self, error: OSError) -> None:
         """Remember why; what Python keeps back goes nowhere, so that its end does not fail."""
         self.lost = error
-        if error.errno == errno.EIO and self._is_terminal:  # it was closed, as a pipe is
-            self.lost = BrokenPipeError(errno.EPIPE, "the terminal was closed")
+        is_closed = error.errno == errno.EIO and self._is_terminal
+        if is_closed or (error.errno == errno.EINVAL and os.name == "nt"):  # a pipe of Windows
+            self.lost = BrokenPipeError(errno.EPIPE, "it was closed")
         with contextlib.suppress(OSError, ValueError):  # a stream that is no file
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())

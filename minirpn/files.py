@@ -12,6 +12,7 @@ import errno
 import importlib.util
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from minirpn.errors import InputError
 MOST_TEXT = 2**26
 """Bytes of a file of text at most: settings, records, annotations, lists."""
 
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)  # a name may have any characters
 _HAS_LOCKS = importlib.util.find_spec("fcntl") is not None  # not on Windows, nor in a browser
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe is opened without waiting for its other end
@@ -71,9 +73,13 @@ def _expect_regular(handle: int, path: str | Path) -> None:
     if stat.S_ISREG(mode):
         return
     os.close(handle)
-    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-    reason = "is a folder" if stat.S_ISDIR(mode) else "not a file, but a pipe or a device"
-    raise OSError(number, reason, str(path))
+    raise _no_file(mode, path)
+
+
+def _no_file(mode: int, path: str | Path) -> OSError:
+    if stat.S_ISDIR(mode):
+        return OSError(errno.EISDIR, "it is a folder", str(path))
+    return OSError(errno.EINVAL, "not a file, but a pipe or a device", str(path))
 
 
 def _open(path: str | Path, flags: int, *, follow: bool) -> int:
@@ -134,6 +140,7 @@ def replace_file(
         The disk is full, the folder is missing or read-only.
     """
     with one_line_errors(path, "write"):
+        _expect_place(path)
         if durable:
             _remove_leftovers(path)
         aside, file = _new_file_beside(path)
@@ -157,6 +164,14 @@ def replace_file(
             _sync_folder(path.parent)
 
 
+def _expect_place(path: Path) -> None:
+    """Raise an OSError if a device, a pipe or a folder is at `path`, or a link leads to one."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise _no_file(mode, path)
+
+
 def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
     """Return a new, locked file in the folder of `path`, and its path.
 
@@ -164,35 +179,44 @@ def _new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
     while True:
-        # The name of `path` may be as long as a name may be.
-        aside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
+        aside = path.with_name(f"{_beginning_of(path)}{secrets.token_hex(8)}.tmp")
         file = os.fdopen(os.open(aside, flags, 0o666), "w+b")
         _lock(file, wait=True)  # for a `_remove_leftovers` that has it for a moment
-        if os.fstat(file.fileno()).st_nlink:  # not removed before it was locked
+        if os.path.lexists(aside):  # not removed before it was locked
             return aside, file
         file.close()
 
 
+def _beginning_of(path: Path) -> str:
+    """Return how the names of new files beside `path` begin; its own may be as long as may be."""
+    return f".{path.name[:40]}."
+
+
+def is_unfinished(name: str) -> bool:
+    """Tell whether a file has the name of one that `replace_file` has begun to write."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
 def _remove_leftovers(path: Path) -> None:
     """Remove what killed processes left when they wrote `path`: files that nobody has locked."""
-    prefix = f".{path.name[:40]}."
-    with contextlib.suppress(OSError):
-        with os.scandir(path.parent) as entries:
-            left = [one.path for one in entries if one.name.startswith(prefix)]
-        for name in left:
-            if not name.endswith(".tmp"):
+    beginning = _beginning_of(path)
+    with os.scandir(path.parent) as entries:
+        left = [one for one in entries if one.name.startswith(beginning)]
+    for one in left:
+        if not is_unfinished(one.name):
+            continue
+        with contextlib.suppress(OSError):
+            if not _HAS_LOCKS or one.is_symlink():  # Windows removes no file that is open
+                os.unlink(one.path)  # noqa: PTH108
                 continue
-            if os.path.islink(name):  # noqa: PTH114
-                os.unlink(name)  # noqa: PTH108
-                continue
-            with open_regular(name, follow=False) as file:
+            with open_regular(one.path, follow=False) as file:
                 if _lock(file):
-                    os.unlink(name)  # noqa: PTH108
+                    os.unlink(one.path)  # noqa: PTH108
 
 
 def _lock(file: BinaryIO, *, wait: bool = False) -> bool:
     """Lock an open file as long as it is open; tell whether nobody else has."""
-    if not _HAS_LOCKS:  # Windows removes no open file, a browser has one process
+    if not _HAS_LOCKS:
         return True
     import fcntl
 

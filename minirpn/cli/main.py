@@ -77,6 +77,10 @@ _NOTES = _Notes()
 class _Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line, as all errors of the program are."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.color = False  # Python 3.14 colors its help with codes, and `Console` escapes them
+
     def error(self, message: str) -> NoReturn:
         command = self.prog.partition(" ")[2]
         where = f"{command}: " if command else ""

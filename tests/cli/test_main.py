@@ -183,3 +183,13 @@ def test_info_says_why_numba_cannot_be_used(monkeypatch, capsys: pytest.CaptureF
     assert main(["info"]) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("numba "))
     assert line.endswith(f"cannot be used: {trouble}; slower code runs, and last digits may differ")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["info", "--help"], ["train", "--stepps"]])
+def test_no_python_colors_the_help(words, capsys, monkeypatch):
+    """From 3.14 on argparse does, on a terminal or if it is asked to."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    main(words)
+    said = capsys.readouterr()
+    assert "\\x1b" not in said.out + said.err
+    assert "\x1b" not in said.out + said.err

@@ -227,7 +227,7 @@ def test_a_missing_folder_is_one_error(tmp_path: Path):
 
 
 def test_what_a_killed_process_left_is_overwritten(saved: Path):
-    (saved.parent / ".last.npz.tmp").write_bytes(b"half")
+    (saved.parent / ".last.npz.0123456789abcdef.tmp").write_bytes(b"half")
     save_checkpoint(saved, make_checkpoint(8))
     assert load_checkpoint(saved).step == 8
     assert [path.name for path in saved.parent.iterdir()] == ["last.npz"]

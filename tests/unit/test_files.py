@@ -28,7 +28,7 @@ def test_a_pipe_is_no_file(tmp_path: Path):
 
 
 def test_a_folder_is_no_file(tmp_path: Path):
-    with pytest.raises(OSError, match=r"is a folder|Permission"):
+    with pytest.raises(OSError, match=r"it is a folder|Permission"):
         read_file(tmp_path)
 
 
@@ -95,6 +95,30 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path):
     (tmp_path / ".other.0123456789abcdef.tmp").write_bytes(b"half")
     replace_file(tmp_path / "file", b"whole")
     assert leftovers(tmp_path) == [".other.0123456789abcdef.tmp"]
+
+
+def test_what_only_looks_like_a_leftover_stays(tmp_path: Path):
+    """A user's own file may begin and end so; and a folder there does not end the clean-up."""
+    (tmp_path / ".file.my-notes.tmp").write_text("a user's")
+    (tmp_path / ".file.00000000.tmp").write_text("a user's")
+    (tmp_path / ".file.0000000000000000.tmp").mkdir()
+    (tmp_path / ".file.0123456789abcdef.tmp").write_bytes(b"half")
+    before = leftovers(tmp_path)
+    replace_file(tmp_path / "file", b"whole")
+    before.remove(".file.0123456789abcdef.tmp")
+    assert leftovers(tmp_path) == before
+
+
+@posix
+def test_nothing_is_put_in_the_place_of_a_device(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "folder").mkdir()
+    for name, reason in (("pipe", "a pipe"), ("null", "a device"), ("folder", "it is a folder")):
+        with pytest.raises(InputError, match=f"{name}: cannot write: .*{reason}"):
+            replace_file(tmp_path / name, b"ours")
+    assert (tmp_path / "null").is_symlink()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "null", "pipe"]
 
 
 def test_the_mode_is_that_of_any_new_file(tmp_path: Path):
