@@ -218,6 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     """Run the command of these words, and return the exit status."""
+    os.environ["MPLBACKEND"] = "agg"  # nothing opens a window, and another one may not be there
     parser = build_parser(words)
     try:
         args = parser.parse_args(words)
@@ -249,6 +250,8 @@ def _run(words: Sequence[str]) -> int:
 
 def _report(error: Exception, args: argparse.Namespace) -> int:
     """Print an error as one line, and return the exit status."""
+    if _is_interrupt(error):
+        return INTERRUPTED
     status, reason = USER_ERROR, _one_line(error)
     if isinstance(error, InputError | OSError):
         reason = as_typed(reason, args)
@@ -265,6 +268,13 @@ def _report(error: Exception, args: argparse.Namespace) -> int:
         )
     print(f"minirpn: error: {one_line(reason)}", file=sys.stderr)
     return status
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind an error: Python 3.11 wraps what comes in a class body."""
+    return isinstance(error, KeyboardInterrupt) or (
+        error is not None and _is_interrupt(error.__cause__)
+    )
 
 
 def _show_warning(

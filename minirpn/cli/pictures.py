@@ -164,10 +164,19 @@ def _has_ending(path: Path) -> bool:
 
 
 def _lines_of_stdin() -> list[str]:
-    """Return the lines of stdin, each as the operating system would name a file."""
+    """Return the lines of stdin, each as the operating system would name a file.
+
+    An InputError says if they are more than any list of pictures.
+    """
+    from minirpn.errors import InputError
+    from minirpn.files import MOST_TEXT
+
     if sys.stdin is None:  # closed
         return []
-    return [os.fsdecode(line.rstrip(b"\r")) for line in sys.stdin.buffer.read().split(b"\n")]
+    listed = sys.stdin.buffer.read(MOST_TEXT + 1)
+    if len(listed) > MOST_TEXT:
+        raise InputError(f"-: more than {MOST_TEXT:,} bytes, as no list of pictures has")
+    return [os.fsdecode(line.rstrip(b"\r")) for line in listed.split(b"\n")]
 
 
 # --- one after the other -------------------------------------------------------------------------

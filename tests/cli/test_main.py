@@ -113,6 +113,31 @@ def test_ctrl_c_outside_the_loop(monkeypatch: pytest.MonkeyPatch):
     assert main(["train"]) == 130
 
 
+def test_ctrl_c_while_a_class_is_made(monkeypatch: pytest.MonkeyPatch, capsys):
+    wrapped = RuntimeError("Error calling __set_name__")
+    wrapped.__cause__ = KeyboardInterrupt()
+    replaced_run(monkeypatch, wrapped)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_a_backend_that_is_not_there(tmp_path):
+    """Matplotlib refuses to be imported then; but nothing here opens a window."""
+    words = [sys.executable, "-c", "import sys; from minirpn.cli.main import main; "
+             "sys.exit(main(['propose', sys.argv[1], '--out', 'out']))"]  # fmt: skip
+    photo = minirpn.samples.photos()["coffee"]
+    done = subprocess.run(
+        [*words, str(photo)],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "bogus"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/coffee.png").is_file()
+
+
 def test_a_bug_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     replaced_run(monkeypatch, ZeroDivisionError("division\nby zero"))
     assert main(["train"]) == 3

@@ -21,7 +21,7 @@ from PIL import Image
 from minirpn.cli.main import main
 from minirpn.cli.output import write_each
 from minirpn.evaluation import read_coco_detections, read_voc_results
-from minirpn.results import Detections, Proposals, read_json
+from minirpn.results import Detections, Proposals, picture_names, read_json
 from minirpn.training.stored import read_stored, write_shipped
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -449,3 +449,27 @@ def test_a_folder_that_may_not_be_read_is_left_out(
 def test_a_closed_stdin_lists_nothing(here: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stdin", None)
     assert fails("propose", "-") == "-: no path of a picture on stdin"
+
+
+def test_stdin_that_does_not_end(here: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch):
+    endless = io.TextIOWrapper(io.BufferedReader(Zeros()))
+    monkeypatch.setattr("sys.stdin", endless)
+    assert fails("propose", "-") == "-: more than 67,108,864 bytes, as no list of pictures has"
+
+
+class Zeros(io.RawIOBase):
+    """What /dev/zero gives."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        return len(buffer)
+
+
+def test_pictures_of_one_name_are_numbered():
+    names = picture_names([Path("a/x.png"), Path("b/x.png"), Path("x-2.png"), Path("c/x.png")])
+    assert names == ["x", "x-2", "x-2-2", "x-3"]
+    many = picture_names([Path("x.png")] * 30_000)  # one after the other took minutes
+    assert len(set(many)) == 30_000
+    assert many[-1] == "x-30000"
