@@ -266,7 +266,7 @@ def _report(error: Exception, args: argparse.Namespace) -> int:
             f"{type(error).__name__}: {reason}; this is a mistake of minirpn's: please report it, "
             "with what --debug shows"
         )
-    print(f"minirpn: error: {one_line(reason)}", file=sys.stderr)
+    print(one_line(f"minirpn: error: {reason}"), file=sys.stderr)
     return status
 
 

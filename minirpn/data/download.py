@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from minirpn.errors import InputError
 from minirpn.files import one_line_errors, open_regular, own_file
+from minirpn.weights.damage import Sips
 
 _CHUNK = 2**18
 TIMEOUT = 30.0  # seconds without a byte, then the next mirror is tried
@@ -230,7 +231,11 @@ def unpack(archive: Path, folder: Path) -> None:
             f"{archive}: safe unpacking needs Python 3.11.4 or newer; tar -xf does it too"
         )
     try:
-        with open_regular(archive) as file, tarfile.open(fileobj=file) as content:
+        with (
+            open_regular(archive) as file,
+            # "r:": no archive here is packed.
+            tarfile.open(fileobj=cast(BinaryIO, Sips(file)), mode="r:") as content,
+        ):
             content.extractall(folder, filter="data")
     # On damaged archives tarfile raises TarError, OSError, EOFError, KeyError, OverflowError and
     # more.

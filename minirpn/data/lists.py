@@ -131,7 +131,9 @@ def read_list(path: Path, finder: IdFinder, *, every_line: bool = False) -> list
     for line in _lines(path):
         known = finder.find(line)  # an id may have blanks
         if known is None and not line.isascii():
-            line = _as_windows_has_it(line)
+            line = _as_windows_has_it(line).strip()  # a blank of Windows may be all there is
+            if not line:
+                continue
             known = finder.find(line)
         *names, last = line.rsplit(None, 1)
         if known is None and names and last in _SHOWS:

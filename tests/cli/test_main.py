@@ -113,6 +113,12 @@ def test_ctrl_c_outside_the_loop(monkeypatch: pytest.MonkeyPatch):
     assert main(["train"]) == 130
 
 
+def test_a_line_has_at_most_a_thousand_characters(monkeypatch: pytest.MonkeyPatch, capsys):
+    replaced_run(monkeypatch, InputError("x.npz: " + "a b " * 2000))
+    assert main(["train"]) == 2
+    assert len(capsys.readouterr().err) == 1001  # with the end of the line
+
+
 def test_ctrl_c_while_a_class_is_made(monkeypatch: pytest.MonkeyPatch, capsys):
     wrapped = RuntimeError("Error calling __set_name__")
     wrapped.__cause__ = KeyboardInterrupt()

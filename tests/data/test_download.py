@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -362,3 +364,22 @@ def test_what_is_offered_is_whole():
             assert len(remote.sha256) == 64
             assert remote.size > 0
             assert all(url.endswith(f"/{remote.name}") for url in remote.urls)
+
+
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="Python before 3.11.4")
+def test_an_archive_whose_head_claims_gigabytes(tmp_path):
+    """The size of an extended head is read at once; and no archive is packed by another program."""
+    path = tmp_path / "a.tar"
+    head = tarfile.TarInfo("x")
+    head.type, head.size = tarfile.XHDTYPE, 8_000_000_000
+    with path.open("wb") as file:
+        file.write(head.tobuf())
+        file.truncate(2**24)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"a\.tar: cannot unpack: "):
+        unpack(path, tmp_path / "out")
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    path.write_bytes(gzip.compress(b"\0" * 2**20))
+    with pytest.raises(InputError, match=r"a\.tar: cannot unpack: "):
+        unpack(path, tmp_path / "out")

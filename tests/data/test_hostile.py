@@ -260,6 +260,12 @@ def test_a_line_that_names_no_image_is_two_findings(listed, line):
         VOCDataset(root, split="train")
 
 
+def test_a_line_that_is_a_blank_of_windows(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_bytes(b"a\n\xa0\nb\n")
+    assert read_list(path, IdFinder(["a", "b"])) == ["a", "b"]
+
+
 def test_a_line_of_a_million_folders(listed):
     report = check_dataset(listed(b"x/" * 10**6 + b"a\n"))
     assert (report.errors, report.splits["train"]) == ((), 1)
