@@ -37,6 +37,13 @@ def _on_damage(what):
     return read
 
 
+class _UnprintableError(InputError):
+    """An error that forgets to make its message printable, as `InputError` does."""
+
+    def __str__(self) -> str:
+        return "\N{RIGHT-TO-LEFT OVERRIDE}"
+
+
 def _raise(error: BaseException) -> object:
     raise error
 
@@ -80,7 +87,7 @@ PLANTED = {
     "exit": (lambda: _raise(SystemExit(3)), "SystemExit"),
     "status": (lambda: _raise(FindingError("status 5", "")), "status 5"),
     "unprintable": (
-        lambda: _raise(InputError("\N{RIGHT-TO-LEFT OVERRIDE}")),
+        lambda: _raise(_UnprintableError("")),
         "unprintable message",
     ),
     "computes": (_compute, "over 5 s"),
