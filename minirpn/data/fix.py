@@ -25,6 +25,10 @@ from minirpn.files import one_line_errors, open_regular, replace_file
 from minirpn.text import printable
 
 CHANGES = "CHANGES.md"
+# Last what says that all is there.
+_IN_ORDER = ("JPEGImages", "Annotations", "ImageSets", CHANGES)
+_UNFINISHED = ".minirpn-"
+_LEFT_BEHIND = re.compile(rf"{re.escape(_UNFINISHED)}[a-z0-9_]{{8}}")  # as `tempfile` names them
 # Images that every tool reads as they are; others are written as PNG.
 _KEPT = {".jpg": ".jpg", ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".png": ".png"}
 _PLAIN_MODES = {"RGB", "L"}
@@ -67,8 +71,9 @@ def write_corrected(
     source
         The data set, and how its files are read.
     folder
-        Where the copy goes: a folder that is not there yet, or is empty, outside the data set. It
-        appears there when it is complete.
+        Where the copy goes: a folder that is not there yet, or is empty, outside the data set. The
+        copy is complete when ``CHANGES.md`` is there. A killed call may leave a folder
+        ``.minirpn-...``, which the next one removes.
     splits
         Only the images of these; None for everything in the data set.
     classes
@@ -99,21 +104,41 @@ def write_corrected(
         raise InputError(f"{folder}: inside the data set {layout.path}; name a folder outside")
     with one_line_errors(folder, "write"):
         is_there = folder.exists()
-        if is_there and (not folder.is_dir() or any(folder.iterdir())):
+        left = list(folder.iterdir()) if folder.is_dir() else []
+        if (is_there and not folder.is_dir()) or not all(map(_is_left_behind, left)):
             raise InputError(f"{folder}: there is something already; name a new folder")
+        for one in left:
+            shutil.rmtree(one)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             # Nobody else knows its name, or may write into it.
-            with tempfile.TemporaryDirectory(prefix=".minirpn-", dir=folder) as unfinished:
+            with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as unfinished:
                 done = _write(layout, source, Path(unfinished), splits, classes, track)
-                for one in sorted(Path(unfinished).iterdir(), reverse=True):  # the page last
-                    one.rename(folder / one.name)
+                _move(Path(unfinished), folder)
         except BaseException:
             if not is_there:
                 with contextlib.suppress(OSError):  # somebody else has put something into it
                     folder.rmdir()
             raise
         return done._replace(folder=folder)
+
+
+def _is_left_behind(path: Path) -> bool:
+    """Tell whether a killed `write_corrected` has left this."""
+    return bool(_LEFT_BEHIND.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
+
+
+def _move(unfinished: Path, folder: Path) -> None:
+    """Move the whole copy into `folder`, or none of it."""
+    try:
+        for name in _IN_ORDER:
+            (unfinished / name).rename(folder / name)
+    except BaseException:
+        for name in _IN_ORDER:
+            if not (unfinished / name).exists():
+                with contextlib.suppress(OSError):  # somebody has taken it away
+                    (folder / name).rename(unfinished / name)
+        raise
 
 
 def _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -128,6 +129,39 @@ def test_nothing_is_written_over_and_no_half_copy_stays(tmp_path, write_voc, mon
         path.write_text("<annotation>")
     with pytest.raises(InputError, match=r"data: every file in it is bad: .*a\.xml"):
         write_corrected(Source(root), tmp_path / "fixed")
+
+
+@pytest.mark.parametrize("at", ["JPEGImages", "Annotations", "ImageSets", "CHANGES.md"])
+def test_the_page_comes_last_and_a_stop_before_leaves_nothing(tmp_path, write_voc, monkeypatch, at):
+    root, there = write_voc(tmp_path / "data"), []
+    rename = Path.rename
+
+    def stopped(path, target):
+        if path.parent.name.startswith(".minirpn-") and path.name == at:
+            there.extend(one.name for one in target.parent.iterdir() if one.name[0] != ".")
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_corrected(Source(root), tmp_path / "fixed")
+    order = ["JPEGImages", "Annotations", "ImageSets", "CHANGES.md"]
+    assert sorted(there) == sorted(order[: order.index(at)])
+    assert not (tmp_path / "fixed").exists()
+
+
+def test_what_a_killed_call_left_is_removed(tmp_path, write_voc):
+    root, fixed = write_voc(tmp_path / "data"), tmp_path / "fixed"
+    (fixed / ".minirpn-ab_1cd2e/JPEGImages").mkdir(parents=True)
+    for other in ("notes.txt", ".minirpn-notes", ".minirpn-ab_1cd2f"):  # the last is no folder
+        (fixed / other).write_text("mine")
+        with pytest.raises(InputError, match="there is something already"):
+            write_corrected(Source(root), fixed)
+        (fixed / other).unlink()
+    assert (fixed / ".minirpn-ab_1cd2e/JPEGImages").exists()
+    write_corrected(Source(root), fixed)
+    names = ["Annotations", "CHANGES.md", "ImageSets", "JPEGImages"]
+    assert sorted(one.name for one in fixed.iterdir()) == names
 
 
 def test_no_link_is_followed(tmp_path, write_voc):
