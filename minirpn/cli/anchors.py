@@ -92,10 +92,11 @@ def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
     """Return the objects that are trained on, at the training scale."""
     import numpy as np
 
-    from minirpn.data.transforms import resize_scale, resized_size
+    from minirpn.data.transforms import check_resized, resize_scale, resized_size
     from minirpn.evaluation import Scene
 
     scale = resize_scale(annotation.image_size, config.resize)
+    check_resized(annotation, scale, config.resize)
     trained = annotation.gt_boxes[config.data.learnt(annotation.difficult)]
     boxes = trained.astype(np.float64) * scale
     ignored = annotation.ignored.astype(np.float64) * scale

@@ -12,9 +12,12 @@ from minirpn import boxes as box_ops
 from minirpn._checks import check_image_size
 from minirpn._typing import ImageSize
 from minirpn.data.augment import AS_IS, Augmentation, recolour
-from minirpn.data.samples import Example, Sample
+from minirpn.data.samples import Annotation, Example, Sample
+from minirpn.errors import InputError
 
-_MOST_PIXELS = 100_000_000
+_MOST_SHORT_SIDE = 10_000  # pixels
+_MOST_MAX_SIDE = 2**63 - 1  # TOML's largest whole number: many write one for "no limit"
+_MOST_PIXELS = 100_000_000  # of a resized image, which take 1.2 GB as float32
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,11 @@ class ResizeConfig:
     Parameters
     ----------
     short_side
-        Length of the shorter side after resizing, pixels. The paper's section 3.3: 600.
+        Length of the shorter side after resizing, pixels, 10,000 at most. The paper's section 3.3:
+        600.
     max_side
-        Greatest length of the longer side, pixels; it takes precedence. py-faster-rcnn: 1000. With
-        `short_side` it allows 100 million pixels at most.
+        Greatest length of the longer side, pixels; it takes precedence. py-faster-rcnn: 1000. A
+        large number is no limit, but no image may have over 100 million pixels after resizing.
     """
 
     short_side: int = 600
@@ -39,11 +43,9 @@ class ResizeConfig:
                 "short_side, max_side: expected 1 <= short_side <= max_side,"
                 f" got {self.short_side} and {self.max_side}"
             )
-        if self.short_side * self.max_side > _MOST_PIXELS:
-            raise ValueError(
-                f"short_side, max_side: expected at most {_MOST_PIXELS:,} pixels in all, which take"
-                f" 1.2 GB, got {self.short_side} and {self.max_side}"
-            )
+        for name, most in (("short_side", _MOST_SHORT_SIDE), ("max_side", _MOST_MAX_SIDE)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name}: expected at most {most:,}, got {getattr(self, name)}")
 
 
 def resize_scale(image_size: ImageSize, config: ResizeConfig) -> float:
@@ -76,6 +78,18 @@ def resized_size(image_size: ImageSize, scale: float) -> ImageSize:
     """Return (height, width) of an image after `resize`: rounded, at least one pixel each."""
     height, width = image_size
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def check_resized(annotation: Annotation, scale: float, config: ResizeConfig) -> None:
+    """Raise InputError, which names image and settings, if an image becomes too large."""
+    height, width = resized_size(annotation.image_size, scale)
+    if height * width > _MOST_PIXELS:
+        old_height, old_width = annotation.image_size
+        raise InputError(
+            f"{annotation.image_path}: {old_width} x {old_height} pixels become {width} x {height} "
+            f"with short_side {config.short_side} and max_side {config.max_side}, "
+            f"more than {_MOST_PIXELS:,} in all; lower one of them"
+        )
 
 
 def resize(image: np.ndarray, scale: float) -> np.ndarray:
@@ -130,6 +144,11 @@ def prepare(
     augmentation
         The changes to it. A zoom may go beyond `resize_config.max_side`.
 
+    Raises
+    ------
+    InputError
+        The image would have more than 100 million pixels.
+
     Notes
     -----
     Boxes are multiplied by the exact scale, while the image's sides are rounded to whole pixels (as
@@ -137,11 +156,12 @@ def prepare(
     Mirroring comes first, in original pixels, where a box on the edge mirrors onto the edge.
     """
     image, annotation = sample.image, sample.annotation
+    scale = resize_scale(annotation.image_size, resize_config) * augmentation.zoom
+    check_resized(annotation, scale, resize_config)
     gt_boxes, ignored = annotation.gt_boxes, annotation.ignored
     if augmentation.flip:
         gt_boxes, ignored = (box_ops.flip(boxes, image.shape[1]) for boxes in (gt_boxes, ignored))
         image = flip_image(image)
-    scale = resize_scale(annotation.image_size, resize_config) * augmentation.zoom
     return Example(
         annotation=annotation,
         image=to_input(recolour(resize(image, scale), augmentation)),

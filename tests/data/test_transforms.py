@@ -22,6 +22,7 @@ from minirpn.data import (
     resize,
     resize_scale,
 )
+from minirpn.errors import InputError
 
 SIDES = st.integers(1, 3000)
 
@@ -123,6 +124,17 @@ def test_a_flipped_box_frames_the_same_pixels(rng):
 
 def prepared(sample: Sample, config: ResizeConfig, augmentation: Augmentation = AS_IS):
     return prepare(sample, resize_config=config, to_input=to_input, augmentation=augmentation)
+
+
+def test_an_image_that_becomes_too_large_is_named():
+    config = ResizeConfig(600, 1_000_000)
+    assert prepared(sample_of(np.zeros((1, 3, 3), np.uint8), []), config).scale == 600
+    reason = (
+        r"^a\.jpg: 400 x 1 pixels become 240000 x 600 with short_side 600 and max_side 1000000, "
+        r"more than 100,000,000 in all; lower one of them$"
+    )
+    with pytest.raises(InputError, match=reason):
+        prepared(sample_of(np.zeros((1, 400, 3), np.uint8), []), config)
 
 
 class TestPrepare:

@@ -450,12 +450,16 @@ def test_a_cell_has_so_many_anchors_at_most(kinds):
             load_config(None, values)
 
 
-def test_an_image_has_so_many_pixels_at_most():
+def test_the_short_side_has_a_limit_and_the_long_side_needs_none():
     sides = {"resize.short_side": 1_000_000, "resize.max_side": 1_000_000}
-    reason = "short_side, resize.max_side: expected at most 100,000,000 pixels in all, which take"
+    reason = r"resize\.short_side: expected at most 10,000, got 1000000"
     with pytest.raises(InputError, match=reason):
         load_config(None, sides)
-    assert load_config(None, {"resize.short_side": 100, "resize.max_side": 1_000_000})
+    for no_limit in (1_000_000, 2**63 - 1):
+        sides = {"resize.short_side": 600, "resize.max_side": no_limit}
+        assert load_config(None, sides).resize.max_side == no_limit
+    with pytest.raises(InputError, match=r"resize\.max_side: expected at most"):
+        load_config(None, {"resize.max_side": 10**400})
 
 
 @pytest.mark.parametrize(
