@@ -290,7 +290,8 @@ class Found:
         """
         text = json.dumps(self._content(), indent=2) + "\n"
         if path is not None:
-            replace_file(Path(path), text.encode())
+            # Not durable: `detect --save` writes one for each of thousands of images.
+            replace_file(Path(path), text.encode(), durable=False)
         return text
 
     @classmethod

@@ -220,6 +220,14 @@ def test_json_has_the_keys_of_the_command_line(tmp_path, proposals, detections):
     assert content["names"] == list(NAMES)
 
 
+def test_a_file_of_one_image_does_not_wait_for_the_folder(tmp_path, proposals, monkeypatch):
+    # To look through a folder of thousands at each file would take longer than to write it.
+    monkeypatch.setattr("minirpn.files._remove_leftovers", None)
+    monkeypatch.setattr("minirpn.files.os.fsync", None)
+    proposals.to_json(tmp_path / "found.json")
+    assert_same(Proposals.from_json(tmp_path / "found.json"), proposals)
+
+
 def test_json_is_read_from_text_and_from_a_file(tmp_path, proposals, detections):
     for found in (proposals, detections, detections[:0]):
         path = tmp_path / "found.json"
