@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minirpn.budget import Budget, OverBudgetError, parse_json
+from minirpn.budget import Budget, OverBudgetError, parse_json, values_in
 
 
 def test_bytes_and_values_and_depth():
@@ -59,3 +59,9 @@ def test_json_nested_as_deep_as_the_budget():
 def test_a_number_of_many_digits():
     with pytest.raises(ValueError, match="digits"):
         parse_json(b"9" * 5000)
+
+
+def test_a_larger_file_may_hold_more_values_and_a_small_one_takes_little():
+    assert values_in(0) == values_in(50_000_000) == 10_000_000
+    assert values_in(60_000_000) == 12_000_000
+    assert values_in(2**40) == 50_000_000

@@ -559,7 +559,7 @@ def test_a_file_of_records_has_an_end(tmp_path, monkeypatch):
     path.write_bytes(b"\n" * 1001)
     with pytest.raises(InputError, match="cannot read the metrics: more than 1,000 bytes"):
         read_metrics(path)
-    monkeypatch.setattr("minirpn.report.records._BUDGET", 50)
+    monkeypatch.setattr("minirpn.report.records.values_in", lambda size: 50)
     path.write_text("".join(json.dumps(train(step)) + "\n" for step in range(1, 5)))
     with pytest.raises(InputError, match="line 4: it holds more values than any"):
         read_metrics(path)

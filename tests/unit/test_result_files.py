@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minirpn import results
 from minirpn.data.samples import Annotation
 from minirpn.detector import Detections
 from minirpn.errors import InputError
@@ -266,3 +267,28 @@ def test_files_are_judged_as_what_was_written(tmp_path):
         again = average_precision(found, objects, labels, classes=CLASSES)
         assert again.to_dict()["mean_ap"] == expected
     assert expected == {"voc07": 1, "area": 1}
+
+
+def test_what_is_written_has_few_values_for_its_bytes(tmp_path):
+    # A reader allows a value for 5 bytes, so it takes whatever a writer makes.
+    boxes, zeros = np.array([[1, 1, 2, 2]] * 1000, np.float32), np.zeros(1000, int)
+    write_coco_detections(tmp_path / "coco.json", [Detections(boxes, zeros / 1, zeros)])
+    found = results.Detections(boxes, zeros, classes=zeros, names=("a",), image_size=(5, 5))
+    results.write_json(tmp_path / "found.json", [found])
+    for name in ("coco.json", "found.json"):
+        content = (tmp_path / name).read_bytes()
+        values = sum(map(content.count, (b",", b"[", b"{", b":")))
+        assert 6000 < values < len(content) / 5
+
+
+def test_many_detections_are_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("minirpn.budget._FEW_VALUES", 10)  # as if this were a large file
+    boxes, zeros = np.array([[1, 1, 2, 2]] * 1000, np.float32), np.zeros(1000, int)
+    write_coco_detections(tmp_path / "coco.json", [Detections(boxes, zeros / 1, zeros)])
+    assert len(read_coco_detections(tmp_path / "coco.json", 1, 1)[0].scores) == 1000
+    found = results.Detections(boxes, zeros, classes=zeros, names=("a",), image_size=(5, 5))
+    results.write_json(tmp_path / "found.json", [found])
+    assert len(results.read_json(tmp_path / "found.json")[0]) == 1000
+    (tmp_path / "found.json").write_text(f"[{'[],' * 1000}[]]")
+    with pytest.raises(InputError, match="it holds more values than any"):
+        results.read_json(tmp_path / "found.json")
