@@ -27,14 +27,14 @@ from minirpn._typing import Array
 from minirpn.backbones import stage_of
 from minirpn.data.samples import Annotation, Example
 from minirpn.errors import InputError
-from minirpn.fields import Fields, choice, list_of, number, object_of, text, whole
+from minirpn.fields import Fields, choice, list_of, number, text, whole
 from minirpn.files import write_npz
 from minirpn.nn.layers import Conv2d, Grads, Layer
 from minirpn.nn.optim import square_sums
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, candidates, object_scores
 from minirpn.training.build import fill_parameters
-from minirpn.training.checkpoint import read_archive, under
+from minirpn.training.checkpoint import check_rng_state, read_archive, under
 from minirpn.training.config import TrainConfig
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import StepResult, check_finite, is_finite
@@ -398,16 +398,15 @@ def load_failure(path: Path) -> Failure:
     if trainer.phase.needs_proposals and proposals is None:
         raise read.wrong("proposals: missing")
     trainer.step = read.get("step", whole(1)) - 1
-    trainer.rng.bit_generator.state = read.get("rng_state", _RNG_STATE)
+    rng_state = read.get("rng_state", Fields).plain
+    try:
+        check_rng_state(rng_state)
+    except ValueError as error:
+        raise read.wrong(f"rng_state: {error}") from error
+    trainer.rng.bit_generator.state = rng_state
     return Failure(trainer, example, proposals)
 
 
-_RNG_STATE = object_of(
-    bit_generator=choice("PCG64"),
-    state=object_of(state=whole(0, 2**128 - 1), inc=whole(0, 2**128 - 1)),
-    has_uint32=choice(0, 1),
-    uinteger=whole(0, 2**32 - 1),
-)
 _MOST_SIDE = 10**6  # pixels
 
 
