@@ -65,6 +65,18 @@ def picky(x):
     return x
 
 
+def test_memory_that_runs_out_while_compiling_is_no_fault_of_the_function(monkeypatch):
+    def out_of_memory():
+        raise MemoryError("nothing left")
+
+    function = compiled(twice)
+    with monkeypatch.context() as full:
+        full.setattr(function, "_made", out_of_memory)
+        with pytest.raises(MemoryError, match="nothing left"):
+            function(3)
+    assert function(3) == 6  # it is tried again
+
+
 def test_what_numba_cannot_compile_is_unusable_and_not_tried_again(monkeypatch):
     function = compiled(unknown_to_numba)
     for _ in range(2):

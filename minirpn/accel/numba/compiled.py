@@ -48,6 +48,8 @@ class Compiled:
             raise UnusableError(reason)
         try:
             return (self._machine or self._made())(*args)
+        except MemoryError:  # it says nothing about the function
+            raise
         except Exception as error:
             if self._is_compiled_for(args):  # then the function itself raised it
                 raise
