@@ -142,7 +142,8 @@ def check_same_data(
     """Compare the splits with those that the run began with; return whether that was possible.
 
     A run from before there was a ``data.json`` has nothing to compare with. Without `files`, those
-    of the images are not compared: nothing has been learned from them yet.
+    of the images are not compared: nothing has been learned from them yet. An image file whose hash
+    the run did not note gets one, for the next time, and the log says so.
 
     Raises
     ------
@@ -168,7 +169,30 @@ def check_same_data(
             f"{folder.path}: {where} is another data set: {reason}; go on with the data that it "
             f"began with, or train on these in a new run, with --weights {run}"
         )
+    if files:
+        _note_new_files(folder, stored, now)
     return True
+
+
+def _note_new_files(
+    folder: RunFolder, stored: dict[str, Fingerprint], now: dict[str, Fingerprint]
+) -> None:
+    """Add to ``data.json`` the hashes of image files that were not compared for want of one."""
+    count = 0
+    for name, today in now.items():
+        images = dict(stored[name].images)
+        for image_id, words in today.images.items():
+            before = images.get(image_id)
+            if before is not None and before != words:  # all that both tell is the same
+                images[image_id] = words
+                count += 1
+        stored[name] = replace(stored[name], images=images)
+    if count:
+        save_fingerprints(folder.data, stored)
+        folder.log(
+            f"image files that could not be compared, for {folder.data.name} had no hash of them: "
+            f"{count}; it has one now"
+        )
 
 
 def _with_files_of(

@@ -363,6 +363,25 @@ def test_other_pixels_are_refused(folder, config, own, split):
     assert train(config, folder, resume=True, progress=False).steps == 6
 
 
+def test_a_run_from_before_there_were_hashes_of_files_gets_them(folder, config, own):
+    noted = load_fingerprints(folder.data)
+    old = {
+        name: replace(one, images={key: v.rpartition(" ")[0] for key, v in one.images.items()})
+        for name, one in noted.items()
+    }
+    save_fingerprints(folder.data, old)
+    train(config, folder, resume=True, progress=False)
+    assert load_fingerprints(folder.data) == noted
+    told = "had no hash of them: 10; it has one now"
+    assert folder.text.read_text().count(told) == 1
+    train(config, folder, resume=True, progress=False)
+    assert folder.text.read_text().count(told) == 1
+    path = own / f"JPEGImages/{ids_of(own, 'val')[1]}.jpg"
+    with Image.open(path) as image:
+        ImageOps.invert(image).save(path)
+    assert "another image file than before" in refused(config, folder)
+
+
 def test_before_the_first_checkpoint_a_file_may_become_another(folder, config, own):
     """Nothing has been learned from it; one that is damaged is mended then."""
     for path in (folder.last, folder.best, folder.metrics):
