@@ -281,7 +281,7 @@ def report_failure(
     # On a full disk, too, the training stops with the error about the number.
     with contextlib.suppress(InputError):
         message = f"{error.example.image_id}: {words}"
-        folder.record({"kind": "warning", "step": error.step, "message": message})
+        folder.warn(error.step, message)
         folder.log(f"stopped before step {error.step}: {message}")
     return InputError(
         f"{error.example.annotation.image_path}: step {error.step}: {words}; a lower --lr may "

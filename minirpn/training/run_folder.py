@@ -31,7 +31,7 @@ from minirpn.files import (
     replace_file,
     write_json,
 )
-from minirpn.text import printable
+from minirpn.text import message, printable
 from minirpn.training.config import TrainConfig, save_config
 from minirpn.training.places import with_absolute_places
 
@@ -141,6 +141,10 @@ class RunFolder:
         JSON has no nan and no infinity: they are written as null.
         """
         append_text(self.metrics, json.dumps(_finite(record), allow_nan=False) + "\n")
+
+    def warn(self, step: int, text: str) -> None:
+        """Append a record of the kind "warning", whose message is one line of bounded length."""
+        self.record({"kind": "warning", "step": step, "message": message(text)})
 
     @property
     def has_begun(self) -> bool:

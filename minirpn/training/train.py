@@ -482,7 +482,7 @@ def record_health(run: Training, example: Example, last: LastStep, bar: Progress
         health = examine(run.trainer.network, example, last, run.trainer.config.proposals)
     run.records.write({"kind": "diagnose", "step": step, **health.to_record()})
     for warning in health.warnings():
-        run.records.write({"kind": "warning", "step": step, "message": warning})
+        run.folder.warn(step, warning)
         run.folder.log(f"step {step}: {warning}")
         bar.say(f"warning: step {step}: {warning}")
 
@@ -537,7 +537,7 @@ def record_validation(run: Training, bar: Progress) -> None:
 def diverged(run: Training, error: FloatingPointError) -> str:
     """Record that a validation is not finite; return the line with which the run stops."""
     folder, step = run.folder, run.trainer.step
-    run.records.write({"kind": "warning", "step": step + 1, "message": f"stopped: {error}"})
+    folder.warn(step + 1, f"stopped: {error}")
     folder.log(f"stopped after step {step}: {error}")
     best = f", from {folder.path}@best on" if folder.best.exists() else ""
     return f"{error} after step {step}: it has diverged; a new run with a lower --lr may help{best}"

@@ -19,7 +19,7 @@ from minirpn.data.findings import BadFileError
 from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
 from minirpn.files import append_text
-from minirpn.text import printable
+from minirpn.text import message, printable
 from minirpn.training.checkpoint import Checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig
 from minirpn.training.run_data import Splits, check_same_data, note_damage, open_splits
@@ -113,6 +113,7 @@ def keeping_what_is_done(run: Training) -> Iterator[None]:
         reason, trainer, folder = _one_line(error), run.trainer, run.folder
         if isinstance(error, MemoryError):
             reason = _too_little(error, trainer.config)
+        reason = message(reason)
         # On a full disk, too, the first error is the one to tell.
         with suppress(InputError, MemoryError):
             if trainer.step > run.saved_step and not run.in_step:
@@ -122,8 +123,7 @@ def keeping_what_is_done(run: Training) -> Iterator[None]:
                 note_damage(folder, error.finding.path, run.splits)
             folder.log(f"stopped after step {trainer.step}: {reason}")
             # It is about the next step, so that a resumed run drops it.
-            message = {"kind": "warning", "step": trainer.step + 1, "message": f"stopped: {reason}"}
-            run.records.write(message)
+            folder.warn(trainer.step + 1, f"stopped: {reason}")
         if not isinstance(error, InputError | OSError | MemoryError) or not folder.last.exists():
             raise
         raise StoppedError(f"{reason}; {_ways_on(run, error)}") from error
@@ -211,7 +211,7 @@ def leave_out_bad_images(run: Training) -> bool:
     for reason in [line for line in found.skipped if line not in before.skipped]:
         told = f"left out from step {trainer.step} on: {reason}"
         run.say(f"warning: {told}")
-        run.records.write({"kind": "warning", "step": trainer.step, "message": told})
+        folder.warn(trainer.step, told)
     train, val = map(len, found.image_ids)
     run.say(f"{train} training and {val} validation images are left")
     if folder.last.exists():

@@ -12,6 +12,7 @@ import pytest
 from minirpn.data.loader import training_order
 from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
+from minirpn.report.records import read_metrics
 from minirpn.training import train as train_module
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import SharingConfig, load_config
@@ -406,6 +407,21 @@ def test_a_mistake_has_its_traceback_in_the_log(new_run, config, whole, monkeypa
     assert all(line.isprintable() for line in lines)
     train(config, folder, resume=True, progress=False)
     assert_same_end(folder, whole)
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_long_message_of_a_mistake_leaves_the_records_readable(new_run, config, monkeypatch):
+    folder = new_run("run", config)
+
+    def mistaken(*args):
+        raise ValueError("odd " * 9000)
+
+    monkeypatch.setattr(train_module, "measure", mistaken)
+    with pytest.raises(ValueError, match="odd"):
+        train(config, folder, progress=False)
+    assert read_metrics(folder.metrics)[-1]["message"].startswith("stopped: odd odd")
+    (line,) = [one for one in folder.text.read_text().splitlines() if "stopped after" in one]
+    assert len(line) < 1100
 
 
 def test_so_has_a_mistake_at_the_start(new_run, config, monkeypatch):
