@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import math
@@ -11,12 +12,12 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from minirpn.files import (
     append_text,
     folder_lock,
     one_line_errors,
-    read_file,
+    open_regular,
     replace_file,
     write_json,
 )
@@ -45,7 +46,7 @@ GPU_PACKAGES = (
     "nvidia-cudnn-frontend",
 )
 
-_MOST_RECORDS = 2**32  # bytes of ``metrics.jsonl``
+_LONGEST_RECORD = 2**22  # bytes of a line of ``metrics.jsonl``
 _FOLDERS = ("checkpoints", "plots", "proposals", "detections", "explain", "tensorboard", "shapes")
 _FILES = ("config.toml", "env.json", "data.json", "metrics.jsonl", "log.txt", "report.html")
 _RESULTS = ("recall.json", "precision.json")
@@ -151,7 +152,8 @@ class RunFolder:
         """Whether there is, or was, a checkpoint; a run that was killed early has none."""
         if self.last.exists() or self.best.exists():
             return True
-        return any(0 < _step_of(line) < math.inf for line in self._lines())
+        with contextlib.closing(self._lines()) as lines:
+            return any(0 < _step_of(line) < math.inf for line in lines)
 
     def make_folders(self) -> None:
         """Make the folders that a run has from its beginning on."""
@@ -209,15 +211,23 @@ class RunFolder:
             at = _step_of(line)
             return at < step or (at == step and json.loads(line).get("kind") not in kinds)
 
-        kept = [line + b"\n" for line in self._lines() if is_kept(line)]
-        replace_file(self.metrics, lambda file: file.writelines(kept))
+        def write(file: BinaryIO) -> None:
+            file.writelines(line.rstrip() + b"\n" for line in self._lines() if is_kept(line))
 
-    def _lines(self) -> list[bytes]:
-        """Return the lines of ``metrics.jsonl``."""
+        replace_file(self.metrics, write)
+
+    def _lines(self) -> Generator[bytes]:
+        """Yield the lines of ``metrics.jsonl``; InputError at one that no record is as long as."""
         if not self.metrics.exists():
-            return []
-        with one_line_errors(self.metrics, "read"):
-            return read_file(self.metrics, most=_MOST_RECORDS, follow=False).splitlines()
+            return
+        with (
+            one_line_errors(self.metrics, "read"),
+            open_regular(self.metrics, follow=False) as file,
+        ):
+            while line := file.readline(_LONGEST_RECORD + 1):
+                if len(line) > _LONGEST_RECORD:
+                    raise OSError(errno.EFBIG, f"a line of more than {_LONGEST_RECORD:,} bytes")
+                yield line
 
     def log(self, message: str) -> None:
         """Append a line to ``log.txt``, with the time (UTC) in front."""
