@@ -86,3 +86,5 @@ _FOUR_STEPS: tuple[dict[str, Any], ...] = (
         "detector_usable": True,
     },
 )
+PHASE_NAMES = ("rpn", "joint", *(part["name"] for part in _FOUR_STEPS))
+"""Of the phases of all trainings."""

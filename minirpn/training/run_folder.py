@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import minirpn
+from minirpn.data.folders import is_litter
 from minirpn.devices import CPU, Device, open_device
 from minirpn.errors import InputError
 from minirpn.files import (
@@ -34,6 +35,7 @@ from minirpn.files import (
 )
 from minirpn.text import message, printable
 from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.phases import PHASE_NAMES
 from minirpn.training.places import with_absolute_places
 
 RUNS = Path("runs")
@@ -52,15 +54,19 @@ _FILES = ("config.toml", "env.json", "data.json", "metrics.jsonl", "log.txt", "r
 _RESULTS = ("recall.json", "precision.json")
 # What a run writes before its first checkpoint, seen from its folder.
 _BEGINNING = re.compile(
-    r"""
+    rf"""
     config\.toml | env\.json | data\.json | metrics\.jsonl | log\.txt
-    | checkpoints/start\.npz | proposals/[^/]+\.npz | plots/samples/\d-0+\.png
+    | checkpoints/start\.npz | plots/samples/\d-0+\.png
+    | checkpoints/\.(start|last)\.npz\.tmp  # an earlier version, killed
+    | proposals/({"|".join(PHASE_NAMES)})\.npz
     | tensorboard/events\.[^/]+
     | (\.shapes-[^/]+/)?shapes/
       (JPEGImages/\d+\.jpg | Annotations/\d+\.xml | ImageSets/Main/\w+\.txt)
     """,
     re.VERBOSE,
 )
+# What the log of a run begins with.
+_STARTED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ started on ")
 # What `replace_file` leaves if it is killed.
 _UNFINISHED = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{16}\.tmp")
 
@@ -167,11 +173,27 @@ class RunFolder:
         self.check_links()
         if self.has_begun:
             raise InputError(f"{self.path}: run folder exists: use --resume or another --out")
-        is_run = self.last.parent.is_dir()
+        is_start = self._is_of_a_start()
         for file in _below(self.path):
-            if not (file.is_dir() or (is_run and self._is_of_beginning(file))):
+            if file.is_dir() or is_litter(file.name):
+                continue
+            if not (is_start and (file == self.report or self._is_of_beginning(file))):
                 inside = file.relative_to(self.path)
                 raise InputError(f"{self.path}: {inside} is in it: give another --out")
+
+    def _is_of_a_start(self) -> bool:
+        """Tell whether a start of minirpn's made the folder; other settings are the user's own.
+
+        A start makes ``checkpoints/`` first, then the first line of the log, then all else.
+        """
+        if not self.last.parent.is_dir():
+            return False
+        if self.text.exists():
+            with one_line_errors(self.text, "read"), open_regular(self.text, follow=False) as file:
+                line = file.read(100)
+            if line:  # else killed before it was written
+                return bool(_STARTED.match(line))
+        return not (self.config.exists() or self.environment.exists())
 
     def remove_beginning(self, *, but: Collection[str] = ()) -> None:
         """Remove what a run wrote before its first checkpoint, and folders that are then empty.
@@ -180,17 +202,21 @@ class RunFolder:
         """
         with one_line_errors(self.path, "remove what a stopped start left"):
             for one in _below(self.path):
-                top = one.relative_to(self.path).parts[0]
-                if one == self.last.parent:
+                if one in (self.text, self.last.parent):
                     continue
+                top = one.relative_to(self.path).parts[0]
                 if one.is_dir() and not one.is_symlink():
                     if top in _FOLDERS or top.startswith(".shapes-"):
                         with contextlib.suppress(OSError):  # it is not empty
                             one.rmdir()
                 elif self._is_of_beginning(one) and one.name not in but:
                     one.unlink()
-            if not but:  # it tells that the others are of a run, so it goes last
-                with contextlib.suppress(OSError):
+            # These tell that the others are of a run, so they go last.
+            if self.text.name not in but:
+                with contextlib.suppress(FileNotFoundError):
+                    self.text.unlink()
+            if not but:
+                with contextlib.suppress(OSError):  # it is not empty
                     self.last.parent.rmdir()
 
     def _is_of_beginning(self, file: Path) -> bool:
@@ -276,19 +302,29 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
     Raises
     ------
     InputError
-        A run has begun at `path`, or other files are there; the folder cannot be made, or the
-        device cannot be used.
+        A run has begun at `path`, or other files are there, or another process is training in it;
+        the folder cannot be made, or the device cannot be used.
     """
-    folder, device = RunFolder(path), device or open_device(config.run.device, tf32=config.run.tf32)
-    folder.check_free()
+    device = device or open_device(config.run.device, tf32=config.run.tf32)
+    folder = RunFolder(path)
+    with one_line_errors(path, "make the run folder"):
+        path.mkdir(parents=True, exist_ok=True)
+    with folder.lock():
+        folder.check_free()
+        _write_start(folder, config, device)
+    return folder
+
+
+def _write_start(folder: RunFolder, config: TrainConfig, device: Device) -> None:
+    """Write the first files of a run to a folder that is free, in place of an earlier start's."""
     folder.remove_beginning()
     folder.make_folders()
-    save_config(folder.config, with_absolute_places(config))
     environment = describe_environment(device)
-    write_json(folder.environment, environment)
     version = environment["minirpn"]
+    # It tells that the settings are a run's, so it goes first.
     folder.log(f"started on {device} with minirpn {version}: {shlex.join(sys.argv)}")
-    return folder
+    save_config(folder.config, with_absolute_places(config))
+    write_json(folder.environment, environment)
 
 
 @contextlib.contextmanager
@@ -296,11 +332,12 @@ def start_run(path: Path, config: TrainConfig, device: Device | None = None) -> 
     """Make the folder of a new run as `create_run` does, for a training in the block.
 
     If a mistake of the user's ends the block before the first checkpoint, what was made is removed
-    again, so that a mistyped flag leaves no empty run: the files that a run writes until then, of
-    which there were none before, and the folders that were new, if nothing else is in them. An
-    interrupted start stays, and can be resumed; so does one that a mistake of minirpn's ended, with
-    its log.
+    again, so that a mistyped flag leaves no empty run: the files that a run writes until then, and
+    the folders that were new, if nothing else is in them. What an earlier start left there, of a
+    run that never began, is gone by then too: it has made room. An interrupted start stays, and can
+    be resumed; so does one that a mistake of minirpn's ended, with its log.
     """
+    device = device or open_device(config.run.device, tf32=config.run.tf32)
     folder = RunFolder(path)
     with one_line_errors(path, "make the run folder"):
         new = [one for one in (path, *path.parents) if not one.exists()]
@@ -308,7 +345,7 @@ def start_run(path: Path, config: TrainConfig, device: Device | None = None) -> 
     with folder.lock():
         folder.check_free()
         try:
-            create_run(path, config, device)
+            _write_start(folder, config, device)
             yield folder
         except (InputError, OSError, MemoryError):
             with contextlib.suppress(InputError, OSError):

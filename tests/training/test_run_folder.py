@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from minirpn.errors import InputError
-from minirpn.training import terminal
+from minirpn.report.records import read_metrics
+from minirpn.training import run_folder, terminal
 from minirpn.training.config import default_config, load_config
 from minirpn.training.run_folder import (
     RunFolder,
@@ -82,6 +83,7 @@ BEGINNING = (
     "metrics.jsonl",
     "checkpoints/start.npz",
     "checkpoints/.last.npz.0123456789abcdef.tmp",
+    "checkpoints/.last.npz.tmp",
     "proposals/detector-1.npz",
     "plots/samples/1-0000000.png",
     "tensorboard/events.out.tfevents.1.host.0",
@@ -96,6 +98,7 @@ STRANGE = (
     "plots/samples/1-0000006.png",
     "shapes/JPEGImages/cat.jpg",
     "checkpoints/mine.npz",
+    "proposals/mine.npz",
     "config.toml.bak",
     ".git/config",
 )
@@ -193,6 +196,61 @@ def test_settings_that_no_run_wrote_are_not_overwritten(tmp_path: Path):
     assert (tmp_path / "config.toml").read_text() == "config.toml"
 
 
+@pytest.mark.parametrize("name", ["config.toml", "env.json"])
+@pytest.mark.parametrize("log", [None, "", "my diary\n"])
+def test_settings_without_the_log_of_a_start_are_kept(tmp_path: Path, name: str, log: str | None):
+    """Of a run whose other files the user has deleted."""
+    put(tmp_path, name, "plots/samples/1-0000000.png")
+    (tmp_path / "checkpoints").mkdir()
+    if log is not None:
+        (tmp_path / "log.txt").write_text(log)
+    before = files_in(tmp_path)
+    with pytest.raises(InputError, match=r"is in it: give another --out$"):
+        create_run(tmp_path, CONFIG)
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "plots/.DS_Store", "__MACOSX/._plots"])
+def test_litter_is_not_in_the_way_and_stays(tmp_path: Path, name: str):
+    put(tmp_path, name)
+    for _ in range(2):  # new, and after a start that was killed
+        create_run(tmp_path, CONFIG)
+        assert files_in(tmp_path) == {"config.toml", "env.json", "log.txt", name}
+
+
+def test_a_report_on_a_start_is_not_in_the_way(folder: RunFolder, tmp_path: Path):
+    put(folder.path, "report.html")
+    assert create_run(folder.path, CONFIG).report.read_text() == "report.html"
+    put(tmp_path / "mine", "report.html")
+    with pytest.raises(InputError, match=r"report\.html is in it: give another --out$"):
+        create_run(tmp_path / "mine", CONFIG)
+
+
+@pytest.mark.parametrize("call", ["save_config", "write_json", "describe_environment"])
+@pytest.mark.parametrize("is_done", [False, True])
+def test_killed_while_it_starts_it_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, is_done: bool
+):
+    whole = getattr(run_folder, call)
+
+    def killed(*args: object) -> None:
+        if is_done:
+            whole(*args)
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, call, killed)
+        with pytest.raises(SystemExit):
+            create_run(tmp_path, CONFIG)
+    assert create_run(tmp_path, CONFIG).environment.is_file()
+
+
+def test_killed_before_the_first_line_of_the_log_it_makes_room(tmp_path: Path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "log.txt").touch()
+    assert "started on" in create_run(tmp_path, CONFIG).text.read_text()
+
+
 def test_what_a_killed_start_left_makes_room(tmp_path: Path):
     create_run(tmp_path / "run", default_config(voc=True))
     put(tmp_path / "run", *BEGINNING)
@@ -224,6 +282,17 @@ def test_killed_while_it_makes_room_it_is_taken_up_again(
     assert files_in(folder.path) == set(but)
 
 
+def test_the_log_that_tells_of_the_start_is_removed_last(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    put(folder.path, *BEGINNING)
+    names, unlink = [], Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path: (names.append(path.name), unlink(path)))
+    folder.remove_beginning()
+    assert names[-1] == "log.txt"
+    assert len(names) == len(BEGINNING) + 3
+
+
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
 def test_two_cannot_start_in_one_folder(tmp_path: Path):
     with start_run(tmp_path / "run", CONFIG) as folder:
@@ -232,6 +301,8 @@ def test_two_cannot_start_in_one_folder(tmp_path: Path):
         message = r"run: another process is training in it$"
         with pytest.raises(InputError, match=message), start_run(folder.path, CONFIG):
             pytest.fail("it has started")
+        with pytest.raises(InputError, match=message):
+            create_run(folder.path, CONFIG)
         assert files_in(folder.path) == before
 
 
@@ -361,6 +432,29 @@ def test_a_run_has_begun_with_its_first_step(folder: RunFolder, begun: bool):
     assert folder.has_begun == begun
     folder.best.touch()
     assert folder.has_begun
+
+
+def test_the_records_are_not_read_further_than_need_be(folder: RunFolder):
+    folder.record({"kind": "train", "step": 1})
+    with folder.metrics.open("ab") as file:
+        file.truncate(2**33)  # a line of zeros, which takes no room on the disk
+    assert folder.has_begun
+    message = r"metrics\.jsonl: cannot read: a line of more than 4,194,304 bytes$"
+    with pytest.raises(InputError, match=message):
+        folder.drop_records_after(4)
+    assert folder.metrics.stat().st_size == 2**33
+    with folder.metrics.open("r+b") as file:
+        file.write(b" " * 100)
+    with pytest.raises(InputError, match=message):
+        folder.check_free()
+
+
+def test_a_warning_is_short_enough_to_be_read_again(folder: RunFolder):
+    folder.warn(3, "stopped: " + "one\n" * 9000)
+    (record,) = read_metrics(folder.metrics)
+    assert record["step"] == 3
+    assert record["message"].startswith("stopped: one one ")
+    assert len(record["message"]) <= 1000
 
 
 def test_there_may_be_nothing_to_drop(folder: RunFolder):
