@@ -188,7 +188,9 @@ def train(
             if resume:
                 go_on(run, is_new=restored is None, is_longer=steps is not None)
                 if restored is not None and not is_compared:
-                    folder.log(f"no {folder.data.name} before: the data could not be compared")
+                    run.say(
+                        f"warning: no {folder.data.name} before: the data could not be compared"
+                    )
             with InterruptRequest() as interrupt:
                 if restored is None:
                     without_bad_images(run, draw_samples_if_due)
