@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from minirpn.text import message
+from minirpn.text import MOST_CHARACTERS, message
 
 
 class InputError(ValueError):
@@ -14,10 +14,18 @@ class InputError(ValueError):
     The message is one line that names the file, the object and the reason, in this order. The
     command line prints it as it is and exits with code 2; a library caller gets a ``ValueError``.
     What it quotes from a file may be anything, so it is made a line by `minirpn.text.message`.
+
+    Parameters
+    ----------
+    line
+        The message.
+    most
+        Characters that it may have: more where it holds commands to be typed.
     """
 
-    def __init__(self, line: str) -> None:
-        super().__init__(message(line))
+    def __init__(self, line: str, *, most: int = MOST_CHARACTERS) -> None:
+        super().__init__(message(line, most))
+        self.most = most
 
 
 class UntrainedWarning(UserWarning):

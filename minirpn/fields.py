@@ -48,8 +48,12 @@ class _Short(reprlib.Repr):
         return repr(value) if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"
 
 
-shown = _Short().repr
-"""Return what messages call a value that was got: its ``repr``, with the middle left out."""
+_SHORT = _Short()
+
+
+def shown(value: object) -> str:
+    """Return what messages call a value that was got: its ``repr``, with the middle left out."""
+    return _SHORT.repr(value)
 
 
 def wrong(where: str, expected: str, value: object) -> InputError:

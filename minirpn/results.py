@@ -11,6 +11,7 @@ import base64
 import html
 import json
 import operator
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -610,11 +611,12 @@ def picture_names(files: Sequence[Path | None]) -> list[str]:
     Equal names are numbered from 2. Where there is no file, it is the number of the picture.
     """
     names: dict[str, None] = {}
+    again: Counter[str] = Counter()  # how often each first name was numbered
     for place, file in enumerate(files, start=1):
-        first = f"{place:06d}" if file is None else file.stem
-        name, again = first, 2
+        name = first = f"{place:06d}" if file is None else file.stem
         while name in names:
-            name, again = f"{first}-{again}", again + 1
+            again[first] += 1
+            name = f"{first}-{again[first] + 1}"
         names[name] = None
     return list(names)
 

@@ -82,13 +82,13 @@ def elided(text: str, most: int = _LONG_WORD) -> str:
     return text[: kept - kept // 2] + _ELLIPSIS + text[len(text) - kept // 2 :]
 
 
-def message(text: str) -> str:
-    """Return a text as one printable line of at most `MOST_CHARACTERS`.
+def message(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Return a text as one printable line of at most `most` characters.
 
     Of a longer one, first the long words lose their middle, then the whole line does.
     """
-    parts = re.split(r"[\r\n]+", elided(text, 10 * MOST_CHARACTERS))
+    parts = re.split(r"[\r\n]+", elided(text, 10 * most))
     line = printable(" ".join(part.strip() for part in parts).strip())
-    if len(line) > MOST_CHARACTERS:
+    if len(line) > most:
         line = re.sub(rf"\S{{{_LONG_WORD},}}", lambda word: elided(word[0]), line)
-    return elided(line, MOST_CHARACTERS)
+    return elided(line, most)

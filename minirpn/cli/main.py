@@ -41,6 +41,7 @@ from minirpn.cli.words import (
 )
 from minirpn.console import consoles, occupy_closed_handles
 from minirpn.errors import InputError, UntrainedWarning, did_you_mean
+from minirpn.text import MOST_CHARACTERS
 from minirpn.text import message as one_line
 
 USER_ERROR, OWN_ERROR, INTERRUPTED = 2, 3, 130
@@ -266,7 +267,8 @@ def _report(error: Exception, args: argparse.Namespace) -> int:
             f"{type(error).__name__}: {reason}; this is a mistake of minirpn's: please report it, "
             "with what --debug shows"
         )
-    print(one_line(f"minirpn: error: {reason}"), file=sys.stderr)
+    most = error.most if isinstance(error, InputError) else MOST_CHARACTERS
+    print(one_line(f"minirpn: error: {reason}", most), file=sys.stderr)
     return status
 
 

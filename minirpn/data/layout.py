@@ -29,6 +29,7 @@ VAL_SHARE = 0.2
 # Of the draw; always the same, so that no run trains on what another validates on.
 _SALT = b"train and val"
 _LISTED = 8  # names in an error
+_MOST_TOLD = 20_000  # characters of a message: commands in it are to be typed
 
 
 @dataclass(frozen=True)
@@ -243,11 +244,17 @@ def _pairs(path: Path, source: Source, need_images: bool) -> list[Pair]:
         else:
             pairs = pairs or parts
     if not any(one.annotations for one in pairs) and source.no_annotation != "negative":
-        raise InputError(f"{path}: data set: no VOC annotation (XML) found; {_told(path)}")
+        raise InputError(
+            f"{path}: data set: no VOC annotation (XML) found; {_told(path)}", most=_MOST_TOLD
+        )
     if not pairs:
-        raise InputError(f"{path}: data set: neither images nor XML files found; {_told(path)}")
+        raise InputError(
+            f"{path}: data set: neither images nor XML files found; {_told(path)}", most=_MOST_TOLD
+        )
     if need_images and not any(one.images for one in pairs):
-        raise InputError(f"{path}: data set: has annotations, but no images; {_told(path)}")
+        raise InputError(
+            f"{path}: data set: has annotations, but no images; {_told(path)}", most=_MOST_TOLD
+        )
     return pairs
 
 

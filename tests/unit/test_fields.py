@@ -127,7 +127,7 @@ def test_files(tmp_path):
     path.write_bytes(b"[" * 10**5)
     with pytest.raises(InputError, match=r"a\.json: it is nested too deep$"):
         read_json(path)
-    with pytest.raises(InputError, match="cannot read: is a folder"):
+    with pytest.raises(InputError, match="cannot read: it is a folder"):
         read_json(tmp_path)
     with pytest.raises(InputError, match=r"^here: not JSON: Expecting value"):
         parsed(b"", "here")

@@ -238,7 +238,9 @@ def test_what_has_no_glyph_is_written_as_an_escape(tmp_path):
     assert len(told) <= 1000
 
 
-@pytest.mark.parametrize("name", ["report.html", ".report.html.tmp", "plots/training.png"])
+@pytest.mark.parametrize(
+    "name", ["report.html", ".report.html.0123456789abcdef.tmp", "plots/training.png"]
+)
 def test_a_link_in_a_strangers_run_is_not_followed(tmp_path, name):
     run = fill(tmp_path / "run")
     (tmp_path / "mine").write_text("mine")
@@ -378,7 +380,7 @@ def test_no_folder_is_one_line(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such run folder"):
         write_report(tmp_path / "nowhere")
     (tmp_path / "run" / "report.html").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"report\.html: cannot write: Is a directory"):
+    with pytest.raises(InputError, match=r"report\.html: cannot write: it is a folder"):
         write_report(tmp_path / "run")
 
 
@@ -484,7 +486,7 @@ def test_a_broken_picture_is_a_notice(tmp_path, content, reason):
 def test_a_folder_with_the_name_of_a_picture_is_a_notice(tmp_path):
     run = fill(tmp_path / "run")
     (run / "plots" / "x.png").mkdir()
-    assert "plots/x.png cannot be used: is a folder." in report(run).text
+    assert "plots/x.png cannot be used: it is a folder." in report(run).text
 
 
 def test_no_more_pictures_than_a_page_can_hold(tmp_path):
