@@ -62,16 +62,18 @@ _AT_LEAST_1 = Range("at least 1", lambda value: 1 <= value < math.inf)
 _AT_LEAST_0 = Range("at least 0", lambda value: 0 <= value < math.inf)
 _ABOVE_0 = Range("a finite number above 0", lambda value: 0 < value < math.inf)
 
+# Why they end there: TOML's numbers have 64 bits, and float32 ends at 3e38. One step at a learning
+# rate of more than 10 moves weights so far that nothing they learned is left: from 1 on, even a
+# network without any is full of nan within ten steps, and at so few steps nobody would be told. At
+# more than 1, a step of decay would turn the signs of the weights.
+
 Count = Annotated[int, _AT_LEAST_1, _at_most(MOST_COUNT)]
 Threads = Annotated[int, _AT_LEAST_1, _at_most(1024)]
-Seed = Annotated[int, _AT_LEAST_0, _at_most(2**63 - 1)]  # TOML's numbers have 64 bits
+Seed = Annotated[int, _AT_LEAST_0, _at_most(2**63 - 1)]
 Factor = Annotated[float, _AT_LEAST_0, _at_most(1000)]
-# One step at more than 10 moves weights so far that nothing they learned is left: from 1 on, even
-# a network without any is full of nan within ten steps. At so few steps nobody would be told.
 LearningRate = Annotated[float, _ABOVE_0, _at_most(10)]
-# At more than 1 a step of decay would turn the signs of the weights.
 Decay = Annotated[float, _AT_LEAST_0, _at_most(1)]
-Norm = Annotated[float, _ABOVE_0, _at_most(1e30)]  # float32 ends at 3e38
+Norm = Annotated[float, _ABOVE_0, _at_most(1e30)]
 Share = Annotated[float, Range("0 to 1", lambda value: 0 <= value <= 1)]
 BelowOne = Annotated[float, Range("0 to below 1", lambda value: 0 <= value < 1)]
 
