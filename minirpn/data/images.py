@@ -38,6 +38,7 @@ _QUARTER_TURNS = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)
 _MIRROR_ROWS = frozenset(_UPRIGHT[orientation] for orientation in (3, 4, 7, 8))
 _MIRROR_COLUMNS = frozenset(_UPRIGHT[orientation] for orientation in (2, 3, 6, 7))
 
+_MOST_SIDE = 1_000_000  # pixels: decoders have room for one row besides the image
 _STRIP = 2**21  # pixels that are converted at a time: each step of it makes a copy
 
 _BITS = (8, 10, 12, 14, 16)  # the depths of cameras, scanners and microscopes
@@ -168,6 +169,8 @@ def _opened(path: Path, opened: BinaryIO | None = None) -> Iterator[Image.Image]
             file = stack.enter_context(Image.open(stream))
             if file.format == "EPS":
                 raise InputError("an EPS file, a program that Ghostscript would run")
+            if max(file.size) > _MOST_SIDE:
+                raise InputError(f"a side of more than {_MOST_SIDE:,} pixels")
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and file.width * file.height > limit:
                 raise Image.DecompressionBombError

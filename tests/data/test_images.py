@@ -525,3 +525,11 @@ def test_a_file_of_more_bytes_than_any_image(tmp_path):
     for read in (read_image, read_image_header, examine_image):
         with pytest.raises(InputError, match=r"image\.png: image: more than 1,073,741,824 bytes"):
             read(path)
+
+
+def test_a_row_of_millions_of_pixels_is_refused(tmp_path):
+    """Pillow has room for a row besides the image: 8 bytes a pixel of it."""
+    Image.new("1", (1_000_001, 1)).save(tmp_path / "wide.png")
+    for read in (read_image, examine_image):
+        with pytest.raises(InputError, match="a side of more than 1,000,000 pixels"):
+            read(tmp_path / "wide.png")
