@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 from minirpn.text import MOST_CHARACTERS, message
@@ -30,6 +31,13 @@ class InputError(ValueError):
 
 class UntrainedWarning(UserWarning):
     """A network is used that has not learned anything: its run was saved before the first step."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says, in one line; of an ``OSError`` the file and the reason."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

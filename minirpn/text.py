@@ -17,6 +17,11 @@ import unicodedata
 
 MOST_CHARACTERS = 1000
 """What a message has at most."""
+MOST_WITH_COMMANDS, MOST_BEFORE_COMMANDS = 20_000, 600
+"""What a message has at most that ends with commands to be typed, and what goes before them.
+
+The commands must be whole, however long the paths in them are.
+"""
 
 _LONG_WORD = 100  # characters of a word in a message that is too long as a whole
 _IN_FIGURE = 48  # characters of a name: half the width of a diagram

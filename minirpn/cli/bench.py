@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from minirpn.bench.table import use_threads
     from minirpn.devices import check_device_name, open_device
     from minirpn.files import write_json
-    from minirpn.training.run_folder import describe_environment
+    from minirpn.training.environment import describe_environment
 
     check_device_name(args.device, auto=False)  # the user must know what is measured
     device = open_device(args.device, tf32=args.tf32)

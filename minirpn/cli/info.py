@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     """Print versions, devices, models and implementations, and return the exit status."""
     from minirpn import accel
     from minirpn.cli.model import described
-    from minirpn.training.run_folder import describe_environment
+    from minirpn.training.environment import describe_environment
     from minirpn.training.stored import read_stored, shipped_models
 
     environment = describe_environment()

@@ -40,7 +40,7 @@ from minirpn.cli.words import (
     unknown_word,
 )
 from minirpn.console import consoles, occupy_closed_handles
-from minirpn.errors import InputError, UntrainedWarning, did_you_mean
+from minirpn.errors import InputError, UntrainedWarning, did_you_mean, reason_of
 from minirpn.text import MOST_CHARACTERS
 from minirpn.text import message as one_line
 
@@ -205,6 +205,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv
         The words after ``minirpn``; None for those of the process.
     """
+    if argv is None:  # this is the program: nothing opens a window, whatever the backend is
+        os.environ["MPLBACKEND"] = "agg"
     occupy_closed_handles()
     with consoles() as (output, _):
         status = _run(sys.argv[1:] if argv is None else argv)
@@ -219,7 +221,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     """Run the command of these words, and return the exit status."""
-    os.environ["MPLBACKEND"] = "agg"  # nothing opens a window, and another one may not be there
     parser = build_parser(words)
     try:
         args = parser.parse_args(words)
@@ -253,7 +254,7 @@ def _report(error: Exception, args: argparse.Namespace) -> int:
     """Print an error as one line, and return the exit status."""
     if _is_interrupt(error):
         return INTERRUPTED
-    status, reason = USER_ERROR, _one_line(error)
+    status, reason = USER_ERROR, reason_of(error)
     if isinstance(error, InputError | OSError):
         reason = as_typed(reason, args)
     elif isinstance(error, MemoryError):
@@ -291,10 +292,3 @@ def _show_warning(
         print(f"warning: {message}", file=sys.stderr)
     else:
         usual(message, category, *where, **options)
-
-
-def _one_line(error: Exception) -> str:
-    """Return the message of an error; for an ``OSError`` the file and the reason."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__

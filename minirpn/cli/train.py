@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from minirpn.cli.settings import add_recipe, add_settings, given_settings
 from minirpn.errors import InputError
+from minirpn.text import MOST_BEFORE_COMMANDS, MOST_WITH_COMMANDS
+from minirpn.text import message as one_line
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -148,18 +150,18 @@ def _with_ways_on(error: BadDataError | BadFileError, config: TrainConfig) -> In
             print(f"error: {one}", file=sys.stderr)
         if len(findings) > _LISTED:
             print(f"error: ... and {len(findings) - _LISTED} more", file=sys.stderr)
-    data, message = config.data, str(findings[0])
+    data, told = config.data, one_line(str(findings[0]), MOST_BEFORE_COMMANDS)
     if data.voc is None:  # generated shapes: no user has made a mistake in them
-        return InputError(message)
+        return InputError(told)
     if len(findings) > 1:
-        message += f" (and {len(findings) - 1} more bad files or boxes)"
-    message += f"; `{_check_line(data)}` lists all that is wrong"
+        told += f" (and {len(findings) - 1} more bad files or boxes)"
+    told += f"; `{_check_line(data)}` lists all that is wrong"
     # An empty split has nothing to leave out.
     if not data.skip_bad and all(one.kind is not Kind.EMPTY_SPLIT for one in findings):
-        message += ", --skip-bad leaves it out"
+        told += ", --skip-bad leaves it out"
     if isinstance(error, BadDataError) and error.hint:
-        message += f"; {error.hint}"
-    return InputError(message)
+        told += f"; {error.hint}"
+    return InputError(told, most=MOST_WITH_COMMANDS)
 
 
 def _check_line(data: DataConfig) -> str:

@@ -21,6 +21,7 @@ from minirpn.data.folders import IMAGE_ENDINGS, SPLITS, Pair, find_pair, matched
 from minirpn.data.lists import IdFinder, find_lists, read_list
 from minirpn.data.other_formats import how_to_convert
 from minirpn.errors import InputError, did_you_mean
+from minirpn.text import MOST_WITH_COMMANDS
 
 NoAnnotation = Literal["error", "skip", "negative"]
 
@@ -29,7 +30,6 @@ VAL_SHARE = 0.2
 # Of the draw; always the same, so that no run trains on what another validates on.
 _SALT = b"train and val"
 _LISTED = 8  # names in an error
-_MOST_TOLD = 20_000  # characters of a message: commands in it are to be typed
 
 
 @dataclass(frozen=True)
@@ -243,18 +243,15 @@ def _pairs(path: Path, source: Source, need_images: bool) -> list[Pair]:
             pairs = [_with_images_of(pair, path, parts)]
         else:
             pairs = pairs or parts
+    lacks = ""
     if not any(one.annotations for one in pairs) and source.no_annotation != "negative":
-        raise InputError(
-            f"{path}: data set: no VOC annotation (XML) found; {_told(path)}", most=_MOST_TOLD
-        )
-    if not pairs:
-        raise InputError(
-            f"{path}: data set: neither images nor XML files found; {_told(path)}", most=_MOST_TOLD
-        )
-    if need_images and not any(one.images for one in pairs):
-        raise InputError(
-            f"{path}: data set: has annotations, but no images; {_told(path)}", most=_MOST_TOLD
-        )
+        lacks = "no VOC annotation (XML) found"
+    elif not pairs:
+        lacks = "neither images nor XML files found"
+    elif need_images and not any(one.images for one in pairs):
+        lacks = "has annotations, but no images"
+    if lacks:
+        raise InputError(f"{path}: data set: {lacks}; {_told(path)}", most=MOST_WITH_COMMANDS)
     return pairs
 
 

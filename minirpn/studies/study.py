@@ -80,7 +80,7 @@ class Outcome(NamedTuple):
         seconds = number(0, 1e12)
         return cls(
             variant=read.get("variant", text(MOST_NAME)),
-            seed=read.get("seed", whole()),
+            seed=read.get("seed", whole(0, 2**63 - 1)),
             recall=recall,
             images=read.get("images", whole()),
             train_seconds=read.get("train_seconds", seconds),

@@ -151,9 +151,6 @@ def _check_metrics(metrics: Mapping[str, Any]) -> None:
         raise ValueError(f"the best so far is {best!r}")
     if type(since_best) is not int or not 0 <= since_best < _MOST_COUNTED:
         raise ValueError(f"since_best is {since_best!r}")
-    kinds = metrics.get("to_measure", [])
-    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
-        raise ValueError(f"to_measure is {kinds!r}")
 
 
 def check_rng_state(state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The folder of one training run: its files, records and environment; no run overwrites another."""
+"""The folder of one training run: its files and records; no run overwrites another."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ import itertools
 import json
 import math
 import os
-import platform
 import re
 import shlex
 import sys
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-import minirpn
 from minirpn.data.folders import is_litter
-from minirpn.devices import CPU, Device, open_device
+from minirpn.devices import Device, open_device
 from minirpn.errors import InputError
 from minirpn.files import (
     append_text,
     folder_lock,
+    is_unfinished,
     one_line_errors,
     open_regular,
     replace_file,
@@ -35,18 +33,11 @@ from minirpn.files import (
 )
 from minirpn.text import message, printable
 from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.environment import describe_environment
 from minirpn.training.phases import PHASE_NAMES
 from minirpn.training.places import with_absolute_places
 
 RUNS = Path("runs")
-PACKAGES = ("numpy", "numba", "pillow", "matplotlib", "array-api-compat", "threadpoolctl")
-GPU_PACKAGES = (
-    "cupy-cuda12x",
-    "cupy-cuda13x",
-    "nvidia-cudnn-cu12",
-    "nvidia-cudnn-cu13",
-    "nvidia-cudnn-frontend",
-)
 
 _LONGEST_RECORD = 2**22  # bytes of a line of ``metrics.jsonl``
 _FOLDERS = ("checkpoints", "plots", "proposals", "detections", "explain", "tensorboard", "shapes")
@@ -67,8 +58,6 @@ _BEGINNING = re.compile(
 )
 # What the log of a run begins with.
 _STARTED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ started on ")
-# What `replace_file` leaves if it is killed.
-_UNFINISHED = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{16}\.tmp")
 
 
 @dataclass
@@ -222,7 +211,7 @@ class RunFolder:
     def _is_of_beginning(self, file: Path) -> bool:
         """Tell whether a run writes a file of this path before its first checkpoint."""
         path = file.relative_to(self.path).as_posix()
-        return bool(_BEGINNING.fullmatch(path) or _UNFINISHED.fullmatch(path))
+        return bool(_BEGINNING.fullmatch(path)) or is_unfinished(file.name)
 
     def drop_records_after(self, step: int, kinds: Collection[str] = ()) -> None:
         """Drop the records of steps beyond `step`, and a line that a killed process cut short.
@@ -459,50 +448,3 @@ def numbers_of(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield from ((f"{name}/{inner}", item) for inner, item in numbers_of(value))
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield name, value
-
-
-def describe_environment(device: Device = CPU) -> dict[str, Any]:
-    """Return versions, platform, cores, BLAS, device and command line, as plain data for JSON."""
-    return {
-        "minirpn": minirpn.__version__,
-        "python": platform.python_version(),
-        **package_versions(PACKAGES),
-        **{name: version for name, version in package_versions(GPU_PACKAGES).items() if version},
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "cpus_usable": usable_cpus(),
-        "blas": describe_blas(),
-        "device": {"name": device.name, "about": device.about, "tf32": device.tf32},
-        "command": sys.argv,
-    }
-
-
-def package_versions(names: tuple[str, ...]) -> dict[str, str | None]:
-    """Return the installed version of each distribution, None where there is none."""
-    versions: dict[str, str | None] = {}
-    for name in names:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
-
-
-def usable_cpus() -> int:
-    """Return how many cores this process may use; containers allow fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def describe_blas() -> list[dict[str, Any]]:
-    """Return name, version and threads of each BLAS library that NumPy has loaded."""
-    from threadpoolctl import threadpool_info
-
-    wanted = ("internal_api", "version", "num_threads", "architecture")
-    return [
-        {key: library.get(key) for key in wanted}
-        for library in threadpool_info()
-        if library.get("user_api") == "blas"
-    ]

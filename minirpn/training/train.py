@@ -35,6 +35,7 @@ from minirpn.training.config import (
     with_new_total,
 )
 from minirpn.training.diagnostics import LastStep, examine, report_failure
+from minirpn.training.environment import describe_environment
 from minirpn.training.evaluate import (
     evaluate_split,
     load_proposals,
@@ -56,7 +57,6 @@ from minirpn.training.run_data import (
 from minirpn.training.run_folder import (
     Records,
     RunFolder,
-    describe_environment,
     require_tensorboard,
 )
 from minirpn.training.terminal import InterruptRequest, Progress

@@ -17,9 +17,10 @@ from typing import TypeVar
 from minirpn.console import say
 from minirpn.data.findings import BadFileError
 from minirpn.data.voc import VOCDataset
-from minirpn.errors import InputError
+from minirpn.errors import InputError, reason_of
+from minirpn.fields import shown
 from minirpn.files import append_text
-from minirpn.text import message, printable
+from minirpn.text import MOST_BEFORE_COMMANDS, MOST_WITH_COMMANDS, message, printable
 from minirpn.training.checkpoint import Checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig
 from minirpn.training.run_data import Splits, check_same_data, note_damage, open_splits
@@ -83,8 +84,8 @@ def save_last(run: Training) -> None:
 def measures_left(checkpoint: Checkpoint, path: Path) -> list[str]:
     """Return which records of its last step are still to be written, of a checkpoint at `path`."""
     kinds = checkpoint.metrics.get(_TO_MEASURE, [])
-    if not isinstance(kinds, list) or not set(kinds) <= set(_MEASURES):
-        raise InputError(f"{path}: not a whole checkpoint: {_TO_MEASURE} is {kinds!r}")
+    if not isinstance(kinds, list) or not all(kind in _MEASURES for kind in kinds):
+        raise InputError(f"{path}: not a whole checkpoint: {_TO_MEASURE} is {shown(kinds)}")
     return kinds
 
 
@@ -110,10 +111,10 @@ def keeping_what_is_done(run: Training) -> Iterator[None]:
     except StoppedError:
         raise
     except Exception as error:
-        reason, trainer, folder = _one_line(error), run.trainer, run.folder
+        reason, trainer, folder = reason_of(error), run.trainer, run.folder
         if isinstance(error, MemoryError):
             reason = _too_little(error, trainer.config)
-        reason = message(reason)
+        reason = message(reason, MOST_BEFORE_COMMANDS)
         # On a full disk, too, the first error is the one to tell.
         with suppress(InputError, MemoryError):
             if trainer.step > run.saved_step and not run.in_step:
@@ -126,7 +127,7 @@ def keeping_what_is_done(run: Training) -> Iterator[None]:
             folder.warn(trainer.step + 1, f"stopped: {reason}")
         if not isinstance(error, InputError | OSError | MemoryError) or not folder.last.exists():
             raise
-        raise StoppedError(f"{reason}; {_ways_on(run, error)}") from error
+        raise StoppedError(f"{reason}; {_ways_on(run, error)}", most=MOST_WITH_COMMANDS) from error
 
 
 @contextmanager
@@ -149,18 +150,11 @@ def noting_mistakes(folder: RunFolder, config: TrainConfig) -> Iterator[None]:
         raise
 
 
-def _one_line(error: Exception) -> str:
-    """Return what an error says, in one line; of an ``OSError`` the file and the reason."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _too_little(error: MemoryError, config: TrainConfig) -> str:
     """Return a line about too little memory, with the settings that it depends on most."""
     resize = config.resize
     return (
-        f"not enough memory: {_one_line(error)}; smaller images need less: in the settings, "
+        f"not enough memory: {reason_of(error)}; smaller images need less: in the settings, "
         f"resize.short_side is {resize.short_side} and resize.max_side {resize.max_side}"
     )
 

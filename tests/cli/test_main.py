@@ -130,11 +130,9 @@ def test_ctrl_c_while_a_class_is_made(monkeypatch: pytest.MonkeyPatch, capsys):
 @pytest.mark.slow
 def test_a_backend_that_is_not_there(tmp_path):
     """Matplotlib refuses to be imported then; but nothing here opens a window."""
-    words = [sys.executable, "-c", "import sys; from minirpn.cli.main import main; "
-             "sys.exit(main(['propose', sys.argv[1], '--out', 'out']))"]  # fmt: skip
     photo = minirpn.samples.photos()["coffee"]
     done = subprocess.run(
-        [*words, str(photo)],
+        [sys.executable, "-m", "minirpn", "propose", str(photo), "--out", "out"],
         cwd=tmp_path,
         env={**os.environ, "MPLBACKEND": "bogus"},
         capture_output=True,

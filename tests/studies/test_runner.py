@@ -12,6 +12,7 @@ from minirpn.errors import InputError
 from minirpn.files import folder_lock
 from minirpn.studies import STUDIES, Variant, measure_run, run_study, runner
 from minirpn.studies.runner import JSON, PICTURE, TABLE
+from minirpn.studies.study import NOTHING_MORE, Outcome
 from minirpn.training.build import load_network
 from minirpn.training.config import load_config, override, save_config
 
@@ -393,3 +394,9 @@ def test_other_measurements_are_checked_by_their_study(base):
     ):
         with pytest.raises(InputError, match=r"^file: "):
             check(wrong, "file")
+
+
+@pytest.mark.parametrize("seed", [0, 2**63 - 1])
+def test_an_outcome_of_any_seed_is_read_back(seed):
+    outcome = Outcome("lambda-1", seed, None, failure="diverged")
+    assert Outcome.from_dict(outcome.to_dict(), "study.json", NOTHING_MORE) == outcome

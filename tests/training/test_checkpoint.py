@@ -155,8 +155,6 @@ def changed(path: Path, changes: dict[str, object]) -> None:
         ("metrics.best", True),
         ("metrics.since_best", 1.5),
         ("metrics.since_best", -1),
-        ("metrics.to_measure", [[]]),
-        ("metrics.to_measure", "all"),
         ("arrays", [{}]),
         ("config", []),
     ],

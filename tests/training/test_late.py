@@ -93,6 +93,14 @@ def stops(config, folder, **options):
 # --- an image ------------------------------------------------------------------------------------
 
 
+def test_the_command_that_goes_on_is_whole_however_long_the_path_is(new_run, config):
+    folder = new_run(f"{'a' * 150}/{'b' * 150}/{'c' * 150}/{'d' * 150}/run", config)
+    truncate(image_of_step(config, 2))
+    message = stops(config, folder)
+    assert len(message) > 1000
+    assert f"minirpn train --resume {folder.path}; or without the bad image" in message
+
+
 @pytest.mark.parametrize("step", [1, 2, 5])
 def test_a_bad_training_image_keeps_the_steps_before_it(new_run, config, whole, step):
     folder, path = new_run("run", config), image_of_step(config, step)
@@ -159,12 +167,13 @@ def test_killed_while_it_measures_it_ends_as_ever(new_run, small_config, monkeyp
     assert_same_end(folder, undisturbed)
 
 
-def test_an_unknown_measurement_is_one_line(new_run, config):
+@pytest.mark.parametrize("kinds", ["all", [[]], ["validate", 5]])
+def test_an_unknown_measurement_is_one_line(new_run, config, kinds):
     folder = new_run("run", config)
     train(config, folder, progress=False)
     state = load_checkpoint(folder.last)
-    save_checkpoint(folder.last, replace(state, metrics={**state.metrics, "to_measure": "all"}))
-    with pytest.raises(InputError, match=r"last\.npz: not a whole checkpoint: to_measure is 'all'"):
+    save_checkpoint(folder.last, replace(state, metrics={**state.metrics, "to_measure": kinds}))
+    with pytest.raises(InputError, match=r"last\.npz: not a whole checkpoint: to_measure is "):
         train(config, folder, resume=True, progress=False)
 
 
