@@ -105,6 +105,7 @@ def torn(content, other):
     }
 
 
+@pytest.mark.slow
 def test_torn_files_are_made_again(source, said, tmp_path):
     compiled(source.twice)(np.ones(3, np.float32))
     (other,) = kept_in(tmp_path)

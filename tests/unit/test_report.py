@@ -426,6 +426,7 @@ def secret(tmp_path):
     return path
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("name", ["plots/x.png", "plots/samples/1-0.png"])
 def test_a_picture_that_is_a_link_is_left_out(tmp_path, secret, name):
     run = fill(tmp_path / "run")
@@ -483,6 +484,7 @@ def test_a_broken_picture_is_a_notice(tmp_path, content, reason):
     assert notice.startswith(f"plots/broken.png cannot be used: {reason}")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_folder_with_the_name_of_a_picture_is_a_notice(tmp_path):
     run = fill(tmp_path / "run")
     (run / "plots" / "x.png").mkdir()

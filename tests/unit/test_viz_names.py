@@ -91,6 +91,7 @@ DRAWN: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_names_are_written_letter_by_letter(name: str, tmp_path: Path):
     drawn = DRAWN[name]()
