@@ -112,7 +112,7 @@ def pale(image):
     return np.stack([grey] * 3, axis=2)  # (H, W) -> (H, W, 3)
 
 
-# === Chapter 09: suppression round by round =======================================================
+# === Chapter 10: suppression round by round =======================================================
 class Round(NamedTuple):
     """One round of greedy suppression: indices of boxes, ascending, in the order of drawing."""
 
@@ -346,7 +346,7 @@ def add_frame(ax, size):
     return frame
 
 
-# === Chapters 11 and 14: words in frames, and arrows between them =================================
+# === Chapters 09 and 13: words in frames, and arrows between them =================================
 class Flow:
     """Words in frames at places (x, y) of axes, and arrows from one to another."""
 

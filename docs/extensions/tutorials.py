@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -24,6 +27,7 @@ SECONDS = 90
 AT_ONCE = 2
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDGETS = "application/vnd.jupyter.widget-state+json"
+_PAGE = re.compile(r'href="(?:\.\./docs/(?=\w+/))?([\w/.]+)\.(?:ipynb|md)"')
 # What a result may depend on besides notebook and library.
 _PACKAGES = ("numpy", "matplotlib", "numba", "ipykernel", "hypothesis", "ipywidgets")
 
@@ -31,6 +35,21 @@ _PACKAGES = ("numpy", "matplotlib", "numba", "ipykernel", "hypothesis", "ipywidg
 def sources() -> list[Path]:
     """Return the notebooks in their order."""
     return sorted((ROOT / "tutorials").glob("*.ipynb"))
+
+
+def companions() -> list[Path]:
+    """Return the files beside the notebooks that they read: drawings and recordings."""
+    return [
+        path
+        for path in sorted((ROOT / "tutorials").iterdir())
+        if path.suffix in {".py", ".npz"} and path.is_file()
+    ]
+
+
+def copy_companions(folder: Path) -> None:
+    """Copy what the notebooks read into the folder in which one will run."""
+    for path in companions():
+        shutil.copy(path, folder)
 
 
 def has_tag(cell: Any, name: str) -> bool:
@@ -48,7 +67,7 @@ def solved(notebook: Any) -> Any:
             cells += [nbformat.v4.new_markdown_cell(stub, id=f"{cell.id}-stub"), cell]
             exercise = cell
         elif has_tag(cell, "solution"):
-            exercise.source = cell.source
+            exercise.source = re.sub(r"\bour_(?=\w)", "my_", cell.source)
             exercise.metadata.tags.append("hide-input")
         else:
             cells.append(cell)
@@ -68,9 +87,14 @@ def executed(path: Path, kept: Path = FOLDER) -> Any:
     if result is not None:
         return result
     result = solved(nbformat.read(path, as_version=4))
-    folder = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(result, timeout=SECONDS, kernel_name="python3", resources=folder).execute()
+    with TemporaryDirectory() as folder:  # a learner's progress beside the notebooks stays as it is
+        copy_companions(Path(folder))
+        client = NotebookClient(
+            result, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
+        )
+        client.execute()
     _freeze_widgets(result)
+    _link_pages(result)
     result.metadata["checksum"] = _checksum(path)
     kept.mkdir(parents=True, exist_ok=True)
     nbformat.write(result, kept / path.name)
@@ -89,7 +113,7 @@ def _kept(path: Path, kept: Path) -> Any | None:
 def _checksum(path: Path) -> str:
     """Return a checksum of a notebook, its imports, this file and the versions of what they use."""
     total = hashlib.sha256(path.read_bytes())
-    code = [*sorted((ROOT / "minirpn").rglob("*.py")), ROOT / "tutorials/drawings.py"]
+    code = [*sorted((ROOT / "minirpn").rglob("*.py")), *companions()]
     for source in [*code, Path(__file__)]:
         total.update(str(source.relative_to(ROOT)).encode() + source.read_bytes())
     versions = [sys.version, *(f"{name} {metadata.version(name)}" for name in _PACKAGES)]
@@ -118,6 +142,19 @@ def _shown_by(model_id: str, models: Any) -> list[Any]:
     return shown
 
 
+def _link_pages(notebook: Any) -> None:
+    """Make links between files of the project links between pages of the documentation.
+
+    In text Sphinx finds the page of a file; in the output of a cell nothing does.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("](../docs/", "](../")
+        for output in cell.get("outputs", []):
+            if "text/html" in (data := output.get("data", {})):
+                data["text/html"] = _PAGE.sub(r'href="\1.html"', data["text/html"])
+
+
 def write_pages(*, execute: bool) -> None:
     """Write every tutorial, executed or not, and delete pages without a notebook."""
     notebooks = sources()
@@ -129,8 +166,9 @@ def write_pages(*, execute: bool) -> None:
         return
     for path in notebooks:
         if _kept(path, FOLDER) is None:
-            text = nbformat.writes(solved(nbformat.read(path, as_version=4)))
-            write(FOLDER / path.name, text)
+            page = solved(nbformat.read(path, as_version=4))
+            _link_pages(page)
+            write(FOLDER / path.name, nbformat.writes(page))
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -22,6 +22,11 @@ from hypothesis.strategies import SearchStrategy
 
 from minirpn.testing.storage import copy_of, is_plain, on_host, plain_copy, storage
 from minirpn.testing.words import arguments, difference
+from minirpn.text import elided
+
+_MOST_CHARACTERS = 200  # of a message, in front of an option
+_MOST_OF_A_FAILURE = 120
+_LEAST_ROOM = 30  # for the question, after a long hint
 
 Question = dict[str, Any]
 """The arguments of one call, by name, in the order in which they are passed."""
@@ -63,12 +68,16 @@ class CheckError(AssertionError):
 
     def _render_traceback_(self) -> list[str]:
         """Return what a notebook shows: the message, without the stack, below a picture."""
+        self.show_picture()
+        return [f"not yet: {self}"]
+
+    def show_picture(self) -> None:
+        """Show the counterexample in a notebook, once, if it can be drawn."""
         if self._draw is not None and self.arguments:
             from IPython.display import display
 
             display(self._draw(self.arguments).figure)
             self._draw = None  # notebooks ask twice
-        return [f"not yet: {self}"]
 
 
 class FormError(Exception):
@@ -236,6 +245,9 @@ class Exercise:
         Says how an answer differs from the right one; see `difference`.
     draw
         Draws a question on new axes.
+    telling
+        Whether each question tells mistakes apart by itself: then a function with several mistakes
+        gets the hint of the one that alone explains the counterexample.
     """
 
     answer: Callable[..., Any]
@@ -250,6 +262,7 @@ class Exercise:
     )
     draw: Callable[[Question], Any] | None = None
     plainly: bool = True
+    telling: bool = False
 
     def right_for(self, question: Question) -> Any:
         """Return the right answer to a question."""
@@ -350,14 +363,20 @@ def _error(
     wrong: _CounterexampleError,
     contracts: Contracts,
 ) -> CheckError:
-    """Return the error for a counterexample, with the hint and the option, if there are any."""
+    """Return the error for a counterexample, with the hint and the option, if there are any.
+
+    What a reader needs first comes first, and all of it fits on two lines: the hint, whole, and
+    as much of the question as there is room for.
+    """
     seen = {name: part for name, part in wrong.question.items() if name not in exercise.unseen}
     hint = _hint(function, exercise, wrong.question)
     option = next((option for option, check in contracts.items() if _passes(check)), "")
-    message = f"{name}: for {arguments(seen)}: {wrong.failure}" + (f". {hint}" if hint else "")
+    failure = elided(str(wrong.failure), _MOST_OF_A_FAILURE)
+    start = f"{name}: {hint} For" if hint else f"{name}: for"
+    room = _MOST_CHARACTERS - len(f"{start} : {failure}")
+    message = f"{start} {elided(arguments(seen, room), max(room, _LEAST_ROOM))}: {failure}"
     if option:
-        end = " " if hint else ". "
-        message += f"{end}With {option} it is right: pass that to the check if you mean it."
+        message += f". With {option} it is right: pass that to the check if you mean it."
     copies = {name: copy_of(part) for name, part in seen.items()}
     return CheckError(message, arguments=copies, hint=hint, option=option, draw=exercise.draw)
 
@@ -499,6 +518,7 @@ def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Ques
     asked = list(zip(questions, rights, strict=True))
     given_answers = [ask(function, question, exercise, right) for question, right in asked]
     fails_always = all(isinstance(answer, _Failure) for answer in given_answers)
+    explaining = []  # the mistakes with the same answer to the counterexample
     for hint, mistake in exercise.mistakes.items():
         answers = [ask(mistake, question, exercise, right) for question, right in asked]
         if fails_always:
@@ -507,7 +527,9 @@ def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Ques
             is_same = all(map(_alike, given_answers, answers, questions))
         if is_same:
             return hint
-    return ""
+        if not fails_always and _alike(given_answers[0], answers[0], counterexample):
+            explaining.append(hint)
+    return explaining[0] if exercise.telling and len(explaining) == 1 else ""
 
 
 def _alike(one: Any, other: Any, question: Question) -> bool:

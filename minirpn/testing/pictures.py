@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-_NAMES = {"a": "a", "b": "b", "anchors": "anchor", "boxes": "box", "gt_boxes": "object"}
+_NAMES = {
+    "a": "a",
+    "b": "b",
+    "anchors": "anchor",
+    "box": "box",
+    "boxes": "box",
+    "gt_boxes": "object",
+}
 _MARGIN = 1  # pixel
 
 

@@ -47,15 +47,42 @@ def plain(value: Any, digits: int = _FEWEST_DIGITS) -> str:
     return f"[{', '.join(rows)}]"
 
 
-def arguments(question: dict[str, Any]) -> str:
+def arguments(question: dict[str, Any], most: int | None = None) -> str:
     """Return the arguments of a call with all their digits, and how odd arrays are held.
+
+    Parameters
+    ----------
+    question
+        The arguments by name.
+    most
+        Characters that there is room for: the longest arrays are told by dtype and shape, until
+        the rest fits. None for any number.
 
     Examples
     --------
-    >>> arguments({"x": np.array([0.1 + 0.2, 1]), "n": 3})
+    >>> question = {"x": np.array([0.1 + 0.2, 1]), "n": 3}
+    >>> arguments(question)
     'x = [0.30000000000000004, 1], n = 3'
+    >>> arguments(question, most=30)
+    'x = float64 (2,), n = 3'
     """
-    return ", ".join(f"{name} = {_in_full(value)}" for name, value in question.items())
+    told = {name: _in_full(value) for name, value in question.items()}
+    for name in sorted(told, key=lambda name: -len(told[name])):
+        if most is None or len(_joined(told)) <= most:
+            break
+        told[name] = min(told[name], _form(question[name]), key=len)
+    return _joined(told)
+
+
+def _joined(told: dict[str, str]) -> str:
+    return ", ".join(f"{name} = {text}" for name, text in told.items())
+
+
+def _form(value: Any) -> str:
+    """Return the dtype and the shape of an array, of a dictionary its names; else three dots."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(map(str, value))}}}"
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else "..."
 
 
 def _in_full(value: Any) -> str:

@@ -30,7 +30,7 @@ STOREYS = [
     {"rpn"},
     {"backbones", "weights", "detector"},
     {"data", "evaluation", "training", "viz", "report", "explain", "testing", "bench", "samples"},
-    {"studies", "results"},
+    {"studies", "results", "lessons"},
     {"models", "cli", "__main__"},
 ]
 STOREY_OF = {name: level for level, names in enumerate(STOREYS) for name in names}

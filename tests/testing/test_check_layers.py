@@ -381,8 +381,8 @@ def test_a_forward_alone_is_shown_without_gradients(check, forward):
 def test_counterexamples_are_small_and_of_whole_numbers():
     error = refusal(testing.check_linear, lambda x, weight, bias: x @ weight.T)
     assert str(error) == (
-        "<lambda>: for x = [[0]], weight = [[0]], bias = [2]: y: yours gives 0, expected 2. "
-        "Where is the bias?"
+        "<lambda>: Where is the bias? For x = [[0]], weight = [[0]], bias = [2]: y: yours gives 0, "
+        "expected 2"
     )
 
 

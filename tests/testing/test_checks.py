@@ -340,14 +340,14 @@ def test_the_counterexample_is_small_and_in_plain_words():
     with pytest.raises(testing.CheckError) as caught:
         testing.check_iou(check_boxes.IOU_MISTAKES["Did you count the union twice?"])
     assert str(caught.value) == (
-        "your function: for a = [[0, 0, 1, 1]], b = [[0, 0, 1, 1]]: "
-        "yours gives 0.5, expected 1. Did you count the union twice?"
+        "your function: Did you count the union twice? For a = [[0, 0, 1, 1]], "
+        "b = [[0, 0, 1, 1]]: yours gives 0.5, expected 1"
     )
 
 
 def test_a_wrong_forward_alone_is_recognised():
     forward, _ = conv_pair(check_conv.CONV2D_MISTAKES[check_conv.NO_BIAS])
-    with pytest.raises(testing.CheckError, match=r"Where is the bias\?$"):
+    with pytest.raises(testing.CheckError, match=r"Where is the bias\? For "):
         testing.check_conv2d(forward)
 
 
@@ -373,7 +373,7 @@ def test_a_function_that_changes_its_answers_is_noticed():
 
 def test_a_head_without_backward_is_checked_forward_alone():
     forward, _ = head_pair(check_head.HEAD_MISTAKES[check_head.NO_RELU])
-    with pytest.raises(testing.CheckError, match=r"Where is the ReLU\?$"):
+    with pytest.raises(testing.CheckError, match=r"Where is the ReLU\? For "):
         testing.check_rpn_head(forward)
 
 
@@ -409,6 +409,7 @@ def test_equal_compares_call_by_call():
 def test_guesses_are_put_beside_the_truth():
     assert testing.reveal(..., 7, "boxes").startswith("It is 7 boxes.")
     assert testing.reveal(7, 7.0) == "You guessed it: 7."
+    assert testing.reveal("Yes ", "yes") == "You guessed it: yes."
     assert testing.reveal(8, 7, "boxes") == "You guessed 8; it is 7 boxes."
 
 

@@ -109,7 +109,7 @@ def test_an_error_keeps_the_counterexample_and_the_hint():
     assert error.hint == "Twice, not squared."
     np.testing.assert_array_equal(error.arguments["x"], [0, 0.25])
     assert str(error) == (
-        "<lambda>: for x = [0, 0.25]: at [1] yours gives 0.0625, expected 0.5. Twice, not squared."
+        "<lambda>: Twice, not squared. For x = [0, 0.25]: at [1] yours gives 0.0625, expected 0.5"
     )
 
 
