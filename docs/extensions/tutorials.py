@@ -27,7 +27,7 @@ SECONDS = 90
 AT_ONCE = 2
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDGETS = "application/vnd.jupyter.widget-state+json"
-_PAGE = re.compile(r'href="(?:\.\./docs/(?=\w+/))?([\w/.]+)\.(?:ipynb|md)"')
+_PAGE = re.compile(r'href="(\.\./)?(?:docs/)?([\w/]+)\.(?:ipynb|md)"')
 # What a result may depend on besides notebook and library.
 _PACKAGES = ("numpy", "matplotlib", "numba", "ipykernel", "hypothesis", "ipywidgets")
 
@@ -152,7 +152,7 @@ def _link_pages(notebook: Any) -> None:
             cell.source = cell.source.replace("](../docs/", "](../")
         for output in cell.get("outputs", []):
             if "text/html" in (data := output.get("data", {})):
-                data["text/html"] = _PAGE.sub(r'href="\1.html"', data["text/html"])
+                data["text/html"] = _PAGE.sub(r'href="\1\2.html"', data["text/html"])
 
 
 def write_pages(*, execute: bool) -> None:

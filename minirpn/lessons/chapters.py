@@ -166,6 +166,7 @@ CHAPTERS = (
         ("my_released_loss", "my_level", "my_focal_loss"),
     ),
 )
+"""All chapters, in order."""
 
 
 def lesson(name: str) -> Lesson:

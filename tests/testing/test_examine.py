@@ -5,6 +5,7 @@ import pytest
 from hypothesis import strategies as st
 
 from minirpn.testing import strategies
+from minirpn.testing.check_equal import check_equal
 from minirpn.testing.examine import (
     Asked,
     CheckError,
@@ -111,6 +112,43 @@ def test_an_error_keeps_the_counterexample_and_the_hint():
     assert str(error) == (
         "<lambda>: Twice, not squared. For x = [0, 0.25]: at [1] yours gives 0.0625, expected 0.5"
     )
+
+
+def test_a_message_is_short_however_large_the_question_and_however_long_the_error():
+    large = {"x": np.arange(9000) + 0.5, "n": 3}
+    exercise = Exercise(
+        answer=lambda x, n: n * x,
+        stages=(Asked(()),),
+        probes=(large,),
+        mistakes={"Times n, not plus n.": lambda x, n: x + n},
+    )
+    error = refusal(lambda x, n: x + n, exercise)
+    assert str(error) == (
+        "<lambda>: Times n, not plus n. For x = float64 (9000,), n = 3: "
+        "at [0] yours gives 3.5, expected 1.5"
+    )
+    assert error.arguments["x"].shape == (9000,)
+
+    def failing(x, n):
+        raise RuntimeError("word " * 200)
+
+    assert len(str(refusal(failing, exercise))) <= 200
+
+
+def test_the_mistake_that_alone_explains_a_telling_counterexample_is_named():
+    """Both parts of the answer are wrong; the first call shows one of them."""
+
+    def both(x):
+        return -x if x > 0 else 7.0
+
+    mistakes = {"Did you forget the sign?": lambda x: -x, "Zero stays.": lambda x: x + (x == 0)}
+    with pytest.raises(CheckError) as caught:
+        check_equal(both, lambda x: x, (2.0,), (0.0,), mistakes=mistakes)
+    assert caught.value.hint == "Did you forget the sign?"
+    mistakes["Do not subtract it twice."] = lambda x: x - 2 * x
+    with pytest.raises(CheckError) as caught:
+        check_equal(both, lambda x: x, (2.0,), (0.0,), mistakes=mistakes)
+    assert caught.value.hint == ""  # two could be meant
 
 
 def test_an_option_is_named_under_which_the_function_is_right():
