@@ -242,9 +242,9 @@ class Found:
         # Kept, because a notebook asks for the picture, and again for the table with the picture.
         if not self._has_pixels():
             return None
-        from minirpn.viz.style import rendered
+        from minirpn.viz.style import figure_of, rendered
 
-        figure = self.plot().get_figure(root=True)
+        figure = figure_of(self.plot())
         assert figure is not None  # of axes just made
         return rendered(figure, "png")
 

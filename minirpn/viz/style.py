@@ -96,7 +96,7 @@ def save(picture: Axes | Figure, path: Path | str, *, dpi: int = 120) -> Path:
         The axes no longer belong to a figure.
     """
     path = Path(path)
-    figure = picture if isinstance(picture, Figure) else picture.get_figure(root=True)
+    figure = figure_of(picture)
     if figure is None:
         raise ValueError("picture: these axes were taken out of their figure")
     kind = path.suffix.lower().removeprefix(".")
@@ -106,6 +106,13 @@ def save(picture: Axes | Figure, path: Path | str, *, dpi: int = 120) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, rendered(figure, kind, dpi=dpi), durable=False)
     return path
+
+
+def figure_of(picture: Axes | Figure) -> Figure | None:
+    """Return the figure the axes are in, not a part of one; None if they are in none."""
+    # `get_figure(root=True)` says the same from Matplotlib 3.10 on.
+    figure = picture.figure  # a figure, or a part of one, whose figure is the whole
+    return None if figure is None else figure.figure
 
 
 def rendered(figure: Figure, kind: str, *, dpi: float | None = None) -> bytes:

@@ -29,7 +29,8 @@ def test_a_row_for_each_variant_the_first_on_top():
 def test_the_range_of_the_baseline_goes_through_all_rows():
     ax = viz.plot_variants(RUNS, x_label="recall", baseline="one")
     (band,) = ax.patches
-    assert (band.get_x(), band.get_width()) == (0.2, pytest.approx(0.4))
+    extents = band.get_path().get_extents(band.get_patch_transform())
+    assert (extents.x0, extents.width) == (0.2, pytest.approx(0.4))
     assert band.get_facecolor()[:3] == pytest.approx(to_rgb(SKY))
     colors = [line.get_color() for line in ax.get_lines() if line.get_marker() == "o"]
     assert (colors[0] == VERMILLION, colors[1] == VERMILLION) == (True, False)
