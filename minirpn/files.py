@@ -326,11 +326,16 @@ def write_npz(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, np.n
     ------
     InputError
         It could not be written.
+    ValueError
+        An array holds Python objects.
     """
     encoded = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
+    for name, array in arrays.items():
+        if array.dtype.hasobject:  # NumPy would pickle them, and older versions cannot be told not to
+            raise ValueError(f"{name}: expected numbers, got an array of Python objects")
 
     def write(file: BinaryIO) -> None:
-        np.savez(file, allow_pickle=False, metadata=encoded, **arrays)
+        np.savez(file, metadata=encoded, **arrays)
 
     replace_file(path, write)
 

@@ -6,10 +6,11 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minirpn.errors import InputError
-from minirpn.files import append_text, open_regular, read_file, replace_file
+from minirpn.files import append_text, open_regular, read_file, replace_file, write_npz
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes and links of POSIX")
 
@@ -155,3 +156,15 @@ def test_any_name_can_be_written(tmp_path: Path, name: str):
         pytest.skip("names are other there")
     replace_file(tmp_path / name, b"ours")
     assert (tmp_path / name).read_bytes() == b"ours"
+
+
+def test_arrays_are_written_under_their_names_and_nothing_is_pickled(tmp_path: Path):
+    path = tmp_path / "arrays.npz"
+    write_npz(path, {"a": 1}, {"w.b": np.arange(3)})
+    with np.load(path, allow_pickle=False) as archive:
+        # NumPy 2.0 keeps keywords of `savez` that it does not know as arrays.
+        assert sorted(archive.files) == ["metadata", "w.b"]
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"^w\.b: expected numbers"):
+        write_npz(path, {"a": 2}, {"w.b": np.array([{"a": 1}], dtype=object)})
+    assert path.read_bytes() == before
