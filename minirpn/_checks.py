@@ -8,9 +8,10 @@ import array_api_compat
 import numpy as np
 
 from minirpn._typing import Array, ImageSize
+from minirpn.positions import NUMPY
 
 # The namespace of each type of array met so far: finding it takes longer than a small kernel.
-_NAMESPACES: dict[type | None, Any] = {}
+_NAMESPACES: dict[type | None, Any] = {np.ndarray: NUMPY}
 
 
 def namespace_of(*arrays: Array) -> Any:
@@ -19,9 +20,9 @@ def namespace_of(*arrays: Array) -> Any:
     if kind in _NAMESPACES and all(type(array) is kind for array in arrays):
         return _NAMESPACES[kind]
     namespace = array_api_compat.array_namespace(*arrays)
-    if kind is np.ndarray or array_api_compat.is_cupy_array(arrays[0]):
+    if array_api_compat.is_cupy_array(arrays[0]):
         _NAMESPACES[kind] = namespace
-    return namespace
+    return NUMPY if namespace is array_api_compat.numpy else namespace
 
 
 def is_numpy(array: Array) -> bool:

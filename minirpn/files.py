@@ -331,7 +331,9 @@ def write_npz(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, np.n
     """
     encoded = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
     for name, array in arrays.items():
-        if array.dtype.hasobject:  # NumPy would pickle them, and older versions cannot be told not to
+        if (
+            array.dtype.hasobject
+        ):  # NumPy would pickle them, and older versions cannot be told not to
             raise ValueError(f"{name}: expected numbers, got an array of Python objects")
 
     def write(file: BinaryIO) -> None:

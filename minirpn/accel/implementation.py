@@ -15,6 +15,7 @@ import array_api_compat
 import numpy as np
 
 from minirpn._typing import Array, OtherArray
+from minirpn.workers import IN_BROWSER
 
 _LOG = logging.getLogger(__name__)
 SAID: set[str] = set()  # what `say_once` has logged
@@ -129,6 +130,8 @@ class UnusableError(RuntimeError):
 @cache
 def numba_trouble() -> str | None:
     """Return why numba cannot be used here, or None. This imports it."""
+    if IN_BROWSER:
+        return "numba compiles nothing for a browser"
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed"
     try:
@@ -154,7 +157,12 @@ def say_once(words: str, reason: str = "", level: int = logging.WARNING) -> None
 
 
 def say_slower(trouble: str) -> None:
-    """Say once that there is something else to run, and why."""
+    """Say once that there is something else to run, and why.
+
+    Not in a browser, where nobody can do anything about it.
+    """
+    if IN_BROWSER:
+        return
     say_once("slower code runs in place of numba's, so that last digits may differ", trouble)
 
 

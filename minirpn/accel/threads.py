@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextvars import copy_context
 from functools import cache
 from queue import Empty, SimpleQueue
@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from minirpn.workers import thread_pool
 
 Piece = TypeVar("Piece")
 
@@ -41,7 +43,7 @@ class _State:
         # One call of `share` at a time. Two at once would use the same cores, and the one that
         # ends last would restore the BLAS limit of the other.
         self.busy = threading.RLock()
-        self.pool: ThreadPoolExecutor | None = None
+        self.pool: Executor | None = None
 
 
 _STATE = _State()
@@ -128,10 +130,10 @@ def _drain(queue: SimpleQueue[Any]) -> None:
             queue.get_nowait()
 
 
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> Executor:
     if _STATE.pool is None:
         # Each thread sets the limit at its start, because some BLAS libraries keep one for each.
-        _STATE.pool = ThreadPoolExecutor(
+        _STATE.pool = thread_pool(
             _STATE.count, "minirpn", initializer=lambda: _blas().limit(limits=1)
         )
     return _STATE.pool

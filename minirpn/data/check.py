@@ -12,11 +12,9 @@ import signal
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +45,7 @@ from minirpn.data.voc import (
 )
 from minirpn.files import open_regular
 from minirpn.text import elided, message
+from minirpn.workers import IN_BROWSER, thread_pool
 
 _MOST_AT_A_TIME = 8  # more would only wait for the disk
 _WORTH_PROCESSES = 3000  # images; to start processes takes half a second
@@ -119,7 +118,7 @@ def check_dataset(
     # The places for what is missing are all that a process needs besides the files.
     places = replace(layout, images={}, annotations={}, lists={}, parts={}, passed_over=())
     examine = partial(_examine, layout=places, source=source)
-    if processes > 1 and len(files) >= _WORTH_PROCESSES:
+    if processes > 1 and not IN_BROWSER and len(files) >= _WORTH_PROCESSES:
         examined = _in_processes(examine, files, processes)
     else:
         examined = _in_threads(examine, files, threads or most_at_a_time())
@@ -157,7 +156,7 @@ def _in_threads(
 ) -> Iterator[_Examined]:
     """Yield what `examine` returns for the files of each image, in their order."""
     # All threads share the filters, so they are set here.
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+    with warnings.catch_warnings(), thread_pool(threads, "minirpn-check") as pool:
         _ignore_pillows_warnings()
         yield from pool.map(examine, files)
 
@@ -166,6 +165,9 @@ def _in_processes(
     examine: Callable[[Files], _Examined], files: Sequence[Files], processes: int
 ) -> Iterator[_Examined]:
     """Yield the same as `_in_threads`, computed in other processes."""
+    from concurrent.futures import ProcessPoolExecutor  # a browser cannot import it
+    from multiprocessing import get_context
+
     chunks = (files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK))
     # Spawned: a fork would copy the locks of other threads.
     with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin_process) as pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,6 +16,7 @@ import numpy as np
 
 from minirpn.data.augment import AS_IS, Augmentation, AugmentConfig
 from minirpn.data.samples import Dataset, Example, Sample
+from minirpn.workers import thread_pool
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Loader:
 
     Notes
     -----
-    An exception in a thread is raised by the ``next`` that would have returned its example.
+    An exception in a thread is raised by the ``next`` that would have returned its example. In a
+    browser, which has no threads, the ``next`` itself prepares; see `minirpn.workers`.
     """
 
     def __init__(
@@ -124,9 +126,9 @@ class Loader:
         self._prefetch = prefetch
         self._finish = finish
         self._context = copy_context()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="minirpn-loader")
+        self._pool = thread_pool(threads, "minirpn-loader")
         # One thread, so that examples are finished one after the other, in order.
-        self._finisher = ThreadPoolExecutor(1, thread_name_prefix="minirpn-loader-finish")
+        self._finisher = thread_pool(1, "minirpn-loader-finish")
         self._pending: deque[Future[Example]] = deque()
         self.wait_seconds = 0.0
 

@@ -75,7 +75,7 @@ def proposal_sizes(measured: Measured) -> dict[str, Any]:
             # The order of the anchors is (row, column, base anchor).
             bases = backend.to_host(proposals.anchors) % A
             np.add.at(total, bases, boxes[:, 2:] - boxes[:, :2])
-            counts += np.bincount(bases, minlength=A)
+            counts += np.bincount(bases.astype(np.intp), minlength=A)
     sizes = [
         (sides / count).tolist() if count else None
         for sides, count in zip(total, counts.tolist(), strict=True)

@@ -24,6 +24,8 @@ STOREYS = [
         "backend",
         "devices",
         "files",
+        "positions",
+        "workers",
         "dispatch",
     },
     {"boxes", "box_gradients", "nn", "loops", "accel"},

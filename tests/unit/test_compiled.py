@@ -65,6 +65,20 @@ def picky(x):
     return x
 
 
+def test_a_browser_has_no_numba_and_is_not_told_so_again_and_again(
+    said, numba_forgotten, toy_of, monkeypatch
+):
+    monkeypatch.setattr(implementation, "IN_BROWSER", True)
+    toy = toy_of(twice)
+    assert toy(np.array([2.0])) == [4]
+    assert said.messages == []
+    with (
+        accel.use("numba", "toy"),
+        pytest.raises(RuntimeError, match=r"^toy: 'numba' cannot be used here: numba .* browser$"),
+    ):
+        toy(np.array([2.0]))
+
+
 def test_memory_that_runs_out_while_compiling_is_no_fault_of_the_function(monkeypatch):
     def out_of_memory():
         raise MemoryError("nothing left")
