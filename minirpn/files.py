@@ -330,14 +330,14 @@ def write_npz(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, np.n
         An array holds Python objects.
     """
     encoded = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
-    for name, array in arrays.items():
-        if (
-            array.dtype.hasobject
-        ):  # NumPy would pickle them, and older versions cannot be told not to
+    members: dict[str, Any] = {"metadata": encoded, **arrays}
+    for name, array in members.items():
+        # NumPy would pickle them, and only newer versions can be told not to.
+        if array.dtype.hasobject:
             raise ValueError(f"{name}: expected numbers, got an array of Python objects")
 
     def write(file: BinaryIO) -> None:
-        np.savez(file, metadata=encoded, **arrays)
+        np.savez(file, **members)
 
     replace_file(path, write)
 
