@@ -103,7 +103,7 @@ def assign(
         An anchor ties with the best IoU if its own is at most this much lower.
     """
     max_iou = np.zeros(len(anchors))
-    matched_gt = np.full(len(anchors), -1)
+    matched_gt = np.full(len(anchors), -1, np.int64)
     gt_max_iou = np.zeros(len(gt_boxes))
     for k in range(len(anchors)):
         for m in range(len(gt_boxes)):

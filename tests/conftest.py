@@ -33,6 +33,10 @@ settings.register_profile(
 settings.register_profile(
     "thorough", max_examples=10_000, deadline=None, suppress_health_check=_SLOW_OK
 )
+# For a Python that is ten times as slow; the tests there look for what is different.
+settings.register_profile(
+    "browser", max_examples=4, deadline=None, derandomize=True, suppress_health_check=_SLOW_OK
+)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 # Relative and absolute tolerance for results that may differ by rounding alone. A test that needs

@@ -46,7 +46,7 @@ def test_positions_of_64_bits_are_taken():
         np.testing.assert_array_equal(WIDE.take(x, indices, axis=1), [[2, 0], [5, 3]])
         np.testing.assert_array_equal(WIDE.take(x, indices), [2, 0])
     with pytest.raises(TypeError):
-        NARROW.take(x, np.array([0]))
+        NARROW.take(x, np.array([0], np.int64))
 
 
 @pytest.mark.parametrize(
