@@ -1,6 +1,7 @@
 """Settings of the documentation; build with ``sphinx-build -W docs docs/_build/html``.
 
-``-D tutorials_execute=0`` builds in seconds, with tutorials that have no outputs.
+``-D tutorials_execute=0`` builds in seconds, with tutorials that have no outputs; ``-D
+browser_site=0`` leaves out the site that runs them in a visitor's browser.
 """
 
 import sys
@@ -21,6 +22,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "docs.extensions.browser",
     "docs.extensions.commands",
     "docs.extensions.library",
     "docs.extensions.settings",

@@ -40,7 +40,8 @@ def site(tmp_path_factory):
     pytest.importorskip("sphinx", reason="needs the extra 'docs'")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
-    command += ["-D", "tutorials_execute=0", "-d", str(folder / "doctrees")]
+    command += ["-D", "tutorials_execute=0", "-D", "browser_site=0"]
+    command += ["-d", str(folder / "doctrees")]
     result = subprocess.run(
         [*command, str(ROOT / "docs"), str(folder / "html")],
         capture_output=True,
