@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import json
 import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -28,7 +28,8 @@ MOST_TEXT = 2**26
 """Bytes of a file of text at most: settings, records, annotations, lists."""
 
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)  # a name may have any characters
-_HAS_LOCKS = importlib.util.find_spec("fcntl") is not None  # not on Windows, nor in a browser
+# By the platform's name: JupyterLite's kernel has an empty module fcntl.
+_HAS_LOCKS = sys.platform not in ("win32", "emscripten")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe is opened without waiting for its other end
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
