@@ -43,6 +43,7 @@ WHEELS = (
 )
 KEPT = DOCS / "_build" / "wheels"
 KERNEL = "@jupyterlite/pyodide-kernel-extension"
+_LEFT_OUT = {".ipynb_checkpoints", "__pycache__"}
 # Matplotlib lists the fonts when it is imported first, and says so on stderr.
 FIRST_CELL = """\
 # In a browser only: install minirpn. This takes some seconds.
@@ -58,9 +59,10 @@ class LeftOut(Exception):  # noqa: N818 - no error: the documentation is built w
 def contents() -> list[Path]:
     """Return the files that a visitor sees, each at its place in the repository."""
     found = [path for path in (ROOT / "tutorials").rglob("*") if path.is_file()]
-    hidden = [path for path in found if any(p[0] in "._" for p in path.relative_to(ROOT).parts)]
-    pages = [DOCS / "reference" / name for name in ("glossary.md", "notation.md")]
-    return sorted({*found, *pages} - {*hidden})
+    # Not a learner's own progress, nor what Jupyter and Python keep.
+    left = {p for p in found if p.name == "progress.json" or set(p.parts) & _LEFT_OUT}
+    pages = {DOCS / "reference" / name for name in ("glossary.md", "notation.md")}
+    return sorted({*found, *pages} - left)
 
 
 def prepare(folder: Path) -> list[Path]:
