@@ -50,19 +50,34 @@ def fine_boxes(seed: int, count: int = 3) -> np.ndarray:
     return np.concatenate([corners, corners + sides], axis=1)
 
 
+def _cut_product(width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Return the area that boxes share, for sides that are negative where they are apart."""
+    return np.maximum(width, 0) * np.maximum(height, 0)
+
+
+def _whole_product(width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    return width * height
+
+
+def _product_unless_both_are_negative(width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    return np.where((width <= 0) & (height <= 0), 0, width * height)
+
+
 def spoiled_iou(
     a: np.ndarray,
     b: np.ndarray,
     *,
     one: float = 0,
-    cut: bool = True,
+    product: Callable[[np.ndarray, np.ndarray], np.ndarray] = _cut_product,
     union_less: float = 1,
     epsilon: float = 0,
+    least: float = 0,
 ) -> np.ndarray:
     """Return the IoU (N, M); each option spoils one part of the formula."""
     sides = _shared_sides(a, b, one)
-    shared = np.prod(np.maximum(sides, 0) if cut else sides, axis=2)
+    shared = product(sides[..., 0], sides[..., 1])
     covered = _areas(a, one)[:, None] + _areas(b, one)[None] - union_less * shared + epsilon
+    covered = np.maximum(covered, least) if least else covered
     return np.where(shared == 0, 0, shared / np.where(shared == 0, 1, covered))
 
 
@@ -83,12 +98,46 @@ def _areas(boxes: np.ndarray, one: float = 0) -> np.ndarray:
 
 
 def _shared_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.prod(np.maximum(_shared_sides(a, b), 0), axis=2)
+    sides = _shared_sides(a, b)
+    return _cut_product(sides[..., 0], sides[..., 1])
 
 
-def _over_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _over_first(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    first = _areas(a)[:, None]
+    return _shared_area(a, b) / np.where(first == 0, 1, first)
+
+
+def _over_areas(
+    a: np.ndarray, b: np.ndarray, *, of_a: tuple[int, ...], of_b: tuple[int, ...]
+) -> np.ndarray:
+    """Return shared over covered area, with new axes in the areas; raises where they do not fit."""
+    shared = _shared_area(a, b)
+    areas = np.expand_dims(_areas(a), of_a) + np.expand_dims(_areas(b), of_b)
+    return shared / np.where(shared > 0, areas - shared, 1)
+
+
+def _product_of_all(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    shared = np.prod(np.maximum(_shared_sides(a, b), 0))
+    covered = _areas(a)[:, None] + _areas(b)[None] - shared
+    return np.where(shared > 0, shared / np.where(covered == 0, 1, covered), 0)
+
+
+def _around_both(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the IoU of a reader who takes the box around both for the shared one."""
+    low = np.minimum(a[:, None, :2], b[None, :, :2])
+    around = np.prod(np.maximum(a[:, None, 2:], b[None, :, 2:]) - low, axis=2)
+    return around / (_areas(a)[:, None] + _areas(b)[None] - around)
+
+
+def _over_smaller(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    product: Callable[[np.ndarray, np.ndarray], np.ndarray] = _cut_product,
+) -> np.ndarray:
+    sides = _shared_sides(a, b)
     smaller = np.minimum(_areas(a)[:, None], _areas(b)[None])
-    return _shared_area(a, b) / np.where(smaller == 0, 1, smaller)
+    return product(sides[..., 0], sides[..., 1]) / np.where(smaller == 0, 1, smaller)
 
 
 def from_xywh(boxes: np.ndarray) -> np.ndarray:
@@ -104,17 +153,36 @@ def from_cxcywh(boxes: np.ndarray) -> np.ndarray:
 
 PLUS_ONE = "Did you add 1 to the sides? Our boxes are half-open."
 TRANSPOSED = "Rows are the boxes of a, columns those of b."
-IOU_MISTAKES: Mistakes = {
+PAIR_MISTAKES: Mistakes = {
     PLUS_ONE: partial(spoiled_iou, one=1),
-    "Did you count the union twice?": partial(spoiled_iou, union_less=0),
-    "Two negative sides have a positive product: cut each off at 0 before you multiply.": partial(
-        spoiled_iou, cut=False
+    "Did you count the shared area twice?": partial(spoiled_iou, union_less=0),
+    "Where boxes are apart, a side is negative: cut each off at 0 before you multiply.": partial(
+        spoiled_iou, product=_whole_product
     ),
+    "Two negative sides have a positive product: cut each off at 0 before you multiply.": partial(
+        spoiled_iou, product=lambda width, height: np.maximum(width * height, 0)
+    ),
+    "Cut off the height at 0, too, not the width alone.": partial(
+        spoiled_iou, product=lambda width, height: np.maximum(width, 0) * height
+    ),
+    "Cut off the width at 0, too, not the height alone.": partial(
+        spoiled_iou, product=lambda width, height: width * np.maximum(height, 0)
+    ),
+    "One negative side is enough: then the boxes share nothing.": partial(
+        spoiled_iou, product=_product_unless_both_are_negative
+    ),
+    "A negative side counts as 0: an absolute value makes it positive.": partial(
+        spoiled_iou, product=lambda width, height: np.abs(width * height)
+    ),
+    "The shared part begins at the larger x1 and ends at the smaller x2.": _around_both,
     "Did you divide by the smaller area, not by the union?": _over_smaller,
+    "Divide by the union, not by the smaller area, and cut each side off at 0.": partial(
+        _over_smaller, product=_whole_product
+    ),
+    "Divide by what both boxes cover, not by the area of a.": _over_first,
     "This is the shared area: divide it by the covered one.": _shared_area,
     "Did you swap x and y of one box?": lambda a, b: spoiled_iou(a, b[:, [1, 0, 3, 2]]),
     "0/0: boxes without area share nothing, so their IoU is 0.": unguarded_iou,
-    TRANSPOSED: lambda a, b: spoiled_iou(a, b).T,
     "Our boxes are (x1, y1, x2, y2), not (x, y, width, height).": lambda a, b: spoiled_iou(
         from_xywh(a), from_xywh(b)
     ),
@@ -127,8 +195,25 @@ IOU_MISTAKES: Mistakes = {
             size: f"Did you add {size:g} to the area you divide by? Divide by 1 where it is 0."
             for size in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1.0)
         },
+        least={
+            1.0: "Did you divide by 1 at least? Boxes can be smaller than a pixel: "
+            "divide by 1 where the area is 0."
+        },
     ),
 }
+"""Mistakes in the formula, which functions of two boxes can have, too."""
+IOU_MISTAKES: Mistakes = PAIR_MISTAKES | {
+    TRANSPOSED: lambda a, b: spoiled_iou(a, b).T,
+    "Every overlap is 0: did you write into the table?": lambda a, b: np.zeros((len(a), len(b))),
+    "The areas of a belong to the rows, those of b to the columns: each has an axis of its own.": (
+        partial(_over_areas, of_a=(), of_b=())
+    ),
+    "Did you swap the areas? Those of a belong to the rows, those of b to the columns.": partial(
+        _over_areas, of_a=(0,), of_b=(1,)
+    ),
+    "Multiply width and height pair by pair: along the last axis alone.": _product_of_all,
+}
+"""Mistakes in the table of two lists among them."""
 
 
 def inclusive(f: Callable[..., Any], lists: int = 2) -> Callable[..., Any]:
@@ -208,7 +293,11 @@ def _pair_stages(names: tuple[str, str], plus_one: bool) -> tuple[Stage, ...]:
 
 _PAIR_PROBES = (
     {"a": rows((0, 0, 4, 4)), "b": rows((2, 1, 6, 5))},
-    {"a": rows((0, 0, 2, 3)), "b": rows((5, 7, 6, 9))},
+    # Apart: in both directions, above each other, side by side. What they cover is positive by any
+    # formula, so that it does not matter what an author does where it is 0.
+    {"a": rows((0, 0, 4, 4)), "b": rows((5, 6, 9, 11))},
+    {"a": rows((0, 0, 4, 4)), "b": rows((1, 6, 3, 9))},
+    {"a": rows((0, 0, 4, 4)), "b": rows((6, 1, 9, 3))},
     {"a": rows((0, 0, 8, 2)), "b": rows((1, 0, 3, 2))},
     {"a": rows((1, 1, 1.5, 1.5)), "b": rows((1, 1, 1.5, 1.5))},
 )
@@ -244,10 +333,10 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False, plus_one: bool =
     True
     """
     several = {"a": rows((0, 0, 4, 4), (2, 1, 6, 5)), "b": rows((0, 0, 4, 2))}
-    answer, mistakes = exact.iou, IOU_MISTAKES
+    answer, mistakes = exact.iou, PAIR_MISTAKES if pairwise else IOU_MISTAKES
     if plus_one:
         answer = inclusive(exact.iou)
-        mistakes = inclusive_mistakes(spoiled_iou, IOU_MISTAKES)
+        mistakes = inclusive_mistakes(spoiled_iou, mistakes)
     stages = _pair_stages(("a", "b"), plus_one)
     probes: tuple[Question, ...] = (*_PAIR_PROBES, several)
     if pairwise:
@@ -262,7 +351,7 @@ def check_iou(f: Callable[..., Any], *, pairwise: bool = False, plus_one: bool =
             Grown(_many(lambda size: size, lambda size: 3), strategies.COUNTS),
             Grown(_many(lambda size: 3, lambda size: size), strategies.COUNTS),
         )
-    exercise = Exercise(answer, stages, probes, mistakes, draw=draw_boxes_of)
+    exercise = Exercise(answer, stages, probes, mistakes, draw=draw_boxes_of, telling=True)
     contract = partial(check_iou, f, pairwise=pairwise, plus_one=True)
     return examine(f, exercise, contracts={} if plus_one else {"plus_one=True": contract})
 

@@ -30,8 +30,8 @@ def check_equal(
         one with a wrong answer is told.
     mistakes
         Wrong functions that people write, by the hint for each. An `f` that answers all calls as
-        one of them does gets its hint; else, if one alone answers the first wrong call as `f`
-        does, that one's. None for none.
+        one of them does gets its hint; else that of the one that answers the first wrong call as
+        `f` does, and more of the others than any other such one. None for none.
     draw
         Draws a call, given its arguments by the names that `reference` has for them, and returns
         the axes. None for no picture.

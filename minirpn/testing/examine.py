@@ -246,8 +246,9 @@ class Exercise:
     draw
         Draws a question on new axes.
     telling
-        Whether each question tells mistakes apart by itself: then a function with several mistakes
-        gets the hint of the one that alone explains the counterexample.
+        Whether the questions tell mistakes apart one by one: then a function with several mistakes
+        gets the hint of the one that explains the counterexample, and more of the probes than any
+        other that does.
     """
 
     answer: Callable[..., Any]
@@ -518,18 +519,20 @@ def _hint(function: Callable[..., Any], exercise: Exercise, counterexample: Ques
     asked = list(zip(questions, rights, strict=True))
     given_answers = [ask(function, question, exercise, right) for question, right in asked]
     fails_always = all(isinstance(answer, _Failure) for answer in given_answers)
-    explaining = []  # the mistakes with the same answer to the counterexample
+    explaining: dict[str, int] = {}  # hint -> how many questions the mistake answers alike
     for hint, mistake in exercise.mistakes.items():
         answers = [ask(mistake, question, exercise, right) for question, right in asked]
+        alike = list(map(_alike, given_answers, answers, questions))
         if fails_always:
             is_same = list(map(str, answers)) == list(map(str, given_answers))
         else:
-            is_same = all(map(_alike, given_answers, answers, questions))
+            is_same = all(alike)
         if is_same:
             return hint
-        if not fails_always and _alike(given_answers[0], answers[0], counterexample):
-            explaining.append(hint)
-    return explaining[0] if exercise.telling and len(explaining) == 1 else ""
+        if not fails_always and alike[0]:
+            explaining[hint] = sum(alike)
+    best = [hint for hint, count in explaining.items() if count == max(explaining.values())]
+    return best[0] if exercise.telling and len(best) == 1 else ""
 
 
 def _alike(one: Any, other: Any, question: Question) -> bool:

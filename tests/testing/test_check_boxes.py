@@ -181,7 +181,7 @@ def test_a_small_epsilon_is_accepted_and_a_larger_one_is_seen_and_named():
 
     assert testing.check_iou(with_epsilon(1e-9))
     with pytest.raises(
-        testing.CheckError, match=r"yours gives 0\.999999, expected 1\. Did you add"
+        testing.CheckError, match=r"Did you add 1e-06 .* yours gives 0\.999999, expected 1$"
     ):
         testing.check_iou(with_epsilon(1e-6))
 

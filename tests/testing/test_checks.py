@@ -192,12 +192,7 @@ def mistakes_of(loss, epsilon):
     return values + slopes_after(loss.value("mean"), loss.gradient_mistakes("mean"))
 
 
-# An IoU of two boxes cannot have its matrix the wrong way round.
-OF_PAIRS = {
-    hint: of_pair(mistake)
-    for hint, mistake in check_boxes.IOU_MISTAKES.items()
-    if hint != check_boxes.TRANSPOSED
-}
+OF_PAIRS = {hint: of_pair(mistake) for hint, mistake in check_boxes.PAIR_MISTAKES.items()}
 MISTAKES = {
     "iou": cases_of(check_boxes.IOU_MISTAKES),
     "pair_iou": cases_of(OF_PAIRS),
@@ -338,9 +333,9 @@ def test_half_a_pair_is_open():
 
 def test_the_counterexample_is_small_and_in_plain_words():
     with pytest.raises(testing.CheckError) as caught:
-        testing.check_iou(check_boxes.IOU_MISTAKES["Did you count the union twice?"])
+        testing.check_iou(check_boxes.IOU_MISTAKES["Did you count the shared area twice?"])
     assert str(caught.value) == (
-        "your function: Did you count the union twice? For a = [[0, 0, 1, 1]], "
+        "your function: Did you count the shared area twice? For a = [[0, 0, 1, 1]], "
         "b = [[0, 0, 1, 1]]: yours gives 0.5, expected 1"
     )
 
