@@ -14,13 +14,16 @@ _NAMES = {
     "boxes": "box",
     "gt_boxes": "object",
 }
-_MARGIN = 1  # pixel
+_LEAST_MARGIN = 1  # pixel
+_MARGIN = 0.05  # of the longer side of what is drawn
 
 
 def draw_boxes_of(question: dict[str, Any]) -> Any:
     """Return axes with all boxes of a question, named in the legend and numbered.
 
-    Each list is drawn thinner than the one before, so that equal boxes are both seen.
+    Each list is drawn thinner than the one before, so that equal boxes are both seen. A cross marks
+    the center of a box without area: of a point or a line there would be little to see, and a box
+    whose end lies before its start looks like any other.
     """
     from minirpn.viz.images import draw_boxes, pixel_axes
     from minirpn.viz.style import CYCLE, GREY, new_axes
@@ -35,9 +38,20 @@ def draw_boxes_of(question: dict[str, Any]) -> Any:
         everything = np.concatenate([everything, image])
     for k, (name, boxes) in enumerate(lists.items()):
         numbers = [str(n) for n in range(len(boxes))] if len(boxes) > 1 else None
-        draw_boxes(
-            boxes, ax, names=numbers, colors=CYCLE[k], linewidth=5 - 2 * k, label=_NAMES[name]
-        )
+        empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+        label, color = _NAMES[name], CYCLE[k]
+        outlines: Any = {"colors": color, "linewidth": 5 - 2 * k}
+        if not (len(boxes) and empty.all()):
+            outlines["label"] = label
+        draw_boxes(boxes, ax, names=numbers, **outlines)
+        if empty.any():
+            x, y = (boxes[empty, :2] + boxes[empty, 2:]).T / 2
+            cross: Any = {"color": color, "markersize": 20 - 6 * k, "markeredgewidth": 5 - 2 * k}
+            ax.plot(x, y, "x", label=f"{label} without area", **cross)
     ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    low, high = everything[:, :2].min(axis=0), everything[:, 2:].max(axis=0)
-    return pixel_axes(ax, low - _MARGIN, high + _MARGIN)
+    corners = everything.reshape(-1, 2)  # (R, 4) -> (2 R, 2), of a box inside out too
+    low, high = corners.min(axis=0, initial=np.inf), corners.max(axis=0, initial=-np.inf)
+    if not len(corners):
+        low, high = np.zeros(2), np.ones(2)
+    margin = max(_LEAST_MARGIN, _MARGIN * float((high - low).max()))
+    return pixel_axes(ax, low - margin, high + margin)

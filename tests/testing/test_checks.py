@@ -408,6 +408,10 @@ def test_guesses_are_put_beside_the_truth():
     assert testing.reveal(8, 7, "boxes") == "You guessed 8; it is 7 boxes."
 
 
+def legend_of(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
 def test_a_counterexample_can_be_drawn_boxes_without_area_too():
     question = {
         "anchors": np.array([[0.0, 0, 2, 2], [1, 1, 1, 1]]),
@@ -416,10 +420,38 @@ def test_a_counterexample_can_be_drawn_boxes_without_area_too():
     }
     ax = pictures.draw_boxes_of(question)
     assert [text.get_text() for text in ax.texts] == ["0", "1"]
-    named = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert named == ["image", "anchor", "object"]
+    assert legend_of(ax) == ["image", "anchor", "anchor without area", "object"]
     assert ax.get_xlim() == (-1, 4)
     assert ax.get_ylim() == (5, -1)
+
+
+@pytest.mark.parametrize(
+    ("box", "center"),
+    [((2, 3, 2, 3), (2, 3)), ((2, 1, 2, 5), (2, 3)), ((3, 4, 1, 2), (2, 3))],
+    ids=["point", "line", "inside out"],
+)
+def test_a_box_without_area_is_seen(box, center):
+    ax = pictures.draw_boxes_of({"box": np.array(box, dtype=float)})
+    (cross,) = ax.lines
+    assert tuple(np.ravel(cross.get_data())) == center
+    assert legend_of(ax) == ["box without area"]
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert left < min(box[::2]) <= max(box[::2]) < right
+    assert top < min(box[1::2]) <= max(box[1::2]) < bottom
+
+
+def test_equal_boxes_without_area_are_both_seen():
+    ax = pictures.draw_boxes_of({"a": np.zeros((1, 4)), "b": np.zeros((1, 4))})
+    first, second = ax.lines
+    assert first.get_markersize() > second.get_markersize() > 0
+    assert first.get_color() != second.get_color()
+
+
+def test_a_question_without_boxes_can_be_drawn_and_a_large_one_has_room_around():
+    ax = pictures.draw_boxes_of({"a": np.zeros((0, 4)), "b": np.zeros((0, 4))})
+    assert ax.get_xlim() == (-1, 2)
+    ax = pictures.draw_boxes_of({"a": np.array([[0.0, 0, 1000, 500]])})
+    assert ax.get_xlim() == (-50, 1050)
 
 
 def test_the_kit_runs_without_a_notebook(monkeypatch):
