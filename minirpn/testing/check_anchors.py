@@ -46,6 +46,9 @@ def _base(
     scales_first: bool = False,
     swapped: bool = False,
     round_last: bool = False,
+    scaled: bool = True,
+    half: float = 0.5,
+    corners: bool = True,
 ) -> np.ndarray:
     """Return the anchors of a cell (A, 4); each option spoils one part."""
     found = []
@@ -55,7 +58,7 @@ def _base(
     for ratio, scale in pairs:
         if inverse:
             ratio = 1 / ratio
-        factor = math.sqrt(scale) if scale_area else scale
+        factor = 1 if not scaled else math.sqrt(scale) if scale_area else scale
         width = math.sqrt(base_size**2 / ratio) if keep_area else base_size
         if rounded and not round_last:
             width = rounded(width)
@@ -68,7 +71,8 @@ def _base(
         if swapped:
             sides = sides[::-1]
         middle = np.full(2, center * base_size)
-        found.append(np.concatenate([middle - sides / 2, middle + sides / 2]))
+        low, high = middle - sides * half, middle + sides * half
+        found.append(np.concatenate([low, high] if corners else [middle, sides]))
     return np.array(found)
 
 
@@ -79,7 +83,10 @@ _COMMON: dict[str, dict[Any, str]] = {
     },
     "keep_area": {False: "All ratios have the same area: width = sqrt(base_size^2 / ratio)."},
     "inverse": {True: "A ratio is height / width: is yours width / height?"},
+    "scaled": {False: "Multiply the sides by the scale."},
     "scale_area": {True: "A scale multiplies the sides, not the area."},
+    "half": {1: "Half a side lies on each side of the center, not a whole one."},
+    "corners": {False: "Give the corners (x1, y1, x2, y2), not the center and the sides."},
     "scales_first": {
         True: "One ratio after the other, each at every scale, not one scale after the other."
     },
@@ -103,6 +110,7 @@ BASE_MISTAKES: dict[str | None, Mistakes] = {
             None: "The sides at scale 1 are rounded to whole pixels.",
             _half_up: "Halves are rounded to the even number, as NumPy does.",
         },
+        swapped={True: "x belongs to the width, y to the height: did you swap them?"},
         round_last={True: "Round the sides at scale 1, before you multiply by the scale."},
     ),
     None: {INCLUSIVE: _inclusive_corners(partial(_base, rounded=None))}
@@ -170,6 +178,7 @@ def check_base_anchors(f: Callable[..., Any], *, rounding: Rounding = "caffe") -
         ),
         probes=probes,
         mistakes=BASE_MISTAKES[rounding],
+        telling=True,
     )
     contract = partial(check_base_anchors, f, rounding=None)
     return examine(f, exercise, contracts={"rounding=None": contract} if rounding else {})
@@ -185,6 +194,7 @@ def _grid(
     swapped: bool = False,
     axes: tuple[int, ...] = (0, 1, 0, 1),
     step: int | None = None,
+    table: bool = False,
 ) -> np.ndarray:
     """Return the anchors of all cells (K, 4); each option spoils one part."""
     height, width = feature_size[::-1] if swapped else feature_size
@@ -196,7 +206,8 @@ def _grid(
     )
     moves = np.stack([column, row, np.zeros_like(row)]) * (step or stride) + offset * stride
     moves[2] = 0
-    return base[anchor] + moves[list(axes)].T
+    anchors = base[anchor] + moves[list(axes)].T
+    return anchors.reshape(height, width, len(base), 4) if table else anchors
 
 
 GRID_MISTAKES: Mistakes = spoiled(
@@ -216,6 +227,7 @@ GRID_MISTAKES: Mistakes = spoiled(
         (0, 1, 2, 2): "Move both corners, x2 and y2 as well as x1 and y1.",
     },
     step={1: "A cell is stride pixels wide: multiply by the stride."},
+    table={True: "Give one list of K anchors: (Hf, Wf, A, 4) becomes (Hf Wf A, 4)."},
 )
 
 
@@ -273,5 +285,6 @@ def check_grid_anchors(f: Callable[..., Any]) -> Verdict:
             },
         ),
         mistakes=GRID_MISTAKES,
+        telling=True,
     )
     return examine(f, exercise)
