@@ -130,8 +130,7 @@ def columns_first(base, feature_size, stride):
     found = []
     for j in range(feature_size[1]):
         for i in range(feature_size[0]):
-            for anchor in base:
-                found.append(anchor + stride * np.array([j, i, j, i]))
+            found += [anchor + stride * np.array([j, i, j, i]) for anchor in base]
     return np.array(found)
 
 
@@ -139,8 +138,7 @@ def anchors_first(base, feature_size, stride):
     found = []
     for anchor in base:
         for i in range(feature_size[0]):
-            for j in range(feature_size[1]):
-                found.append(anchor + stride * np.array([j, i, j, i]))
+            found += [anchor + stride * np.array([j, i, j, i]) for j in range(feature_size[1])]
     return np.array(found)
 
 
