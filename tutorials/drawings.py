@@ -17,7 +17,7 @@ from minirpn import boxes as box_ops
 from minirpn.nn.window import conv_output_size, pair
 from minirpn.viz import draw_boxes, draw_image, draw_numbers, draw_proposals, plot_objectness
 from minirpn.viz.images import pixel_axes
-from minirpn.viz.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, legend_below, new_axes
+from minirpn.viz.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, legend_below, new_axes
 
 # === Moving pictures ==============================================================================
 # matplotlib loads the symbols of its buttons from a web page; these are in every font.
@@ -76,6 +76,50 @@ def played(figure, draw, count, *, interval):
 
     pictures = FuncAnimation(figure, draw_again, frames=count, interval=interval)
     return recorded(pictures, mode="once", picture_format="jpeg")
+
+
+# === Chapter 02: the anchors of a cell ============================================================
+STYLES = ("--", "-", ":")
+
+
+def draw_sizes(anchors, scales, image=None):
+    """Return axes with the anchors of a cell: a colour for each scale, a style for each ratio.
+
+    Anchors are (A, 4), at most three ratios one after the other, each at `scales` scales. The
+    legend names width × height: labels at the boxes would cover each other. The axes show all
+    anchors, and the image (H, W, 3) if there is one. A cross marks the center.
+    """
+    ax = new_axes((6.4, 5.0)) if image is None else draw_image(image)
+    for index, anchor in enumerate(anchors):
+        width, height = anchor[2:] - anchor[:2]
+        ratio, scale = divmod(index, scales)
+        draw_boxes(
+            anchor[None],
+            ax,
+            colors=CYCLE[scale],
+            linestyle=STYLES[ratio],
+            linewidth=2,
+            label=f"{width:.4g} × {height:.4g}",
+        )
+    ax.plot(*(anchors[0, :2] + anchors[0, 2:]) / 2, "+", color=BLACK, markersize=10)
+    corners = anchors.reshape(-1, 2)  # (A, 4) -> (2 A, 2)
+    if image is not None:
+        corners = np.concatenate([corners, [(0, 0), image.shape[1::-1]]])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    room = 0.03 * (high - low).max()
+    pixel_axes(ax, low - room, high + room)
+    ratios = -(-len(anchors) // scales)  # a column each
+    ax.legend(
+        title="width × height (pixels)",
+        fontsize="small",
+        title_fontsize="small",
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        borderaxespad=5,
+        ncols=ratios,
+        handlelength=4,
+    )
+    return ax
 
 
 # === Chapter 08: proposals while a network learns =================================================

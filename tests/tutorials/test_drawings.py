@@ -15,6 +15,7 @@ from PIL import Image
 
 from minirpn import boxes, nn
 from minirpn.data.shapes import SHAPES, draw_picture
+from minirpn.rpn import AnchorConfig, base_anchors
 from minirpn.testing import strategies
 from minirpn.training.config import OptimizerConfig, SharingConfig, TrainConfig
 from minirpn.training.phases import phases_of
@@ -444,3 +445,29 @@ def test_what_is_made_from_nothing_stands_before_its_first_use_and_is_grey():
 def test_an_input_without_an_entry_of_its_own_is_refused():
     with pytest.raises(ValueError, match="'weight' has no entry before 'conv'"):
         drawings.draw_graph({"x": [], "conv": ["x", "weight"], "weight": []})
+
+
+def test_the_sizes_of_small_and_similar_anchors_are_listed_beside_them():
+    config = AnchorConfig(scales=(2, 4, 8), ratios=(0.8, 1.0, 1.25))
+    anchors = base_anchors(config)
+    ax = drawings.draw_sizes(anchors, 3)
+    named = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert named[3] == "32 × 32"
+    assert len(named) == len(set(named)) == len(anchors)
+    assert not ax.texts
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert (left < anchors[:, 0]).all()
+    assert (right > anchors[:, 2]).all()
+    assert (top < anchors[:, 1]).all()
+    assert (bottom > anchors[:, 3]).all()
+    outlines = [(to_hex(c.get_edgecolor()[0]), str(c.get_linestyle())) for c in ax.collections]
+    assert len(set(outlines)) == len(anchors)
+
+
+def test_sizes_are_shown_on_the_whole_image():
+    anchors = base_anchors(AnchorConfig()) + 160
+    ax = drawings.draw_sizes(anchors, 3, IMAGE)
+    height, width = IMAGE.shape[:2]
+    assert ax.get_xlim()[1] > width
+    assert ax.get_ylim()[0] > height
+    assert ax.get_ylim()[1] < anchors[:, 1].min()
