@@ -64,11 +64,9 @@ def _check_count(f: Callable[..., Any]) -> Verdict:
         "Only pixels of the image count: the box may reach over its border.": (
             lambda box, image_size: boxes.area(box)
         ),
-        "image_size is (height, width): rows go up to height, columns up to width.": (
+        # The same number as with x for rows and y for columns.
+        "x belongs to columns, y to rows, and image_size is (height, width): did you swap them?": (
             lambda box, image_size: _count(box, image_size[::-1])
-        ),
-        "x belongs to columns, y to rows.": lambda box, image_size: _count(
-            box[[1, 0, 3, 2]], image_size
         ),
     }
     calls = ((box, (3, 6)) for box in (inside, all_around, outside))
