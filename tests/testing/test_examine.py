@@ -323,3 +323,40 @@ def test_a_counterexample_is_a_copy():
     error.arguments["x"] += 100
     np.testing.assert_array_equal(DOUBLES.probes[0]["x"], [1, -1])
     assert refusal(lambda x: x).arguments["x"].max() < 100
+
+
+def hint_of(function, *mistakes):
+    """Return the hint for a function that should be x * x: the place of a mistake."""
+    exercise = Exercise(
+        answer=lambda x: x * x,
+        stages=(Asked(()),),
+        probes=tuple({"x": np.float64(x)} for x in (1, 3, 5, -2)),
+        mistakes={str(place): mistake for place, mistake in enumerate(mistakes)},
+        telling=True,
+    )
+    return refusal(function, exercise).hint
+
+
+def test_of_mistakes_that_explain_the_counterexample_the_one_that_explains_most_is_told():
+    def one_and_another(x):
+        return 2 * x if x < 4 else x
+
+    def double(x):
+        return 2 * x
+
+    def two(x):
+        return 2.0
+
+    assert hint_of(one_and_another, two, double) == "1"
+    assert hint_of(one_and_another, double, two) == "0"
+    assert hint_of(one_and_another, lambda x: 0) == ""
+
+
+def test_two_mistakes_that_explain_as_much_are_not_told():
+    def two_on_the_left(x):
+        return 2 * x if x < 4 else x
+
+    def twice_and_less(x):
+        return 2 * x if x < 4 else 0
+
+    assert hint_of(two_on_the_left, lambda x: 2 * x, twice_and_less) == ""
