@@ -102,7 +102,7 @@ CHAPTERS = (
         "build_the_head",
         "Build the RPN head and overfit one image",
         ("head",),
-        ("my_head", "my_anchor_rows", "my_head_backward"),
+        ("my_he_std", "my_head", "my_anchor_rows", "my_head_backward"),
     ),
     Lesson(
         "grow_a_tape",

@@ -73,6 +73,7 @@ def _head(
     bias: bool = True,
     padding: int = 1,
     swapped: bool = False,
+    relu_after: bool = False,
     shares: tuple[float, float] = (1, 1),
 ) -> Answers:
     """Return both outputs and, where they have the right size, all gradients.
@@ -87,11 +88,18 @@ def _head(
         dy = np.zeros(0) if dy is None else dy
         return loops_conv2d(x, weights[f"{name}.weight"], layer_bias, dy, 1, padding)
 
+    def sibling(name: str, hidden: np.ndarray, dy: np.ndarray) -> Answers:
+        answers = layer(name, hidden, 0, dy)
+        y = answers["y"]
+        if not relu_after or y.shape != dy.shape:
+            return answers
+        return layer(name, hidden, 0, np.where(y > 0, dy, 0)) | {"y": np.maximum(y, 0)}
+
     conv, objectness, deltas = LAYERS
     before = layer(conv, features, padding)["y"]
     hidden = np.maximum(before, 0) if relu else before
-    by_objectness = layer(objectness, hidden, 0, dobjectness)
-    by_deltas = layer(deltas, hidden, 0, ddeltas)
+    by_objectness = sibling(objectness, hidden, dobjectness)
+    by_deltas = sibling(deltas, hidden, ddeltas)
     if swapped:
         return {"objectness": by_deltas["y"], "deltas": by_objectness["y"]}
     answers = {"objectness": by_objectness["y"], "deltas": by_deltas["y"]}
@@ -106,6 +114,13 @@ def _head(
     return answers | {"features": by_conv["dx"]}
 
 
+def _head_without_padding(features: np.ndarray, *rest: Any) -> Answers:
+    """Return what a head without padding does where a convolution refuses too small a map."""
+    if min(features.shape[2:]) < 3:
+        raise ValueError
+    return _head(features, *rest, padding=0)
+
+
 NO_RELU = "Where is the ReLU?"
 HEAD_MISTAKES = spoiled(
     _head,
@@ -113,13 +128,14 @@ HEAD_MISTAKES = spoiled(
     bias={False: "Where are the biases?"},
     padding={0: "The 3x3 convolution needs a padding of 1, or cells are lost."},
     swapped={True: "Objectness comes first, then the deltas."},
+    relu_after={True: "No ReLU after the siblings: scores and deltas may be negative."},
     shares={
         (1, 0): "The hidden map feeds both siblings: where is the gradient through the deltas?",
         (0, 1): "The hidden map feeds both siblings: where is the gradient through the objectness?",
         (0.5, 0.5): "The gradients through both siblings are added, not averaged.",
     },
     relu_back={False: "Where is the gradient of the ReLU?"},
-)
+) | {"The 3x3 convolution needs a padding of 1, to fit on any map.": _head_without_padding}
 
 
 _SMALL = st.integers(1, 2)
@@ -301,7 +317,7 @@ def check_rpn_head(
             Asked((_USUAL,)),
         ),
         probes=(
-            _head_question(2, 2, 3, 1, (3, 2)),
+            _head_question(2, 2, 3, 1, (3, 4)),
             _head_question(1, 1, 2, 2, (2, 3), seed=1),
         ),
         mistakes=HEAD_MISTAKES,
