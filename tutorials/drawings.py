@@ -422,51 +422,69 @@ class Flow:
 
 
 def draw_graph(inputs, ax=None, *, title=""):
-    """Return axes with a computation from left to right, an arrow from each input to what it makes.
+    """Return axes with a computation from top to bottom, an arrow from each input to what it makes.
 
     `inputs` is a dictionary: name -> the names it is made from. An entry comes after those of its
     inputs. Entries without inputs are grey, the others blue.
     """
-    columns = {}
-    for name, sources in inputs.items():
-        missing = [source for source in sources if source not in columns]
-        if missing:
-            raise ValueError(f"inputs: {missing[0]!r} has no entry before {name!r}")
-        columns[name] = max((columns[source] + 1 for source in sources), default=0)
-    # What has no inputs, such as weights, moves to the column before its first use.
-    for name, sources in inputs.items():
-        users = [columns[user] for user in inputs if name in inputs[user]]
-        if not sources and users:
-            columns[name] = min(users) - 1
-    by_column = [
-        in_rows([name for name in inputs if columns[name] == column], inputs)
-        for column in range(max(columns.values(), default=0) + 1)
-    ]
-    tallest = max(map(len, by_column))
-    ax = new_axes((1.0 + 1.25 * len(by_column), 0.8 + 0.55 * tallest)) if ax is None else ax
-    # A column is centered: the first and the last of n names are n - 1 apart.
-    places = {
-        name: (column, row - (len(names) - 1) / 2)
-        for column, names in enumerate(by_column)
-        for row, name in enumerate(names)
-    }
+    rows = rows_of_graph(inputs)
+    places = {}
+    for row in range(max(rows.values(), default=0) + 1):
+        made = [name for name in inputs if rows[name] == row and inputs[name]]
+        for name, x in zip(made, below_inputs(made, inputs, places), strict=True):
+            places[name] = (x, row)
+    for name in inputs:
+        if not inputs[name]:
+            places[name] = (beside_its_row(name, inputs, places, rows[name]), rows[name])
+    across = [x for x, _ in places.values()] or [0]
+    left, right, bottom = min(across), max(across), max(rows.values(), default=0)
+    ax = new_axes((1.7 * (right - left + 1), 0.5 + 0.62 * (bottom + 1))) if ax is None else ax
     flow = Flow(ax)
     for name, sources in inputs.items():
         flow.box(places[name], name, face="white", edge=BLUE if sources else GREY)
     for name, sources in inputs.items():
         for source in sources:
             flow.arrow(places[source], places[name])
-    ax.set(xlim=(-0.5, len(by_column) - 0.5), ylim=(tallest / 2, -tallest / 2))
+    ax.set(xlim=(left - 0.5, right + 0.5), ylim=(bottom + 0.5, -0.5))
     ax.set_axis_off()
     ax.set_title(title, fontsize="medium")
     return ax
 
 
-def in_rows(names, inputs):
-    """Return the names of a column from top to bottom: what is computed in the middle."""
-    sources = [name for name in names if not inputs[name]]
-    half = (len(sources) + 1) // 2
-    return sources[:half] + [name for name in names if inputs[name]] + sources[half:]
+def rows_of_graph(inputs):
+    """Return name -> row: below all inputs; what has none, such as weights, above its first use."""
+    rows = {}
+    for name, sources in inputs.items():
+        missing = [source for source in sources if source not in rows]
+        if missing:
+            raise ValueError(f"inputs: {missing[0]!r} has no entry before {name!r}")
+        rows[name] = max((rows[source] + 1 for source in sources), default=0)
+    for name, sources in inputs.items():
+        users = [rows[user] for user in inputs if name in inputs[user]]
+        if not sources and users:
+            rows[name] = min(users) - 1
+    return rows
+
+
+def below_inputs(names, inputs, places):
+    """Return an x for each name of a row: below its inputs, or side by side if too close."""
+    wanted = []
+    for name in names:
+        across = [places[source][0] for source in inputs[name] if source in places]
+        wanted.append(float(np.mean(across)) if across else 0.0)
+    if len(names) < 2 or np.diff(wanted).min() >= 1:
+        return wanted
+    return [np.mean(wanted) + k - (len(names) - 1) / 2 for k in range(len(names))]
+
+
+def beside_its_row(name, inputs, places, row):
+    """Return an x for what has no inputs: at the end of its row that is nearer to its user."""
+    others = [x for x, y in places.values() if y == row]
+    users = [places[user][0] for user in inputs if name in inputs[user]]
+    at = users[0] if users else 0.0
+    if not others:
+        return at - 0.5
+    return min(others) - 1 if at < np.mean(others) else max(others) + 1
 
 
 PARTS = {"backbone": "backbone", "rpn": "RPN", "detector": "detector"}  # part -> its name

@@ -62,7 +62,7 @@ ROWS_MISTAKES: Mistakes = {
 }
 
 
-def _head(
+def loops_head(
     features: np.ndarray,
     weights: dict[str, np.ndarray],
     dobjectness: np.ndarray,
@@ -118,12 +118,12 @@ def _head_without_padding(features: np.ndarray, *rest: Any) -> Answers:
     """Return what a head without padding does where a convolution refuses too small a map."""
     if min(features.shape[2:]) < 3:
         raise ValueError
-    return _head(features, *rest, padding=0)
+    return loops_head(features, *rest, padding=0)
 
 
 NO_RELU = "Where is the ReLU?"
 HEAD_MISTAKES = spoiled(
-    _head,
+    loops_head,
     relu={False: NO_RELU},
     bias={False: "Where are the biases?"},
     padding={0: "The 3x3 convolution needs a padding of 1, or cells are lost."},
@@ -198,7 +198,7 @@ def check_anchor_rows(f: Callable[..., Any]) -> Verdict:
     return examine(f, exercise)
 
 
-def _head_question(
+def head_question(
     N: int,
     C: int,
     hidden: int,
@@ -225,7 +225,7 @@ def _head_question(
 
 @st.composite
 def _heads(draw: DrawFn) -> Question:
-    return _head_question(
+    return head_question(
         1,
         draw(_SMALL),
         draw(_SMALL),
@@ -241,7 +241,7 @@ def _any_heads(
 ) -> Question:
     """Draw more images, channels and anchors, fractions, dtypes and layouts."""
     count = st.integers(1, 5)
-    question = _head_question(
+    question = head_question(
         draw(count),
         draw(count),
         draw(count),
@@ -261,12 +261,12 @@ def _any_heads(
     }
 
 
-_MANY_IMAGES = _head_question(COUNTS[-1], 1, 1, 1, (1, 1))
-_MANY_ROWS = _head_question(1, 1, 2, 1, (COUNTS[-1], 1))
-_MANY_COLUMNS = _head_question(1, 2, 1, 1, (1, COUNTS[-1]))
+_MANY_IMAGES = head_question(COUNTS[-1], 1, 1, 1, (1, 1))
+_MANY_ROWS = head_question(1, 1, 2, 1, (COUNTS[-1], 1))
+_MANY_COLUMNS = head_question(1, 2, 1, 1, (1, COUNTS[-1]))
 _WHOLE_MAP = {"features": 0, "dobjectness": 0, "ddeltas": 0}
 # As many anchors as in the paper, and more channels than a block of compiled code.
-_USUAL = _head_question(2, 17, 65, 9, (4, 6), unit=1 / 16)
+_USUAL = head_question(2, 17, 65, 9, (4, 6), unit=1 / 16)
 
 
 def check_rpn_head(
@@ -306,7 +306,7 @@ def check_rpn_head(
         return answers_of(run, features, backward, dy, ("features", *weights), run_other)
 
     exercise = Exercise(
-        answer=_head,
+        answer=loops_head,
         stages=(
             Drawn(_heads()),
             Drawn(_any_heads(units=EXACT_UNITS, dtypes=(np.float64, np.float32)), examples=25),
@@ -317,8 +317,8 @@ def check_rpn_head(
             Asked((_USUAL,)),
         ),
         probes=(
-            _head_question(2, 2, 3, 1, (3, 4)),
-            _head_question(1, 1, 2, 2, (2, 3), seed=1),
+            head_question(2, 2, 3, 1, (3, 4)),
+            head_question(1, 1, 2, 2, (2, 3), seed=1),
         ),
         mistakes=HEAD_MISTAKES,
     )

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import re
 from dataclasses import replace
 
@@ -415,13 +416,21 @@ def labels_of(ax):
     return {text.get_text(): text for text in ax.texts if text.get_text()}
 
 
-def test_a_graph_goes_from_left_to_right():
+def test_a_graph_goes_from_top_to_bottom():
     labels = labels_of(drawings.draw_graph(GRAPH, title="a fork"))
     assert set(labels) == set(GRAPH)
     for name, made_from in GRAPH.items():
         for source in made_from:
-            assert labels[source].get_position()[0] < labels[name].get_position()[0]
+            assert labels[source].get_position()[1] < labels[name].get_position()[1]
     assert len({label.get_position() for label in labels.values()}) == len(GRAPH)
+
+
+def test_no_two_frames_of_a_graph_touch():
+    labels = labels_of(drawings.draw_graph(GRAPH))
+    figure = next(iter(labels.values())).figure
+    figure.draw_without_rendering()
+    frames = [label.get_bbox_patch().get_window_extent() for label in labels.values()]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(frames, 2))
 
 
 def test_a_graph_has_an_arrow_from_each_input_to_what_it_makes():
@@ -433,8 +442,8 @@ def test_a_graph_has_an_arrow_from_each_input_to_what_it_makes():
 
 def test_what_is_made_from_nothing_stands_before_its_first_use_and_is_grey():
     labels = labels_of(drawings.draw_graph(GRAPH))
-    column = {name: label.get_position()[0] for name, label in labels.items()}
-    assert column["other weight"] == column["right"] - 1
+    row = {name: label.get_position()[1] for name, label in labels.items()}
+    assert row["other weight"] == row["right"] - 1
     frames = {
         name: to_hex(label.get_bbox_patch().get_edgecolor()) for name, label in labels.items()
     }
