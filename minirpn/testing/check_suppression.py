@@ -75,6 +75,10 @@ def _lower_index_last(scores: np.ndarray) -> list[int]:
     return sorted(range(len(scores)), key=lambda index: (-scores[index], -index))
 
 
+def _as_they_come(scores: np.ndarray) -> list[int]:
+    return list(range(len(scores)))
+
+
 def _places_in_order(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> list[int]:
     order = _by_score(scores)
     return [order.index(kept) for kept in exact.nms(boxes, scores, iou_threshold)]
@@ -85,12 +89,26 @@ def _suppressed(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> 
     return [index for index in _by_score(scores) if index not in kept]
 
 
+def _mask(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> list[bool]:
+    """Return whether each box stays, the best first."""
+    kept = exact.nms(boxes, scores, iou_threshold)
+    return [index in kept for index in _by_score(scores)]
+
+
+def _each_by_itself(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> list[int]:
+    """Return what stays where a box suppresses itself."""
+    overlaps = exact.iou(boxes, boxes)
+    kept = exact.nms(boxes, scores, iou_threshold)
+    return [index for index in kept if not overlaps[index, index] > iou_threshold]
+
+
 def _is_not_below(overlap: float, iou_threshold: float) -> bool:
     """Return true for an overlap of NaN, too."""
     return not overlap <= iou_threshold
 
 
-LATER_FIRST = "Of equal scores the lower index comes first."
+NOT_GONE = "A box that is gone suppresses nothing any more."
+LATER_FIRST = "Of equal scores the lower index is first."
 NMS_MISTAKES: Mistakes = {
     "Did you begin with the lowest score?": (
         lambda boxes, scores, iou_threshold: exact.nms(boxes, -scores, iou_threshold)
@@ -100,6 +118,8 @@ NMS_MISTAKES: Mistakes = {
     ),
     "These are places in the sorted list: give places in the input.": _places_in_order,
     "Did you keep what should go?": _suppressed,
+    "Give the indices of what stays, not whether each box stays.": _mask,
+    "Every box overlaps itself: compare it with others only.": _each_by_itself,
     "0/0: boxes without area share nothing, so they suppress nothing.": partial(
         _greedy, overlaps_of=unguarded_iou, suppresses=_is_not_below
     ),
@@ -107,8 +127,11 @@ NMS_MISTAKES: Mistakes = {
         _greedy,
         suppresses={ge: "An IoU equal to the threshold does not suppress: use >, not >=."},
         overlaps_of={partial(spoiled_iou, one=1): PLUS_ONE},
-        order={_lower_index_last: LATER_FIRST},
-        gone_too={True: "A box that is gone suppresses nothing any more."},
+        order={
+            _lower_index_last: LATER_FIRST,
+            _as_they_come: "Go by score, the best first, not in the order of the input.",
+        },
+        gone_too={True: NOT_GONE},
         last_only={True: "Compare with every box that stayed, not with the last one only."},
     ),
 }
@@ -155,6 +178,7 @@ _CHAIN = rows((0, 0, 4, 4), (2, 0, 6, 4), (1, 0, 5, 4), (8, 0, 9, 1))
 _PROBES = (
     {"boxes": _CHAIN, "scores": np.array([0.9, 0.7, 0.8, 0.95]), "iou_threshold": 0.5},
     {"boxes": _CHAIN, "scores": np.array([0.4, 0.2, 0.3, 0.1]), "iou_threshold": 0.25},
+    {"boxes": _CHAIN, "scores": np.array([0.1, 0.9, 0.5, 0.3]), "iou_threshold": 0.5},
     # IoU 1/2, and 15/25 with sides one longer
     {
         "boxes": rows((0, 0, 4, 4), (0, 0, 4, 2)),
