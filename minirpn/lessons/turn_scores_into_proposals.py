@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,14 +59,14 @@ def _check_candidates(f: Callable[..., Any]) -> Verdict:
         return _candidates(anchors, objectness, deltas, image_size, min_size, count)
 
     def with_option(**options: Any) -> Callable[..., Any]:
-        return lambda *question, **named: _candidates(*question, **named, **options)
+        return partial(_candidates, **options)
 
-    def by_logit(*question: Any, **named: Any) -> np.ndarray:
-        arguments = dict(zip(("anchors", "objectness"), question, strict=False)) | named
-        answer = candidates(*question, **named)
-        logits = np.asarray(arguments["objectness"])[:, 1]
-        scores = rpn.object_scores(arguments["objectness"])
-        answer[:, 4] = [logits[np.flatnonzero(scores == score)[0]] for score in answer[:, 4]]
+    def by_logit(
+        anchors: np.ndarray, objectness: np.ndarray, deltas: np.ndarray, *rest: Any
+    ) -> np.ndarray:
+        answer = candidates(anchors, objectness, deltas, *rest)
+        scores = rpn.object_scores(objectness)
+        answer[:, 4] = [objectness[scores == score, 1][0] for score in answer[:, 4]]
         return answer
 
     mistakes: dict[str, Callable[..., Any]] = {
