@@ -46,6 +46,13 @@ def clip_anchors_and_boxes(anchors, objectness, deltas, image_size, min_size, co
     return answer(anchors, objectness, deltas, image_size, min_size, count)
 
 
+def with_logits(anchors, objectness, deltas, *rest):
+    table = answer(anchors, objectness, deltas, *rest)
+    chances = rpn.object_scores(objectness)
+    table[:, 4] = [objectness[list(chances).index(chance), 1] for chance in table[:, 4]]
+    return table
+
+
 def without_scores(*question):
     return answer(*question)[:, :4]
 
@@ -120,6 +127,7 @@ WRONG = {
         (wrong(order=np.argsort), "sort by -scores"),
         (wrong(order=lambda s: np.argsort(s, kind="stable")[::-1]), "Of equal scores"),
         (wrong(top_first=True), "before you take the best"),
+        (with_logits, "gives probabilities"),
         (without_scores, "expected (3, 5)"),
     ],
     "my_nms": [
