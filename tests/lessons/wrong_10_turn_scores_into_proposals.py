@@ -83,6 +83,15 @@ def against_all_better(candidates, scores, iou_threshold):
     ]
 
 
+def against_the_last(candidates, scores, iou_threshold):
+    kept = []
+    for index in np.argsort(-scores, kind="stable"):
+        pair = candidates[kept[-1:]], candidates[index : index + 1]
+        if not kept or boxes.iou(*pair)[0, 0] <= iou_threshold:
+            kept.append(int(index))
+    return kept
+
+
 def threatened(candidates, scores, iou_threshold):
     order = np.argsort(-scores, kind="stable")
     ranked = candidates[order]
@@ -135,7 +144,7 @@ WRONG = {
         (nms(itself=True), "Every box overlaps itself"),
         (nms(order=lambda scores: range(len(scores))), "Go by score, the best first"),
         (nms(order=np.argsort), "begin with the lowest"),
-        (nms(order=lambda s: np.argsort(s, kind="stable")[::-1]), "the lower index is first"),
+        (against_the_last, "not with the last one only"),
         (against_all_better, "A box that is gone suppresses nothing any more"),
     ],
     "my_fixpoint_nms": [
