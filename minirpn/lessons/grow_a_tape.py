@@ -220,15 +220,10 @@ def _check_gradients(f: Callable[..., Any]) -> Verdict:
 
         return play
 
-    mistakes = {hint: played_by(one) for hint, one in _named(GRADIENTS_MISTAKES)}
+    mistakes = {hint: played_by(one) for hint, one in GRADIENTS_MISTAKES.items()}
     ordinary = [(formula, 3.0) for formula in FORMULAS]
     arrays = [(formula, np.array([2.0, -1])) for formula in ("x * x + x", [*FORMULAS][-1])]
     return check_equal(played_by(f), slope, *ordinary, *arrays, mistakes=mistakes)
-
-
-def _named(mistakes: dict[str, Callable[..., Any]]) -> list[tuple[str, Callable[..., Any]]]:
-    """Return hints and mistakes, each as a function that `wraps` takes."""
-    return [(hint, lambda tape, last, one=one: one(tape, last)) for hint, one in mistakes.items()]
 
 
 def _rows(y: np.ndarray, values: int) -> np.ndarray:
