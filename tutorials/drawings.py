@@ -156,6 +156,43 @@ def pale(image):
     return np.stack([grey] * 3, axis=2)  # (H, W) -> (H, W, 3)
 
 
+# === Chapter 11: a training that is kept in a file ================================================
+def records_of(kept):
+    """Return the records of `recording.py` as those of a run, for `minirpn.viz.plot_training`."""
+    names = ("loss", "objectness_loss", "box_loss", "lr")
+
+    def record(kind, step, numbers):
+        return {"kind": kind, "step": int(step)} | dict(
+            zip(names, map(float, numbers), strict=False)
+        )
+
+    trained = [record("train", k, row) for k, row in enumerate(kept["losses"], start=1)]
+    validated = zip(kept["validated"], kept["validations"], strict=True)
+    return trained + [record("validate", step, row) for step, row in validated if step]
+
+
+def kept_moments(kept):
+    """Return the moments of `recording.py`, for `animate_boxes`."""
+    columns = (kept[name] for name in ("moments", "objectness", "boxes", "scores"))
+    return [
+        Moment(f"after step {step:,}", objectness, boxes, scores)
+        for step, objectness, boxes, scores in zip(*columns, strict=True)
+    ]
+
+
+def draw_kept(kept, images, gt_boxes, *, top=5):
+    """Return a figure of pictures (H, W, 3) with the `top` best proposals of the end of training.
+
+    `images` and `gt_boxes` are those of the places ``kept["shown"]``.
+    """
+    figure = Figure(figsize=(9.6, 2.4 * ((len(images) + 1) // 2) + 0.4), layout="constrained")
+    axes = figure.subplots((len(images) + 1) // 2, 2, squeeze=False).ravel()
+    found = zip(images, gt_boxes, kept["shown_boxes"], kept["shown_scores"], axes, strict=True)
+    for image, objects, boxes, scores, ax in found:
+        draw_proposals(image, boxes, scores, objects, ax, top=top)
+    return figure
+
+
 # === Chapter 10: suppression round by round =======================================================
 class Round(NamedTuple):
     """One round of greedy suppression: indices of boxes, ascending, in the order of drawing."""

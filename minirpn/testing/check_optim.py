@@ -213,14 +213,17 @@ def check_sgd_step(f: Step, *, rule: str = "caffe", in_place: bool = False) -> V
     expect_one_of("rule", rule, RULES)
     other = next(name for name in RULES if name != rule)
     contracts: Contracts = {
-        f"in_place={not in_place}": partial(_examine, f, rule, not in_place, {}),
-        f'rule="{other}"': partial(_examine, f, other, in_place, {}),
-        f'rule="{other}", in_place={not in_place}': partial(_examine, f, other, not in_place, {}),
+        f"in_place={not in_place}": partial(examine_step, f, rule, not in_place, {}),
+        f'rule="{other}"': partial(examine_step, f, other, in_place, {}),
+        f'rule="{other}", in_place={not in_place}': partial(
+            examine_step, f, other, not in_place, {}
+        ),
     }
-    return _examine(f, rule, in_place, contracts)
+    return examine_step(f, rule, in_place, contracts)
 
 
-def _examine(f: Step, rule: str, in_place: bool, contracts: Contracts) -> Verdict:
+def examine_step(f: Step, rule: str, in_place: bool, contracts: Contracts) -> Verdict:
+    """Check a step by one rule; `contracts` are the options that a message may propose."""
     numbers = np.array([[1.0, -2.0, 0.5], [0.25, 0.5, -1.0], [-0.5, 3.0, 2.0]])
     whole = np.array([[[1.0, -2], [3, 5]], [[2, 3], [-1, 4]], [[-1, 3], [2, 7]]])  # 2 x 2 each
     none = np.zeros(0)
