@@ -5,6 +5,7 @@ As in `minirpn.viz`, a function returns what it has drawn and shows nothing. All
 
 import re
 from dataclasses import dataclass, field
+from html import escape
 from typing import NamedTuple
 
 import matplotlib
@@ -156,7 +157,7 @@ def pale(image):
     return np.stack([grey] * 3, axis=2)  # (H, W) -> (H, W, 3)
 
 
-# === Chapter 11: a training that is kept in a file ================================================
+# === Chapters 11 and 12: a training that is kept in a file, and pictures side by side =============
 def records_of(kept):
     """Return the records of `recording.py` as those of a run, for `minirpn.viz.plot_training`."""
     names = ("loss", "objectness_loss", "box_loss", "lr")
@@ -180,16 +181,18 @@ def kept_moments(kept):
     ]
 
 
-def draw_kept(kept, images, gt_boxes, *, top=5):
-    """Return a figure of pictures (H, W, 3) with the `top` best proposals of the end of training.
+def draw_pictures(images, gt_boxes, boxes, scores, *, top=5):
+    """Return a figure of pictures (H, W, 3), two in a row, each with its `top` best proposals.
 
-    `images` and `gt_boxes` are those of the places ``kept["shown"]``.
+    Of each picture the ground truths (M, 4), its proposals (R, 4), the best first, and scores (R,).
     """
-    figure = Figure(figsize=(9.6, 2.4 * ((len(images) + 1) // 2) + 0.4), layout="constrained")
-    axes = figure.subplots((len(images) + 1) // 2, 2, squeeze=False).ravel()
-    found = zip(images, gt_boxes, kept["shown_boxes"], kept["shown_scores"], axes, strict=True)
-    for image, objects, boxes, scores, ax in found:
-        draw_proposals(image, boxes, scores, objects, ax, top=top)
+    rows = (len(images) + 1) // 2
+    figure = Figure(figsize=(9.6, 3.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, 2, squeeze=False).ravel()[: len(images)]
+    for image, objects, some, their_scores, ax in zip(
+        images, gt_boxes, boxes, scores, axes, strict=True
+    ):
+        draw_proposals(image, some, their_scores, objects, ax, top=top)
     return figure
 
 
@@ -574,3 +577,22 @@ def draw_source_of_proposals(flow, column, parts):
         at = (column - 0.56, detector - 0.36)
         flow.ax.text(*at, "proposals", color=VERMILLION, ha="right", fontsize="small")
     flow.arrow(source, (column, detector), color=VERMILLION)
+
+
+# === Chapter 12: the learner's code beside that of rpn.py =========================================
+@dataclass(frozen=True)
+class Columns:
+    """Pieces of code side by side, each below its title."""
+
+    pieces: tuple[tuple[str, str], ...]
+
+    def _repr_html_(self):
+        columns = "".join(
+            f'<div style="flex:1 1 26em;min-width:0"><b>{escape(title)}</b>'
+            f'<pre style="overflow-x:auto;font-size:85%">{escape(code)}</pre></div>'
+            for title, code in self.pieces
+        )
+        return f'<div style="display:flex;flex-wrap:wrap;gap:1em">{columns}</div>'
+
+    def __repr__(self):
+        return "\n\n".join(f"{title}\n{code}" for title, code in self.pieces)

@@ -126,7 +126,7 @@ CHAPTERS = (
         "put_it_together",
         "Put it together",
         ("image", "backbone", "head", "proposals", "anchors", "labels", "loss", "training"),
-        (),
+        ("my_slopes", "my_training_step", "my_recall"),
     ),
     Lesson(
         "share_features",

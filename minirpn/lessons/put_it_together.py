@@ -1,0 +1,411 @@
+"""The checks of chapter 12: the learner's own parts, the slopes of the loss, a step, and recall."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minirpn.lessons import parts
+from minirpn.lessons import parts as library
+from minirpn.lessons.small_network import ANCHORS, Numbers, backward, first_parameters, forward
+from minirpn.testing import CheckError, Verdict, check_equal
+from minirpn.testing.check_boxes import rows
+
+__all__ = ["CHECKS", "check_slots", "library", "recall", "slopes", "training_step"]
+
+# --- the slots ------------------------------------------------------------------------------------
+
+
+def _calls() -> dict[str, list[tuple[Any, ...]]]:
+    """Return for each part small calls that tell it from a wrong one."""
+    rng = np.random.default_rng(0)
+    some, others = (
+        rows((0, 0, 4, 4), (2, 1, 8, 5)),
+        rows((1, 1, 5, 6), (6, 0, 9, 9), (20, 20, 30, 30)),
+    )
+    base = rows((-8, -8, 24, 24), (0, -4, 16, 20))
+    image, weight = rng.normal(size=(1, 2, 5, 7)), rng.normal(size=(3, 2, 3, 3))
+    scores, marks = rng.normal(size=(3, 2)), np.array([0, 1, 1])
+    deltas, targets = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)) * 2
+    anchors = rows(
+        (0, 0, 20, 20), (10, 10, 30, 30), (0, 20, 20, 40), (30, 30, 60, 60), (5, 0, 25, 20)
+    )
+    same = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    cached = (image, weight, 2, 1)
+    return {
+        "iou": [(some, others)],
+        "base_anchors": [(16, (0.5, 1.0, 2.0), (2.0, 4.0))],
+        "grid": [(base, (2, 3), 16)],
+        "encode": [(some, others[:2])],
+        "labels": [(anchors, rows((0, 0, 20, 20), (12, 12, 30, 30)), (50, 50))],
+        "sample": [(np.array([1, 0, -1, 0]), 0)],
+        "log_loss_slope": [(scores, marks)],
+        "smooth_l1_slope": [(targets,)],
+        "rpn_loss": [(scores, deltas, np.array([1, 0, -1]), targets, 3)],
+        "conv": [(image, weight, np.arange(3.0), 2, 1), (image, weight, np.arange(3.0), 1, 0)],
+        "conv_backward": [(rng.normal(size=(1, 3, 3, 4)), cached)],
+        "relu_backward": [(deltas, np.maximum(targets, 0))],
+        "anchor_rows": [(np.arange(24.0).reshape(1, 4, 2, 3), 2)],
+        "candidates": [
+            (anchors, np.stack([same, same[::-1]], axis=1), np.zeros((5, 4)), (50, 50), 16, 3)
+        ],
+        "nms": [(anchors, same, 0.5), (anchors, same[::-1].copy(), 0.3)],
+        "sgd": [(np.array([1.0, -2]), np.array([0.5, 0.1]), np.array([3.0, -1]), 0.1, 0.9, 0.01)],
+    }
+
+
+def _flat(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose tuple of arrays, if it returns one, comes as one row of numbers."""
+
+    @functools.wraps(function)
+    def flat(*arguments: Any, **options: Any) -> Any:
+        result = function(*arguments, **options)
+        if isinstance(result, tuple):
+            return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in result])
+        return result
+
+    return flat
+
+
+def check_slots(**slots: Callable[..., Any]) -> None:
+    """Print whose the function in each slot is, after all are compared with the library's.
+
+    Parameters
+    ----------
+    slots
+        The functions by the names of `minirpn.lessons.parts`, all of them.
+
+    Raises
+    ------
+    CheckError
+        One answers otherwise: training with it would lead nowhere. The message names the slot.
+    TypeError
+        A slot is missing, or there is none of that name.
+    """
+    calls = _calls()
+    if set(slots) != set(calls):
+        raise TypeError(f"slots: {', '.join(sorted(set(slots) ^ set(calls)))} on one side only")
+    for name, function in slots.items():
+        library = getattr(parts, name)
+        try:
+            verdict = check_equal(_flat(function), _flat(library), *calls[name])
+        except CheckError as error:
+            raise CheckError(f"slot {name}: {error}", arguments=error.arguments) from None
+        if not verdict:
+            raise CheckError(f"slot {name}: {getattr(function, '__name__', name)} is still open")
+        stands_for = (library.__doc__ or "").partition(":")[0]
+        print(f"✓ {name:16} {'the library' if function is library else 'yours':12} {stands_for}")
+
+
+# --- the slopes of the loss -----------------------------------------------------------------------
+
+
+def slopes(
+    objectness: np.ndarray,
+    deltas: np.ndarray,
+    labels: np.ndarray,
+    targets: np.ndarray,
+    locations: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the slopes of the loss by objectness (K, 2) and by deltas (K, 4)."""
+    by_scores, by_deltas = np.zeros_like(objectness), np.zeros_like(deltas)
+    drawn, positive = labels != -1, labels == 1
+    by_scores[drawn] = parts.log_loss_slope(objectness[drawn], labels[drawn]) / 256
+    difference = (deltas - targets)[positive]
+    by_deltas[positive] = parts.smooth_l1_slope(difference) * 10 / locations
+    return by_scores, by_deltas
+
+
+def _slopes(
+    objectness: np.ndarray,
+    deltas: np.ndarray,
+    labels: np.ndarray,
+    targets: np.ndarray,
+    locations: int,
+    *,
+    n_cls: float = 256,
+    balance: float = 10,
+    sign: int = 1,
+    drawn: Callable[[np.ndarray], np.ndarray] = lambda labels: labels != -1,
+    learning: Callable[[np.ndarray], np.ndarray] = lambda labels: labels == 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    by_scores, by_deltas = np.zeros_like(objectness), np.zeros_like(deltas)
+    chosen, positive = drawn(labels), learning(labels)
+    marks = np.maximum(labels[chosen], 0)
+    by_scores[chosen] = parts.log_loss_slope(objectness[chosen], marks) / n_cls
+    difference = sign * (deltas - targets)[positive]
+    by_deltas[positive] = parts.smooth_l1_slope(difference) * balance / locations
+    return by_scores, by_deltas
+
+
+def _check_slopes(f: Callable[..., Any]) -> Verdict:
+    def named(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def by_name(*arguments: Any, **options: Any) -> Any:
+            result = function(*arguments, **options)
+            if not isinstance(result, tuple) or len(result) != 2:
+                return result
+            if any(part is ... for part in result):
+                return ...
+            return dict(zip(("by objectness", "by deltas"), result, strict=True))
+
+        return by_name
+
+    def all_anchors(labels: np.ndarray) -> np.ndarray:
+        return np.ones(len(labels), dtype=bool)
+
+    wrong = functools.partial(functools.partial, _slopes)
+    mistakes = {
+        "Ignored anchors have no slope: only those with label 0 or 1 count.": wrong(
+            drawn=all_anchors
+        ),
+        "Only positives have a box to learn.": wrong(learning=lambda labels: labels != -1),
+        "No box has a slope here: positives have the label 1.": wrong(
+            learning=lambda labels: labels == 0
+        ),
+        "The slope by the scores is divided by 256, as their loss is.": wrong(n_cls=1),
+        "The weight of the boxes is 10 / locations: is the 10 there?": wrong(balance=1),
+        "The slope of smooth L1 is that of deltas - targets.": wrong(sign=-1),
+        "The slope by the scores first, then the one by the deltas.": lambda *arguments: _slopes(
+            *arguments
+        )[::-1],
+    }
+    rng = np.random.default_rng(1)
+    one = (
+        np.zeros((2, 2)),
+        np.zeros((2, 4)),
+        np.array([1, -1]),
+        rows((0.5, 0, 2, -1), (1, 1, 1, 1)),
+        2,
+    )
+    three = (
+        rng.normal(size=(3, 2)),
+        np.zeros((3, 4)),
+        np.array([0, 1, -1]),
+        rng.normal(size=(3, 4)),
+        4,
+    )
+    negatives = np.zeros((2, 2)), np.ones((2, 4)), np.array([0, -1]), np.zeros((2, 4)), 1
+    reference = named(slopes)
+    return check_equal(
+        named(f),
+        reference,
+        one,
+        three,
+        negatives,
+        mistakes={k: named(m) for k, m in mistakes.items()},
+    )
+
+
+# --- a step ---------------------------------------------------------------------------------------
+
+
+def training_step(
+    parameters: Numbers,
+    velocity: Numbers,
+    anchors: np.ndarray,
+    image: np.ndarray,
+    gt_boxes: np.ndarray,
+    lr: float,
+    seed: int,
+) -> float:
+    """Take a step: change parameters and velocity, and return the loss before it."""
+    labels = parts.sample(parts.labels(anchors, gt_boxes, image.shape[1:]), seed)  # type: ignore[arg-type]
+    targets = parts.encode(anchors, gt_boxes[parts.iou(anchors, gt_boxes).argmax(axis=1)])
+    objectness, deltas, cache = forward(parameters, image)
+    answer = objectness, deltas, labels, targets, len(anchors) // ANCHORS
+    loss, grads = parts.rpn_loss(*answer), backward(*slopes(*answer), cache)
+    for name, value in parameters.items():
+        rate = 2 * lr if name.endswith("bias") else lr
+        moved = parts.sgd(value, velocity[name], grads[name], rate, 0.9, 0.0005)
+        parameters[name], velocity[name] = moved
+    return loss
+
+
+def _step(
+    parameters: Numbers,
+    velocity: Numbers,
+    anchors: np.ndarray,
+    image: np.ndarray,
+    gt_boxes: np.ndarray,
+    lr: float,
+    seed: int,
+    *,
+    draw: Callable[[np.ndarray, int], np.ndarray] = parts.sample,
+    match: Callable[[np.ndarray], np.ndarray] = lambda overlaps: overlaps.argmax(axis=1),
+    momentum: float = 0.9,
+    decay: float = 0.0005,
+    bias_rate: float = 2,
+    keep: bool = True,
+    move: bool = True,
+) -> float:
+    marks = draw(parts.labels(anchors, gt_boxes, image.shape[1:]), seed)  # type: ignore[arg-type]
+    targets = parts.encode(anchors, gt_boxes[match(parts.iou(anchors, gt_boxes))])
+    objectness, deltas, cache = forward(parameters, image)
+    locations = len(anchors) // ANCHORS
+    loss = parts.rpn_loss(objectness, deltas, marks, targets, locations)
+    grads = backward(*slopes(objectness, deltas, marks, targets, locations), cache)
+    for name in parameters if move else ():
+        rate = bias_rate * lr if name.endswith("bias") else lr
+        parameters[name], then = parts.sgd(
+            parameters[name], velocity[name], grads[name], rate, momentum, decay
+        )
+        if keep:
+            velocity[name] = then
+    return loss
+
+
+def _walk(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes steps on one picture of noise, and tells what has changed."""
+
+    def walk(gt_boxes: np.ndarray, image_size: tuple[int, int], lr: float, steps: int) -> Any:
+        height, width = image_size
+        base = parts.base_anchors(16, (0.5, 1.0, 2.0), (1.0, 1.5, 2.0))
+        anchors = parts.grid(base, (height // 16, width // 16), 16)
+        image = np.random.default_rng(0).normal(size=(3, height, width))
+        # In float64, so that rounding tells nothing. Equal scores: any draw has the same loss.
+        parameters = {name: value.astype(float) for name, value in first_parameters(0).items()}
+        parameters["rpn.objectness.weight"][:] = 0
+        velocity = {name: np.zeros_like(value) for name, value in parameters.items()}
+        losses = []
+        for seed in range(steps):
+            loss = step(parameters, velocity, anchors, image.copy(), gt_boxes.copy(), lr, seed)
+            if loss is ...:
+                return ...
+            losses.append(loss)
+        if steps == 1:
+            return {"loss": np.array(losses)}
+        return {
+            "loss": np.array(losses),
+            "velocity": _summary(velocity),
+            "parameters": _summary(parameters),
+        }
+
+    walk.__name__ = str(getattr(step, "__name__", "a step"))
+    return walk
+
+
+def _summary(numbers: Numbers) -> np.ndarray:
+    """Return two numbers of every array, which no small change leaves as they are."""
+    weighted = [
+        value * np.cos(np.arange(value.size)).reshape(value.shape) for value in numbers.values()
+    ]
+    return np.array([[array.sum(), np.abs(array).sum()] for array in weighted])
+
+
+def _check_step(f: Callable[..., Any]) -> Verdict:
+    wrong = functools.partial(functools.partial, _step)
+
+    def later(
+        parameters: Numbers, velocity: Numbers, anchors: np.ndarray, image: np.ndarray,
+        gt_boxes: np.ndarray, lr: float, seed: int,
+    ) -> float:  # fmt: skip
+        _step(parameters, velocity, anchors, image, gt_boxes, lr, seed)
+        copies = dict(parameters), dict(velocity)
+        return _step(*copies, anchors, image, gt_boxes, lr, seed)
+
+    def uphill(
+        parameters: Numbers, velocity: Numbers, anchors: np.ndarray, image: np.ndarray,
+        gt_boxes: np.ndarray, lr: float, seed: int,
+    ) -> float:  # fmt: skip
+        return _step(parameters, velocity, anchors, image, gt_boxes, -lr, seed)
+
+    mistakes = {
+        "Draw a sample of the labels before you use them.": wrong(draw=lambda labels, seed: labels),
+        "The target of an anchor is the object that it overlaps most: argmax, axis 1.": wrong(
+            match=lambda overlaps: np.zeros(len(overlaps), dtype=int)
+        ),
+        "The target of an anchor is the one it overlaps most, not least.": wrong(
+            match=lambda overlaps: overlaps.argmin(axis=1)
+        ),
+        "Where is the momentum, 0.9?": wrong(momentum=0.0),
+        "Keep the new velocity: it is the next step's.": wrong(keep=False),
+        "Where is the weight decay, 0.0005?": wrong(decay=0.0),
+        "Biases learn at twice the rate.": wrong(bias_rate=1),
+        "Nothing has moved: write the new values into parameters and velocity.": wrong(move=False),
+        "This walks uphill: what is the sign of the rate?": uphill,
+        "Return the loss before the step, not after it.": later,
+    }
+    two = rows((4, 4, 28, 30), (30, 20, 62, 60))
+    calls = ((two, (64, 64), 0.05, 3), (two[:1], (64, 48), 0.1, 2), (two, (128, 160), 0.05, 1))
+    walks = {hint: _walk(mistake) for hint, mistake in mistakes.items()}
+    reference = _walk(training_step)
+    return check_equal(_walk(f), reference, *calls, mistakes=walks)
+
+
+# --- recall ---------------------------------------------------------------------------------------
+
+
+def recall(proposals: list[np.ndarray], gt_boxes: list[np.ndarray], iou_threshold: float) -> float:
+    """Return the share of the objects of all pictures that some proposal of their picture finds."""
+    return float(np.concatenate(_found(proposals, gt_boxes, iou_threshold)).mean())
+
+
+def _found(proposals: Any, gt_boxes: Any, iou_threshold: float, axis: int = 0) -> list[np.ndarray]:
+    return [
+        parts.iou(some, objects).max(axis=axis, initial=0) >= iou_threshold
+        for some, objects in zip(proposals, gt_boxes, strict=True)
+    ]
+
+
+def _check_recall(f: Callable[..., Any]) -> Verdict:
+    def pairs(proposals: Any, gt_boxes: Any, iou_threshold: float) -> float:
+        hits = [
+            (parts.iou(some, objects) >= iou_threshold).sum()
+            for some, objects in zip(proposals, gt_boxes, strict=True)
+        ]
+        return sum(hits) / sum(map(len, gt_boxes))
+
+    mistakes = {
+        "Count the objects of all pictures together: not a mean over pictures.": (
+            lambda *a: np.mean([one.mean() for one in _found(*a) if len(one)])
+        ),
+        "It is the share of objects, not of proposals: the maximum over the other axis.": (
+            lambda *a: np.concatenate(_found(*a, axis=1)).mean()
+        ),
+        "An IoU of exactly the threshold counts: >= iou_threshold.": lambda p, g, t: recall(
+            p, g, t + 1e-9
+        ),
+        "That is a count: divide by the number of objects.": (
+            lambda *a: np.concatenate(_found(*a)).sum()
+        ),
+        "An object counts once, however many proposals find it.": pairs,
+        "iou_threshold is an argument: it is not always 0.5.": lambda p, g, t: recall(p, g, 0.5),
+    }
+    box, half, far = rows((0, 0, 4, 4)), rows((0, 0, 4, 2)), rows((9, 9, 12, 12))
+    none = np.zeros((0, 4))
+    calls = (
+        (half, box, none, none, 0.5),
+        (half, box, none, none, 0.7),
+        (np.concatenate([box, box, far]), box, none, none, 0.5),
+        (box, box, far, np.concatenate([box, far, half]), 0.5),
+        (none, box, box, none, 0.5),
+    )
+    return check_equal(
+        _on_two_pictures(f),
+        _on_two_pictures(recall),
+        *calls,
+        mistakes={hint: _on_two_pictures(mistake) for hint, mistake in mistakes.items()},
+    )
+
+
+def _on_two_pictures(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of the arrays of two pictures: no message can print a list of arrays."""
+
+    def ask(
+        found_1: np.ndarray,
+        objects_1: np.ndarray,
+        found_2: np.ndarray,
+        objects_2: np.ndarray,
+        iou_threshold: float,
+    ) -> Any:
+        return f([found_1, found_2], [objects_1, objects_2], iou_threshold)
+
+    ask.__name__ = str(getattr(f, "__name__", "recall"))
+    return ask
+
+
+CHECKS = {"my_slopes": _check_slopes, "my_training_step": _check_step, "my_recall": _check_recall}
