@@ -13,9 +13,9 @@ and the places of pictures, which are int32):
     recalls       (V, N, I)   recall of N numbers of proposals at I IoU thresholds: COUNTS, IOUS
     moments       (T,)        steps after which the network looked at one unseen picture
     objectness    (T, Hf, Wf) probability of an object, the highest of each cell's anchors
-    boxes, scores (T, 20, 4)  its best proposals, half-open pixels, and (T, 20) their scores
+    boxes, scores (T, 50, 4)  its best proposals, half-open pixels, and (T, 50) their scores
     shown         (P,)        places of further pictures in the unseen split
-    shown_boxes   (P, 20, 4)  their best proposals in the end; shown_scores (P, 20)
+    shown_boxes   (P, 50, 4)  their best proposals in the end; shown_scores (P, 50)
 """
 
 import tempfile
@@ -49,7 +49,7 @@ MOMENTS = (
     *(800, 1000, 1200, 1350, 1500, STEPS),
 )
 VALIDATE_EVERY = 150
-TOP = 20  # proposals kept of a picture
+TOP = 50  # proposals kept of a picture
 PICTURE = 4  # the place in the unseen split of the picture that is looked at while training goes on
 SHOWN = (0, 2, 7, 11)
 COUNTS = (50, 100, 300)

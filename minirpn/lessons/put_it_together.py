@@ -158,7 +158,7 @@ def _check_slopes(f: Callable[..., Any]) -> Verdict:
         return np.ones(len(labels), dtype=bool)
 
     wrong = functools.partial(functools.partial, _slopes)
-    mistakes = {
+    mistakes: dict[str, Callable[..., Any]] = {
         "Ignored anchors have no slope: only those with label 0 or 1 count.": wrong(
             drawn=all_anchors
         ),
@@ -213,7 +213,7 @@ def training_step(
     seed: int,
 ) -> float:
     """Take a step: change parameters and velocity, and return the loss before it."""
-    labels = parts.sample(parts.labels(anchors, gt_boxes, image.shape[1:]), seed)  # type: ignore[arg-type]
+    labels = parts.sample(parts.labels(anchors, gt_boxes, image.shape[1:]), seed)
     targets = parts.encode(anchors, gt_boxes[parts.iou(anchors, gt_boxes).argmax(axis=1)])
     objectness, deltas, cache = forward(parameters, image)
     answer = objectness, deltas, labels, targets, len(anchors) // ANCHORS
@@ -242,7 +242,7 @@ def _step(
     keep: bool = True,
     move: bool = True,
 ) -> float:
-    marks = draw(parts.labels(anchors, gt_boxes, image.shape[1:]), seed)  # type: ignore[arg-type]
+    marks = draw(parts.labels(anchors, gt_boxes, image.shape[1:]), seed)
     targets = parts.encode(anchors, gt_boxes[match(parts.iou(anchors, gt_boxes))])
     objectness, deltas, cache = forward(parameters, image)
     locations = len(anchors) // ANCHORS
@@ -313,7 +313,7 @@ def _check_step(f: Callable[..., Any]) -> Verdict:
     ) -> float:  # fmt: skip
         return _step(parameters, velocity, anchors, image, gt_boxes, -lr, seed)
 
-    mistakes = {
+    mistakes: dict[str, Callable[..., Any]] = {
         "Draw a sample of the labels before you use them.": wrong(draw=lambda labels, seed: labels),
         "The target of an anchor is the object that it overlaps most: argmax, axis 1.": wrong(
             match=lambda overlaps: np.zeros(len(overlaps), dtype=int)
@@ -364,7 +364,7 @@ def _check_recall(f: Callable[..., Any]) -> Verdict:
             lambda *a: np.mean([one.mean() for one in _found(*a) if len(one)])
         ),
         "It is the share of objects, not of proposals: the maximum over the other axis.": (
-            lambda *a: np.concatenate(_found(*a, axis=1)).mean()
+            lambda *a: np.concatenate(_found(a[0], a[1], a[2], axis=1)).mean()
         ),
         "An IoU of exactly the threshold counts: >= iou_threshold.": lambda p, g, t: recall(
             p, g, t + 1e-9

@@ -25,7 +25,8 @@ Numbers = dict[str, np.ndarray]
 
 def first_parameters(seed: int) -> Numbers:
     """Return random weights, He's before a ReLU and else N(0, 0.01), and biases of 0."""
-    rng, parameters, inputs = np.random.default_rng(seed), {}, 3
+    rng, inputs = np.random.default_rng(seed), 3
+    parameters: Numbers = {}
     for name, outputs in zip(LAYERS, CHANNELS, strict=True):
         weight = rng.normal(0, np.sqrt(2 / (9 * inputs)), (outputs, inputs, 3, 3))
         parameters |= {f"{name}.weight": weight, f"{name}.bias": np.zeros(outputs)}
@@ -53,7 +54,8 @@ def forward(parameters: Numbers, image: np.ndarray) -> tuple[np.ndarray, np.ndar
 def backward(by_scores: np.ndarray, by_deltas: np.ndarray, cache: Any) -> Numbers:
     """Return the slopes of the loss by every parameter, from those by the network's answers."""
     parameters, inputs, y = cache
-    slopes, dx = {}, 0
+    slopes: Numbers = {}
+    dx: Any = 0
     for name, rows in zip(SIBLINGS, (by_scores, by_deltas), strict=True):
         maps, weight = rpn.anchor_map(rows[None], y.shape[2:]), f"{name}.weight"
         one, slopes[weight], slopes[f"{name}.bias"] = conv_backward(

@@ -480,3 +480,57 @@ def test_sizes_are_shown_on_the_whole_image():
     assert ax.get_xlim()[1] > width
     assert ax.get_ylim()[0] > height
     assert ax.get_ylim()[1] < anchors[:, 1].min()
+
+
+def a_recording():
+    rng = np.random.default_rng(2)
+    return {
+        "losses": np.array([[0.5, 0.4, 0.1, 0.03], [0.3, 0.2, 0.1, 0.003]]),
+        "validated": np.array([0, 2]),
+        "validations": np.array([[0.6, 0.5, 0.1], [0.4, 0.2, 0.2]]),
+        "moments": np.array([0, 1200]),
+        "objectness": rng.random((2, 10, 13)),
+        "boxes": rng.random((2, 20, 4)),
+        "scores": rng.random((2, 20)),
+    }
+
+
+def test_a_recording_becomes_the_records_of_a_run():
+    first, second, validated = drawings.records_of(a_recording())
+    assert first == {
+        "kind": "train",
+        "step": 1,
+        "loss": 0.5,
+        "objectness_loss": 0.4,
+        "box_loss": 0.1,
+        "lr": 0.03,
+    }
+    assert (second["step"], second["lr"]) == (2, 0.003)
+    # The one before the first step has no place among the steps.
+    assert (validated["kind"], validated["step"], validated["box_loss"]) == ("validate", 2, 0.2)
+    assert "lr" not in validated
+
+
+def test_a_recording_becomes_moments():
+    kept = a_recording()
+    first, last = drawings.kept_moments(kept)
+    assert (first.name, last.name) == ("after step 0", "after step 1,200")
+    np.testing.assert_array_equal(last.proposals, kept["boxes"][1])
+    np.testing.assert_array_equal(last.scores, kept["scores"][1])
+    np.testing.assert_array_equal(last.objectness, kept["objectness"][1])
+
+
+def test_pictures_stand_two_in_a_row_each_with_its_own_objects():
+    objects = [BOXES[:1], BOXES[3:], BOXES[1:2]]
+    figure = drawings.draw_pictures([IMAGE] * 3, objects, [BOXES] * 3, [SCORES] * 3, top=1)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert len(titles) == 3
+    assert [title.split(" objects")[0][-6:] for title in titles] == ["1 of 1", "0 of 1", "0 of 1"]
+
+
+def test_code_in_columns_is_text_and_no_html():
+    columns = drawings.Columns((("mine", "a < b"), ("yours", "b > a & c")))
+    html = columns._repr_html_()
+    assert "a &lt; b" in html
+    assert "b &gt; a &amp; c" in html
+    assert repr(columns) == "mine\na < b\n\nyours\nb > a & c"
