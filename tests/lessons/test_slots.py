@@ -1,4 +1,4 @@
-"""Chapter 12 compares every part that a learner pastes with the library's, and names a wrong one."""
+"""Chapter 12 compares each part that a learner pastes with the library's; it names a wrong one."""
 
 import numpy as np
 import pytest

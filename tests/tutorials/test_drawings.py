@@ -521,7 +521,7 @@ def test_a_recording_becomes_moments():
 
 
 def test_pictures_stand_two_in_a_row_each_with_its_own_objects():
-    objects = [BOXES[:1], BOXES[3:], BOXES[1:2]]
+    objects = [BOXES[:1], BOXES[3:], BOXES[2:3]]
     figure = drawings.draw_pictures([IMAGE] * 3, objects, [BOXES] * 3, [SCORES] * 3, top=1)
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert len(titles) == 3
