@@ -8,7 +8,7 @@ from typing import Any
 
 from minirpn.lessons.chapters import lesson
 from minirpn.lessons.progress import keep, read_progress
-from minirpn.lessons.roadmap import as_html, as_text
+from minirpn.lessons.roadmap import as_html
 from minirpn.testing import CheckError, Verdict
 
 
@@ -107,8 +107,8 @@ class Chapter:
         keep(self._lesson.name, name, state)
         return verdict
 
-    def summary(self) -> str:
-        """Return what is right, wrong and open of this chapter, as checked in this session."""
+    def summary(self) -> None:
+        """Print what is right, wrong and open of this chapter, as checked in this session."""
         names = {
             state: [name for name, now in self._states.items() if now == state]
             for state in ("right", "wrong", "open")
@@ -116,8 +116,4 @@ class Chapter:
         right = f"{len(names['right'])} of {len(self._states)} exercises are right."
         parts = [f"Not yet right: {', '.join(names['wrong'])}."] if names["wrong"] else []
         parts += [f"Open: {', '.join(names['open'])}."] if names["open"] else []
-        return " ".join([f"Chapter {self._lesson.number:02}: {right}", *parts])
-
-    def roadmap(self) -> str:
-        """Return all chapters with what is done of them, one a line."""
-        return as_text(read_progress(), self._lesson)
+        print(f"Chapter {self._lesson.number:02}: {right}", *parts)
