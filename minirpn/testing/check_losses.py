@@ -328,6 +328,9 @@ WEIGHT_MISTAKES: dict[str, Spoil] = {
     "Only positives have a box to regress to.": (
         lambda cls, box, labels, n: (cls, (labels != IGNORE)[:, None] * BALANCE / n)
     ),
+    "Only positives have a box to regress to; the sum is not over all anchors.": (
+        lambda cls, box, labels, n: (cls, 0 * box + BALANCE / n)
+    ),
     "An ignored anchor costs nothing.": lambda cls, box, labels, n: (0 * cls + 1 / N_CLS, box),
     "The four deltas of an anchor are summed, not averaged.": (
         lambda cls, box, labels, n: (cls, box / 4)
