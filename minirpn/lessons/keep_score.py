@@ -34,7 +34,8 @@ def _outcomes(
     only_free: bool = False,
 ) -> np.ndarray:
     """Return what each detection is; each option spoils one rule."""
-    outcomes, taken = np.full(len(scores), FALSE_POSITIVE), set()
+    outcomes = np.full(len(scores), FALSE_POSITIVE)
+    taken: set[int] = set()
     for d in order(iou, scores):
         overlaps = iou[d].copy()
         if only_free:

@@ -35,6 +35,7 @@ from minirpn.viz.style import (
 _GOLDEN = (np.sqrt(5) - 1) / 2
 _MARGIN = 4  # pixels around anchors that reach beyond the image
 _LONGER_SIDE = 6.4  # inches
+_CAPTION_WIDTH, _CAPTION_HEIGHT = 5.5, 13  # points, of a letter and of a line
 
 
 def draw_image(image: Array, ax: Axes | None = None, *, title: str = "") -> Axes:
@@ -133,8 +134,10 @@ def draw_boxes(
     )
     captions = _captions(len(corners), names, scores)
     each = [colors] * len(corners) if isinstance(colors, str) else colors
-    for (x, y), caption, color in zip(corners[:, :2], captions, each, strict=False):
-        _write(ax, x, y, caption, color)
+    taken: list[np.ndarray] = []
+    ax.apply_aspect()  # so that places on the page are known before it is drawn
+    for box, caption, color in zip(corners, captions, each, strict=False):
+        _write(ax, box, caption, color, taken)
     return ax
 
 
@@ -158,20 +161,50 @@ def _captions(count: int, names: Sequence[str] | None, scores: Array | None) -> 
     return [" ".join(words) for words in zip(*parts, strict=True)]
 
 
-def _write(ax: Axes, x: float, y: float, caption: str, color: str | np.ndarray) -> None:
-    """Write a caption on a background of `color`, inside the upper left corner of a box."""
+def _write(
+    ax: Axes, box: np.ndarray, caption: str, color: str | np.ndarray, taken: list[np.ndarray]
+) -> None:
+    """Write a caption on a background of `color`, inside the upper left corner of a box.
+
+    Where an earlier one already is, it goes to the first corner that is free: near equal boxes
+    keep their names. `taken` has the earlier places, in points; this one is added.
+    """
     luminance = np.dot(to_rgb(color), (0.2126, 0.7152, 0.0722))  # ITU-R BT.709
+    x, y, right, down = _free_corner(ax, box, caption, taken)
     ax.annotate(
         caption,
         (x, y),
-        xytext=(2, -2),
+        xytext=(-2 if right else 2, 2 if down else -2),
         textcoords="offset points",
         color="black" if luminance > 0.45 else "white",
         fontsize="small",
-        verticalalignment="top",
+        horizontalalignment="right" if right else "left",
+        verticalalignment="bottom" if down else "top",
         bbox={"facecolor": color, "edgecolor": "none", "pad": 1.5},
         annotation_clip=True,
     )
+
+
+def _free_corner(
+    ax: Axes, box: np.ndarray, caption: str, taken: list[np.ndarray]
+) -> tuple[float, float, bool, bool]:
+    """Return the corner (x, y) for a caption, and whether it is a right and a lower one."""
+    size = np.array([_CAPTION_WIDTH * len(caption), _CAPTION_HEIGHT])  # points, roughly
+    places = []
+    for right, down in ((False, False), (True, False), (False, True), (True, True)):
+        corner = box[2 if right else 0], box[3 if down else 1]
+        at = ax.transData.transform(corner) * 72 / ax.figure.dpi  # y grows upward
+        low = at - size * [right, not down]
+        places.append((np.concatenate([low, low + size]), (*corner, right, down)))
+    place, found = next(
+        (both for both in places if not any(_meet(both[0], other) for other in taken)), places[0]
+    )
+    taken.append(place)
+    return found
+
+
+def _meet(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool((one[:2] < other[2:]).all() and (other[:2] < one[2:]).all())
 
 
 def draw_anchors(image: Array, anchors: Array, ax: Axes | None = None) -> Axes:

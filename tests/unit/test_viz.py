@@ -359,3 +359,13 @@ def test_losses_of_a_detector_are_drawn_where_there_are_any():
     ax = viz.plot_training([*rpn, validate, *detector])
     names = {text.get_text() for text in ax.get_legend().get_texts()}
     assert names == {"total", "objectness", "objectness, validation", "class of a region"}
+
+
+def test_captions_of_near_equal_boxes_are_written_apart():
+    boxes = np.array([[20.0, 20, 90, 80], [22, 21, 91, 81], [20, 22, 92, 79], [300, 20, 380, 80]])
+    names = ["square", "circle", "star", "far"]
+    ax = viz.draw_boxes(boxes, image=np.zeros((120, 400, 3), dtype=np.uint8), names=names)
+    ax.figure.canvas.draw()
+    places = [text.get_window_extent() for text in ax.texts]
+    assert not any(one.overlaps(other) for k, one in enumerate(places) for other in places[:k])
+    assert [text.xy for text in ax.texts] == [(20, 20), (91, 21), (20, 79), (300, 20)]
