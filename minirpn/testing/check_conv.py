@@ -76,22 +76,90 @@ def _conv_of(change: Callable[[Any], Any], x: Any, weight: Any, *rest: Any) -> A
     return wrong | {"dweight": change(wrong["dweight"])} if "dweight" in wrong else wrong
 
 
-def _dx_turned(x: Any, weight: Any, *rest: Any) -> Answers:
-    return loops_conv2d(x, weight, *rest) | {"dx": loops_conv2d(x, _turned(weight), *rest)["dx"]}
+def _first_channel(weight: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(weight.shape[1])[:, None, None] == 0, weight, 0)
 
 
-def _dweight_of_first_image(x: Any, weight: Any, bias: Any, dy: Any, *rest: Any) -> Answers:
-    first = loops_conv2d(x[:1], weight, bias, dy[:1], *rest)
-    return loops_conv2d(x, weight, bias, dy, *rest) | {"dweight": first["dweight"]}
+def _averaged(x: Any, weight: Any, bias: Any, dy: Any, *rest: Any) -> Answers:
+    right = loops_conv2d(x, weight, bias, dy, *rest)
+    shift = bias[:, None, None]
+    return right | {"y": (right["y"] - shift) / max(weight[0].size, 1) + shift}
 
 
-def _dweight_averaged(x: Any, *rest: Any) -> Answers:
-    right = loops_conv2d(x, *rest)
-    return right | {"dweight": right["dweight"] / len(x)}
+def _without_stride(x: Any, weight: Any, bias: Any, dy: Any, stride: int, padding: int) -> Answers:
+    """Return as many numbers as there should be, but of windows one pixel apart."""
+    (Ho, Wo), kernel = dy.shape[2:], weight.shape[2:]
+    all_around = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    used = all_around[:, :, : Ho + kernel[0] - 1, : Wo + kernel[1] - 1]
+    wrong = loops_conv2d(used, weight, bias, dy, 1, 0)
+    dimage = np.zeros(all_around.shape)
+    dimage[:, :, : used.shape[2], : used.shape[3]] = wrong["dx"]
+    return wrong | {"dx": dimage[:, :, *(slice(padding, padding + side) for side in x.shape[2:])]}
 
 
-def _dbias_averaged(x: Any, weight: Any, bias: Any, dy: Any, *rest: Any) -> Answers:
-    return loops_conv2d(x, weight, bias, dy, *rest) | {"dbias": dy.mean(axis=(0, 2, 3))}
+def _in_backward(wrong: Callable[..., Answers], *names: str) -> Callable[..., Answers]:
+    """Return a convolution with the named gradients of a wrong one."""
+
+    def conv(*question: Any, **named: Any) -> Answers:
+        right, changed = loops_conv2d(*question, **named), wrong(*question, **named)
+        return right | {name: changed[name] for name in names if name in right}
+
+    return conv
+
+
+def _only(**wrong: Callable[..., Any]) -> Callable[..., Answers]:
+    """Return a convolution with gradients that are wrong: functions of the right ones and all."""
+
+    def conv(x: Any, weight: Any, bias: Any, dy: Any, stride: int, padding: int) -> Answers:
+        right = loops_conv2d(x, weight, bias, dy, stride, padding)
+        if "dx" not in right:
+            return right
+        changed = {
+            name: change(right, x, weight, dy, stride, padding) for name, change in wrong.items()
+        }
+        return right | changed
+
+    return conv
+
+
+def _dimage(right: Answers, x: Any, weight: Any, dy: Any, stride: int, padding: int) -> np.ndarray:
+    """Return the gradient by the padded image, the padding included."""
+    image = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    return loops_conv2d(image, weight, np.zeros(len(weight)), dy, stride, 0)["dx"]
+
+
+def _cut_from_both_ends(*question: Any) -> np.ndarray:
+    padding = question[-1]
+    return _dimage(*question)[:, :, padding:-padding, padding:-padding]
+
+
+def _dx_of_last(
+    right: Answers, x: Any, weight: Any, dy: Any, stride: int, padding: int
+) -> np.ndarray:
+    """Return dx from a loop over kernels and windows that overwrites it."""
+    kernel, (H, W) = weight.shape[2:], x.shape[2:]
+    dimage = np.zeros((*x.shape[:2], H + 2 * padding, W + 2 * padding))
+    for o in range(len(weight)):
+        for (i, j), window in places((dy.shape[2], dy.shape[3]), kernel, stride):
+            dimage[:, :, *window] = dy[:, o, i, j][:, None, None, None] * weight[o]
+    return dimage[:, :, padding : padding + H, padding : padding + W]
+
+
+def _dweight_of_last(
+    right: Answers, x: Any, weight: Any, dy: Any, stride: int, padding: int
+) -> np.ndarray:
+    """Return dweight from a loop over images and windows that overwrites it."""
+    last = np.zeros(dy.shape)
+    last[-1:, :, -1:, -1:] = dy[-1:, :, -1:, -1:]
+    no_bias = np.zeros(len(weight))
+    return loops_conv2d(x, weight, no_bias, last, stride, padding)["dweight"]
+
+
+def _dweight_of_first_image(
+    right: Answers, x: Any, weight: Any, dy: Any, stride: int, padding: int
+) -> np.ndarray:
+    no_bias = np.zeros(len(weight))
+    return loops_conv2d(x[:1], weight, no_bias, dy[:1], stride, padding)["dweight"]
 
 
 NO_BIAS = "Where is the bias?"
@@ -100,6 +168,9 @@ CONV2D_MISTAKES: Mistakes = {
         _conv_of, _turned
     ),
     NO_BIAS: lambda x, weight, bias, *rest: loops_conv2d(x, weight, 0 * bias, *rest),
+    "Sum over the window: do not average.": _averaged,
+    "Where is the stride? Neighbouring windows are stride pixels apart.": _without_stride,
+    "Sum over all channels, not only the first.": partial(_conv_of, _first_channel),
     "Outside of the image x is 0.": partial(loops_conv2d, mode="edge"),
     "Did you swap rows and columns of the kernel?": partial(
         _conv_of, lambda weight: weight.swapaxes(2, 3)
@@ -116,12 +187,31 @@ CONV2D_MISTAKES: Mistakes = {
         loops_conv2d, sides=(False, True)
     ),
     "Is the kernel the wrong way round in dx? What x[i + p] gave to y[i], dy[i] gives back.": (
-        _dx_turned
+        _only(
+            dx=lambda right, x, weight, dy, *rest: loops_conv2d(
+                x, _turned(weight), np.zeros(len(weight)), dy, *rest
+            )["dx"]
+        )
     ),
     "Windows overlap: add to dx, do not overwrite it.": partial(loops_conv2d, overwrites=True),
-    "A kernel sees all images: sum dweight over them.": _dweight_of_first_image,
-    "Sum dweight over the images: the loss has its 1 / N already.": _dweight_averaged,
-    "The bias adds to every output: dbias is a sum, not a mean.": _dbias_averaged,
+    "Windows and kernels overlap in dx: add (+=), do not overwrite (=).": _only(dx=_dx_of_last),
+    "The backward needs the stride, too: it goes over the same windows as the forward.": (
+        _in_backward(_without_stride, "dx", "dweight")
+    ),
+    "With padding 0 the slice padding:-padding is empty: cut from padding to padding + H.": _only(
+        dx=_cut_from_both_ends
+    ),
+    "dx has the shape of x: cut the padding off.": _only(dx=_dimage),
+    "All windows share the kernel: add to dweight (+=), do not overwrite it (=).": _only(
+        dweight=_dweight_of_last
+    ),
+    "A kernel sees all images: sum dweight over them.": _only(dweight=_dweight_of_first_image),
+    "Sum dweight over the images: the loss has its 1 / N already.": _only(
+        dweight=lambda right, x, *rest: right["dweight"] / len(x)
+    ),
+    "The bias adds to every output: dbias is a sum, not a mean.": _only(
+        dbias=lambda right, x, weight, dy, *rest: dy.mean(axis=(0, 2, 3))
+    ),
 }
 
 

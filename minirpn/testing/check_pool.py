@@ -108,7 +108,49 @@ def _spread(x: Any, dy: Any, *rest: Any) -> Answers:
     return right | {"dx": mean["dx"]} if "dx" in mean else right
 
 
-MAX_POOL2D_MISTAKES: Mistakes = {
+def _placed(
+    x: Any,
+    dy: Any,
+    kernel: int,
+    stride: int,
+    padding: int,
+    ceil_mode: bool,
+    *,
+    across: bool = False,
+    step: bool = True,
+    shift: bool = True,
+) -> Answers:
+    """Return pooling whose dx puts each slope where the winner's place in its window says.
+
+    The options read the place column by column, and forget the stride or the padding.
+    """
+    right = loops_max_pool2d(x, dy, kernel, stride, padding, ceil_mode)
+    if "dx" not in right:
+        return right
+    around = (padding, padding + stride)
+    image = np.pad(x, ((0, 0), (0, 0), around, around), constant_values=-np.inf)
+    dx = np.zeros(x.shape)
+    for n, c, i, j in np.ndindex(dy.shape):
+        top, left = i * stride, j * stride
+        place = int(image[n, c, top : top + kernel, left : left + kernel].argmax())
+        row, column = divmod(place, kernel)[:: -1 if across else 1]
+        row += i * (stride if step else 1) - (padding if shift else 0)
+        column += j * (stride if step else 1) - (padding if shift else 0)
+        dx[n, c, row, column] += dy[n, c, i, j]
+    return right | {"dx": dx}
+
+
+def _uncut(x: Any, dy: Any, kernel: int, stride: int, padding: int, ceil_mode: bool) -> Answers:
+    """Return pooling by slices that may start below 0; it raises where one is empty."""
+    right = loops_max_pool2d(x, dy, kernel, stride, padding, ceil_mode)
+    y = np.zeros(right["y"].shape)
+    for i, j in np.ndindex(y.shape[2:]):
+        top, left = i * stride - padding, j * stride - padding
+        y[:, :, i, j] = x[:, :, top : top + kernel, left : left + kernel].max(axis=(2, 3))
+    return right | {"y": y}
+
+
+_OF_WINDOWS: Mistakes = {
     "With ceil_mode a last window covers the pixels left over: round up.": (
         lambda x, dy, kernel, stride, padding, ceil_mode: loops_max_pool2d(
             x, dy, kernel, stride, padding, False
@@ -126,8 +168,17 @@ MAX_POOL2D_MISTAKES: Mistakes = {
         lambda x, dy, kernel, stride, *rest: loops_max_pool2d(x, dy, kernel, kernel, *rest)
     ),
     "This is the smallest pixel of each window.": _smallest,
+    "A slice that starts below 0 counts from the end: cut it off at 0, by max(top, 0).": _uncut,
     "The whole gradient goes to the pixel that won, none to the others.": _spread,
-} | spoiled(
+    "Places are counted row by row: the row is place // kw, the column place % kw.": partial(
+        _placed, across=True
+    ),
+    "A place counts from the corner of its window, which is at i * stride - padding: "
+    "where is the stride?": partial(_placed, step=False),
+    "A place counts from the corner of its window, which may be in the padding: "
+    "subtract the padding.": partial(_placed, shift=False),
+}
+MAX_POOL2D_MISTAKES: Mistakes = _OF_WINDOWS | spoiled(
     loops_max_pool2d,
     outside={0: "Padding must never win: pad with minus infinity, not with 0."},
     keeps_empty={True: "With ceil_mode a window that has no pixel of the image is left out."},
