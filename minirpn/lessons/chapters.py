@@ -83,7 +83,15 @@ CHAPTERS = (
         "convolve_by_hand",
         "Convolve by hand, then backwards",
         ("backbone",),
-        ("my_conv", "my_columns", "my_conv_matmul", "my_backward"),
+        (
+            "my_conv_1d",
+            "my_conv_2d",
+            "my_conv",
+            "my_columns",
+            "my_conv_matmul",
+            "my_backward",
+            "my_dx",
+        ),
     ),
     Lesson(
         "pool_rectify_normalise",
