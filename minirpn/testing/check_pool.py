@@ -168,15 +168,13 @@ _OF_WINDOWS: Mistakes = {
         lambda x, dy, kernel, stride, *rest: loops_max_pool2d(x, dy, kernel, kernel, *rest)
     ),
     "This is the smallest pixel of each window.": _smallest,
-    "A slice that starts below 0 counts from the end: cut it off at 0, by max(top, 0).": _uncut,
+    "A slice must not start below 0: take max(top, 0).": _uncut,
     "The whole gradient goes to the pixel that won, none to the others.": _spread,
     "Places are counted row by row: the row is place // kw, the column place % kw.": partial(
         _placed, across=True
     ),
-    "A place counts from the corner of its window, which is at i * stride - padding: "
-    "where is the stride?": partial(_placed, step=False),
-    "A place counts from the corner of its window, which may be in the padding: "
-    "subtract the padding.": partial(_placed, shift=False),
+    "Where is the stride? A window begins at i * stride - padding.": partial(_placed, step=False),
+    "Where is the padding? Subtract it.": partial(_placed, shift=False),
 }
 MAX_POOL2D_MISTAKES: Mistakes = _OF_WINDOWS | spoiled(
     loops_max_pool2d,
