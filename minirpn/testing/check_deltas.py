@@ -191,6 +191,13 @@ def check_encode(f: Callable[..., Any], *, plus_one: bool = False) -> Verdict:
     With `plus_one`, for authors whose boxes are inclusive, widths are x2 - x1 + 1. See
     `minirpn.boxes.encode`, and `check_iou` for what is raised.
     """
+    contract = partial(check_encode, f, plus_one=True)
+    contracts = {} if plus_one else {"plus_one=True": contract}
+    return examine(f, exercise_of_encode(plus_one), contracts=contracts)
+
+
+def exercise_of_encode(plus_one: bool = False) -> Exercise:
+    """Return the exercise of functions that encode."""
     answer, mistakes = _encode, ENCODE_MISTAKES
     if plus_one:
         answer = inclusive(_encode)
@@ -200,7 +207,7 @@ def check_encode(f: Callable[..., Any], *, plus_one: bool = False) -> Verdict:
         _anchors_and_boxes(extent=FAR, min_side=0.5),
         _anchors_and_boxes(extent=32, min_side=1, whole=True),
     )
-    exercise = Exercise(
+    return Exercise(
         answer=answer,
         stages=(
             Drawn(_anchors_and_boxes(extent=32, min_side=1, whole=True)),
@@ -223,8 +230,6 @@ def check_encode(f: Callable[..., Any], *, plus_one: bool = False) -> Verdict:
         mistakes=mistakes,
         draw=draw_boxes_of,
     )
-    contract = partial(check_encode, f, plus_one=True)
-    return examine(f, exercise, contracts={} if plus_one else {"plus_one=True": contract})
 
 
 def _many_boxes(size: int) -> Question:
@@ -335,7 +340,10 @@ LAYOUT_MISTAKES: Mistakes = {
 
 
 def exercise_of_decode(
-    names: tuple[str, str], max_log_scale: float | None, plus_one: bool, classes: int = 1
+    names: tuple[str, str],
+    max_log_scale: float | None = None,
+    plus_one: bool = False,
+    classes: int = 1,
 ) -> Exercise:
     """Return the exercise of functions that decode, for deltas (N, 4) of one class."""
     limit = math.inf if max_log_scale is None else max_log_scale
