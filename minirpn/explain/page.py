@@ -27,7 +27,7 @@ SCRIPTS = ("numbers.js", "drawing.js", "panel.js", "page.js")
 
 _JPEG_QUALITY = 88
 
-# The colours of minirpn.viz.draw_labels, and further ones of the same palette.
+# The colours of minirpn.viz.draw_labels but for objects, and further ones of the same palette.
 COLOURS = {
     "object": style.VERMILLION,
     "by_iou": style.SKY,

@@ -295,7 +295,8 @@ def draw_labels(
         name = f"ignored region ({ignored.shape[0]})"
         draw_boxes(ignored, ax, colors=GREY, linestyle="--", linewidth=2, label=name)
     draw_boxes(gt_boxes, ax, colors="white", linewidth=3.5)
-    draw_boxes(gt_boxes, ax, colors=VERMILLION, linewidth=2, label=f"object ({gt_boxes.shape[0]})")
+    # Black, because vermillion is too near to the orange of the best anchors.
+    draw_boxes(gt_boxes, ax, colors=BLACK, linewidth=2, label=f"object ({gt_boxes.shape[0]})")
     legend_below(ax)
     return ax
 

@@ -136,9 +136,10 @@ def test_labels_are_told_apart_by_rule_and_counted():
     ]
     drawn = [collection for collection in ax.collections if collection.get_label()[0] != "_"]
     assert [len(collection.get_paths()) for collection in drawn] == [4, 2, 1, 2]
-    best = drawn[2]
+    best, objects = drawn[2:]
     np.testing.assert_array_equal(best.get_paths()[0].vertices[0], [0, 0])
     np.testing.assert_allclose(best.get_colors()[0], to_rgba(ORANGE))
+    np.testing.assert_allclose(objects.get_colors()[0], to_rgba(BLACK))  # not another orange
     ax = viz.draw_labels(IMAGE, anchors, labels, BOXES)
     assert legend(ax)[1:] == ["positive (3)", "object (2)"]
     ax = viz.draw_labels(IMAGE, anchors, labels, BOXES, ignored=BOXES[:1])
