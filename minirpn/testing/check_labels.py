@@ -71,9 +71,13 @@ def _labels(
     inside_of: Inside = is_inside,
     best_inside: bool = True,
     negatives_last: bool = False,
+    others: int = IGNORE,
+    no_gt: bool = True,
 ) -> np.ndarray:
     """Return the labels of section 3.1.2; each option spoils one of its rules."""
     overlaps = overlaps_of(anchors, gt_boxes)
+    if not (len(gt_boxes) or no_gt):
+        raise ValueError("there is no ground truth")
     inside = inside_of(np.asarray(anchors, dtype=np.float64), image_size)
     highest = overlaps.max(axis=1, initial=0)
     chosen = np.zeros(len(anchors), dtype=bool)
@@ -86,17 +90,24 @@ def _labels(
     positive = is_positive(highest, 0.7) | chosen
     negative = is_negative(highest, 0.3)
     rules = [(NEGATIVE, negative), (POSITIVE, positive)]
-    labels = np.full(len(anchors), IGNORE)
+    labels = np.full(len(anchors), others)
     for label, mask in reversed(rules) if negatives_last else rules:
         labels[mask & inside] = label
     return labels
+
+
+def _below_the_positives(highest: np.ndarray, least: float) -> np.ndarray:
+    return np.asarray(highest < 0.7)
 
 
 _plus_one = partial(spoiled_iou, one=1)
 MISTAKES = spoiled(
     _labels,
     is_positive={gt: "An IoU of exactly 0.7 is positive: use >=, not >."},
-    is_negative={le: "An IoU of exactly 0.3 is not negative: use <, not <=."},
+    is_negative={
+        le: "An IoU of exactly 0.3 is not negative: use <, not <=.",
+        _below_the_positives: "From 0.3 to 0.7 an anchor is ignored, not negative.",
+    },
     best={
         False: "Where is rule (i)? The best anchor of a ground truth is positive, whatever its IoU."
     },
@@ -111,6 +122,8 @@ MISTAKES = spoiled(
         _below_the_far_border: "An anchor that touches the far border is inside: use <=, not <.",
     },
     best_inside={False: "Take the best anchor from those inside the image."},
+    others={NEGATIVE: "What no rule names is ignored: begin with -1, not with 0."},
+    no_gt={False: "Without an object there is no maximum: use initial=0."},
     negatives_last={
         True: "A best anchor stays positive where its IoU is below 0.3: set the positives last."
     },
@@ -140,6 +153,8 @@ def _scene(anchors: Rows, gt_boxes: Rows, image_size: tuple[int, int] = (20, 22)
 _PROBES = (
     # IoU 0.8 (the best) and 0.7: both positive
     _scene([[0, 0, 8, 10], [0, 0, 7, 10], [12, 12, 16, 16]], [[0, 0, 10, 10]]),
+    # IoU 1 and 0.5: positive, ignored
+    _scene([[0, 0, 5, 10], [0, 0, 10, 10]], [[0, 0, 5, 10]]),
     # IoU 1 and 0.3: positive, ignored
     _scene([[0, 0, 3, 10], [0, 0, 10, 10]], [[0, 0, 3, 10]]),
     # IoU 1/7 twice: a tie for the best, below 0.3
