@@ -7,8 +7,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from minirpn._positions import NUMPY
 from minirpn._typing import Array, ImageSize
-from minirpn.positions import NUMPY
 
 # The namespace of each type of array met so far: finding it takes longer than a small kernel.
 _NAMESPACES: dict[type | None, Any] = {np.ndarray: NUMPY}

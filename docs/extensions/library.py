@@ -20,7 +20,7 @@ from docs.extensions import DOCS, heading, storeys, write
 
 FOLDER = DOCS / "reference" / "library"
 # Not for import, or on a page of its own (the command line) or of another unit (in accel).
-_WITHOUT_PAGE = {"_typing", "_checks", "__main__", "cli", "dispatch"}
+_WITHOUT_PAGE = {"_typing", "_checks", "_positions", "__main__", "cli", "dispatch"}
 
 
 class Name(NamedTuple):

@@ -118,7 +118,7 @@ def average_precision(
         hard = np.zeros(len(gt_labels), dtype=bool)
         if difficult is not None:
             hard = to_host(difficult[index]).astype(bool)
-        # In a browser `bincount` refuses int64; see `minirpn.positions`.
+        # In a browser `bincount` refuses int64; see `minirpn._positions`.
         positives += np.bincount(gt_labels[~hard].astype(np.intp), minlength=len(classes))
         scores.append(to_host(of_image.scores).astype(np.float64))
         labels.append(to_host(of_image.classes))

@@ -14,25 +14,6 @@ from minirpn import boxes, nn, rpn
 from minirpn.nn.activations import relu_dx
 from minirpn.nn.losses import smooth_l1_dx
 
-__all__ = [
-    "anchor_rows",
-    "base_anchors",
-    "candidates",
-    "conv",
-    "conv_backward",
-    "encode",
-    "grid",
-    "iou",
-    "labels",
-    "log_loss_slope",
-    "nms",
-    "relu_backward",
-    "rpn_loss",
-    "sample",
-    "sgd",
-    "smooth_l1_slope",
-]
-
 Array = np.ndarray
 
 

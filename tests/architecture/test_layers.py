@@ -24,7 +24,7 @@ STOREYS = [
         "backend",
         "devices",
         "files",
-        "positions",
+        "_positions",
         "workers",
         "dispatch",
     },

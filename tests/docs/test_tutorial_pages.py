@@ -49,9 +49,10 @@ def test_a_link_in_an_output_leads_to_a_page(link, page):
 
 
 def test_a_link_in_a_text_leads_to_a_page_of_the_documentation():
-    shown = notebook(nbformat.v4.new_markdown_cell("[anchor](../docs/reference/glossary.md)"))
+    text = "[anchor](../docs/reference/glossary.md), [the program](rpn.py)"
+    shown = notebook(nbformat.v4.new_markdown_cell(text))
     tutorials._link_pages(shown)
-    assert shown.cells[0].source == "[anchor](../reference/glossary.md)"
+    assert shown.cells[0].source == "[anchor](../reference/glossary.md), the program"
 
 
 def test_what_notebooks_read_lies_beside_them(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minirpn import _checks, accel, boxes, nn
-from minirpn.positions import wide_positions
+from minirpn._positions import wide_positions
 
 
 def narrow(name: str):
