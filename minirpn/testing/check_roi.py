@@ -119,16 +119,16 @@ def _none_if_inverted(first: int, last: int, *rest: int) -> Span:
 
 
 ROI_POOL_MISTAKES: Mistakes = {
-    "Did you swap x and y? A box is (x1, y1, x2, y2): its columns are from x1 to x2.": (
+    "Did you swap x and y? Columns go from x1 to x2.": (
         lambda features, boxes, *rest: loops_roi_pool(features, boxes[:, [1, 0, 3, 2]], *rest)
     ),
     "A box is (x1, y1, x2, y2), not (x, y, width, height).": (
         lambda features, boxes, *rest: loops_roi_pool(features, from_xywh(boxes), *rest)
     ),
-    "Boxes are in pixels of the image: divide them by the stride.": (
+    "Boxes are in pixels: divide them by the stride.": (
         lambda features, boxes, dy, size, stride: loops_roi_pool(features, boxes, dy, size, 1.0)
     ),
-    "Did you multiply by the stride? A cell is many pixels: divide by it.": (
+    "Divide by the stride: a cell is many pixels.": (
         lambda features, boxes, dy, size, stride: loops_roi_pool(
             features, boxes, dy, size, 1 / stride
         )
@@ -136,38 +136,26 @@ ROI_POOL_MISTAKES: Mistakes = {
 } | spoiled(
     loops_roi_pool,
     rounded={
-        np.round: "Python and NumPy round halves to even numbers; "
-        "here they are rounded away from zero.",
-        np.floor: "Did you round corners down? They go to the nearest cell, halves away from zero.",
+        np.round: "Round halves away from zero, not to even numbers.",
+        np.floor: "Did you round corners down? They go to the nearest cell.",
         _rounded_up_halves: "Halves are rounded away from zero, so -0.5 to -1.",
-        _rounded_outward: "Did you round x2, y2 up? "
-        "All corners go to the nearest cell, halves away from zero.",
+        _rounded_outward: "Did you round x2, y2 up? They go to the nearest cell.",
     },
     bin_of={
-        _without_end: "The cell that x2, y2 round to is in the box, too: "
-        "it is end - start + 1 cells wide.",
-        _apart: "Bins overlap: they start at floor(k length / count), "
-        "and end before ceil((k + 1) ...).",
-        _of_whole_cells: "Are your bins length // count cells wide? "
-        "Divide exactly, then round each bin's ends.",
-        _of_cut_box: "Did you cut the box off at the border? "
-        "Make the bins of the whole box, then cut each.",
-        _none_if_inverted: "A box is at least one cell wide and high, even where x2 < x1: "
-        "max(end - start + 1, 1).",
+        _without_end: "The last cell is in the box: end - start + 1 cells.",
+        _apart: "Bins overlap: they end before ceil((k + 1) length / n).",
+        _of_whole_cells: "Divide exactly, then round the ends of each bin.",
+        _of_cut_box: "Make the bins of the whole box, then cut each one off.",
+        _none_if_inverted: "A box has at least one cell, even where x2 < x1.",
     },
-    cut={
-        _uncut: "Left of or above the map, a bin's start is negative: "
-        "NumPy then counts from the far end."
-    },
+    cut={_uncut: "A slice from below 0 counts from the far end: cut it off."},
     largest={np.mean: "This is the mean of each bin; it should be the largest."},
     empty={-np.inf: "A bin off the map has no cell: it gives 0, not minus infinity."},
     to_ties={
-        "all": "Where cells tie, only the first one (row by row) gets the gradient.",
-        "last": "Where cells tie, the first one (row by row) gets the gradient, not the last.",
+        "all": "Of equal cells only the first gets the gradient.",
+        "last": "Of equal cells the first gets the gradient, not the last.",
     },
-    overwrites={
-        True: "A cell may win several bins, of one box or of many: add up what they give back."
-    },
+    overwrites={True: "A cell may win several bins: add up what they give."},
 )
 
 
@@ -353,8 +341,8 @@ def check_roi_pool(
     exercise = Exercise(
         answer=loops_roi_pool,
         stages=(
-            Drawn(_regions(on_map=True)),
-            Drawn(_regions(on_map=False)),
+            # One stage: what is right on the map gets a small box over its border, not a probe.
+            Drawn(_regions(on_map=True) | _regions(on_map=False), examples=200),
             Drawn(stored(_any_regions(), ("features", "boxes", "dy")), examples=60),
             grown(_MANY_BOXES, {"boxes": 0, "dy": 0}),
             grown(_MANY_CHANNELS, {"features": 0, "dy": 1}),
