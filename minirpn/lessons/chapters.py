@@ -146,14 +146,13 @@ CHAPTERS = (
             "my_roi_pool_backward",
             "my_corner_slopes",
             "my_detector_loss",
-            "my_fits",
         ),
     ),
     Lesson(
         "train_in_turns",
         "Train in turns",
-        ("training",),
-        (),
+        ("backbone", "proposals", "detector", "training"),
+        ("my_region_labels", "my_slopes", "my_fits"),
     ),
     Lesson(
         "keep_score",
