@@ -21,7 +21,8 @@ def _check_area(f: Callable[..., Any]) -> Verdict:
     def area(box: np.ndarray) -> Any:
         return boxes.area(box)
 
-    tall, narrow, empty, inside_out = rows((1, 0, 3, 4), (0, 0, 2.5, 2), (3, 0, 1, 4), (3, 4, 1, 1))
+    ordinary = rows((1, 0, 3, 5), (0, 0, 2.5, 3))
+    empty = rows((3, 0, 1, 4), (1, 4, 3, 0), (3, 4, 1, 1))  # one side below 0, the other, both
     mistakes = {
         "Did you add 1 to the sides? Our boxes are half-open.": lambda box: np.prod(
             np.maximum(box[2:] - box[:2] + 1, 0)
@@ -35,11 +36,17 @@ def _check_area(f: Callable[..., Any]) -> Verdict:
             np.prod(box[2:] - box[:2])
         ),
         "x2 and y2 are where the box ends, not its width and height.": lambda box: box[2] * box[3],
+        "Area, not how far it is around the box: multiply width and height.": (
+            lambda box: 2 * np.maximum(box[2:] - box[:2], 0).sum()
+        ),
+        "The area of such a box need not be a whole number: do not round it.": lambda box: int(
+            np.prod(np.maximum(box[2:] - box[:2], 0))
+        ),
         "Multiply width and height: this is their sum.": lambda box: np.maximum(
             box[2:] - box[:2], 0
         ).sum(),
     }
-    calls = ((box,) for box in (tall, narrow, empty, inside_out))
+    calls = ((box,) for box in (*ordinary, *empty))
     return check_equal(f, area, *calls, mistakes=mistakes, draw=draw_boxes_of)
 
 
@@ -113,7 +120,9 @@ def _check_crop(f: Callable[..., Any]) -> Verdict:
         "Still one row and one column too many: a slice ends before its end, as the box does.": (
             partial(_crop, high=1)
         ),
-        "Rows come first: image[y1:y2, x1:x2].": lambda image, box: _crop(image, box[[1, 0, 3, 2]]),
+        "Rows come first in an array, columns second: does x belong to the rows?": lambda image, box: (
+            _crop(image, box[[1, 0, 3, 2]])
+        ),
         "Now one row and one column too few: a slice ends before its end by itself.": partial(
             _crop, high=-1
         ),

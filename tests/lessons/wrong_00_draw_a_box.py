@@ -158,6 +158,31 @@ def out_of_the_image(box, width):
     return np.array([-x2, y1, -x1, y2])
 
 
+def only_width_cut(box):
+    x1, y1, x2, y2 = box
+    return max(x2 - x1, 0) * (y2 - y1)
+
+
+def only_height_cut(box):
+    x1, y1, x2, y2 = box
+    return (x2 - x1) * max(y2 - y1, 0)
+
+
+def around(box):
+    x1, y1, x2, y2 = box
+    return 2 * (x2 - x1 + y2 - y1)
+
+
+def whole(box):
+    x1, y1, x2, y2 = box.astype(int)
+    return max(x2 - x1, 0) * max(y2 - y1, 0)
+
+
+def whole_at_last(box):
+    x1, y1, x2, y2 = box
+    return int(max(x2 - x1, 0) * max(y2 - y1, 0))
+
+
 WRONG = {
     "my_area": [
         (inclusive, "Did you add 1 to the sides"),
@@ -166,7 +191,12 @@ WRONG = {
         (positive_by_force, "an absolute value makes it positive"),
         (of_the_ends, "not its width and height"),
         (half_the_edges, "this is their sum"),
-        (lambda box: box, "for box = [1, 0, 3, 4]: yours has the shape (4,), expected ()"),
+        (lambda box: box, "for box = [1, 0, 3, 5]: yours has the shape (4,), expected ()"),
+        (only_width_cut, "below 0 counts as 0"),
+        (only_height_cut, "below 0 counts as 0"),
+        (around, "not how far it is around the box"),
+        (whole, "for box = [0, 0, 2.5, 3]"),
+        (whole_at_last, "do not round it"),
     ],
     "my_count": [
         (closed_end, "< there, not <="),
@@ -185,7 +215,7 @@ WRONG = {
         (both_directions, "Only xmin and ymin change"),
     ],
     "my_crop": [
-        (columns_first, "Rows come first"),
+        (columns_first, "Rows come first in an array"),
         (still_one_more, "Still one row and one column too many"),
         (one_less, "one row and one column too few"),
         (whole_rows, "Cut off columns, too"),
