@@ -140,6 +140,15 @@ def _over_smaller(
     return product(sides[..., 0], sides[..., 1]) / np.where(smaller == 0, 1, smaller)
 
 
+def _dice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    both = _areas(a)[:, None] + _areas(b)[None]
+    return 2 * _shared_area(a, b) / np.where(both == 0, 1, both)
+
+
+def _one_for_equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where((a[:, None] == b[None]).all(axis=2), 1, spoiled_iou(a, b))
+
+
 def from_xywh(boxes: np.ndarray) -> np.ndarray:
     """Return what boxes are to a reader who takes x2, y2 for width and height."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
@@ -181,6 +190,9 @@ PAIR_MISTAKES: Mistakes = {
     ),
     "Divide by what both boxes cover, not by the area of a.": _over_first,
     "This is the shared area: divide it by the covered one.": _shared_area,
+    "Twice the shared area over the sum of both areas is another measure: "
+    "divide by what both cover.": _dice,
+    "Equal boxes without area share nothing either: their IoU is 0.": _one_for_equal,
     "Did you swap x and y of one box?": lambda a, b: spoiled_iou(a, b[:, [1, 0, 3, 2]]),
     "0/0: boxes without area share nothing, so their IoU is 0.": unguarded_iou,
     "Our boxes are (x1, y1, x2, y2), not (x, y, width, height).": lambda a, b: spoiled_iou(

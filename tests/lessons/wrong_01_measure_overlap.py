@@ -202,6 +202,15 @@ def at_least_one(a, b):
     return shared / np.maximum(boxes.area(a)[:, None] + boxes.area(b) - shared, 1)
 
 
+def dice(a, b):
+    shared = boxes.iou(a[None], b[None])[0, 0]
+    return 2 * shared / (1 + shared)
+
+
+def equal_is_1(a, b):
+    return 1.0 if np.array_equal(a, b) else boxes.iou(a[None], b[None])[0, 0]
+
+
 WRONG = {
     "my_pair_iou": [
         (no_cut, APART),
@@ -220,6 +229,8 @@ WRONG = {
         (inclusive, "Did you add 1 to the sides?"),
         (box_around, "The shared part begins at the larger x1"),
         (over_a, "not by the area of a"),
+        (dice, "is another measure"),
+        (equal_is_1, "Equal boxes without area share nothing either"),
     ],
     "my_iou_loops": [
         (columns_first, "Rows are the boxes of a"),
