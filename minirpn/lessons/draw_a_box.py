@@ -120,8 +120,8 @@ def _check_crop(f: Callable[..., Any]) -> Verdict:
         "Still one row and one column too many: a slice ends before its end, as the box does.": (
             partial(_crop, high=1)
         ),
-        "Rows come first in an array, columns second: does x belong to the rows?": lambda image, box: (
-            _crop(image, box[[1, 0, 3, 2]])
+        "Rows come first in an array: which of the two slices is for y?": lambda image, box: _crop(
+            image, box[[1, 0, 3, 2]]
         ),
         "Now one row and one column too few: a slice ends before its end by itself.": partial(
             _crop, high=-1
