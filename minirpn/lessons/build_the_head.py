@@ -23,6 +23,9 @@ def _check_he_std(f: Callable[..., Any]) -> Verdict:
 
     mistakes: dict[str, Callable[..., Any]] = {
         "That is the variance: s is its square root.": partial(_he_std, power=1),
+        "Take the root of the whole fraction, not of the 2 alone.": lambda shape: (
+            math.sqrt(2) / math.prod(shape[1:])
+        ),
         "ReLU halves the mean square: where is the 2?": partial(_he_std, gain=1),
         "The factor n s^2 / 2 should be 1: should the 2 multiply or divide?": partial(
             _he_std, gain=0.5
@@ -43,7 +46,7 @@ def _check_he_std(f: Callable[..., Any]) -> Verdict:
             _he_std, power=-0.5
         ),
     }
-    calls = (((8, 2),), ((16, 3, 3, 3),), ((5, 4, 3, 1),), ((18, 512, 1, 1),))
+    calls = (((8, 3),), ((16, 3, 3, 3),), ((5, 4, 3, 1),), ((18, 512, 1, 1),))
     return check_equal(f, he_std, *calls, mistakes=mistakes)
 
 

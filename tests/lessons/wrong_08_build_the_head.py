@@ -128,14 +128,19 @@ def without_features(dobjectness, ddeltas, cache):
     return grads
 
 
+def root_of_2_alone(shape):
+    return np.sqrt(2) / np.prod(shape[1:])
+
+
 WRONG = {
     "my_he_std": [
+        (root_of_2_alone, "root of the whole fraction"),
         (variance, "s is its square root"),
         (xavier, "where is the 2"),
         (outputs_not_inputs, "The first number counts outputs"),
         (channels_alone, "where is the kernel"),
         (all_weights, "leave out the number of outputs"),
-        (always, "expected 1"),
+        (always, "expected 0.8165"),
     ],
     "my_head": [
         (no_relu, "Where is the ReLU?"),
