@@ -30,44 +30,77 @@ def _calls() -> dict[str, list[tuple[Any, ...]]]:
     image, weight = rng.normal(size=(1, 2, 5, 7)), rng.normal(size=(3, 2, 3, 3))
     scores, marks = rng.normal(size=(3, 2)), np.array([0, 1, 1])
     deltas, targets = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)) * 2
-    anchors = rows(
-        (0, 0, 20, 20), (10, 10, 30, 30), (0, 20, 20, 40), (30, 30, 60, 60), (5, 0, 25, 20)
-    )
-    same = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    anchors = rows((0, 0, 20, 20), (10, 10, 30, 30), (0, 20, 20, 40), (30, 30, 60, 60))
+    rising = np.array([[0.0, 1], [0, 3], [0, 2], [0, 0]])
+    moved = rows((0.1, 0, 0, 0), (0, -0.2, 0.3, 0), (0, 0, 0, -2), (0, 0, 0.1, 0.1))
+    ten, half = rows((0, 0, 10, 10)), rows((0, 0, 10, 10), (0, 0, 10, 5), (0, 0, 5, 5))
     cached = (image, weight, 2, 1)
     return {
-        "iou": [(some, others)],
+        "iou": [(some, others), (some, np.zeros((0, 4)))],
         "base_anchors": [(16, (0.5, 1.0, 2.0), (2.0, 4.0))],
         "grid": [(base, (2, 3), 16)],
         "encode": [(some, others[:2])],
-        "labels": [(anchors, rows((0, 0, 20, 20), (12, 12, 30, 30)), (50, 50))],
-        "sample": [(np.array([1, 0, -1, 0]), 0)],
-        "log_loss_slope": [(scores, marks)],
+        "labels": [
+            # The border, the best of an object, exactly 0.7 and 0.3, a tie, and no overlap at all.
+            (rows((0, 0, 10, 10), (5, 0, 15, 10), (-1, 0, 9, 10)), ten, (10, 12)),
+            (rows((0, 0, 10, 5), (0, 0, 10, 4), (20, 20, 30, 30)), ten, (50, 50)),
+            (rows((0, 0, 10, 10), (0, 0, 7, 10), (0, 0, 6, 10), (0, 0, 10, 3)), ten, (50, 50)),
+            (rows((0, 0, 5, 10), (5, 0, 10, 10), (20, 20, 30, 30)), ten, (50, 50)),
+            (rows((0, 0, 10, 10)), rows((0, 0, 10, 10), (30, 30, 40, 40)), (50, 50)),
+        ],
+        "sample": [
+            (np.array([1, 0, -1, 0]), 0),
+            (np.repeat([0, 1, -1], (300, 3, 5)), 0),
+            (np.repeat([1, 0, -1], (150, 200, 5)), 1),
+        ],
+        "log_loss_slope": [(scores, marks), (np.array([[1000.0, 0]]), np.array([1]))],
         "smooth_l1_slope": [(targets,)],
         "rpn_loss": [(scores, deltas, np.array([1, 0, -1]), targets, 3)],
         "conv": [(image, weight, np.arange(3.0), 2, 1), (image, weight, np.arange(3.0), 1, 0)],
-        "conv_backward": [(rng.normal(size=(1, 3, 3, 4)), cached)],
+        "conv_backward": [
+            (rng.normal(size=(1, 3, 3, 4)), cached),
+            (rng.normal(size=(1, 3, 3, 5)), (image, weight, 1, 0)),
+        ],
         "relu_backward": [(deltas, np.maximum(targets, 0))],
         "anchor_rows": [(np.arange(24.0).reshape(1, 4, 2, 3), 2)],
         "candidates": [
-            (anchors, np.stack([same, same[::-1]], axis=1), np.zeros((5, 4)), (50, 50), 16, 3)
+            (anchors, rising, moved, (50, 50), 16, 2),
+            (ten, ten[:, :2], ten, (9, 9), 16, 2),
         ],
-        "nms": [(anchors, same, 0.5), (anchors, same[::-1].copy(), 0.3)],
+        "nms": [
+            (half, np.array([0.9, 0.8, 0.7]), 0.5),  # exactly 0.5 is not too much
+            (half, np.array([0.9, 0.8, 0.7]), 0.4),  # the third meets only one that is struck out
+            (half, np.array([0.1, 0.3, 0.2]), 0.5),
+        ],
         "sgd": [(np.array([1.0, -2]), np.array([0.5, 0.1]), np.array([3.0, -1]), 0.1, 0.9, 0.01)],
     }
 
 
-def _flat(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function whose tuple of arrays, if it returns one, comes as one row of numbers."""
+def _readable(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function of a slot with an answer that can be compared: one array of numbers."""
 
     @functools.wraps(function)
-    def flat(*arguments: Any, **options: Any) -> Any:
+    def in_a_row(*arguments: Any, **options: Any) -> Any:
         result = function(*arguments, **options)
-        if isinstance(result, tuple):
+        if isinstance(result, tuple | list):
             return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in result])
         return result
 
-    return flat
+    @functools.wraps(function)
+    def counts(labels: np.ndarray, seed: int) -> Any:
+        drawn = function(labels, seed)
+        if np.shape(drawn) != labels.shape:
+            return drawn
+        # Chance says which ones are drawn: compare how many, and that no label is another one now.
+        drawn = np.asarray(drawn)
+        other = (drawn != -1) & (drawn != labels)
+        return {
+            "drawn 1, drawn 0, changed": np.array(
+                [(drawn == 1).sum(), (drawn == 0).sum(), other.sum()]
+            )
+        }
+
+    return {"sample": counts, "conv_backward": in_a_row, "sgd": in_a_row}.get(name, function)
 
 
 def check_slots(**slots: Callable[..., Any]) -> None:
@@ -91,7 +124,7 @@ def check_slots(**slots: Callable[..., Any]) -> None:
     for name, function in slots.items():
         library = getattr(parts, name)
         try:
-            verdict = check_equal(_flat(function), _flat(library), *calls[name])
+            verdict = check_equal(_readable(name, function), _readable(name, library), *calls[name])
         except CheckError as error:
             raise CheckError(f"slot {name}: {error}", arguments=error.arguments) from None
         if not verdict:
@@ -99,6 +132,10 @@ def check_slots(**slots: Callable[..., Any]) -> None:
         stands_for = (library.__doc__ or "").partition(":")[0]
         print(f"✓ {name:16} {'the library' if function is library else 'yours':12} {stands_for}")
 
+
+# What is told of an answer of another kind: a line of the check is shown behind it.
+_TWO_ARRAYS = "return two arrays, by objectness and by deltas"
+_THE_LOSS = "return the loss, one number"
 
 # --- the slopes of the loss -----------------------------------------------------------------------
 
@@ -131,13 +168,14 @@ def _slopes(
     sign: int = 1,
     drawn: Callable[[np.ndarray], np.ndarray] = lambda labels: labels != -1,
     learning: Callable[[np.ndarray], np.ndarray] = lambda labels: labels == 1,
+    slope: Callable[[np.ndarray], np.ndarray] = parts.smooth_l1_slope,
 ) -> tuple[np.ndarray, np.ndarray]:
     by_scores, by_deltas = np.zeros_like(objectness), np.zeros_like(deltas)
     chosen, positive = drawn(labels), learning(labels)
     marks = np.maximum(labels[chosen], 0)
     by_scores[chosen] = parts.log_loss_slope(objectness[chosen], marks) / n_cls
     difference = sign * (deltas - targets)[positive]
-    by_deltas[positive] = parts.smooth_l1_slope(difference) * balance / locations
+    by_deltas[positive] = slope(difference) * balance / locations
     return by_scores, by_deltas
 
 
@@ -146,8 +184,10 @@ def _check_slopes(f: Callable[..., Any]) -> Verdict:
         @functools.wraps(function)
         def by_name(*arguments: Any, **options: Any) -> Any:
             result = function(*arguments, **options)
-            if not isinstance(result, tuple) or len(result) != 2:
-                return result
+            if result is ...:
+                return ...
+            if not isinstance(result, tuple | list) or len(result) != 2:
+                raise TypeError(_TWO_ARRAYS)
             if any(part is ... for part in result):
                 return ...
             return dict(zip(("by objectness", "by deltas"), result, strict=True))
@@ -156,6 +196,15 @@ def _check_slopes(f: Callable[..., Any]) -> Verdict:
 
     def all_anchors(labels: np.ndarray) -> np.ndarray:
         return np.ones(len(labels), dtype=bool)
+
+    def without_targets(
+        objectness: np.ndarray,
+        deltas: np.ndarray,
+        labels: np.ndarray,
+        targets: np.ndarray,
+        locations: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return _slopes(objectness, deltas, labels, np.zeros_like(targets), locations)
 
     wrong = functools.partial(functools.partial, _slopes)
     mistakes: dict[str, Callable[..., Any]] = {
@@ -167,7 +216,12 @@ def _check_slopes(f: Callable[..., Any]) -> Verdict:
             learning=lambda labels: labels == 0
         ),
         "The slope by the scores is divided by 256, as their loss is.": wrong(n_cls=1),
+        "Negatives have slopes by their scores, too.": wrong(drawn=lambda labels: labels == 1),
         "The weight of the boxes is 10 / locations: is the 10 there?": wrong(balance=1),
+        "Beyond 1 the slope of smooth L1 is 1 or -1.": wrong(slope=lambda x: x),
+        "The slope of the boxes is taken at deltas - targets: where are the targets?": (
+            without_targets
+        ),
         "The slope of smooth L1 is that of deltas - targets.": wrong(sign=-1),
         "The slope by the scores first, then the one by the deltas.": lambda *arguments: _slopes(
             *arguments
@@ -176,7 +230,7 @@ def _check_slopes(f: Callable[..., Any]) -> Verdict:
     rng = np.random.default_rng(1)
     one = (
         np.zeros((2, 2)),
-        np.zeros((2, 4)),
+        rows((0.1, 0.1, 0.1, 0.1), (0, 0, 0, 0)),
         np.array([1, -1]),
         rows((0.5, 0, 2, -1), (1, 1, 1, 1)),
         2,
@@ -239,19 +293,28 @@ def _step(
     momentum: float = 0.9,
     decay: float = 0.0005,
     bias_rate: float = 2,
+    bias_decay: bool = True,
     keep: bool = True,
     move: bool = True,
+    encode: Callable[[np.ndarray, np.ndarray], np.ndarray] = parts.encode,
+    locations_of: Callable[[int], int] = lambda anchors: anchors // ANCHORS,
+    size_of: Callable[[np.ndarray], tuple[int, int]] = lambda image: image.shape[1:],
+    teach: bool = True,
 ) -> float:
-    marks = draw(parts.labels(anchors, gt_boxes, image.shape[1:]), seed)
-    targets = parts.encode(anchors, gt_boxes[match(parts.iou(anchors, gt_boxes))])
+    all_labels = parts.labels(anchors, gt_boxes, size_of(image))
+    marks = draw(all_labels, seed)
+    targets = encode(anchors, gt_boxes[match(parts.iou(anchors, gt_boxes))])
     objectness, deltas, cache = forward(parameters, image)
-    locations = len(anchors) // ANCHORS
+    locations = locations_of(len(anchors))
     loss = parts.rpn_loss(objectness, deltas, marks, targets, locations)
-    grads = backward(*slopes(objectness, deltas, marks, targets, locations), cache)
+    taught = marks if teach else all_labels
+    grads = backward(*slopes(objectness, deltas, taught, targets, locations), cache)
     for name in parameters if move else ():
-        rate = bias_rate * lr if name.endswith("bias") else lr
+        rate, weight_decay = lr, decay
+        if name.endswith("bias"):
+            rate, weight_decay = bias_rate * lr, decay if bias_decay else 0.0
         parameters[name], then = parts.sgd(
-            parameters[name], velocity[name], grads[name], rate, momentum, decay
+            parameters[name], velocity[name], grads[name], rate, momentum, weight_decay
         )
         if keep:
             velocity[name] = then
@@ -275,9 +338,14 @@ def _walk(step: Callable[..., Any]) -> Callable[..., Any]:
             loss = step(parameters, velocity, anchors, image.copy(), gt_boxes.copy(), lr, seed)
             if loss is ...:
                 return ...
+            if np.ndim(loss) or not isinstance(loss, float | int | np.number):
+                raise TypeError(_THE_LOSS)
             losses.append(loss)
         if steps == 1:
-            return {"loss": np.array(losses)}
+            # Only so many of the labels are drawn here. Of the scores' biases, this sum tells how
+            # many have taught, whichever they are.
+            biases = velocity["rpn.objectness.bias"].reshape(ANCHORS, 2).sum(axis=0)
+            return {"loss": np.array(losses), "velocity of the scores' biases": biases}
         return {
             "loss": np.array(losses),
             "velocity": _summary(velocity),
@@ -321,6 +389,29 @@ def _check_step(f: Callable[..., Any]) -> Verdict:
         "The target of an anchor is the one it overlaps most, not least.": wrong(
             match=lambda overlaps: overlaps.argmin(axis=1)
         ),
+        "encode takes the anchors first, then the objects.": wrong(
+            encode=lambda anchors, objects: parts.encode(objects, anchors)
+        ),
+        "A location is a cell, with 9 anchors: len(anchors) // 9 locations.": wrong(
+            locations_of=lambda anchors: anchors
+        ),
+        "The loss wants the number of locations: len(anchors) // 9.": wrong(
+            locations_of=lambda anchors: 1
+        ),
+        "The size is (height, width), image.shape[1:].": wrong(
+            size_of=lambda image: image.shape[:0:-1]
+        ),
+        "The size is image.shape[1:]: the image is (3, height, width).": wrong(
+            size_of=lambda image: image.shape[:2]
+        ),
+        "Only the drawn anchors teach: give the drawn labels to the slopes, too.": wrong(
+            teach=False
+        ),
+        "This is plain descent: sgd has momentum and weight decay.": wrong(
+            momentum=0.0, decay=0.0, bias_rate=1
+        ),
+        "Momentum and weight decay: does sgd get them?": wrong(momentum=0.0, decay=0.0),
+        "Biases decay as weights do.": wrong(bias_decay=False),
         "Where is the momentum, 0.9?": wrong(momentum=0.0),
         "Keep the new velocity: it is the next step's.": wrong(keep=False),
         "Where is the weight decay, 0.0005?": wrong(decay=0.0),
@@ -360,6 +451,24 @@ def _check_recall(f: Callable[..., Any]) -> Verdict:
         return sum(hits) / sum(map(len, gt_boxes))
 
     mistakes = {
+        "Compare with iou_threshold first: an object is found, or not.": (
+            lambda p, g, t: np.concatenate(
+                [parts.iou(a, b).max(axis=0, initial=0) for a, b in zip(p, g, strict=True)]
+            ).mean()
+        ),
+        "A proposal only finds objects of its own picture.": lambda p, g, t: recall(
+            [np.concatenate(p)], [np.concatenate(g)], t
+        ),
+        "Divide by the number of objects, not of proposals.": (
+            lambda p, g, t: np.concatenate(_found(p, g, t)).sum() / sum(map(len, p))
+        ),
+        "Divide by the number of objects, not of pictures.": (
+            lambda p, g, t: np.concatenate(_found(p, g, t)).sum() / len(g)
+        ),
+        "Return one number for all pictures: the mean.": lambda *a: np.concatenate(_found(*a)),
+        "Return one number, not one a picture.": (
+            lambda *a: np.array([one.mean() if len(one) else np.nan for one in _found(*a)])
+        ),
         "Count the objects of all pictures together: not a mean over pictures.": (
             lambda *a: np.mean([one.mean() for one in _found(*a) if len(one)])
         ),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minirpn import boxes
 from minirpn.lessons import parts
 from minirpn.lessons.put_it_together import check_slots
 from minirpn.testing import CheckError
@@ -49,6 +50,80 @@ def nearly(name):
 def test_a_slot_with_a_wrong_function_is_named(name):
     with pytest.raises(CheckError, match=f"^slot {name}: "):
         check_slots(**SLOTS | {name: nearly(name)})
+
+
+def no_best(anchors, gt_boxes, image_size):
+    marks = parts.labels(anchors, gt_boxes, image_size)
+    marks[(marks == 1) & (parts.iou(anchors, gt_boxes).max(axis=1) < 0.7)] = -1
+    return marks
+
+
+def others_may_be_background(anchors, gt_boxes, image_size):
+    marks, best = parts.labels(anchors, gt_boxes, image_size), parts.iou(anchors, gt_boxes)
+    marks[(marks == -1) & boxes.is_inside(anchors, image_size) & (best.max(axis=1) < 0.5)] = 0
+    return marks
+
+
+def half_of_each(labels, seed):
+    rng, drawn = np.random.default_rng(seed), np.full(len(labels), -1)
+    for label in (0, 1):
+        drawn[rng.permutation(np.flatnonzero(labels == label))[:128]] = label
+    return drawn
+
+
+def strictly_less(candidates, scores, iou_threshold):
+    return parts.nms(candidates, scores, iou_threshold - 1e-9)
+
+
+def any_size(anchors, objectness, deltas, image_size, min_size, count):
+    return parts.candidates(anchors, objectness, deltas, image_size, 0, count)
+
+
+def where_the_anchors_are(anchors, objectness, deltas, image_size, min_size, count):
+    return parts.candidates(anchors, objectness, 0 * deltas, image_size, min_size, count)
+
+
+def too_large_to_exp(objectness, labels):
+    p = np.exp(objectness) / np.exp(objectness).sum(axis=1, keepdims=True)
+    return p - np.eye(2)[labels]
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("labels", no_best),
+        ("labels", others_may_be_background),
+        ("sample", lambda labels, seed: labels),
+        ("sample", half_of_each),
+        ("nms", strictly_less),
+        ("nms", lambda *arguments: np.sort(parts.nms(*arguments))),
+        ("candidates", any_size),
+        ("candidates", where_the_anchors_are),
+        ("log_loss_slope", too_large_to_exp),
+    ],
+)
+def test_a_slot_that_is_wrong_in_one_rule_only_is_named(name, wrong):
+    with pytest.raises(CheckError, match=f"^slot {name}: "):
+        check_slots(**SLOTS | {name: wrong})
+
+
+def draws_in_another_order(labels, seed):
+    rng, drawn = np.random.default_rng(seed + 1), np.full(len(labels), -1)
+    chosen = rng.permutation(np.flatnonzero(labels == 1))[:128]
+    others = rng.permutation(np.flatnonzero(labels == 0))[: 256 - len(chosen)]
+    drawn[chosen], drawn[others] = 1, 0
+    return drawn
+
+
+def test_right_functions_of_another_kind_are_taken(capsys):
+    mine = {
+        "sample": draws_in_another_order,
+        "nms": lambda *arguments: parts.nms(*arguments).tolist(),
+        "conv_backward": lambda *arguments: list(parts.conv_backward(*arguments)),
+    }
+    check_slots(**SLOTS | mine)
+    assert capsys.readouterr().out.count("yours") == len(mine)
 
 
 @pytest.mark.parametrize("name", SLOTS)

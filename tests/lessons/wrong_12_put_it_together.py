@@ -56,6 +56,25 @@ def swapped(objectness, deltas, labels, targets, locations):
     return slopes(objectness, deltas, labels, targets, locations)[::-1]
 
 
+def of_the_deltas(objectness, deltas, labels, targets, locations):
+    return slopes(objectness, deltas, labels, 0 * targets, locations)
+
+
+def only_positives(objectness, deltas, labels, targets, locations):
+    by_scores, by_deltas = slopes(objectness, deltas, labels, targets, locations)
+    by_scores[labels != 1] = 0
+    return by_scores, by_deltas
+
+
+def squared(objectness, deltas, labels, targets, locations):
+    by_scores, _ = slopes(objectness, deltas, labels, targets, locations)
+    return by_scores, (deltas - targets) * (labels == 1)[:, None] * 10 / locations
+
+
+def scores_alone(objectness, deltas, labels, targets, locations):
+    return slopes(objectness, deltas, labels, targets, locations)[0]
+
+
 # The step.
 
 
@@ -76,14 +95,20 @@ def step(
     keeps_velocity=True,
     moves=True,
     sign=1,
+    size=lambda image: image.shape[1:],
+    target=encode,
+    count=lambda anchors: len(anchors) // 9,
+    teaches_drawn=True,
+    returns=True,
 ):
-    marked = labels(anchors, gt_boxes, image.shape[1:])
-    marked = sample(marked, seed) if draws else marked
-    targets = encode(anchors, gt_boxes[match(iou(anchors, gt_boxes))])
+    every = labels(anchors, gt_boxes, size(image))
+    marked = sample(every, seed) if draws else every
+    targets = target(anchors, gt_boxes[match(iou(anchors, gt_boxes))])
     objectness, deltas, cache = forward(parameters, image)
-    locations = len(anchors) // 9
+    locations = count(anchors)
     loss = rpn_loss(objectness, deltas, marked, targets, locations)
-    grads = backward(*slopes(objectness, deltas, marked, targets, locations), cache)
+    teaching = marked if teaches_drawn else every
+    grads = backward(*slopes(objectness, deltas, teaching, targets, locations), cache)
     for name in parameters if moves else ():
         rate = sign * lr * (bias_rate if name.endswith("bias") else 1)
         value, next_velocity = sgd(
@@ -92,7 +117,7 @@ def step(
         parameters[name] = value
         if keeps_velocity:
             velocity[name] = next_velocity
-    return loss
+    return loss if returns else None
 
 
 def without(**changes):
@@ -113,6 +138,22 @@ def loss_after(parameters, velocity, anchors, image, gt_boxes, lr, seed):
 def size_turned(parameters, velocity, anchors, image, gt_boxes, lr, seed):
     return step(
         parameters, velocity, anchors, image.transpose(0, 2, 1), gt_boxes[:, [1, 0, 3, 2]], lr, seed
+    )
+
+
+def no_decay_of_biases(parameters, velocity, anchors, image, gt_boxes, lr, seed):
+    before = {name: 1 * value for name, value in parameters.items()}
+    loss = step(parameters, velocity, anchors, image, gt_boxes, lr, seed)
+    for name, value in before.items():
+        if name.endswith(".bias"):
+            parameters[name] = parameters[name] + 2 * lr * 0.0005 * value
+            velocity[name] = velocity[name] - 2 * lr * 0.0005 * value
+    return loss
+
+
+def plain_descent(parameters, velocity, anchors, image, gt_boxes, lr, seed):
+    return step(
+        parameters, velocity, anchors, image, gt_boxes, lr, seed, momentum=0, decay=0, bias_rate=1
     )
 
 
@@ -167,6 +208,36 @@ def always_at_half(proposals, gt_boxes, iou_threshold):
     return np.concatenate(hits).mean()
 
 
+def mean_iou(proposals, gt_boxes, iou_threshold):
+    best = [
+        iou(found, objects).max(axis=0, initial=0)
+        for found, objects in zip(proposals, gt_boxes, strict=True)
+    ]
+    return np.concatenate(best).mean()
+
+
+def all_in_one(proposals, gt_boxes, iou_threshold):
+    overlaps = iou(np.concatenate(proposals), np.concatenate(gt_boxes))
+    return (overlaps.max(axis=0, initial=0) >= iou_threshold).mean()
+
+
+def a_proposal(proposals, gt_boxes, iou_threshold):
+    return counted(proposals, gt_boxes, iou_threshold) / sum(len(some) for some in proposals)
+
+
+def a_picture(proposals, gt_boxes, iou_threshold):
+    return counted(proposals, gt_boxes, iou_threshold) / len(proposals)
+
+
+def of_each_object(proposals, gt_boxes, iou_threshold):
+    return np.concatenate(
+        [
+            iou(objects, found).max(axis=1, initial=0) >= iou_threshold
+            for found, objects in zip(proposals, gt_boxes, strict=True)
+        ]
+    )
+
+
 WRONG = {
     "my_slopes": [
         (all_anchors, "Ignored anchors have no slope"),
@@ -175,6 +246,10 @@ WRONG = {
         (no_balance, "10 / locations"),
         (other_way_round, "deltas - targets"),
         (swapped, "by the scores first"),
+        (of_the_deltas, "where are the targets?"),
+        (only_positives, "Negatives have slopes"),
+        (squared, "Beyond 1 the slope of smooth L1"),
+        (scores_alone, "return two arrays"),
     ],
     "my_training_step": [
         (without(draws=False), "Draw a sample"),
@@ -188,6 +263,16 @@ WRONG = {
         (without(moves=False), "Nothing has moved"),
         (loss_after, "before the step"),
         (size_turned, "my_training_step"),
+        (without(size=lambda image: (image.shape[2], image.shape[1])), "(height, width)"),
+        (without(size=lambda image: image.shape[:2]), "(3, height, width)"),
+        (without(target=lambda anchors, objects: encode(objects, anchors)), "the anchors first"),
+        (without(count=len), "A location is a cell"),
+        (without(count=lambda anchors: 1), "the number of locations"),
+        (without(teaches_drawn=False), "give the drawn labels to the slopes"),
+        (without(returns=False), "return the loss"),
+        (without(momentum=0.0, decay=0.0), "Momentum and weight decay"),
+        (no_decay_of_biases, "Biases decay as weights do"),
+        (plain_descent, "plain descent"),
     ],
     "my_recall": [
         (mean_of_means, "Count the objects of all pictures together"),
@@ -196,5 +281,10 @@ WRONG = {
         (counted, "divide by the number"),
         (any_pair, "once"),
         (always_at_half, "iou_threshold is an argument"),
+        (mean_iou, "Compare with iou_threshold"),
+        (all_in_one, "its own picture"),
+        (a_proposal, "not of proposals"),
+        (a_picture, "not of pictures"),
+        (of_each_object, "one number"),
     ],
 }
