@@ -172,13 +172,17 @@ def records_of(kept):
     return trained + [record("validate", step, row) for step, row in validated if step]
 
 
-def kept_moments(kept):
-    """Return the moments of `recording.py`, for `animate_boxes`."""
+def kept_moments(kept, iou_threshold=0.4):
+    """Return the moments of `recording.py`, for `animate_boxes`.
+
+    Of proposals that overlap by more than the threshold the best stays.
+    """
     columns = (kept[name] for name in ("moments", "objectness", "boxes", "scores"))
-    return [
-        Moment(f"after step {step:,}", objectness, boxes, scores)
-        for step, objectness, boxes, scores in zip(*columns, strict=True)
-    ]
+    moments = []
+    for step, objectness, boxes, scores in zip(*columns, strict=True):
+        stay = box_ops.nms(boxes, scores, iou_threshold=iou_threshold)
+        moments.append(Moment(f"after step {step:,}", objectness, boxes[stay], scores[stay]))
+    return moments
 
 
 def draw_pictures(images, gt_boxes, boxes, scores, *, top=5):

@@ -515,9 +515,19 @@ def test_a_recording_becomes_moments():
     kept = a_recording()
     first, last = drawings.kept_moments(kept)
     assert (first.name, last.name) == ("after step 0", "after step 1,200")
-    np.testing.assert_array_equal(last.proposals, kept["boxes"][1])
-    np.testing.assert_array_equal(last.scores, kept["scores"][1])
     np.testing.assert_array_equal(last.objectness, kept["objectness"][1])
+
+
+def test_the_proposals_of_a_moment_overlap_little():
+    kept = a_recording()
+    kept["boxes"][:] = 20.0 * np.arange(20)[:, None] + np.array([0, 0, 10, 10])
+    kept["boxes"][1, 7] = kept["boxes"][1, 3] + 1  # 81 of 119 pixels in common
+    kept["scores"][:] = np.linspace(0.9, 0.1, 20)
+    first, last = drawings.kept_moments(kept)
+    np.testing.assert_array_equal(first.proposals, kept["boxes"][0])
+    np.testing.assert_array_equal(last.proposals, np.delete(kept["boxes"][1], 7, axis=0))
+    np.testing.assert_array_equal(last.scores, np.delete(kept["scores"][1], 7))
+    assert len(drawings.kept_moments(kept, iou_threshold=0.7)[1].proposals) == 20
 
 
 def test_pictures_stand_two_in_a_row_each_with_its_own_objects():
