@@ -50,7 +50,9 @@ MOMENTS = (
 )
 VALIDATE_EVERY = 150
 TOP = 50  # proposals kept of a picture
-PICTURE = 25  # the place in the unseen split of the picture that is looked at while training goes on
+PICTURE = (
+    25  # the place in the unseen split of the picture that is looked at while training goes on
+)
 SHOWN = (0, 2, 7, 11)
 COUNTS = (50, 100, 300)
 IOUS = tuple(k / 20 for k in range(10, 20))

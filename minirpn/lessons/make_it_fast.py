@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
@@ -39,6 +40,9 @@ def _changed(matrix: np.ndarray, row: int, *numbers: float) -> np.ndarray:
     return changed
 
 
+_PIXELS_FIRST = "the first list is of pixels alone"
+
+
 def _check_sides(f: Callable[..., Any]) -> Verdict:
     def two_outputs(d: np.ndarray, w: np.ndarray) -> np.ndarray:
         return np.array([d[0:3] @ w, d[1:4] @ w])
@@ -55,7 +59,16 @@ def _check_sides(f: Callable[..., Any]) -> Verdict:
     }
     d, w = np.array([1.0, 2, 4, 8]), np.array([3.0, 5, 7])
     calls = [(d, w), *((row, w) for row in np.eye(4))]
-    return check_equal(outputs_by(f), two_outputs, *calls, mistakes=mistakes)
+
+    @functools.wraps(f)
+    def in_order(d: np.ndarray, w: np.ndarray) -> Any:
+        sides = f(d, w)
+        several = isinstance(sides, tuple | list) and len(sides) == 2 and sides[0] is not ...
+        if several and not np.array_equal(sides[0], f(d, 2 * w)[0]):
+            raise TypeError(_PIXELS_FIRST)  # their product alone would be right
+        return sides
+
+    return check_equal(outputs_by(in_order), two_outputs, *calls, mistakes=mistakes)
 
 
 def _check_tile(f: Callable[..., Any]) -> Verdict:

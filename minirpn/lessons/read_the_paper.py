@@ -120,6 +120,10 @@ def _check_level(f: Callable[..., Any]) -> Verdict:
         "A level is a whole number: round it down.": partial(_level, whole=float),
         "The logarithm is that to base 2, np.log2.": partial(_level, log=math.log),
         "The logarithm is that to base 2, not to base 10.": partial(_level, log=math.log10),
+        "The sides are x2 - x1 and y2 - y1.": lambda box: _right_level(box * (0, 0, 1, 1)),
+        "Divide the side by 224, not 224 by the side.": partial(
+            _level, side=lambda w, h: 224**2 / math.sqrt(w * h)
+        ),
         "Take the root of the area: its side, not the area.": partial(
             _level, side=lambda w, h: w * h
         ),
@@ -131,7 +135,8 @@ def _check_level(f: Callable[..., Any]) -> Verdict:
         "A square of 224 pixels is at level 4: add 4.": partial(_level, start=0),
     }
     sides = ((224, 224), (112, 112), (200, 200), (100, 400), (448, 448), (10, 10), (2000, 2000))
-    calls = ((rows((0, 0, width, height))[0],) for width, height in sides)
+    moved = (rows((300, 50, 500, 250))[0],)  # the corner is not in the upper left
+    calls = (moved, *((rows((0, 0, width, height))[0],) for width, height in sides))
     return check_equal(f, _right_level, *calls, mistakes=mistakes, draw=draw_boxes_of)
 
 
@@ -155,6 +160,7 @@ def _check_focal_loss(f: Callable[..., Any]) -> Verdict:
             lambda p, gamma: -((1 - p) ** gamma) * np.log(1 - p)
         ),
         "gamma is an exponent, not a factor.": lambda p, gamma: -gamma * (1 - p) * np.log(p),
+        "gamma is an argument: it is not always 2.": lambda p, gamma: -((1 - p) ** 2) * np.log(p),
         "Do not forget the exponent gamma.": lambda p, gamma: -(1 - p) * np.log(p),
         "This is the log loss: where is the factor?": lambda p, gamma: -np.log(p),
         "The factor is (1 - p) to the power of gamma: this is 1 - p to the power of gamma.": (

@@ -67,8 +67,19 @@ def one_too_many(n, m, a, b, overlaps):
         without_test(n, m, a, b, overlaps)
 
 
+def weights_first(d, w):
+    half, middle = (w[0] + w[2]) / 2, w[1] / 2
+    return [w[0], half + middle, half - middle, w[2]], [
+        d[0] - d[2],
+        d[1] + d[2],
+        d[2] - d[1],
+        d[1] - d[3],
+    ]
+
+
 WRONG = {
     "my_sides": [
+        (weights_first, "the first list is of pixels"),
         (no_halves, "Where are the halves"),
         (turned_difference, "d2 - d1, not d1 - d2"),
         (three_products, "yours raises ValueError"),

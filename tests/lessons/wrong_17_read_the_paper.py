@@ -104,6 +104,14 @@ def from_0(box):
     return int(np.clip(np.floor(np.log2(side(box) / 224)), 2, 5))
 
 
+def of_the_corner(box):
+    return int(np.clip(np.floor(4 + np.log2(math.sqrt(box[2] * box[3]) / 224)), 2, 5))
+
+
+def the_other_way(box):
+    return int(np.clip(np.floor(4 + np.log2(224 / side(box))), 2, 5))
+
+
 WRONG = {
     "my_released_loss": [
         (sigma_1, "has sigma 3"),
@@ -124,10 +132,13 @@ WRONG = {
         (longer_side, "not the longer side"),
         (never_rounded, "round it down"),
         (from_0, "add 4"),
+        (of_the_corner, "x2 - x1"),
+        (the_other_way, "not 224 by the side"),
     ],
     "my_focal_loss": [
         (lambda p, gamma: np.log(p) * (1 - p) ** gamma, "where is the minus?"),
         (lambda p, gamma: -np.power(p, gamma) * np.log(p), "(1 - p), not p"),
+        (lambda p, gamma: -((1 - p) ** 2) * np.log(p), "not always 2"),
         (lambda p, gamma: -np.log(p), "where is the factor?"),
         (lambda p, gamma: -((1 - p) ** gamma) * np.log(1 - p), "not of 1 - p"),
         (lambda p, gamma: -(1 - p) * gamma * np.log(p), "an exponent, not a factor"),
