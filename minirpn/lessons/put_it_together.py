@@ -103,34 +103,43 @@ def _readable(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return {"sample": counts, "conv_backward": in_a_row, "sgd": in_a_row}.get(name, function)
 
 
-def check_slots(**slots: Callable[..., Any]) -> None:
-    """Print whose the function in each slot is, after all are compared with the library's.
+def check_slots(**slots: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Print whose function is in each slot, and whether it answers as the library's does.
 
     Parameters
     ----------
     slots
         The functions by the names of `minirpn.lessons.parts`, all of them.
 
+    Returns
+    -------
+    dict
+        The functions to train with, by name: in place of a wrong or an open one the library's,
+        since training with it would lead nowhere.
+
     Raises
     ------
-    CheckError
-        One answers otherwise: training with it would lead nowhere. The message names the slot.
     TypeError
         A slot is missing, or there is none of that name.
     """
     calls = _calls()
     if set(slots) != set(calls):
         raise TypeError(f"slots: {', '.join(sorted(set(slots) ^ set(calls)))} on one side only")
+    usable = {}
     for name, function in slots.items():
-        library = getattr(parts, name)
+        usable[name] = library = getattr(parts, name)
         try:
             verdict = check_equal(_readable(name, function), _readable(name, library), *calls[name])
         except CheckError as error:
-            raise CheckError(f"slot {name}: {error}", arguments=error.arguments) from None
+            print(f"✗ {name}: the library's takes its place. Not yet: {error}")
+            continue
         if not verdict:
-            raise CheckError(f"slot {name}: {getattr(function, '__name__', name)} is still open")
+            print(f"○ {name}: the library's takes its place, because yours is open")
+            continue
+        usable[name] = function
         stands_for = (library.__doc__ or "").partition(":")[0]
         print(f"✓ {name:16} {'the library' if function is library else 'yours':12} {stands_for}")
+    return usable
 
 
 # What is told of an answer of another kind: a line of the check is shown behind it.

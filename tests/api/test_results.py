@@ -81,7 +81,7 @@ def test_iteration_gives_box_score_and_name(detections):
 
 
 @pytest.mark.parametrize(
-    ("index", "_positions"),
+    ("index", "positions"),
     [
         (slice(1, None), [1, 2]),
         (slice(None, None, -1), [2, 1, 0]),
