@@ -39,6 +39,7 @@ def test_the_file_is_small_and_has_the_form_that_the_script_tells(recording, kep
         "shown": (P,),
         "shown_boxes": (P, top, 4),
         "shown_scores": (P, top),
+        "wrong_recalls": (len(recording.COUNTS), len(recording.IOUS)),
     }
     whole = {name for name, array in kept.items() if array.dtype == np.int32}
     assert whole == {"validated", "moments", "shown"}
@@ -57,6 +58,8 @@ def test_its_numbers_are_of_a_training_that_went_well(recording, kept):
     at_half = kept["recalls"][:, recording.COUNTS.index(100), 0]
     assert at_half[0] < 0.5
     assert at_half[-1] >= 0.95
+    wrong = kept["wrong_recalls"][recording.COUNTS.index(100), 0]
+    assert at_half[0] < wrong < at_half[kept["validated"] == recording.WRONG_STEPS]
     assert (np.diff(kept["scores"], axis=1) <= 0).all()
 
 
@@ -71,5 +74,7 @@ def test_its_first_moments_are_those_of_a_fresh_training(recording, kept):
     np.testing.assert_allclose(fresh["validations"], kept["validations"][:1], **close)
     np.testing.assert_allclose(fresh["objectness"], kept["objectness"][:3], **close)
     np.testing.assert_allclose(fresh["scores"], kept["scores"][:3], **close)
+    changed = recording.record(1, changes=recording.WRONG, say=lines.append)
+    assert abs(changed["losses"][0, 0] - fresh["losses"][0, 0]) > 0.01
     # Two proposals with scores that are nearly equal may change places: the best one does not.
     np.testing.assert_allclose(fresh["boxes"][:1, 0], kept["boxes"][:1, 0], atol=0.5)
