@@ -43,6 +43,7 @@ WHEELS = (
 )
 KEPT = DOCS / "_build" / "wheels"
 KERNEL = "@jupyterlite/pyodide-kernel-extension"
+_PAGE = re.compile(r"\]\(\.\./(docs/[\w/-]+\.md)")
 _LEFT_OUT = {".ipynb_checkpoints", "__pycache__"}
 # Matplotlib lists the fonts when it is imported first, and says so on stderr.
 FIRST_CELL = """\
@@ -61,7 +62,12 @@ def contents() -> list[Path]:
     found = [path for path in (ROOT / "tutorials").rglob("*") if path.is_file()]
     # Not a learner's own progress, nor what Jupyter and Python keep.
     left = {p for p in found if p.name == "progress.json" or set(p.parts) & _LEFT_OUT}
+    # The map of a chapter links to two pages, their text to these and to others.
     pages = {DOCS / "reference" / name for name in ("glossary.md", "notation.md")}
+    for path in found:
+        if path.suffix in {".ipynb", ".md"}:
+            links = _PAGE.findall(path.read_text(encoding="utf-8"))
+            pages |= {ROOT / link for link in links}
     return sorted({*found, *pages} - left)
 
 

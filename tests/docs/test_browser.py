@@ -1,6 +1,7 @@
 """The site that runs the tutorials in a browser: its contents, and the links that lead there."""
 
 import json
+import re
 import sys
 from types import SimpleNamespace
 
@@ -70,6 +71,13 @@ def test_a_switch_leaves_the_site_out():
     config = SimpleNamespace(browser_site="0")
     extension.prepare(None, config)
     assert config.browser_site is False
+
+
+def test_every_page_that_a_chapter_links_to_is_there():
+    there = browser.contents()
+    for path in tutorials.sources():
+        for link in re.findall(r"\]\((\.\./[^)#]+)", path.read_text()):
+            assert (path.parent / link).resolve() in there, f"{path.name}: {link}"
 
 
 def test_the_contents_stand_as_in_the_repository(tmp_path):
