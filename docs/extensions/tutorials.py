@@ -28,6 +28,7 @@ AT_ONCE = 2
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDGETS = "application/vnd.jupyter.widget-state+json"
 _PAGE = re.compile(r'href="(\.\./)?(?:docs/)?([\w/]+)\.(?:ipynb|md)"')
+_CHAPTER = re.compile(r"\]\((\w+)\.ipynb\)")
 _PROGRAM = re.compile(r"\[([^\]]+)\]\(\w+\.py\)")
 # What a result may depend on besides notebook and library.
 _PACKAGES = ("numpy", "matplotlib", "numba", "ipykernel", "hypothesis", "ipywidgets")
@@ -153,6 +154,8 @@ def _link_pages(notebook: Any) -> None:
             text = cell.source.replace("](../docs/", "](../")
             cell.source = _PROGRAM.sub(r"\1", text)  # programs are no pages
         for output in cell.get("outputs", []):
+            if "text/markdown" in (data := output.get("data", {})):
+                data["text/markdown"] = _CHAPTER.sub(r"](\1.html)", data["text/markdown"])
             if "text/html" in (data := output.get("data", {})):
                 data["text/html"] = _PAGE.sub(r'href="\1\2.html"', data["text/html"])
 

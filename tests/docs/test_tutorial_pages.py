@@ -48,6 +48,13 @@ def test_a_link_in_an_output_leads_to_a_page(link, page):
     assert shown.cells[0].outputs[0].data["text/html"] == f'<a href="{page}">x</a>'
 
 
+def test_a_link_in_a_table_that_a_cell_shows_leads_to_a_page():
+    table = {"text/markdown": "| [04](04_label_anchors.ipynb) |"}
+    shown = notebook(code("table", outputs=[nbformat.v4.new_output("display_data", data=table)]))
+    tutorials._link_pages(shown)
+    assert shown.cells[0].outputs[0].data["text/markdown"] == "| [04](04_label_anchors.html) |"
+
+
 def test_a_link_in_a_text_leads_to_a_page_of_the_documentation():
     text = "[anchor](../docs/reference/glossary.md), [the program](rpn.py)"
     shown = notebook(nbformat.v4.new_markdown_cell(text))
