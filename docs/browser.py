@@ -145,11 +145,14 @@ def build(site: Path, wheels: list[Path], pyodide: Path | None) -> None:
             {"jupyter-lite-schema-version": 0, "jupyter-config-data": page},
         )
         _write_json(settings / "jupyter_lite_config.json", _config(made, wheels))
+        # The figures of the documentation set a date that is too early for its archives.
+        environment = {key: v for key, v in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
         done = subprocess.run(
             [sys.executable, "-m", "jupyterlite_core", "build"],
             capture_output=True,
             text=True,
             cwd=settings,
+            env=environment,
         )
         if done.returncode:
             raise RuntimeError(f"jupyter lite build: {done.stdout}\n{done.stderr}")
