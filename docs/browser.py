@@ -23,7 +23,7 @@ import nbformat
 
 from docs.extensions import DOCS, ROOT
 
-# What builds the site, from the extra "lite".
+# What builds the site, from the extra "docs".
 TOOLS = ("jupyterlite-core", "jupyterlite-pyodide-kernel", "jupyter-server")
 # The newest Pyodide that the kernel of pyproject.toml runs.
 PYODIDE = "https://cdn.jsdelivr.net/pyodide/v0.27.7/full/pyodide.js"

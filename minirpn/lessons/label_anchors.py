@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minirpn.lessons import parts
 from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 from minirpn.testing import Verdict, check_label_anchors
 from minirpn.testing.examine import Asked, Exercise, FormError, Question, examine
@@ -25,7 +26,7 @@ def _check_labels(f: Callable[..., Any]) -> Verdict:
 
 
 # === Counts and members ===========================================================================
-def _counts_of(f: Callable[..., Any]) -> Callable[..., Any]:
+def counts_of(f: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function (labels, seed) -> how many anchors of each kind became which (3, 3).
 
     Which ones are drawn is free; how many are is not.
@@ -48,15 +49,6 @@ def _counts_of(f: Callable[..., Any]) -> Callable[..., Any]:
         )
 
     return counts
-
-
-def _sample(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return the first anchors: how many there are of each kind is right, and nothing else."""
-    positives, negatives = (np.flatnonzero(labels == kind) for kind in (POSITIVE, NEGATIVE))
-    drawn = np.full(len(labels), IGNORE)
-    drawn[positives[:_MOST_POSITIVES]] = POSITIVE
-    drawn[negatives[: _BATCH - min(len(positives), _MOST_POSITIVES)]] = NEGATIVE
-    return drawn
 
 
 def _labels_of(positives: int, negatives: int, ignored: int) -> np.ndarray:
@@ -102,7 +94,7 @@ _TOO_FEW = "Where there are not more than you need, take all."
 
 
 def _check_counts(f: Callable[..., Any]) -> Verdict:
-    counts, right_counts = _counts_of(f), _counts_of(_sample)
+    counts, right_counts = counts_of(f), counts_of(parts.sample)
 
     def given(labels: np.ndarray, seed: int) -> Any:
         """Return what the function gives; None if it raises, which is no symptom of these."""
@@ -188,7 +180,7 @@ def _often(f: Callable[..., Any]) -> Callable[..., Any]:
 
 def _shares(labels: np.ndarray) -> np.ndarray:
     """Return the probability of each anchor to be drawn."""
-    drawn = _sample(labels, 0)
+    drawn = parts.sample(labels, 0)
     shares = np.zeros(len(labels))
     for kind in (POSITIVE, NEGATIVE):
         shares[labels == kind] = np.sum(drawn == kind) / np.sum(labels == kind)
@@ -213,7 +205,7 @@ def _check_chance(f: Callable[..., Any]) -> Verdict:
         def mistake(labels: np.ndarray) -> Any:
             of_kind = often(labels)[labels == kind]
             of_kind = of_kind[::-1] if from_end else of_kind
-            count = np.sum(_sample(labels, 0) == kind)
+            count = np.sum(parts.sample(labels, 0) == kind)
             same = (of_kind[:count] == _SEEDS).all() and (of_kind[count:] == 0).all()
             return often(labels) if same else None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from minirpn import boxes as box_ops
 from minirpn import rpn
+from minirpn.lessons import parts
 from minirpn.testing import CheckError, Verdict, check_equal, check_nms
 from minirpn.testing.check_boxes import rows
 from minirpn.testing.check_suppression import NOT_GONE
@@ -48,23 +49,13 @@ def _candidates(
 
 
 def _check_candidates(f: Callable[..., Any]) -> Verdict:
-    def candidates(
-        anchors: np.ndarray,
-        objectness: np.ndarray,
-        deltas: np.ndarray,
-        image_size: tuple[int, int],
-        min_size: float,
-        count: int,
-    ) -> np.ndarray:
-        return _candidates(anchors, objectness, deltas, image_size, min_size, count)
-
     def with_option(**options: Any) -> Callable[..., Any]:
         return partial(_candidates, **options)
 
     def by_logit(
         anchors: np.ndarray, objectness: np.ndarray, deltas: np.ndarray, *rest: Any
     ) -> np.ndarray:
-        answer = candidates(anchors, objectness, deltas, *rest)
+        answer = parts.candidates(anchors, objectness, deltas, *rest)
         scores = rpn.object_scores(objectness)
         answer[:, 4] = [objectness[scores == score, 1][0] for score in answer[:, 4]]
         return answer
@@ -117,7 +108,7 @@ def _check_candidates(f: Callable[..., Any]) -> Verdict:
         (narrow, logits, moved, size, 4, 4),
         (narrow, logits, -moved[[1, 0, 3, 2]], size, 4, 4),
     )
-    return check_equal(f, candidates, *calls, mistakes=mistakes)
+    return check_equal(f, parts.candidates, *calls, mistakes=mistakes)
 
 
 def _check_fixpoint_nms(f: Callable[..., Any]) -> Verdict:
