@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import sys
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from minirpn.training.phases import phases_of
 from minirpn.training.pictures import MOMENTS, moments_of
 from minirpn.training.run_folder import Records, RunFolder, numbers_of
 from minirpn.training.train import train
+from tests.event_files import events
 
 
 @pytest.fixture(autouse=True)
@@ -112,20 +112,6 @@ def test_a_start_that_died_before_its_checkpoint_leaves_no_record(
 
 
 # --- TensorBoard ---------------------------------------------------------------------------------
-
-
-def events(folder):
-    """Read event files: TFRecords (length, its checksum, bytes, their checksum) of protobufs."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    found = []
-    for path in sorted(folder.iterdir()):
-        content = path.read_bytes()
-        while content:
-            (length,) = struct.unpack("<Q", content[:8])
-            found.append(Event.FromString(content[12 : 12 + length]))
-            content = content[16 + length :]
-    return found
 
 
 def values(folder):
