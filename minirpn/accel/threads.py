@@ -3,6 +3,10 @@
 Implementations cut their work into pieces and give these to `share`. Plain Python threads are
 enough, because matrix products and numba's loops release the interpreter's lock. While pieces run,
 the BLAS uses one thread: its threads and ours would compete for the same cores.
+
+A piece may be large, such as the step of one image, and share its own work in its turn. It does so
+on its part of the threads: with two images on two cores each runs on one, and with sixteen cores
+each has eight.
 """
 
 from __future__ import annotations
@@ -10,9 +14,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import cache
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -47,6 +51,8 @@ class _State:
 
 
 _STATE = _State()
+# On how many threads the caller may share work; None outside of all pieces: on all there are.
+_THREADS: ContextVar[int | None] = ContextVar("minirpn_threads", default=None)
 # A child has no threads of its parent, but would have their locks.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_STATE.reset)
@@ -90,19 +96,49 @@ def set_threads(count: int) -> None:
             pass
 
 
+@contextlib.contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Let `share` run its pieces on so many threads, the caller's among them, in a ``with`` block.
+
+    With one, work in the background neither waits for the threads that compute nor holds them up.
+    """
+    token = _THREADS.set(count)
+    try:
+        yield
+    finally:
+        _THREADS.reset(token)
+
+
 def share(function: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Call `function` with each piece, on `thread_count` threads; return when all are done.
 
-    Each call must write to a place of its own, and not call `share`; their order is not fixed. What
-    the caller has set in its context (`numpy.errstate`, `accel.use`) holds in all of them. After an
-    error, no further piece begins; the error is raised when the pieces that have begun have ended.
+    Each call must write to a place of its own; their order is not fixed. A call may share work in
+    its turn, which then runs on its part of the threads. What the caller has set in its context
+    (`numpy.errstate`, `accel.use`) holds in all of them. After an error, no further piece begins;
+    the error is raised when the pieces that have begun have ended.
     """
+    threads = _THREADS.get()
+    if threads is not None:
+        _share(function, list(pieces), threads)
+        return
+    with _STATE.busy, _blas().limit(limits=1):
+        _share(function, list(pieces), _STATE.count)
+
+
+def _share(function: Callable[[Piece], None], pieces: list[Piece], threads: int) -> None:
+    """Call `function` with each piece, on so many threads, the caller's among them."""
+    workers = min(threads, len(pieces))
+    if workers <= 1:
+        with on_threads(threads):
+            for piece in pieces:
+                function(piece)
+        return
     queue: SimpleQueue[Piece] = SimpleQueue()
     for piece in pieces:
         queue.put(piece)
 
     def work() -> None:
-        with contextlib.suppress(Empty):
+        with on_threads(threads // workers), contextlib.suppress(Empty):
             while True:
                 piece = queue.get_nowait()
                 try:
@@ -111,14 +147,13 @@ def share(function: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
                     _drain(queue)
                     raise
 
-    with _STATE.busy, _blas().limit(limits=1):
-        helpers = min(_STATE.count, queue.qsize()) - 1
-        # A copy for each: one context cannot be entered by two threads at a time.
-        futures = [_pool().submit(copy_context().run, work) for _ in range(helpers)]
-        try:
-            work()
-        finally:
-            errors = [future.exception() for future in futures]
+    # A copy for each: one context cannot be entered by two threads at a time. The pool has a thread
+    # for each: the parts of all callers together are no more than all threads.
+    futures = [_pool().submit(copy_context().run, work) for _ in range(workers - 1)]
+    try:
+        work()
+    finally:
+        errors = [future.exception() for future in futures]
     for error in errors:
         if error is not None:
             raise error

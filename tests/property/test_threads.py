@@ -73,6 +73,66 @@ def test_an_error_ends_the_work_and_is_raised(count, pieces, data):
     assert begun[-1] == "after"
 
 
+@given(COUNTS, st.integers(1, 4), st.integers(0, 6))
+def test_a_piece_may_share_its_own_work(count, outer, inner):
+    threads.set_threads(count)
+    done, busy, most = [], set(), []
+
+    def work(piece):
+        def part(k):
+            busy.add(threading.get_ident())
+            most.append(len(busy))
+            done.append((piece, k))
+
+        threads.share(part, range(inner))
+
+    threads.share(work, range(outer))
+    assert sorted(done) == [(piece, k) for piece in range(outer) for k in range(inner)]
+    assert max(most, default=0) <= count
+
+
+@pytest.mark.parametrize(("count", "pieces", "each"), [(4, 2, 2), (5, 2, 2), (3, 1, 3), (2, 4, 1)])
+def test_each_piece_has_its_part_of_the_threads(count, pieces, each):
+    threads.set_threads(count)
+    names = {}
+    at_once = threading.Barrier(min(pieces, count) * each, timeout=20)
+
+    def work(piece):
+        names[piece] = set()
+
+        def part(_):
+            names[piece].add(threading.get_ident())
+            at_once.wait()  # all parts of the pieces that run now
+
+        threads.share(part, range(each))
+
+    threads.share(work, range(pieces))
+    assert [len(names[piece]) for piece in range(pieces)] == [each] * pieces
+
+
+def test_an_error_in_a_shared_part_of_a_piece_is_raised():
+    threads.set_threads(3)
+    with pytest.raises(ZeroDivisionError):
+        threads.share(lambda piece: threads.share(lambda part: 1 / part, [1, 0]), [1, 2])
+
+
+def test_work_in_the_background_does_not_wait_for_the_threads_that_compute():
+    threads.set_threads(2)
+    done = []
+
+    def background():
+        with threads.on_threads(1):
+            threads.share(done.append, range(3))
+
+    def work(_):
+        other = threading.Thread(target=background)
+        other.start()
+        other.join(timeout=20)
+        assert done == [0, 1, 2]  # while this piece runs
+
+    threads.share(work, ["one"])
+
+
 def blas_threads():
     np.matmul(np.ones((2, 2)), np.ones((2, 2)))
     return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
