@@ -116,7 +116,7 @@ def record(steps=STEPS, *, changes=None, say=print):
                 if trainer.step == steps:
                     break
                 lr = trainer.lr
-                now = trainer.train_step(next(examples)).losses
+                now = trainer.train_step([next(examples)]).losses
                 losses.append([now["loss"], now["objectness_loss"], now["box_loss"], lr])
         ends = [look(trainer.network, unseen[place].image, config) for place in SHOWN]
     kept = {

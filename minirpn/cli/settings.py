@@ -99,7 +99,13 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     ),
     "learning": (
         Flag("--loss", "loss.form", "form of the loss"),
-        Flag("--steps", "optimizer.steps", "training steps in all, one image each", "N"),
+        Flag("--steps", "optimizer.steps", "training steps in all", "N"),
+        Flag(
+            "--images-per-step",
+            "optimizer.images_per_step",
+            "images of a mini-batch: on a CPU one for each core is fast",
+            "N",
+        ),
         Flag("--lr", "optimizer.lr", "learning rate before the drop", "X"),
         Flag(
             "--backbone-lr-multiplier",

@@ -63,7 +63,7 @@ def first_steps(measured: Measured) -> dict[str, Any]:
             ).labels
             rng = copy.deepcopy(trainer.rng)  # draws what the step draws next
             drawn = sample_minibatch(of_all, rng=rng, config=config.sampling)
-            trainer.train_step(example)
+            trainer.train_step([example])
             if trainer.rng.bit_generator.state != rng.bit_generator.state:
                 raise RuntimeError("the anchors drawn here are not those of the training")
             for prints, array in ((labels, of_all), (sampled, drawn)):

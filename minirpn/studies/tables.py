@@ -199,9 +199,11 @@ def _setup(findings: Findings) -> str:
         ),
         "",
     )
+    each = base.optimizer.images_per_step
+    of_images = "of one image" if each == 1 else f"of {each} images"
     return (
         f"Ours: {base.model.backbone} from {weights}, "
-        f"{base.optimizer.steps:,} steps of one image, shorter side {base.resize.short_side}, "
+        f"{base.optimizer.steps:,} steps {of_images}, shorter side {base.resize.short_side}, "
         f"learning rate {base.optimizer.lr:g}, "
         f"{findings.seeds} seed{'s' if findings.seeds != 1 else ''}; "
         f"trained on split {base.data.split}"

@@ -152,9 +152,20 @@ class Pipeline:
         draws: Iterator[Draw],
         *,
         finish: Callable[[Example], Example] | None = None,
+        each: int = 1,
     ) -> Loader:
-        """Return a loader of prepared examples for a ``with`` block; see `minirpn.data.Loader`."""
-        return Loader(dataset, draws, self.example, threads=self.threads, finish=finish)
+        """Return a loader of prepared examples for a ``with`` block; see `minirpn.data.Loader`.
+
+        It prepares what two steps need ahead of time, with `each` so many examples in a step.
+        """
+        return Loader(
+            dataset,
+            draws,
+            self.example,
+            threads=self.threads,
+            prefetch=2 * each + 2,
+            finish=finish,
+        )
 
     def in_order(self, dataset: Dataset, limit: int | None) -> Loader:
         """Return a loader of the first `limit` images in their order, as they are."""

@@ -293,8 +293,11 @@ class OptimizerConfig:
     Parameters
     ----------
     steps
-        Training steps in all, one image each: 80k for the RPN. 4-step training divides them 2:1:2:1
-        among its steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
+        Training steps in all: 80k for the RPN. 4-step training divides them 2:1:2:1 among its
+        steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
+    images_per_step
+        Images of a mini-batch; the loss is the mean of theirs. The paper has one. On the CPU each
+        is computed on its own part of the threads, so that two take little longer than one.
     lr
         Learning rate before the drop: 0.001; at most 10.
     momentum, weight_decay
@@ -316,6 +319,7 @@ class OptimizerConfig:
     """
 
     steps: Count = 80_000
+    images_per_step: Annotated[int, _AT_LEAST_1, _at_most(1024)] = 1
     lr: LearningRate = 0.001
     momentum: BelowOne = 0.9
     weight_decay: Decay = 0.0005

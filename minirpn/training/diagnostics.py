@@ -235,7 +235,7 @@ def _check_array(array: Array, what: str) -> None:
 class Failure(NamedTuple):
     """The input of a step."""
 
-    trainer: Trainer  # as it was before the step
+    trainer: Trainer  # its parameters and phase are those before the step
     example: Example
     proposals: np.ndarray | None  # (R, 4), if the phase needs proposals
 
@@ -261,20 +261,20 @@ def _describe(quantity: str, where: str | None) -> str:
     return f"{quantity}, {beginning}"
 
 
-def report_failure(
-    error: NotFiniteError, trainer: Trainer, folder: RunFolder, proposals: np.ndarray | None
-) -> InputError:
+def report_failure(error: NotFiniteError, trainer: Trainer, folder: RunFolder) -> InputError:
     """Write the step that failed to ``RUN/failure-STEP.npz``; return the error to stop with.
 
-    The trainer is in its state before the step, with the `proposals` of the step, if it had any.
-    With ``run.detect_anomaly`` it computes the step again. Log and records get a line too.
+    The trainer is in its state before the step. Of several images in the step, the file has the one
+    that the error names. With ``run.detect_anomaly`` its loss is computed again. Log and records
+    get a line too.
     """
     words = error.quantity
     if trainer.config.run.detect_anomaly:
-        words = _describe(words, _find_anomaly(trainer, error.example, proposals))
+        failure = Failure(trainer, error.example, error.proposals)
+        words = _describe(words, _find_anomaly(failure, error.rng_state))
     path = folder.path / f"failure-{error.step}.npz"
     try:
-        save_failure(path, Failure(trainer, error.example, proposals), error)
+        save_failure(path, trainer, error)
         kept = f"{path} holds what repeats it"
     except InputError as reason:
         kept = str(reason)
@@ -289,9 +289,11 @@ def report_failure(
     )
 
 
-def _find_anomaly(trainer: Trainer, example: Example, proposals: np.ndarray | None) -> str | None:
+def _find_anomaly(failure: Failure, rng_state: Mapping[str, Any]) -> str | None:
     """Compute a step once more, with every layer watched; the trainer stays as it is."""
+    trainer, example, proposals = failure
     state = trainer.rng.bit_generator.state
+    trainer.rng.bit_generator.state = rng_state
     try:
         return first_anomaly(trainer.model, lambda: trainer.loss_and_gradients(example, proposals))
     finally:
@@ -303,8 +305,8 @@ def replay(path: str | Path) -> Replayed:
 
     If it is no such file, or damaged, an InputError says so.
     """
-    trainer, example, proposals = load_failure(Path(path))
-    where = _find_anomaly(trainer, example, proposals)
+    trainer, example, proposals = failure = load_failure(Path(path))
+    where = _find_anomaly(failure, trainer.rng.bit_generator.state)
     quantity = None
     try:
         check_finite(trainer.loss_and_gradients(example, proposals))
@@ -313,14 +315,16 @@ def replay(path: str | Path) -> Replayed:
     return Replayed(example.image_id, trainer.step + 1, quantity, where)
 
 
-def save_failure(path: Path, failure: Failure, error: NotFiniteError) -> None:
+def save_failure(path: Path, trainer: Trainer, error: NotFiniteError) -> None:
     """Write a step that failed, whole or not at all; `load_failure` is the inverse.
+
+    The trainer is in its state before the step.
 
     Inside are ``parameters/NAME``, ``example/NAME`` (the image as the network reads it, its ground
     truths, proposals) and ``metadata``: JSON text as bytes, with the settings, the random state
     and the names of image and quantity.
     """
-    trainer, example, proposals = failure
+    example, proposals = error.example, error.proposals
     annotation = example.annotation
     metadata = {
         "format": FAILURE_FORMAT,
@@ -333,7 +337,7 @@ def save_failure(path: Path, failure: Failure, error: NotFiniteError) -> None:
         "image_size": annotation.image_size,
         "scale": example.scale,
         "flipped": example.flipped,
-        "rng_state": trainer.rng.bit_generator.state,
+        "rng_state": error.rng_state,
         "config": to_table(trainer.config),
     }
     arrays = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -236,12 +237,13 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
     trainer, folder, config, phase = run.trainer, run.folder, run.trainer.config, run.trainer.phase
     train_set = run.train_set
     saved = load_proposals(folder.proposals(phase.name)) if phase.needs_proposals else None
+    each = config.optimizer.images_per_step
     draws = training_order(
-        len(train_set), seed=config.run.seed, augment=config.data.augment, start=trainer.step
+        len(train_set), seed=config.run.seed, augment=config.data.augment, start=trainer.step * each
     )
     pipeline = build_pipeline(config, trainer.network)
     with (
-        pipeline.examples(train_set, draws, finish=trainer.work_ahead()) as examples,
+        pipeline.examples(train_set, draws, finish=trainer.work_ahead(), each=each) as loader,
         Progress(config.optimizer.steps, done=trainer.step, show=run.progress) as bar,
     ):
         if run.to_measure:
@@ -253,22 +255,21 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
                 return True
 
             # Step
-            began, waited, lr = perf_counter(), examples.wait_seconds, trainer.lr
+            began, waited, lr = perf_counter(), loader.wait_seconds, trainer.lr
             try:
-                example, proposals = next(examples), None
+                examples, proposals = list(islice(loader, each)), None
             except InputError:
                 if leave_out_bad_images(run):
                     continue
                 raise
             if saved is not None:
-                proposals = proposals_for(example, saved, folder.proposals(phase.name))
+                path = folder.proposals(phase.name)
+                proposals = [proposals_for(example, saved, path) for example in examples]
             run.in_step = True
             try:
-                result = trainer.train_step(example, proposals)
+                result = trainer.train_step(examples, proposals)
             except NotFiniteError as error:
-                raise StoppedError(
-                    str(report_failure(error, trainer, folder, proposals))
-                ) from error
+                raise StoppedError(str(report_failure(error, trainer, folder))) from error
             run.in_step = False
             run.positives += result.counts.get("positives", 0)
             run.to_measure = measures_due(run)
@@ -278,18 +279,18 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
                 "kind": "train",
                 "step": trainer.step,
                 "phase": phase.name,
-                "image": example.image_id,
+                "image": ", ".join(example.image_id for example in examples),
                 **result.losses,
                 **result.counts,
                 "lr": lr,
                 "step_seconds": perf_counter() - began,
-                "data_wait_seconds": examples.wait_seconds - waited,
+                "data_wait_seconds": loader.wait_seconds - waited,
             }
             run.records.write(record)
             name, count = next(iter(result.counts.items()))
             bar.advance(f"loss {result.losses['loss']:.3f}, {count} {name}")
             if is_due(trainer, config.run.diagnose_every):
-                record_health(run, example, LastStep.of(trainer, result, lr), bar)
+                record_health(run, examples[-1], LastStep.of(trainer, result, lr), bar)
 
             # Save, and only then validate and draw: a file that went bad ends the training there
             if run.to_measure or is_due(trainer, config.run.checkpoint_every):

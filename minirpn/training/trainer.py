@@ -1,5 +1,10 @@
 """The state of a training run in memory (what a checkpoint holds), and one step of it.
 
+A step may be of several images: their losses are averaged, and so are the gradients. On the CPU
+each image is computed on its own part of the threads, which is faster than all threads in each
+layer of one image after the other, because on small images a layer is little work. Gradients are
+added in the order of the images. So the bits are the same for any number of threads.
+
 The labels of the anchors depend on the size of an image, but not on the network. So a thread of the
 loader prepares them before the step (`Trainer.work_ahead`): it labels, draws the mini-batch and
 sends it to the device.
@@ -7,8 +12,10 @@ sends it to the device.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +26,7 @@ import numpy as np
 from minirpn import backend
 from minirpn._typing import Array
 from minirpn.accel.cuda.graph import StepRunner
+from minirpn.accel.threads import on_threads, share
 from minirpn.backbones import Backbone, stage_of
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
@@ -43,6 +51,7 @@ from minirpn.training.step import (
     Minibatch,
     StepResult,
     anchor_counts,
+    check_finite,
     is_finite,
     loss_and_gradients,
     make_minibatch,
@@ -57,12 +66,26 @@ class NotFiniteError(InputError):
     """A step whose loss or gradient is not finite; the parameters were not updated.
 
     It names the example, the number of the step from 1 on, and the quantity, such as ``"box_loss is
-    nan"``.
+    nan"``. `proposals` are those of the example, if it had any, and `rng_state` is the state of the
+    trainer's random generator before its loss was computed.
     """
 
-    def __init__(self, example: Example, step: int, quantity: str) -> None:
+    def __init__(
+        self,
+        example: Example,
+        step: int,
+        quantity: str,
+        *,
+        proposals: np.ndarray | None,
+        rng_state: Mapping[str, Any],
+    ) -> None:
         super().__init__(f"{example.annotation.image_path}: step {step}: {quantity}")
         self.example, self.step, self.quantity = example, step, quantity
+        self.proposals, self.rng_state = proposals, rng_state
+
+
+Input = tuple[Example, np.ndarray | None]
+"""What a step reads of one image: the example, and its proposals if the phase needs any."""
 
 
 class DrawnAhead(NamedTuple):
@@ -159,20 +182,22 @@ class Trainer:
             in_place=self._runner.records,
         )
 
-    def train_step(self, example: Example, proposals: np.ndarray | None = None) -> StepResult:
-        """Take one SGD step on one example.
+    def train_step(
+        self, examples: Sequence[Example], proposals: Sequence[np.ndarray] | None = None
+    ) -> StepResult:
+        """Take one SGD step on the mean loss of some examples.
 
         On a GPU the next step may overwrite the gradients that are returned, and it changes the
         values of the parameters in place.
 
         Parameters
         ----------
-        example
-            One image, resized and preprocessed, on the trainer's device, with its ground truths.
-            Objects marked difficult are background, by VOC's rule, unless the settings say
-            otherwise. An ignored region is neither an object nor background.
+        examples
+            Images, at least one, resized and preprocessed, on the trainer's device, with their
+            ground truths. Objects marked difficult are background, by VOC's rule, unless the
+            settings say otherwise. An ignored region is neither an object nor background.
         proposals
-            (R, 4) in its pixels, on the host, if the phase needs proposals.
+            (R, 4) for each image, in its pixels, on the host, if the phase needs proposals.
 
         Raises
         ------
@@ -181,15 +206,66 @@ class Trainer:
             too.
         """
         rng_state = self.rng.bit_generator.state
+        given = [None] * len(examples) if proposals is None else proposals
+        inputs: list[Input] = list(zip(examples, given, strict=True))
         try:
-            result = self.loss_and_gradients(example, proposals, recorded=True)
+            result = mean_of(self._results(inputs), len(inputs))
             clip_norm = self.config.optimizer.clip_norm
             result = sgd_update(self.optimizer, result, lr=self.lr, clip_norm=clip_norm)
         except FloatingPointError as error:
             self.rng.bit_generator.state = rng_state
-            raise NotFiniteError(example, self.step + 1, str(error)) from error
+            raise self._not_finite(inputs, str(error)) from error
         self.step += 1
         return result
+
+    def _results(self, inputs: Sequence[Input]) -> Iterator[StepResult]:
+        """Yield loss and gradients of each example, in order; on the CPU, compute several at once.
+
+        What a detector draws at random it draws within the step. So its phases compute one example
+        after the other.
+        """
+        if len(inputs) == 1 or self.phase.loss != "rpn" or not self.device.is_host:
+            for example, proposals in inputs:
+                yield self.loss_and_gradients(example, proposals, recorded=True)
+            return
+        batches = [self.minibatch(example) for example, _ in inputs]
+        results: dict[int, StepResult] = {}
+
+        @np.errstate(over="ignore", invalid="ignore")  # as in `loss_and_gradients`
+        def compute(place: int) -> None:
+            results[place] = self.rpn_step(inputs[place][0].image, batches[place])
+
+        share(compute, range(len(inputs)))
+        for place in range(len(inputs)):
+            yield results.pop(place)
+
+    def _not_finite(self, inputs: Sequence[Input], quantity: str) -> NotFiniteError:
+        """Return the error for a step in which `quantity` is not finite.
+
+        It is about the first example whose own numbers are not. If only the sum of the gradients
+        overflows, it is about the first example.
+        """
+        state = self.rng.bit_generator.state
+        place, state_there = 0, state
+        if len(inputs) > 1:
+            with contextlib.suppress(StopIteration):
+                place, state_there, quantity = next(self._with_own_failure(inputs))
+            self.rng.bit_generator.state = state
+        example, proposals = inputs[place]
+        return NotFiniteError(
+            example, self.step + 1, quantity, proposals=proposals, rng_state=state_there
+        )
+
+    def _with_own_failure(
+        self, inputs: Sequence[Input]
+    ) -> Iterator[tuple[int, Mapping[str, Any], str]]:
+        """Yield place, random state before and quantity of examples that are not finite."""
+        for place, (example, proposals) in enumerate(inputs):
+            state = self.rng.bit_generator.state
+            try:
+                check_finite(self.loss_and_gradients(example, proposals))
+            except FloatingPointError as error:
+                yield place, state, str(error)
 
     # An overflow shows in the loss or in a gradient, where `check_finite` reports it by name.
     @np.errstate(over="ignore", invalid="ignore")
@@ -275,7 +351,9 @@ class Trainer:
         return partial(self._label_ahead, rng=rng)
 
     # This must not change how many threads `minirpn.accel.threads` allows: that number holds for
-    # the whole process, and the last bits of a matrix product depend on it.
+    # the whole process, and the last bits of a matrix product depend on it. It runs while a step
+    # computes on all of them, so it stays on its own thread.
+    @on_threads(1)
     def _label_ahead(self, example: Example, rng: np.random.Generator | None) -> LabelledExample:
         """Return the example with labels, and with a mini-batch if there is a generator."""
         assigned = label_anchors(
@@ -409,3 +487,33 @@ class Trainer:
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise InputError(f"{path}: no state of this random generator: {error}") from error
         self.step, self.best, self.since_best = checkpoint.step, float(best), since_best
+
+
+def mean_of(results: Iterable[StepResult], count: int) -> StepResult:
+    """Return the mean loss of `count` images and its gradients; counts are added up.
+
+    Parameters
+    ----------
+    results
+        Those of each image. The gradients of one may be overwritten when the next one is computed.
+    count
+        How many there are, at least 1.
+
+    Notes
+    -----
+    Gradients are added in the order of the images, so that the sum is the same every time.
+    """
+    others = iter(results)
+    first = next(others)
+    if count == 1:
+        return first
+    losses = {name: loss / count for name, loss in first.losses.items()}
+    grads = {name: grad / count for name, grad in first.grads.items()}
+    counts = Counter(first.counts)
+    for result in others:
+        for name, loss in result.losses.items():
+            losses[name] = losses[name] + loss / count
+        for name, grad in result.grads.items():
+            grads[name] += grad / count
+        counts.update(result.counts)
+    return StepResult(losses, grads, dict(counts))

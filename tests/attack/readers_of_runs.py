@@ -267,7 +267,7 @@ def _replay(path: Path) -> object:
 def _failure_seed() -> list[bytes]:
     from minirpn.training.build import build_pipeline, open_dataset
     from minirpn.training.config import load_config
-    from minirpn.training.diagnostics import Failure, NotFiniteError, save_failure
+    from minirpn.training.diagnostics import NotFiniteError, save_failure
     from minirpn.training.run_folder import RunFolder
     from minirpn.training.trainer import Trainer
 
@@ -278,9 +278,9 @@ def _failure_seed() -> list[bytes]:
     with pipeline.in_order(open_dataset(config, folder, "train"), 1) as examples:
         example = next(iter(examples))
     path = folder.path / "failure-1.npz"
-    save_failure(
-        path, Failure(trainer, example, None), NotFiniteError(example, 1, "the loss is nan")
-    )
+    state = trainer.rng.bit_generator.state
+    error = NotFiniteError(example, 1, "the loss is nan", proposals=None, rng_state=state)
+    save_failure(path, trainer, error)
     content = path.read_bytes()
     path.unlink()
     return [content]

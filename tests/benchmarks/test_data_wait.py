@@ -23,10 +23,10 @@ def test_share_of_a_step_spent_waiting_for_data(benchmark, shared):
 
     def take_steps(examples: Loader) -> None:
         for _ in range(STEPS):
-            trainer.train_step(next(examples))
+            trainer.train_step([next(examples)])
 
     with pipeline.examples(dataset, training_order(len(dataset), seed=0)) as examples:
-        trainer.train_step(next(examples))  # compiles, and fills the queue
+        trainer.train_step([next(examples)])  # compiles, and fills the queue
         waited = examples.wait_seconds
         benchmark.pedantic(take_steps, args=(examples,), rounds=1)
         waited = examples.wait_seconds - waited

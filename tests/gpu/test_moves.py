@@ -75,10 +75,10 @@ def step_of(config_of, device, shapes):
         proposals = None
         if kind == "detector":
             trainer.begin_phase(1)
-            proposals = np.array([[0, 0, 30, 30], [8, 8, 60, 50], [2, 30, 70, 60]], np.float32)
+            proposals = [np.array([[0, 0, 30, 30], [8, 8, 60, 50], [2, 30, 70, 60]], np.float32)]
         finish = trainer.work_ahead()
         examples = iter(prepared if finish is None else [finish(each) for each in prepared])
-        return lambda: trainer.train_step(next(examples), proposals)
+        return lambda: trainer.train_step([next(examples)], proposals)
 
     return make
 

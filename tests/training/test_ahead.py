@@ -133,8 +133,10 @@ def test_a_checkpoint_has_the_random_state_of_its_step(config_of, dataset):
     with pipeline.examples(dataset, iter(order), finish=here.work_ahead()) as examples:
         for draw, example in zip(order, examples, strict=True):
             assert example.drawn is not None
-            here.train_step(example)
-            there.train_step(pipeline.example(dataset[draw.index], augmentation=draw.augmentation))
+            here.train_step([example])
+            there.train_step(
+                [pipeline.example(dataset[draw.index], augmentation=draw.augmentation)]
+            )
             state = here.checkpoint().rng_state
             assert state == there.checkpoint().rng_state
             states.add(json.dumps(state))
@@ -165,7 +167,7 @@ def test_a_step_that_fails_draws_the_same_sample_again(config_of, dataset):
     sound = weight.value
     weight.value = np.full_like(sound, 3e38)
     with pytest.raises(NotFiniteError):
-        trainer.train_step(example)
+        trainer.train_step([example])
     assert trainer.rng.bit_generator.state == state
     weight.value = sound
     assert trainer.minibatch(example) is example.drawn.minibatch
@@ -174,8 +176,8 @@ def test_a_step_that_fails_draws_the_same_sample_again(config_of, dataset):
 def test_a_sample_drawn_from_another_state_is_not_used(config_of, dataset):
     trainer, other = Trainer(config_of()), Trainer(config_of())
     first, second = (prepared(trainer, dataset, index) for index in (0, 1))  # from the same state
-    trainer.train_step(first)
-    other.train_step(replace(first, drawn=None))
+    trainer.train_step([first])
+    other.train_step([replace(first, drawn=None)])
     drawn = trainer.minibatch(second)
     wanted = other.minibatch(replace(second, drawn=None))
     np.testing.assert_array_equal(drawn.labels, wanted.labels)

@@ -45,7 +45,7 @@ def test_a_step_is_taken_in_float64_throughout(small_config, examples):
     config = wide(small_config)
     trainer, example = Trainer(config), examples(config)
     result = trainer.loss_and_gradients(example)
-    trainer.train_step(example)
+    trainer.train_step([example])
     output, _ = trainer.network.forward(example.image[None])
     arrays = [*output, *result.losses.values(), *result.grads.values()]
     arrays += [parameter.value for parameter in trainer.model.parameters()]
@@ -54,7 +54,7 @@ def test_a_step_is_taken_in_float64_throughout(small_config, examples):
 
 def test_rounding_is_all_that_differs_in_the_first_step(small_config, examples):
     configs = small_config, wide(small_config)
-    narrow, broad = (Trainer(config).train_step(examples(config)) for config in configs)
+    narrow, broad = (Trainer(config).train_step([examples(config)]) for config in configs)
     assert narrow.counts == broad.counts
     for name, loss in broad.losses.items():
         assert float(loss) == pytest.approx(float(narrow.losses[name]), rel=1e-5)

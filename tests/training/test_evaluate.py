@@ -87,7 +87,7 @@ def test_a_step_is_no_longer_than_the_limit_allows(small_config, shapes):
     pipeline = build_pipeline(config, trainer.network)
     before = {p.name: p.value for p in trainer.model.parameters()}
     with pipeline.in_order(VOCDataset(shapes, split="train"), 1) as examples:
-        trainer.train_step(next(examples))
+        trainer.train_step([next(examples)])
     # Biases learn at twice the rate.
     moved = sum(
         np.sum((p.value - before[p.name]) ** 2 / p.lr_multiplier**2)

@@ -17,7 +17,6 @@ from minirpn.training.build import build_pipeline, open_dataset
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import SharingConfig, load_config
 from minirpn.training.diagnostics import (
-    Failure,
     NotFiniteError,
     first_anomaly,
     layers_of,
@@ -105,11 +104,11 @@ def test_an_optimizer_does_not_move_along_a_gradient_that_is_not_finite(small_co
 
 def test_a_trainer_is_as_before_a_step_that_failed(small_config, example):
     trainer = Trainer(small_config)
-    trainer.train_step(example)
+    trainer.train_step([example])
     parameter(trainer, "rpn.deltas.weight").value += np.float32(1e38)
     before = state(trainer)
     with pytest.raises(NotFiniteError, match=r"\.jpg: step 2: box_loss is (nan|inf)$") as caught:
-        trainer.train_step(example)
+        trainer.train_step([example])
     assert caught.value.example is example
     np.testing.assert_equal(state(trainer), before)
 
@@ -157,7 +156,7 @@ def test_on_the_way_forward_the_first_is_named(small_config, example, name, valu
     for layer in layers_of(trainer.model):
         assert not {"forward", "forward_relu", "backward"} & set(vars(layer))
     with pytest.raises(NotFiniteError):
-        trainer.train_step(example)
+        trainer.train_step([example])
 
 
 def test_an_image_that_is_not_finite_is_named(small_config, example):
@@ -185,7 +184,7 @@ def test_on_the_way_back_the_first_is_named(small_config, example, monkeypatch, 
     monkeypatch.setattr(Conv2d, "backward", broken)
     assert first_anomaly(trainer.model, partial(trainer.loss_and_gradients, example)) == where
     with pytest.raises(NotFiniteError, match=r"step 1: the gradient of conv\d"):
-        trainer.train_step(example)
+        trainer.train_step([example])
 
 
 # --- what a run leaves ---------------------------------------------------------------------------
@@ -245,10 +244,10 @@ def test_a_step_of_the_detector_is_repeated_too(new_run, small_config, monkeypat
     folder = new_run("detector", config)
     take = Trainer.train_step
 
-    def spoiled(trainer, example, proposals=None):
+    def spoiled(trainer, *args):
         if trainer.step == 5:
             parameter(trainer, "detector.deltas.weight").value += np.float32(1e38)
-        return take(trainer, example, proposals)
+        return take(trainer, *args)
 
     monkeypatch.setattr(Trainer, "train_step", spoiled)
     message, path = failed(config, folder)
@@ -293,8 +292,9 @@ def sound(tmp_path_factory):
     one = Annotation("a", Path("a.jpg"), (64, 96), boxes, np.zeros(1, int), np.zeros(1, bool))
     trainer, image = Trainer(config), np.zeros((3, 64, 96), np.float32)
     path = tmp_path_factory.mktemp("sound") / "failure-1.npz"
-    failure = Failure(trainer, Example(one, image, boxes, 1.0, False), None)
-    save_failure(path, failure, NotFiniteError(failure.example, 1, "loss is nan"))
+    example, state = Example(one, image, boxes, 1.0, False), trainer.rng.bit_generator.state
+    error = NotFiniteError(example, 1, "loss is nan", proposals=None, rng_state=state)
+    save_failure(path, trainer, error)
     assert replay(path).quantity is None
     with np.load(path) as archive:
         return dict(archive)

@@ -143,11 +143,16 @@ def test_the_dtype_of_the_settings_is_theirs(trainer_of, small_config, samples):
     assert len(example.ignored) > 0
 
 
+def not_finite(trainer, example):
+    state = trainer.rng.bit_generator.state
+    return NotFiniteError(example, 1, "loss is nan", proposals=None, rng_state=state)
+
+
 def test_a_step_that_failed_is_kept_with_them(tmp_path, trainer_of, samples):
     trainer = trainer_of()
     example = example_of(trainer, left_out(samples[0]))
     path = tmp_path / "failure.npz"
-    save_failure(path, (trainer, example, None), NotFiniteError(example, 1, "loss is nan"))
+    save_failure(path, trainer, not_finite(trainer, example))
     again = load_failure(path).example
     np.testing.assert_array_equal(again.ignored, example.ignored)
     np.testing.assert_array_equal(again.annotation.ignored, example.annotation.ignored)
@@ -158,7 +163,7 @@ def test_an_older_file_of_a_failed_step_has_none(tmp_path, trainer_of, samples):
     trainer = trainer_of()
     example = example_of(trainer, samples[0])
     path = tmp_path / "failure.npz"
-    save_failure(path, (trainer, example, None), NotFiniteError(example, 1, "loss is nan"))
+    save_failure(path, trainer, not_finite(trainer, example))
     with np.load(path) as archive:
         older = {name: archive[name] for name in archive.files if not name.endswith("ignored")}
         assert len(archive.files) == len(older) + 2

@@ -260,7 +260,7 @@ def test_a_step_without_any_region_is_one_like_any_other(sharing_config, kind, p
     for phase in range(len(trainer.phases)):
         trainer.begin_phase(phase)
         example = Example(bare, pixels, none, 1.0, False)
-        found = trainer.train_step(example, none if trainer.phase.needs_proposals else None)
+        found = trainer.train_step([example], [none] if trainer.phase.needs_proposals else None)
         assert all(np.isfinite(float(value)) for value in found.losses.values())
         if "objects" in found.counts:
             assert found.counts["objects"] == found.counts["background"] == 0

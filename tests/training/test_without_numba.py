@@ -38,7 +38,7 @@ def learn(small_config, shapes, monkeypatch):
             pipeline = build_pipeline(small_config, trainer.network)
             samples = islice(cycle(VOCDataset(shapes, split="train")), STEPS)
             examples = [pipeline.example(sample) for sample in samples]
-            losses = [float(trainer.train_step(one).losses["loss"]) for one in examples]
+            losses = [float(trainer.train_step([one]).losses["loss"]) for one in examples]
         values = {one.name: one.value.copy() for one in trainer.model.parameters()}
         return list(batches), losses, values
 
