@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextvars import ContextVar, copy_context
 from functools import cache
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from threadpoolctl import ThreadpoolController
 from minirpn.workers import thread_pool
 
 Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 
 
 def _cores() -> int:
@@ -123,6 +125,36 @@ def share(function: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
         return
     with _STATE.busy, _blas().limit(limits=1):
         _share(function, list(pieces), _STATE.count)
+
+
+def results_in_order(
+    function: Callable[[Piece], Result], pieces: Iterable[Piece], *, at_once: int
+) -> Iterator[Result]:
+    """Yield the result of `function` for each piece, in order; `share` computes some at once.
+
+    Parameters
+    ----------
+    function
+        As for `share`.
+    pieces
+        Taken `at_once` at a time, when their results are asked for.
+    at_once
+        How many are computed at once, at least 1, and how many results are kept.
+    """
+    pieces = iter(pieces)
+    while some := list(islice(pieces, at_once)):
+        yield from _results(function, some)
+
+
+def _results(function: Callable[[Piece], Result], pieces: list[Piece]) -> Iterator[Result]:
+    results: dict[int, Result] = {}
+
+    def compute(place: int) -> None:
+        results[place] = function(pieces[place])
+
+    share(compute, range(len(pieces)))
+    for place in range(len(pieces)):
+        yield results.pop(place)
 
 
 def _share(function: Callable[[Piece], None], pieces: list[Piece], threads: int) -> None:

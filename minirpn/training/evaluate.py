@@ -16,9 +16,11 @@ import numpy as np
 from minirpn import backend
 from minirpn import boxes as box_ops
 from minirpn._typing import Array
+from minirpn.accel.threads import results_in_order, thread_count
 from minirpn.data.samples import Annotation, Dataset, Example
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
+from minirpn.devices import Device
 from minirpn.errors import InputError
 from minirpn.evaluation import (
     COUNTS,
@@ -38,6 +40,10 @@ from minirpn.training.config import TrainConfig
 from minirpn.training.step import Objective, forward_loss, make_minibatch
 from minirpn.training.terminal import Progress
 
+# On a CPU each image is computed on its part of the threads: on small images the layers are too
+# little work to share. So many images at most, for VGG-16 takes 0.35 GB for each.
+_MOST_AT_ONCE = 4
+
 # --- proposals and detections --------------------------------------------------------------------
 
 
@@ -55,6 +61,11 @@ class ImageDetections(NamedTuple):
     annotation: Annotation
     detections: Detections
     proposals: ImageProposals
+
+
+def images_at_once(device: Device) -> int:
+    """Return how many images are computed at once; no result depends on it."""
+    return min(thread_count(), _MOST_AT_ONCE) if device.is_host else 1
 
 
 def in_original_pixels(proposals: Proposals, example: Example) -> ImageProposals:
@@ -101,10 +112,14 @@ def propose_all(
 
     `config` has counts and thresholds; `pipeline` prepares the images.
     """
-    with pipeline.in_order(dataset, limit) as examples:
-        for example in examples:
-            proposals = network.propose(example.image, scale=example.scale, config=config)
-            yield in_original_pixels(proposals, example)
+
+    def proposals_in(example: Example) -> ImageProposals:
+        proposals = network.propose(example.image, scale=example.scale, config=config)
+        return in_original_pixels(proposals, example)
+
+    at_once = images_at_once(pipeline.device)
+    with pipeline.in_order(dataset, limit, each=at_once) as examples:
+        yield from results_in_order(proposals_in, examples, at_once=at_once)
 
 
 def detect_all(
@@ -130,15 +145,19 @@ def detect_all(
     limit
         None for all images.
     """
-    with pipeline.in_order(dataset, limit) as examples:
-        for example in examples:
-            output, _ = model.rpn.forward(example.image[None, ...])
-            size, scale = example.image_size, example.scale
-            used = output.propose(size, scale=scale, config=proposals)
-            detected = _detect(model, output, used, example, detections)
-            if listed is not None and listed != proposals:
-                used = output.propose(size, scale=scale, config=listed)
-            yield detections_in_original_pixels(detected, used, example)
+
+    def detections_in(example: Example) -> ImageDetections:
+        output, _ = model.rpn.forward(example.image[None, ...])
+        size, scale = example.image_size, example.scale
+        used = output.propose(size, scale=scale, config=proposals)
+        detected = _detect(model, output, used, example, detections)
+        if listed is not None and listed != proposals:
+            used = output.propose(size, scale=scale, config=listed)
+        return detections_in_original_pixels(detected, used, example)
+
+    at_once = images_at_once(pipeline.device)
+    with pipeline.in_order(dataset, limit, each=at_once) as examples:
+        yield from results_in_order(detections_in, examples, at_once=at_once)
 
 
 def _detect(
@@ -251,29 +270,42 @@ def validate(
         A loss is not finite; the line names the image and the loss.
     """
     network = rpn_of(model)
+
+    def measure(
+        numbered: tuple[int, Example],
+    ) -> tuple[Example, list[float], ImageProposals, ImageDetections | None]:
+        place, example = numbered
+        batch = make_minibatch(
+            network.anchors_for(example.image_size, like=example.gt_boxes),
+            example.gt_boxes[~example.difficult],
+            example.image_size,
+            rng=np.random.default_rng([seed, place]),
+            objective=objective,
+            ignored=example.ignored,
+        )
+        with np.errstate(over="ignore", invalid="ignore"):  # it shows in the losses
+            loss, output, _ = forward_loss(
+                network, example.image, batch.on(example.image), config=objective.loss
+            )
+        used = output.propose(example.image_size, scale=example.scale, config=config)
+        proposals, found = in_original_pixels(used, example), None
+        if detections is not None and isinstance(model, FasterRCNN):
+            kept = _detect(model, output, used, example, detections)
+            found = detections_in_original_pixels(kept, used, example)
+        return example, backend.numbers(loss), proposals, found
+
     losses: list[list[float]] = []
     proposed: list[ImageProposals] = []
     detected: list[ImageDetections] = []
-    with pipeline.in_order(dataset, limit) as examples:
-        for index, example in enumerate(examples):
-            batch = make_minibatch(
-                network.anchors_for(example.image_size, like=example.gt_boxes),
-                example.gt_boxes[~example.difficult],
-                example.image_size,
-                rng=np.random.default_rng([seed, index]),
-                objective=objective,
-                ignored=example.ignored,
-            )
-            with np.errstate(over="ignore", invalid="ignore"):  # it shows in the losses
-                loss, output, _ = forward_loss(
-                    network, example.image, batch.on(example.image), config=objective.loss
-                )
-            losses.append(_finite(backend.numbers(loss), example))
-            proposals = output.propose(example.image_size, scale=example.scale, config=config)
-            proposed.append(in_original_pixels(proposals, example))
-            if detections is not None and isinstance(model, FasterRCNN):
-                kept = _detect(model, output, proposals, example, detections)
-                detected.append(detections_in_original_pixels(kept, proposals, example))
+    at_once = images_at_once(pipeline.device)
+    with pipeline.in_order(dataset, limit, each=at_once) as examples:
+        for example, values, proposals, found in results_in_order(
+            measure, enumerate(examples), at_once=at_once
+        ):
+            losses.append(_finite(values, example))
+            proposed.append(proposals)
+            if found is not None:
+                detected.append(found)
     total, objectness, box = np.mean(losses, axis=0)
     return Validation(
         float(total),

@@ -26,7 +26,7 @@ import numpy as np
 from minirpn import backend
 from minirpn._typing import Array
 from minirpn.accel.cuda.graph import StepRunner
-from minirpn.accel.threads import on_threads, share
+from minirpn.accel.threads import on_threads, results_in_order
 from minirpn.backbones import Backbone, stage_of
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
@@ -228,16 +228,13 @@ class Trainer:
             for example, proposals in inputs:
                 yield self.loss_and_gradients(example, proposals, recorded=True)
             return
-        batches = [self.minibatch(example) for example, _ in inputs]
-        results: dict[int, StepResult] = {}
+        given = [(example.image, self.minibatch(example)) for example, _ in inputs]
 
         @np.errstate(over="ignore", invalid="ignore")  # as in `loss_and_gradients`
-        def compute(place: int) -> None:
-            results[place] = self.rpn_step(inputs[place][0].image, batches[place])
+        def compute(image_and_batch: tuple[Array, Minibatch]) -> StepResult:
+            return self.rpn_step(*image_and_batch)
 
-        share(compute, range(len(inputs)))
-        for place in range(len(inputs)):
-            yield results.pop(place)
+        yield from results_in_order(compute, given, at_once=len(given))
 
     def _not_finite(self, inputs: Sequence[Input], quantity: str) -> NotFiniteError:
         """Return the error for a step in which `quantity` is not finite.

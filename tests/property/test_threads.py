@@ -116,6 +116,30 @@ def test_an_error_in_a_shared_part_of_a_piece_is_raised():
         threads.share(lambda piece: threads.share(lambda part: 1 / part, [1, 0]), [1, 2])
 
 
+@given(COUNTS, st.integers(0, 12), st.integers(1, 5))
+def test_results_come_in_order_and_pieces_are_taken_when_they_are_needed(count, pieces, at_once):
+    threads.set_threads(count)
+    taken = []
+
+    def source():
+        for piece in range(pieces):
+            taken.append(piece)
+            yield piece
+
+    results = threads.results_in_order(lambda piece: piece**2, source(), at_once=at_once)
+    for place, result in enumerate(results):
+        assert result == place**2
+        assert len(taken) == min(pieces, (place // at_once + 1) * at_once)
+    assert taken == list(range(pieces))
+
+
+def test_a_result_that_fails_ends_them():
+    results = threads.results_in_order(lambda piece: 1 // piece, [1, 1, 0, 1], at_once=2)
+    assert [next(results), next(results)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
 def test_work_in_the_background_does_not_wait_for_the_threads_that_compute():
     threads.set_threads(2)
     done = []

@@ -5,14 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from minirpn.accel import threads
 from minirpn.data import Annotation, Example, ResizeConfig, VOCDataset
 from minirpn.errors import InputError
 from minirpn.files import write_npz
 from minirpn.rpn import Proposals
-from minirpn.training.build import build_objective, build_pipeline
+from minirpn.training.build import build_objective, build_pipeline, rpn_of
+from minirpn.training.config import SharingConfig
 from minirpn.training.evaluate import (
     PROPOSALS_FORMAT,
     as_many_as,
+    evaluate_split,
     in_original_pixels,
     load_proposals,
     propose_all,
@@ -78,6 +81,47 @@ def test_validation_is_repeatable_and_leaves_the_training_alone(small_config, sh
     assert after.rng_state == before.rng_state
     for name, value in before.parameters.items():
         np.testing.assert_array_equal(after.parameters[name], value)
+
+
+@pytest.mark.parametrize("kind", ["rpn-only", "approximate-joint"])
+def test_what_is_measured_does_not_depend_on_the_number_of_threads(small_config, shapes, kind):
+    dataset = VOCDataset(shapes, split="train")
+    config = replace(
+        small_config,
+        sharing=SharingConfig(kind=kind, pre_nms=60, post_nms=30),
+        data=replace(small_config.data, classes=dataset.classes),
+    )
+    model = Trainer(config).model
+    pipeline = build_pipeline(config, rpn_of(model))
+    before, results = threads.thread_count(), []
+    try:
+        for count in (1, 2, 3, 9):
+            threads.set_threads(count)
+            split = evaluate_split(model, config, dataset)
+            validation = validate(
+                model,
+                dataset,
+                pipeline,
+                build_objective(config),
+                config.proposals,
+                detections=config.detections if kind != "rpn-only" else None,
+                seed=0,
+            )
+            results.append(
+                [
+                    *(part for image in split.proposals for part in image[1:]),
+                    *(part for image in split.detections for part in image.detections),
+                    *(vars(split.recall).values()),
+                    *(vars(validation.recall).values()),
+                    *validation[:3],
+                ]
+            )
+            ids = [image.annotation.image_id for image in split.proposals]
+            assert ids == [sample.annotation.image_id for sample in dataset]
+    finally:
+        threads.set_threads(before)
+    for result in results[1:]:
+        np.testing.assert_equal(result, results[0])
 
 
 def test_a_step_is_no_longer_than_the_limit_allows(small_config, shapes):
