@@ -144,11 +144,11 @@ def is_inside(boxes: Array, image_size: ImageSize) -> Array:
     Array
         (...,) bool.
     """
-    xp = namespace_of(boxes)
+    namespace_of(boxes)
     check_boxes(boxes)
     check_image_size(image_size)
     height, width = image_size
-    starts_inside = xp.all(boxes[..., :2] >= 0, axis=-1)
+    starts_inside = (boxes[..., 0] >= 0) & (boxes[..., 1] >= 0)
     return starts_inside & (boxes[..., 2] <= width) & (boxes[..., 3] <= height)
 
 

@@ -50,7 +50,7 @@ def rows(device: Device = CPU) -> tuple[Row, ...]:
             Row("vgg16-step", "VGG-16 + RPN, training step", 0.75, partial(step, "vgg16")),
             Row("squeezenet-step", "SqueezeNet + RPN, training step", 0.8, squeezenet),
             Row("vgg16-memory", "VGG-16 + RPN, peak of a step", 1.0, memory, "MB"),
-            Row("label", label, 0.3, work.label_contenders),
+            Row("label", label, 0.12, work.label_contenders),
             Row("iou-anchors", "IoU 21,546 x 40", 1.0, lambda **k: iou(work.grid(), some(40), **k)),
             Row(
                 "iou-square", "IoU 2,000 x 2,000", 1.0, lambda **k: iou(some(2000), some(2000), **k)

@@ -30,12 +30,34 @@ def test_nms_with_several_blocks_of_kept_boxes(max_keep, rng):
     np.testing.assert_array_equal(kept, loops.nms(boxes, 0.4, max_keep))
 
 
-def test_assign_with_several_blocks_of_anchors(rng):
-    anchors, gt_boxes = whole_boxes(rng, 2 * blocks.ANCHOR_BLOCK + 17, 90), whole_boxes(rng, 5, 90)
+def assert_same_results(results, expected):
+    for actual, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+        assert actual.dtype == wanted.dtype
+
+
+@pytest.mark.parametrize("tie_tolerance", [0.0, 0.05, 1.0])
+def test_assign_with_several_blocks_of_anchors(tie_tolerance, rng):
+    anchors, gt_boxes = whole_boxes(rng, 4 * blocks.ANCHOR_BLOCK + 17, 90), whole_boxes(rng, 5, 90)
     eligible = rng.random(len(anchors)) < 0.7
-    results = blocks.assign_numba(anchors, gt_boxes, eligible, 0.0)
-    for actual, expected in zip(
-        results, loops.assign(anchors, gt_boxes, eligible, 0.0), strict=True
-    ):
-        np.testing.assert_array_equal(actual, expected)
-        assert actual.dtype == expected.dtype
+    given = anchors, gt_boxes, eligible, tie_tolerance
+    assert_same_results(blocks.assign_numba(*given), loops.assign(*given))
+
+
+def test_ties_in_blocks_far_apart_whose_quotient_is_rounded_up():
+    for width, covered in ((7, 25), (7, 41), (14, 51)):
+        assert (width / covered) * covered > width  # so the first look must allow for rounding
+        anchors = np.tile([500.0, 0, 501, 1], (5 * blocks.ANCHOR_BLOCK, 1))
+        ties = [3, blocks.ANCHOR_BLOCK + 1, 4 * blocks.ANCHOR_BLOCK]
+        anchors[ties] = [[x, 0, x + width, 1] for x in (0, 1, 2)]
+        gt_boxes = np.array([[0.0, 0, covered, 1]])
+        *_, is_best = blocks.assign_numba(anchors, gt_boxes, np.ones(len(anchors), np.bool_), 0.0)
+        assert np.flatnonzero(is_best).tolist() == ties
+
+
+@pytest.mark.parametrize("scale", [1e-161, 1e-80, 1e80, 1e150])
+def test_assign_where_areas_leave_the_normal_numbers(scale, rng):
+    anchors, gt_boxes = whole_boxes(rng, 3 * blocks.ANCHOR_BLOCK, 90), whole_boxes(rng, 5, 90)
+    given = anchors * scale, gt_boxes * scale, np.ones(len(anchors), np.bool_), 0.0
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        assert_same_results(blocks.assign_numba(*given), loops.assign(*given))

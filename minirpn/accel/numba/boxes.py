@@ -14,13 +14,14 @@ from minirpn.accel.threads import share
 PIECE = 2**20
 # Kept boxes that `nms` compares a candidate with before it checks whether one of them covers it.
 KEPT_BLOCK = 64
-# Anchors in a block of `assign`: their columns stay in the first-level cache.
-ANCHOR_BLOCK = 512
+# Anchors in a block of `assign`: their columns stay in the first-level cache. With more, fewer
+# blocks can be passed over.
+ANCHOR_BLOCK = 64
 ZERO = np.float32(0)  # does not widen the dtype of a result
 
 
 def vector_iou(
-    x1: float, y1: float, x2: float, y2: float, area: float, box: Array, box_area: float
+    x1: float, y1: float, x2: float, y2: float, area: float, box: Any, box_area: float
 ) -> Any:
     """Return the IoU of a box given by coordinates and area with `box` (4,).
 
@@ -114,8 +115,8 @@ def nms_numba(boxes: Array, iou_threshold: float, max_keep: int) -> Array:
     return kept[:count]
 
 
-def assign_columns(
-    columns: Array,
+def assign_blocks(
+    anchors: Array,
     gt_boxes: Array,
     eligible: Array,
     tie_tolerance: float,
@@ -123,47 +124,81 @@ def assign_columns(
     matched_gt: Array,
     gt_max_iou: Array,
     is_best: Array,
+    near: Array,
+    first_near: Array,
 ) -> None:
-    """Write the fields of `Assignment` into the last four; as `minirpn.loops.assign`.
+    """Write the fields of `Assignment` into the four before `near`; as `minirpn.loops.assign`.
 
-    A block of anchors is compared with one ground truth after the other, in vectors. The anchors
-    lie in `columns` x1, y1, x2, y2 and area (5, K). Memory grows with K + M, never with their
-    product.
+    A block of anchors is compared with one ground truth after the other, in vectors. A division
+    takes longer than all the rest of an IoU, and few pairs need one. A first look without it
+    finds the blocks in which an IoU may be a new maximum: rounding keeps the order of numbers, so
+    shared / covered > best is never true without shared >= best * covered, rounded as it is here.
+
+    The last two are room to work in, all 0. `near` (blocks, M) tells in which blocks an anchor
+    comes close to the best of a ground truth, and `first_near` (M,) which of them is the first
+    that counts; the second pass visits these blocks alone. The four before are 0 too, but
+    `matched_gt` is -1 if there is no ground truth.
     """
+    # Here, where the compiler sees that no other array shares their memory.
+    columns = np.empty((6, ANCHOR_BLOCK))
     x1, y1, x2, y2, areas = columns[0], columns[1], columns[2], columns[3], columns[4]
-    max_iou[:] = 0
-    matched_gt[:] = 0 if len(gt_boxes) else -1
-    # The best IoU of a ground truth is kept for each position in a block: a single maximum over all
-    # anchors would be one long chain of comparisons, which vectors cannot shorten.
-    best = np.zeros((len(gt_boxes), ANCHOR_BLOCK))
-    for start in range(0, len(areas), ANCHOR_BLOCK):
-        count = min(ANCHOR_BLOCK, len(areas) - start)
+    overlaps = columns[5]
+    for b in range(len(near)):
+        start = b * ANCHOR_BLOCK
+        count = min(ANCHOR_BLOCK, len(anchors) - start)
         own = slice(start, start + count)
-        ax1, ay1, ax2, ay2, aarea = x1[own], y1[own], x2[own], y2[own], areas[own]
         best_iou, match, can_be_best = max_iou[own], matched_gt[own], eligible[own]
+        for k in range(count):
+            box = anchors[start + k]
+            x1[k], y1[k], x2[k], y2[k] = box[0], box[1], box[2], box[3]
+            areas[k] = (x2[k] - x1[k]) * (y2[k] - y1[k])
         for m in range(len(gt_boxes)):
-            box, best_of_gt = gt_boxes[m], best[m]
+            # Numbers, not a view of the array: a loop that writes need not read them again.
+            box = gt_boxes[m, 0], gt_boxes[m, 1], gt_boxes[m, 2], gt_boxes[m, 3]
             area = (box[2] - box[0]) * (box[3] - box[1])
+            # A little lower than what ties: a quotient may have been rounded up to it.
+            reach = (gt_max_iou[m] - tie_tolerance) * (1 - 1e-15) - 1e-300
+            improving, reaching = 0, 0
             for k in range(count):
-                overlap = vector_iou(ax1[k], ay1[k], ax2[k], ay2[k], aarea[k], box, area)
+                width = min(x2[k], box[2]) - max(x1[k], box[0])
+                shared = (width if width > 0 else 0.0) * (min(y2[k], box[3]) - max(y1[k], box[1]))
+                covered = areas[k] + area - shared
+                improving += (shared > 0) & (shared >= best_iou[k] * covered)
+                reaching += (shared > 0) & (shared >= reach * covered) & can_be_best[k]
+            if not improving and not reaching:
+                continue
+            for k in range(count):
+                overlap = vector_iou(x1[k], y1[k], x2[k], y2[k], areas[k], box, area)
                 match[k] = m if overlap > best_iou[k] else match[k]
                 best_iou[k] = overlap if overlap > best_iou[k] else best_iou[k]
-                wins = can_be_best[k] & (overlap > best_of_gt[k])
-                best_of_gt[k] = overlap if wins else best_of_gt[k]
-    for m in range(len(gt_boxes)):
-        gt_max_iou[m] = best[m].max()
+                overlaps[k] = overlap if can_be_best[k] else 0.0
+            if reaching:
+                near[b, m] = True
+                best = 0.0
+                for k in range(count):
+                    best = max(best, overlaps[k])
+                if best - tie_tolerance > gt_max_iou[m]:
+                    first_near[m] = b  # in all blocks before it, the overlaps are too small
+                gt_max_iou[m] = max(best, gt_max_iou[m])
 
-    is_best[:] = False
     for m in range(len(gt_boxes)):
-        box = gt_boxes[m]
+        box = gt_boxes[m, 0], gt_boxes[m, 1], gt_boxes[m, 2], gt_boxes[m, 3]
         area = (box[2] - box[0]) * (box[3] - box[1])
         enough = gt_max_iou[m] - tie_tolerance
-        for k in range(len(areas)):
-            overlap = vector_iou(x1[k], y1[k], x2[k], y2[k], areas[k], box, area)
-            is_best[k] |= eligible[k] & (overlap > 0) & (overlap >= enough)
+        for b in range(first_near[m], len(near)):
+            if not near[b, m]:
+                continue
+            start = b * ANCHOR_BLOCK
+            for k in range(start, min(start + ANCHOR_BLOCK, len(anchors))):
+                own_box = anchors[k]
+                own_area = (own_box[2] - own_box[0]) * (own_box[3] - own_box[1])
+                overlap = vector_iou(
+                    own_box[0], own_box[1], own_box[2], own_box[3], own_area, box, area
+                )
+                is_best[k] |= eligible[k] & (overlap > 0) & (overlap >= enough)
 
 
-_assign_columns = compiled(assign_columns, vector_iou)
+_assign_blocks = compiled(assign_blocks, vector_iou)
 
 
 def assign_numba(
@@ -171,12 +206,14 @@ def assign_numba(
 ) -> tuple[Array, Array, Array, Array]:
     """Return the fields of `Assignment`; see `minirpn.loops.assign`."""
     K, M = len(anchors), len(gt_boxes)
-    results = np.empty(K), np.empty(K, np.int64), np.empty(M), np.empty(K, np.bool_)
-    _assign_columns(
-        as_columns(anchors),
-        np.ascontiguousarray(gt_boxes),
-        np.ascontiguousarray(eligible),
+    matched_gt = np.full(K, 0 if M else -1, np.int64)
+    results = np.zeros(K), matched_gt, np.zeros(M), np.zeros(K, np.bool_)
+    near = np.zeros((-(-K // ANCHOR_BLOCK), M), np.bool_)  # a byte for ANCHOR_BLOCK pairs
+    _assign_blocks(
+        *map(np.ascontiguousarray, (anchors, gt_boxes, eligible)),
         float(tie_tolerance),
         *results,
+        near,
+        np.zeros(M, np.int64),
     )
     return results
