@@ -13,7 +13,7 @@ import numpy as np
 from minirpn import backend
 from minirpn.backbones import Backbone
 from minirpn.devices import CPU, Device
-from minirpn.nn import Conv2d, Fire, Layer, MaxPool2d, ReLU, Sequential
+from minirpn.nn import Conv2d, Fire, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
 from minirpn.rpn.network import RPN
 
 # The module that is imported, by the name of the distribution.
@@ -141,6 +141,13 @@ def torch_layer(layer: Layer) -> Any:
             own.requires_grad_(False).copy_(torch.from_numpy(backend.to_host(parameter.value)))
             own.requires_grad_(parameter.trainable)
         return conv
+    if isinstance(layer, Linear):
+        linear = torch.nn.Linear(*reversed(layer.weight.value.shape))
+        for own, parameter in ((linear.weight, layer.weight), (linear.bias, layer.bias)):
+            own.requires_grad_(False).copy_(torch.from_numpy(backend.to_host(parameter.value)))
+        return linear
+    if isinstance(layer, Flatten):
+        return torch.nn.Flatten()
     if isinstance(layer, ReLU):
         return torch.nn.ReLU(inplace=True)
     if isinstance(layer, MaxPool2d):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from minirpn.accel.threads import set_threads
-from minirpn.bench import work
+from minirpn.bench import photo, work
 from minirpn.bench.measure import NotMeasuredError, alternate, busy_share, peak_bytes
 from minirpn.bench.peers import peer
 from minirpn.devices import CPU, Device
@@ -56,6 +56,8 @@ def rows(device: Device = CPU) -> tuple[Row, ...]:
                 "iou-square", "IoU 2,000 x 2,000", 1.0, lambda **k: iou(some(2000), some(2000), **k)
             ),
             Row("propose", "propose; the peer: NMS alone", 0.2, work.propose_contenders),
+            Row("photo-propose", "propose, a photograph, whole", 0.5, photo.propose_contenders),
+            Row("photo-detect", "detect, a photograph, whole", 0.5, photo.detect_contenders),
         )
     how = precision(device)
     limit = 0.010 if device.tf32 else None  # the limit is meant for TF32

@@ -31,9 +31,9 @@ STOREYS = [
     {"boxes", "box_gradients", "nn", "loops", "accel"},
     {"rpn"},
     {"backbones", "weights", "detector"},
-    {"data", "evaluation", "training", "viz", "report", "explain", "testing", "bench", "samples"},
+    {"data", "evaluation", "training", "viz", "report", "explain", "testing", "samples"},
     {"studies", "results", "lessons"},
-    {"models", "cli", "__main__"},
+    {"models", "bench", "cli", "__main__"},
 ]
 STOREY_OF = {name: level for level, names in enumerate(STOREYS) for name in names}
 # A file or package belongs to the unit of its top-level name, but for these parts of accel. What

@@ -6,11 +6,16 @@ import array_api_strict as xp
 import numpy as np
 import pytest
 
+import minirpn
 from minirpn import bench
 from minirpn.bench import measure, peers, table, work
 from minirpn.bench.measure import NotMeasuredError, peak_bytes
+from minirpn.bench.photo import ModelTwin
 from minirpn.bench.table import Row
+from minirpn.boxes import iou
+from minirpn.data.images import read_image
 from minirpn.devices import CPU, Device
+from minirpn.samples import photos
 
 
 def test_contenders_take_turns(monkeypatch):
@@ -128,7 +133,9 @@ def test_a_peer_without_cuda_has_no_part_on_a_device(monkeypatch):
     assert peers.missing_peers(CPU) == expected
 
 
-@pytest.mark.parametrize("name", ["label", "iou-anchors", "iou-square", "propose"])
+@pytest.mark.parametrize(
+    "name", ["label", "iou-anchors", "iou-square", "propose", "photo-propose", "photo-detect"]
+)
 def test_box_rows_run_without_peers(name):
     row = next(row for row in bench.rows() if row.name == name)
     found = bench.run_row(row, rounds=1, peers=False)
@@ -177,6 +184,28 @@ def test_the_twin_computes_the_same(backbone, close):
     assert sum(p.numel() for group in groups for p in group["params"]) == trained
     twin.step(tensor(images))
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("name", ["voc-small", "shapes"])
+def test_the_twin_of_a_model_finds_the_same(name, close):
+    torchvision = peers.peer("torchvision")
+    if torchvision is None:
+        pytest.skip("torchvision is not installed")
+    model, pixels = minirpn.load(name, device="cpu"), read_image(photos()["chelsea"])
+    twin, found = ModelTwin(model), model.propose(pixels)
+    boxes, scores = (part.numpy() for part in twin.propose(pixels))
+    assert abs(len(scores) - len(found.scores)) <= 3
+    # The two resize by the same formula, but round to whole colours in other ways.
+    close(scores[:20], found.scores[:20], rtol=0, atol=0.02)
+    overlaps = iou(found.boxes[:20], boxes)
+    assert np.all(overlaps.max(axis=1) > 0.9)
+    if model.has_detector:
+        detected = model.detect(pixels, score_threshold=0.3)
+        boxes, scores, classes = (part.numpy() for part in twin.detect(pixels, score_threshold=0.3))
+        assert len(detected.scores) > 0
+        np.testing.assert_array_equal(classes, detected.classes)
+        close(scores, detected.scores, rtol=0, atol=0.02)
+        close(boxes, detected.boxes, rtol=0, atol=4)
 
 
 @pytest.mark.slow
