@@ -25,11 +25,14 @@ from minirpn.nn.window import Pair
 # twice as many, the cells (38x63 of a 600x1000 image, 4 bytes each) do not fit an L2 cache of 1
 # MiB.
 LANES = 64
+# A block's cells should be no more than this: half of an L2 cache of 1 MiB.
+CELL_BYTES = 2**19
 
 
-def blocks(C: int) -> list[slice]:
-    """Return the channels in blocks of up to `LANES`."""
-    return [slice(start, min(start + LANES, C)) for start in range(0, C, LANES)]
+def blocks(C: int, lanes: int | None = None) -> list[slice]:
+    """Return the channels in blocks of up to `lanes`; None for `LANES`."""
+    lanes = lanes or LANES
+    return [slice(start, min(start + lanes, C)) for start in range(0, C, lanes)]
 
 
 def cells_of(features: Array) -> Array:
@@ -92,7 +95,9 @@ def roi_pool_numba(
         cells = cells_of(features[block])
         _pool_block(cells, Wf, rows, columns, y, argmax, block.start)
 
-    share(pool, blocks(C))
+    # A small map leaves room for twice as many channels: half as often through all bins.
+    is_small = Hf * Wf * 2 * LANES * features.itemsize <= CELL_BYTES
+    share(pool, blocks(C, 2 * LANES if is_small else LANES))
     y[of_nan(boxes)] = np.nan
     return y, argmax
 
