@@ -36,7 +36,9 @@ SMALL = {
     ],
     winograd: [
         {"STRIP_BYTES": 1, "LEAST_TILES": 1, "BLOCK_BYTES": 1},
-        {"STRIP_BYTES": 1, "LEAST_TILES": 3, "BLOCK_BYTES": 5_000},
+        {"STRIP_BYTES": 1, "LEAST_TILES": 3, "BLOCK_BYTES": 5_000, "CHUNK": 1},
+        {"WIDE": 1, "BLOCK_BYTES": 1, "CHUNK": 1},
+        {"WIDE": 1, "BLOCK_BYTES": 5_000, "CHUNK": 2},
     ],
     conv: [{"COLUMN_BYTES": 1}, {"COLUMN_BYTES": 1_000}],
 }

@@ -16,7 +16,7 @@ def matrix(function, size):
 
 PIXEL, WEIGHT, PRODUCT = (
     matrix(tiles.pixel_points, 6),
-    matrix(tiles.weight_points, 3),
+    matrix(tiles.weight_points, 3) / 24,
     matrix(tiles.points_output, 6),
 )
 
@@ -34,7 +34,7 @@ def test_pixels_and_weights_are_taken_as_values_of_polynomials(close):
 
 def test_the_backward_transforms_are_transposes(close):
     close(matrix(tiles.output_points, 4), PRODUCT.T)
-    close(matrix(tiles.points_weight, 6), WEIGHT.T)
+    close(matrix(tiles.points_weight, 6) / 24, WEIGHT.T)
 
 
 @pytest.mark.skipif(not numba_available(), reason="numba is not installed")

@@ -247,13 +247,14 @@ def buffer(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     return memory[:needed].view(dtype).reshape(shape)
 
 
-def cut(length: int, most: int) -> Iterator[range]:
+def cut(length: int, most: int, *, even: bool = True) -> Iterator[range]:
     """Yield ``range(length)`` in parts of at most `most`, which differ in length by at most one.
 
-    Their number is even, so that two threads have equal shares.
+    With `even` their number is even or one, so that two threads have equal shares.
     """
     count = -(-length // most)
-    count = min(length, count + count % 2)
+    if even and count > 1:
+        count = min(length, count + count % 2)
     for k in range(count):
         yield range(length * k // count, length * (k + 1) // count)
 

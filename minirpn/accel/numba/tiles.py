@@ -10,6 +10,9 @@ at enough points; here 0, 1, -1, 2, -2 and infinity. In two dimensions each tran
 along the columns and along the rows, and a tile of 4x4 outputs needs 36 products instead of 144.
 Each of the 36 is summed over channels: that is a matrix product.
 
+G has fractions, and divisions are slow. So `weight_points` is ``24 G w``, in whole factors, and one
+product with 1 / 24^2 makes up for that in both dimensions; `points_weight` likewise.
+
 The formula is linear in d and in w, so the gradient needs only the transposed matrices::
 
     dw = Gt [ (A dy) * (Bt d) ]
@@ -30,7 +33,7 @@ from minirpn.nn.window import Pair, reached
 
 # float32 holds them exactly, and a product with one has the dtype of the other factor.
 TWO, FOUR, FIVE, EIGHT = np.float32(2), np.float32(4), np.float32(5), np.float32(8)
-SIX, TWELVE, TWENTY_FOUR = np.float32(6), np.float32(12), np.float32(24)
+SIX, TWENTY_FOUR = np.float32(6), np.float32(24)
 Six = tuple[Array, Array, Array, Array, Array, Array]
 
 # --- the five transforms in one dimension; terms that two points share are computed once ---
@@ -45,21 +48,21 @@ def pixel_points(d0: Array, d1: Array, d2: Array, d3: Array, d4: Array, d5: Arra
 
 
 def weight_points(w0: Array, w1: Array, w2: Array) -> Six:
-    """Return ``G w``."""
-    even1, odd1 = -(w0 + w2) / SIX, -w1 / SIX
-    even2, odd2 = w0 / TWENTY_FOUR + w2 / SIX, w1 / TWELVE
-    return w0 / FOUR, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, w2
+    """Return ``24 G w``."""
+    even1, odd1 = -FOUR * (w0 + w2), -FOUR * w1
+    even2, odd2 = w0 + FOUR * w2, TWO * w1
+    return SIX * w0, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, TWENTY_FOUR * w2
 
 
 def points_weight(
     u0: Array, u1: Array, u2: Array, u3: Array, u4: Array, u5: Array
 ) -> tuple[Array, Array, Array]:
-    """Return ``Gt u``."""
-    even1, odd1, even2, odd2 = u1 + u2, u1 - u2, u3 + u4, u3 - u4
+    """Return ``24 Gt u``."""
+    even1, odd1, even2, odd2 = FOUR * (u1 + u2), FOUR * (u1 - u2), u3 + u4, u3 - u4
     return (
-        u0 / FOUR - even1 / SIX + even2 / TWENTY_FOUR,
-        odd2 / TWELVE - odd1 / SIX,
-        (even2 - even1) / SIX + u5,
+        SIX * u0 - even1 + even2,
+        TWO * odd2 - odd1,
+        FOUR * even2 - even1 + TWENTY_FOUR * u5,
     )
 
 
@@ -103,7 +106,8 @@ def transform_pixels(
 ) -> None:
     """Write ``Bt d B`` of the 6x6 tiles d of `image` (C,H,W) behind its padding into V.
 
-    Of `some` channels and `tile_rows`, both first and end; there are `columns` tiles in a row.
+    Of `some` channels and `tile_rows`, both first and end; there are `columns` tiles in a row. V
+    begins with the first of these channels.
     """
     H = image.shape[1]
     start, end = tile_rows
@@ -122,7 +126,7 @@ def transform_pixels(
                 d0[x], d1[x], d2[x], d3[x], d4[x], d5[x] = pixel_points(
                     d0[x], d1[x], d2[x], d3[x], d4[x], d5[x]
                 )
-            at = (c * (end - start) + i - start) * columns
+            at = ((c - some[0]) * (end - start) + i - start) * columns
             own = slice(at, at + columns)
             for k in range(6):
                 p0, p1, p2, p3 = lanes[k, 0], lanes[k, 1], lanes[k, 2], lanes[k, 3]
@@ -168,7 +172,10 @@ def transform_products(
 
 
 def transform_gradient(dy: Array, D: Array, some: Pair, tile_rows: Pair, columns: int) -> None:
-    """Write ``A g At`` of the 4x4 tiles g of `dy` (O,Ho,Wo) into D; see `transform_pixels`."""
+    """Write ``A g At`` of the 4x4 tiles g of `dy` (O,Ho,Wo) into D; see `transform_pixels`.
+
+    D begins with the first of `some` channels.
+    """
     Ho = dy.shape[1]
     start, end = tile_rows
     lanes = np.empty((6, 4, columns), dy.dtype)
@@ -183,7 +190,7 @@ def transform_gradient(dy: Array, D: Array, some: Pair, tile_rows: Pair, columns
             d0, d1, d2, d3, d4, d5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
             for x in range(len(d0)):
                 d0[x], d1[x], d2[x], d3[x], d4[x], d5[x] = output_points(d0[x], d1[x], d2[x], d3[x])
-            at = (o * (end - start) + i - start) * columns
+            at = ((o - some[0]) * (end - start) + i - start) * columns
             own = slice(at, at + columns)
             for k in range(6):
                 p0, p1, p2, p3 = lanes[k, 0], lanes[k, 1], lanes[k, 2], lanes[k, 3]
@@ -195,27 +202,29 @@ def transform_gradient(dy: Array, D: Array, some: Pair, tile_rows: Pair, columns
                     )
 
 
-def transform_weight(weight: Array, U: Array, some: Pair, turned: bool) -> None:
-    """Write ``G w Gt`` of `weight` (O,C,3,3) into U, for `some` outputs, first and end.
+def transform_weight(weight: Array, U: Array, outs: Pair, channels: Pair, turned: bool) -> None:
+    """Write ``G w Gt`` of `weight` (O,C,3,3) into U, for some `outs` and `channels`, first and end.
 
     `turned` turns each kernel by half a turn.
     """
-    C = weight.shape[1]
+    first, end = channels
+    C = end - first
     taps = np.empty((3, 3, C), weight.dtype)
     tall = np.empty((6, 3, C), weight.dtype)
-    for o in range(some[0], some[1]):
+    scale = weight.dtype.type(1 / 24**2)
+    for o in range(outs[0], outs[1]):
         for p in range(3):
             for q in range(3):
                 tap = taps[2 - p, 2 - q] if turned else taps[p, q]
                 for c in range(C):
-                    tap[c] = weight[o, c, p, q]
+                    tap[c] = scale * weight[o, first + c, p, q]
         for q in range(3):
             w0, w1, w2 = taps[0, q], taps[1, q], taps[2, q]
             u0, u1, u2 = tall[0, q], tall[1, q], tall[2, q]
             u3, u4, u5 = tall[3, q], tall[4, q], tall[5, q]
             for c in range(C):
                 u0[c], u1[c], u2[c], u3[c], u4[c], u5[c] = weight_points(w0[c], w1[c], w2[c])
-        own = slice(o * C, (o + 1) * C)
+        own = slice((o - outs[0]) * C, (o - outs[0] + 1) * C)
         for k in range(6):
             w0, w1, w2 = tall[k, 0], tall[k, 1], tall[k, 2]
             u0, u1, u2 = U[6 * k, own], U[6 * k + 1, own], U[6 * k + 2, own]
@@ -225,11 +234,15 @@ def transform_weight(weight: Array, U: Array, some: Pair, turned: bool) -> None:
 
 
 def transform_back(U: Array, dweight: Array, some: Pair) -> None:
-    """Write ``Gt u G`` of U into `dweight` (O,C,3,3), for `some` outputs, first and end."""
+    """Write ``Gt u G`` of U into `dweight` (O,C,3,3), for `some` outputs, first and end.
+
+    U begins with the first of them.
+    """
     C = dweight.shape[1]
     tall = np.empty((3, 6, C), dweight.dtype)
+    scale = dweight.dtype.type(1 / 24**2)
     for o in range(some[0], some[1]):
-        own = slice(o * C, (o + 1) * C)
+        own = slice((o - some[0]) * C, (o - some[0] + 1) * C)
         for k in range(6):
             u0, u1, u2 = U[k, own], U[6 + k, own], U[12 + k, own]
             u3, u4, u5 = U[18 + k, own], U[24 + k, own], U[30 + k, own]
@@ -241,6 +254,5 @@ def transform_back(U: Array, dweight: Array, some: Pair) -> None:
             u3, u4, u5 = tall[p, 3], tall[p, 4], tall[p, 5]
             taps = dweight[o, :, p]
             for c in range(C):
-                taps[c, 0], taps[c, 1], taps[c, 2] = points_weight(
-                    u0[c], u1[c], u2[c], u3[c], u4[c], u5[c]
-                )
+                w0c, w1c, w2c = points_weight(u0[c], u1[c], u2[c], u3[c], u4[c], u5[c])
+                taps[c, 0], taps[c, 1], taps[c, 2] = scale * w0c, scale * w1c, scale * w2c

@@ -1,10 +1,12 @@
 """Convolution by Winograd's F(4x4, 3x3): a quarter of the multiplications, for 3x3 of stride 1.
 
 Tiles are transformed, multiplied as 36 matrices, and transformed back; `minirpn.accel.numba.tiles`
-has the transforms. The output is computed in strips of tile rows, so small that the transformed
-tiles stay in the cache between the three steps. The gradient by x is the same convolution of dy
-with the kernels turned by half a turn. The gradient by the weight is a sum over all tiles, in
-blocks.
+has the transforms. With few channels the output is computed in strips of tile rows, so small that
+the transformed tiles stay in the cache between the three steps. With many channels strips would
+have too few tiles for a fast product: then all pixels of a larger block of tiles are transformed
+first, and chunks of the output's channels are computed from them, each with its own kernels. The
+gradient by x is the same convolution of dy with the kernels turned by half a turn. The gradient by
+the weight is a sum over all tiles, in blocks.
 
 How the work is cut does not depend on the number of threads, nor does the order of any sum.
 Rounding errors are some ten times larger than those of a direct sum, because intermediate numbers
@@ -14,6 +16,7 @@ are larger than the result. For other convolutions than 3x3 of stride 1, `strips
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -39,9 +42,14 @@ CACHE_LINE = 64  # bytes
 STRIP_BYTES = 2**20
 # A strip has at least so many tiles: matrix products with fewer columns are slower.
 LEAST_TILES = 64
-# The transformed tiles of x and dy in a block of the gradient by the weight fill half a third-level
-# cache.
+# With so many channels, inputs and outputs together, blocks are faster than strips: by a quarter
+# with 512 to 512. With 128 to 128, strips are faster by a quarter.
+WIDE = 512
+# The transformed tiles of a block fill half a third-level cache: those of x; those of x and dy in
+# the gradient by the weight, or as much as its sums, so that it does not mostly add to them.
 BLOCK_BYTES = 2**24
+# Output channels that one piece of work computes. With half as many, products are a tenth slower.
+CHUNK = 128
 
 _transform_pixels = compiled(tiles.transform_pixels, tiles.pixel_points, reached, tiles.split)
 _transform_products = compiled(tiles.transform_products, tiles.points_output)
@@ -65,7 +73,7 @@ def conv2d_winograd(
         return conv2d_strips(x, weight, bias, stride, padding, out, relu)
     size = conv_output_size(x.shape[2:], kernel, stride, padding)
     y = place_for((x.shape[0], weight.shape[0], *size), x.dtype, out)
-    _convolve(x, _transformed(weight), np.ascontiguousarray(bias), padding, relu, y)
+    _convolve(x, weight, np.ascontiguousarray(bias), padding, relu, y)
     return y
 
 
@@ -73,18 +81,40 @@ def conv2d_dx_winograd(dy: Array, weight: Array, size: Pair, stride: Pair, paddi
     """Return dx (N,C,H,W): dy convolved with the kernels turned by half a turn."""
     if not is_winograd(weight.shape[2:], stride, padding):
         return conv2d_dx_strips(dy, weight, size, stride, padding)
-    kernels = _transformed(weight, turned=True).transpose(0, 2, 1)  # (36,O,C) -> (36,C,O)
     dx = np.empty((len(dy), weight.shape[1], *size), dy.dtype)
     no_bias = np.zeros(weight.shape[1], dy.dtype)
-    _convolve(dy, kernels, no_bias, (2 - padding[0], 2 - padding[1]), False, dx)
+    turned_padding = 2 - padding[0], 2 - padding[1]
+    _convolve(dy, weight, no_bias, turned_padding, False, dx, turned=True)
     return dx
 
 
-def _convolve(x: Array, kernels: Array, bias: Array, padding: Pair, relu: bool, y: Array) -> None:
-    """Write into y (N,O,Ho,Wo) what x (N,C,H,W) and transformed kernels (36,O,C) give."""
-    x = np.ascontiguousarray(x)
+def _convolve(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    padding: Pair,
+    relu: bool,
+    y: Array,
+    *,
+    turned: bool = False,
+) -> None:
+    """Write the convolution of x (N,C,H,W) into y (N,O,Ho,Wo), in strips or in blocks.
+
+    With `turned` the kernels are those of `weight` (C,O,3,3), each turned by half a turn.
+    """
+    x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
     (N, C), outs = x.shape[:2], y.shape[1]
     rows, columns = _tiles(y)
+    tile_bytes = POINTS * (C + outs) * x.itemsize
+    if C + outs >= WIDE:
+        height = max(1, BLOCK_BYTES // (POINTS * C * columns * x.itemsize))
+        for n in range(N):
+            for part in cut(rows, height, even=False):
+                _convolve_block(x[n], weight, bias, part, padding, relu, y[n], turned)
+        return
+    kernels = _transformed(weight, turned=turned)
+    if turned:
+        kernels = kernels.transpose(0, 2, 1)  # (36,C,O) -> (36,O,C)
 
     def strip(piece: tuple[int, range]) -> None:
         n, part = piece
@@ -95,8 +125,41 @@ def _convolve(x: Array, kernels: Array, bias: Array, padding: Pair, relu: bool, 
         np.matmul(kernels, _matrices(pixels, C, tiles), out=_matrices(products, outs, tiles))
         _transform_products(products, y[n], tile_rows, columns, bias, relu)
 
-    tiles = max(LEAST_TILES, STRIP_BYTES // (POINTS * (C + outs) * x.itemsize))
-    share(strip, [(n, part) for n in range(N) for part in cut(rows, -(-tiles // columns))])
+    height = -(-max(LEAST_TILES, STRIP_BYTES // tile_bytes) // columns)
+    share(strip, [(n, part) for n in range(N) for part in cut(rows, height)])
+
+
+def _convolve_block(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    part: range,
+    padding: Pair,
+    relu: bool,
+    y: Array,
+    turned: bool,
+) -> None:
+    """Write some tile rows of y (O,Ho,Wo): all of x (C,H,W) first, then a chunk of y's channels."""
+    columns, tile_rows = _tiles(y)[1], _ends(part)
+    C, tiles = len(x), len(part) * columns
+    pixels = _planes("pixels", C * tiles, x.dtype)
+    V = _matrices(pixels, C, tiles)
+
+    def multiply(some: range) -> None:
+        kernels = _planes("kernels", len(some) * C, x.dtype)
+        products = _planes("products", len(some) * tiles, x.dtype)
+        if turned:
+            _transform_weight(weight, kernels, (0, C), _ends(some), turned)
+            U = _matrices(kernels, C, len(some)).transpose(0, 2, 1)
+        else:
+            _transform_weight(weight, kernels, _ends(some), (0, C), turned)
+            U = _matrices(kernels, len(some), C)
+        np.matmul(U, V, out=_matrices(products, len(some), tiles))
+        own = slice(some.start, some.stop)
+        _transform_products(products, y[own], tile_rows, columns, bias[own], relu)
+
+    share(lambda some: _pixels(x, pixels, some, part, columns, padding), _parts(C))
+    share(multiply, _chunks(len(y)))
 
 
 def conv2d_dweight_winograd(
@@ -111,19 +174,51 @@ def conv2d_dweight_winograd(
     dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
     (N, outs), C = dy.shape[:2], x.shape[1]
     rows, columns = _tiles(dy)
-    sums = _planes("kernels", outs * C, x.dtype)
-    sums[...] = 0
-    height = max(1, BLOCK_BYTES // (POINTS * (C + outs) * columns * x.itemsize))
-    for n in range(N):
-        for part in cut(rows, height):
-            _add_block(dy[n], x[n], _matrices(sums, outs, C), part, padding)
-    dweight = np.empty((outs, C, *kernel), x.dtype)
-    share(lambda some: _transform_back(sums, dweight, _ends(some)), _parts(outs))
+    dweight = np.zeros((outs, C, *kernel), x.dtype)
+    block_bytes = max(BLOCK_BYTES, POINTS * outs * C * x.itemsize)
+    height = max(1, block_bytes // (POINTS * (C + outs) * columns * x.itemsize))
+    blocks = [(n, part) for n in range(N) for part in cut(rows, height, even=False)]
+    if len(blocks) == 1:
+        _multiply_block(dy[0], x[0], dweight, padding)
+    elif blocks:
+        sums = _planes("kernels", outs * C, x.dtype)
+        for number, (n, part) in enumerate(blocks):
+            _add_block(dy[n], x[n], _matrices(sums, outs, C), part, padding, number == 0)
+        share(lambda some: _back(sums[:, some.start * C :], dweight, some), _parts(outs))
     return dweight
 
 
-def _add_block(dy: Array, x: Array, sums: Array, part: range, padding: Pair) -> None:
-    """Add the products of some tile rows of dy (O,Ho,Wo) and x (C,H,W) to `sums` (36,O,C)."""
+def _multiply_block(dy: Array, x: Array, dweight: Array, padding: Pair) -> None:
+    """Write the products of all tiles of dy (O,Ho,Wo) and x (C,H,W) into dweight (O,C,3,3).
+
+    Threads share the channels of x to be transformed, and then the chunks of O: the transformed
+    tiles and the products of a chunk stay near the core.
+    """
+    rows, columns = _tiles(dy)
+    (outs, C), tiles = dweight.shape[:2], rows * columns
+    pixels = _planes("pixels", C * tiles, x.dtype)
+    V = _matrices(pixels, C, tiles).transpose(0, 2, 1)  # (36,C,T) -> (36,T,C)
+
+    def multiply(some: range) -> None:
+        gradients = _planes("products", len(some) * tiles, x.dtype)
+        kernels = _planes("kernels", len(some) * C, x.dtype)
+        _transform_gradient(dy, gradients, _ends(some), (0, rows), columns)
+        D = _matrices(gradients, len(some), tiles)
+        np.matmul(D, V, out=_matrices(kernels, len(some), C))  # (k, T) @ (T, C) -> (k, C)
+        _back(kernels, dweight, some)
+
+    share(lambda some: _pixels(x, pixels, some, range(rows), columns, padding), _parts(C))
+    share(multiply, _chunks(outs))
+
+
+def _add_block(
+    dy: Array, x: Array, sums: Array, part: range, padding: Pair, is_first: bool
+) -> None:
+    """Add the products of some tile rows of dy (O,Ho,Wo) and x (C,H,W) to `sums` (36,O,C).
+
+    Threads share the channels to be transformed, and then the 36 products. The first block's are
+    the sums.
+    """
     columns, tile_rows = _tiles(dy)[1], _ends(part)
     (outs, C), tiles = sums.shape[1:], len(part) * columns
     pixels = _planes("pixels", C * tiles, x.dtype)
@@ -132,19 +227,35 @@ def _add_block(dy: Array, x: Array, sums: Array, part: range, padding: Pair) -> 
     def transform(piece: tuple[str, range]) -> None:
         which, some = piece
         if which == "x":
-            _transform_pixels(x, pixels, _ends(some), tile_rows, columns, padding)
+            _pixels(x, pixels, some, part, columns, padding)
         else:
-            _transform_gradient(dy, gradients, _ends(some), tile_rows, columns)
+            own = gradients[:, some.start * tiles :]
+            _transform_gradient(dy, own, _ends(some), tile_rows, columns)
 
     def multiply(point: int) -> None:
+        # (O, T) @ (T, C) -> (O, C)
+        if is_first:
+            np.matmul(D[point], V[point].T, out=sums[point])
+            return
         product = buffer("sum", (outs, C), x.dtype)
-        # (O, P) @ (P, C) -> (O, C)
         np.matmul(D[point], V[point].T, out=product)
         sums[point] += product
 
     V, D = _matrices(pixels, C, tiles), _matrices(gradients, outs, tiles)
     share(transform, [("x", some) for some in _parts(C)] + [("dy", some) for some in _parts(outs)])
     share(multiply, range(POINTS))
+
+
+def _pixels(x: Array, pixels: Array, some: range, part: range, columns: int, padding: Pair) -> None:
+    """Transform `some` channels of x (C,H,W) in the tile rows of `part`."""
+    tiles = len(part) * columns
+    own = pixels[:, some.start * tiles :]
+    _transform_pixels(x, own, _ends(some), _ends(part), columns, padding)
+
+
+def _back(sums: Array, dweight: Array, some: range) -> None:
+    """Write `some` outputs of dweight (O,C,3,3), with which `sums` begins."""
+    _transform_back(sums, dweight, _ends(some))
 
 
 def _planes(name: str, size: int, dtype: DTypeLike) -> Array:
@@ -163,7 +274,12 @@ def _transformed(weight: Array, *, turned: bool = False) -> Array:
     weight = np.ascontiguousarray(weight)
     outs, C = weight.shape[:2]
     kernels = _planes("kernels", outs * C, weight.dtype)
-    share(lambda some: _transform_weight(weight, kernels, _ends(some), turned), _parts(outs))
+    share(
+        lambda some: _transform_weight(
+            weight, kernels[:, some.start * C :], _ends(some), (0, C), turned
+        ),
+        _parts(outs),
+    )
     return _matrices(kernels, outs, C)
 
 
@@ -216,6 +332,11 @@ def _matrices(flat: Array, rows: int, columns: int) -> Array:
 def _parts(count: int) -> list[range]:
     """Return ``range(count)`` in at most eight parts."""
     return list(cut(count, max(1, -(-count // 8))))
+
+
+def _chunks(count: int) -> Iterator[range]:
+    """Yield the channels of an output in chunks, at least two, so that two threads have work."""
+    return cut(count, min(CHUNK, -(-count // 2)))
 
 
 def _ends(part: range) -> Pair:
