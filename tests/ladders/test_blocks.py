@@ -31,8 +31,10 @@ SMALL = {
     maps: [{"PIECE": 1}, {"PIECE": 4}],
     regions: [{"LANES": 1}, {"LANES": 4}],
     strips: [
-        {"BUFFER_BYTES": 1, "LEAST_COLUMNS": 1, "CHUNK_ROWS": 1, "LEAST_PIECES": 99},
-        {"BUFFER_BYTES": 400, "LEAST_COLUMNS": 5, "CHUNK_ROWS": 10, "LEAST_PIECES": 3},
+        {"BUFFER_BYTES": 1, "LEAST_COLUMNS": 1, "CHUNK_ROWS": 1, "LEAST_PIECES": 99}
+        | {"LEAST_WORK": 1},
+        {"BUFFER_BYTES": 400, "LEAST_COLUMNS": 5, "CHUNK_ROWS": 10, "LEAST_PIECES": 3}
+        | {"LEAST_WORK": 20},
     ],
     winograd: [
         {"STRIP_BYTES": 1, "LEAST_TILES": 1, "BLOCK_BYTES": 1},

@@ -28,8 +28,10 @@ BUFFER_BYTES = 2**20
 LEAST_COLUMNS = 256
 # Rows of columns (channels times taps) in one piece of a gradient: half as many are a tenth slower.
 CHUNK_ROWS = 144
-# A gradient by the weight is cut into at least this many pieces, so that many threads have work.
+# A gradient by the weight is cut into at least this many pieces, so that many threads have work; but
+# a piece has at least this many multiplications, about 0.2 ms. Smaller products are slower.
 LEAST_PIECES = 8
+LEAST_WORK = 2**24
 # Memory that each thread uses again and again. A system clears new memory page by page, when it is
 # first used; that can take longer than the computation in it.
 _LOCAL = threading.local()
@@ -187,28 +189,38 @@ def conv2d_dweight_strips(dy: Array, x: Array, kernel: Pair, stride: Pair, paddi
     """
     dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
     (N, outs, Ho, Wo), C, taps = dy.shape, x.shape[1], math.prod(kernel)
-    chunks = list(cut(C, max(1, CHUNK_ROWS // taps)))
-    bands = list(cut(Ho, -(-Ho // max(1, LEAST_PIECES // len(chunks)))))
-    height = max(1, BUFFER_BYTES // (CHUNK_ROWS * Wo * x.itemsize))
+    is_pointwise = _is_pointwise(kernel, stride, padding)
+    # Pixels that are the columns need no buffer: one product takes them as they are.
+    chunks = list(cut(C, C if is_pointwise else max(1, CHUNK_ROWS // taps)))
+    pieces = min(LEAST_PIECES, N * outs * C * taps * Ho * Wo // LEAST_WORK)
+    bands = list(cut(Ho, -(-Ho // max(1, pieces // len(chunks)))))
+    height = Ho if is_pointwise else max(1, BUFFER_BYTES // (CHUNK_ROWS * Wo * x.itemsize))
     sums = np.zeros((len(bands), outs, C * taps), x.dtype)
 
     def chunk(piece: tuple[int, range]) -> None:
         band, channels = piece
         own = slice(channels.start, channels.stop)
         total = sums[band, :, own.start * taps : own.stop * taps]
+        is_first = True
         for n in range(N):
             for within in cut(len(bands[band]), height):
                 rows = bands[band][within.start : within.stop]
-                if _is_pointwise(kernel, stride, padding):
+                if is_pointwise:
                     columns = x[n, own, rows.start : rows.stop]
                 else:
                     columns = buffer("columns", (len(channels), *kernel, len(rows), Wo), x.dtype)
                     _fill_columns(x[n, own], columns, rows.start, stride, padding)
                 gradients = _flat(dy[n])[:, rows.start * Wo : rows.stop * Wo]
-                total += gradients @ columns.reshape(total.shape[1], -1).T
+                matrix = columns.reshape(total.shape[1], -1).T
+                if is_first:
+                    np.matmul(gradients, matrix, out=total)
+                else:
+                    total += gradients @ matrix
+                is_first = False
 
     share(chunk, [(band, part) for part in chunks for band in range(len(bands))])
-    return np.sum(sums, axis=0).reshape(outs, C, *kernel)
+    summed = sums[0] if len(bands) == 1 else np.sum(sums, axis=0)
+    return summed.reshape(outs, C, *kernel)
 
 
 def _multiply_pixels(
@@ -225,7 +237,7 @@ def _multiply_pixels(
         if bias is not None:
             _finish(flat, part.start, part.stop, bias, relu)
 
-    width = max(LEAST_COLUMNS, BUFFER_BYTES // (x.shape[1] * x.itemsize))
+    width = max(LEAST_COLUMNS, LEAST_WORK // max(1, matrix.size))
     share(strip, [(n, part) for n in range(x.shape[0]) for part in cut(pixels, width)])
 
 
