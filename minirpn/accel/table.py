@@ -145,6 +145,6 @@ FASTER: dict[str, Sequence[Implementation]] = {
     "softmax_cross_entropy_dx": [_cuda("losses:softmax_cross_entropy_dx_cuda")],
     "smooth_l1": [_cuda("losses:smooth_l1_cuda")],
     "smooth_l1_dx": [_cuda("losses:smooth_l1_dx_cuda")],
-    "sgd": [_cuda("optim:sgd_cuda")],
+    "sgd": [_numba("optim:sgd_numba"), _cuda("optim:sgd_cuda")],
     "square_sums": [_cuda("optim:square_sums_cuda")],
 }

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from minirpn import accel, boxes, loops
 from minirpn.accel.implementation import numba_available
 from minirpn.accel.numba import boxes as numba_boxes
-from minirpn.accel.numba import maps, regions, strips, winograd
+from minirpn.accel.numba import maps, optim, regions, strips, winograd
 from minirpn.nn import conv
 from minirpn.rpn.targets import assign
 
@@ -29,6 +29,7 @@ OF_BOXES = pytest.mark.parametrize("implementation", accel.available(np.zeros(1)
 SMALL = {
     numba_boxes: [{"PIECE": 1}, {"PIECE": 7}],
     maps: [{"PIECE": 1}, {"PIECE": 4}],
+    optim: [{"PIECE": 1}, {"PIECE": 4}],
     regions: [{"LANES": 1}, {"LANES": 4}],
     strips: [
         {"BUFFER_BYTES": 1, "LEAST_COLUMNS": 1, "CHUNK_ROWS": 1, "LEAST_PIECES": 99}
@@ -48,6 +49,7 @@ CONVOLUTIONS = ["conv2d", "conv2d_relu", "conv2d_dx", "conv2d_dweight"]
 USERS = {
     numba_boxes: [("iou", "numba")],
     maps: [("relu", "numba"), ("relu_dx", "numba")],
+    optim: [("sgd", "numba")],
     regions: [(name, "numba") for name in CASES if name.startswith("roi_")],
     strips: [(name, "strips") for name in CONVOLUTIONS],
     winograd: [(name, "winograd") for name in CONVOLUTIONS],

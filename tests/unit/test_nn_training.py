@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minirpn import nn
+from minirpn import accel, nn
+from minirpn.accel.implementation import numba_available
 
 
 def net(rng, *, frozen=()):
@@ -263,3 +264,21 @@ def test_gradients_longer_than_the_limit_are_scaled_all_alike(world):
 def test_a_limit_must_be_positive():
     with pytest.raises(ValueError, match="max_norm"):
         nn.clip_gradients({"a": np.ones(2)}, 0.0)
+
+
+@pytest.mark.skipif(not numba_available(), reason="numba is not installed")
+@pytest.mark.parametrize("rule", ["caffe", "torch"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_step_equals_the_array_code_to_the_bit(rule, dtype, rng):
+    # Two pieces and a rest; and an array that lies in another order.
+    shapes = [(2, 2**17), (3, 5)]
+    values, grads = ([rng.normal(size=shape).astype(dtype) for shape in shapes] for _ in range(2))
+    values[1] = np.asfortranarray(values[1])
+    found = []
+    for name in ("array", "numba"):
+        function = accel.operations()["sgd"].by_name[name].function
+        velocities = [0.1 * np.abs(value) for value in values]
+        new, _ = function(values, velocities, grads, [0.01, 0.02], [5e-4, 0], 0.9, rule)
+        found.append([*new, *velocities])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
