@@ -29,7 +29,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirpn._typing import Array
-from minirpn.nn.window import Pair, reached
+from minirpn.nn.window import Pair
 
 # float32 holds them exactly, and a product with one has the dtype of the other factor.
 TWO, FOUR, FIVE, EIGHT = np.float32(2), np.float32(4), np.float32(5), np.float32(8)
@@ -89,18 +89,6 @@ def points_output(
 # --- in two dimensions, for many tiles ---
 
 
-def split(row: Array, lanes: Array, offset: int) -> None:
-    """Write pixel ``4 t + s + offset`` of `row` into ``lanes[s, t]``; zero outside the row."""
-    for s in range(4):
-        lane = lanes[s]
-        low, high = reached(s + offset, 4, len(row), len(lane))
-        lane[:low] = 0
-        lane[high:] = 0
-        inside, pixels = lane[low:high], row[4 * low + s + offset :]
-        for t in range(len(inside)):
-            inside[t] = pixels[4 * t]
-
-
 def transform_pixels(
     image: Array, V: Array, some: Pair, tile_rows: Pair, columns: int, padding: Pair
 ) -> None:
@@ -109,19 +97,22 @@ def transform_pixels(
     Of `some` channels and `tile_rows`, both first and end; there are `columns` tiles in a row. V
     begins with the first of these channels.
     """
-    H = image.shape[1]
+    H, W = image.shape[1:]
     start, end = tile_rows
-    lanes = np.empty((6, 4, columns + 1), image.dtype)
-    rows = lanes.reshape(6, 4 * (columns + 1))
+    # Six rows of pixels with their padding, as far as the last tile reaches.
+    rows = np.zeros((6, 4 * (columns + 1)), image.dtype)
+    d0, d1, d2, d3, d4, d5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
+    inside = rows[:, padding[1] :]
     for c in range(some[0], some[1]):
         for i in range(start, end):
             for k in range(6):
                 y = 4 * i + k - padding[0]
                 if 0 <= y < H:
-                    split(image[c, y], lanes[k], -padding[1])
+                    row, pixels = inside[k], image[c, y]
+                    for x in range(min(W, len(row))):
+                        row[x] = pixels[x]
                 else:
                     rows[k] = 0
-            d0, d1, d2, d3, d4, d5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
             for x in range(len(d0)):
                 d0[x], d1[x], d2[x], d3[x], d4[x], d5[x] = pixel_points(
                     d0[x], d1[x], d2[x], d3[x], d4[x], d5[x]
@@ -129,12 +120,13 @@ def transform_pixels(
             at = ((c - some[0]) * (end - start) + i - start) * columns
             own = slice(at, at + columns)
             for k in range(6):
-                p0, p1, p2, p3 = lanes[k, 0], lanes[k, 1], lanes[k, 2], lanes[k, 3]
+                p = rows[k]
                 v0, v1, v2 = V[6 * k, own], V[6 * k + 1, own], V[6 * k + 2, own]
                 v3, v4, v5 = V[6 * k + 3, own], V[6 * k + 4, own], V[6 * k + 5, own]
                 for t in range(columns):
+                    x = 4 * t
                     v0[t], v1[t], v2[t], v3[t], v4[t], v5[t] = pixel_points(
-                        p0[t], p1[t], p2[t], p3[t], p0[t + 1], p1[t + 1]
+                        p[x], p[x + 1], p[x + 2], p[x + 3], p[x + 4], p[x + 5]
                     )
 
 
@@ -176,29 +168,31 @@ def transform_gradient(dy: Array, D: Array, some: Pair, tile_rows: Pair, columns
 
     D begins with the first of `some` channels.
     """
-    Ho = dy.shape[1]
+    Ho, Wo = dy.shape[1:]
     start, end = tile_rows
-    lanes = np.empty((6, 4, columns), dy.dtype)
-    rows = lanes.reshape(6, 4 * columns)
+    rows = np.zeros((6, 4 * columns), dy.dtype)
+    d0, d1, d2, d3, d4, d5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
     for o in range(some[0], some[1]):
         for i in range(start, end):
             for k in range(4):
                 if 4 * i + k < Ho:
-                    split(dy[o, 4 * i + k], lanes[k], 0)
+                    row, pixels = rows[k], dy[o, 4 * i + k]
+                    for x in range(Wo):
+                        row[x] = pixels[x]
                 else:
                     rows[k] = 0
-            d0, d1, d2, d3, d4, d5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
             for x in range(len(d0)):
                 d0[x], d1[x], d2[x], d3[x], d4[x], d5[x] = output_points(d0[x], d1[x], d2[x], d3[x])
             at = ((o - some[0]) * (end - start) + i - start) * columns
             own = slice(at, at + columns)
             for k in range(6):
-                p0, p1, p2, p3 = lanes[k, 0], lanes[k, 1], lanes[k, 2], lanes[k, 3]
+                p = rows[k]
                 v0, v1, v2 = D[6 * k, own], D[6 * k + 1, own], D[6 * k + 2, own]
                 v3, v4, v5 = D[6 * k + 3, own], D[6 * k + 4, own], D[6 * k + 5, own]
                 for t in range(columns):
+                    x = 4 * t
                     v0[t], v1[t], v2[t], v3[t], v4[t], v5[t] = output_points(
-                        p0[t], p1[t], p2[t], p3[t]
+                        p[x], p[x + 1], p[x + 2], p[x + 3]
                     )
 
 

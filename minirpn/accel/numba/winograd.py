@@ -33,7 +33,7 @@ from minirpn.accel.numba.strips import (
     place_for,
 )
 from minirpn.accel.threads import share
-from minirpn.nn.window import Pair, conv_output_size, reached
+from minirpn.nn.window import Pair, conv_output_size
 
 POINTS = 36
 CACHE_LINE = 64  # bytes
@@ -51,9 +51,9 @@ BLOCK_BYTES = 2**24
 # Output channels that one piece of work computes. With half as many, products are a tenth slower.
 CHUNK = 128
 
-_transform_pixels = compiled(tiles.transform_pixels, tiles.pixel_points, reached, tiles.split)
+_transform_pixels = compiled(tiles.transform_pixels, tiles.pixel_points)
 _transform_products = compiled(tiles.transform_products, tiles.points_output)
-_transform_gradient = compiled(tiles.transform_gradient, tiles.output_points, reached, tiles.split)
+_transform_gradient = compiled(tiles.transform_gradient, tiles.output_points)
 _transform_weight = compiled(tiles.transform_weight, tiles.weight_points)
 _transform_back = compiled(tiles.transform_back, tiles.points_weight)
 
