@@ -181,7 +181,8 @@ def conv2d_dweight_winograd(
     if len(blocks) == 1:
         _multiply_block(dy[0], x[0], dweight, padding)
     elif blocks:
-        sums = _planes("kernels", outs * C, x.dtype)
+        # Not in a buffer: with 512 channels on both sides it would keep 38 MB for ever.
+        sums = np.empty((POINTS, _row_length(outs * C, x.dtype)), x.dtype)
         for number, (n, part) in enumerate(blocks):
             _add_block(dy[n], x[n], _matrices(sums, outs, C), part, padding, number == 0)
         share(lambda some: _back(sums[:, some.start * C :], dweight, some), _parts(outs))
@@ -264,9 +265,14 @@ def _planes(name: str, size: int, dtype: DTypeLike) -> Array:
     The rows are an odd number of cache lines apart: at a power of two they would all compete for
     the same few places in the cache.
     """
+    return buffer(name, (POINTS, _row_length(size, dtype)), dtype)
+
+
+def _row_length(size: int, dtype: DTypeLike) -> int:
+    """Return how many elements apart rows of `size` elements begin; see `_planes`."""
     per_line = CACHE_LINE // np.dtype(dtype).itemsize
     lines = -(-size // per_line)
-    return buffer(name, (POINTS, (lines + 1 - lines % 2) * per_line), dtype)
+    return (lines + 1 - lines % 2) * per_line
 
 
 def _transformed(weight: Array, *, turned: bool = False) -> Array:
