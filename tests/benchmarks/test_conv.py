@@ -1,7 +1,8 @@
 """Convolutions of SqueezeNet, VGG-16 and the RPN's head at 600x1000, beside PyTorch on the CPU.
 
-At the last sizes another implementation becomes the fastest: `conv2d_preferred` of
-`minirpn.accel.numba.winograd` has its limits from these measurements.
+Those called small are of the recipe `small`, whose images are 300x500. At the last sizes another
+implementation becomes the fastest: `conv2d_preferred` of `minirpn.accel.numba.winograd` has its
+limits from these measurements.
 
 Left out by default; ``pytest tests/benchmarks --benchmark-only`` runs it.
 """
@@ -27,9 +28,13 @@ SIZES = {
     "fire9.expand3x3": (64, 256, 3, 1, 1, 37, 62),
     "rpn.conv": (512, 256, 3, 1, 1, 37, 62),
     "rpn.deltas": (256, 36, 1, 1, 0, 37, 62),
+    "small fire9.expand1x1": (64, 256, 1, 1, 0, 18, 31),
+    "small fire9.expand3x3": (64, 256, 3, 1, 1, 18, 31),
+    "small rpn.conv": (512, 256, 3, 1, 1, 18, 31),
     "vgg.conv1_1": (3, 64, 3, 1, 1, 600, 1000),
     "vgg.conv1_2": (64, 64, 3, 1, 1, 600, 1000),
     "vgg.conv3_2": (256, 256, 3, 1, 1, 150, 250),
+    "vgg.conv4_2": (512, 512, 3, 1, 1, 75, 125),
     "vgg.conv5_2": (512, 512, 3, 1, 1, 38, 63),
     "8 to 8": (8, 8, 3, 1, 1, 37, 62),
     "16 to 16": (16, 16, 3, 1, 1, 37, 62),

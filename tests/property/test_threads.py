@@ -171,17 +171,22 @@ def test_the_blas_has_one_thread_meanwhile_and_its_own_before_and_after():
     assert before <= {2}
 
 
-@given(COUNTS, st.integers(0, 40), st.integers(1, 9))
-def test_parts_of_work_are_even_and_cover_it(count, length, most):
+@given(st.integers(0, 40), st.integers(1, 50), st.booleans())
+def test_parts_of_work_are_even_and_cover_it(length, most, even):
     from minirpn.accel.numba.strips import cut
 
-    parts = list(cut(length, most))
+    parts = list(cut(length, most, even=even))
     assert [k for part in parts for k in part] == list(range(length))
     if length:
         sizes = {len(part) for part in parts}
         assert max(sizes) <= most
         assert max(sizes) - min(sizes) <= 1
-        assert len(parts) % 2 == 0 or len(parts) == length
+        if even:
+            assert len(parts) % 2 == 0 or len(parts) in (1, length)
+        else:
+            assert len(parts) == -(-length // most)
+    if length <= most:
+        assert len(parts) <= 1
 
 
 FORKED = """
