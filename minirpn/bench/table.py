@@ -46,10 +46,11 @@ def rows(device: Device = CPU) -> tuple[Row, ...]:
         iou, some = work.iou_contenders, work.random_boxes
         squeezenet, memory = partial(step, "squeezenet"), partial(peak_bytes, "vgg16")
         return (
-            Row("vgg16-forward", "VGG-16 + RPN, forward", 0.65, partial(forward, "vgg16")),
-            Row("vgg16-step", "VGG-16 + RPN, training step", 0.75, partial(step, "vgg16")),
-            Row("squeezenet-step", "SqueezeNet + RPN, training step", 0.8, squeezenet),
-            Row("vgg16-memory", "VGG-16 + RPN, peak of a step", 1.0, memory, "MB"),
+            Row("vgg16-forward", "VGG-16 + RPN, forward", 0.5, partial(forward, "vgg16")),
+            Row("vgg16-step", "VGG-16 + RPN, training step", 0.45, partial(step, "vgg16")),
+            Row("squeezenet-step", "SqueezeNet + RPN, training step", 0.6, squeezenet),
+            Row("small-images", "two images of recipe `small`", 0.45, work.images_contenders),
+            Row("vgg16-memory", "VGG-16 + RPN, peak of a step", 0.8, memory, "MB"),
             Row("label", label, 0.12, work.label_contenders),
             Row("iou-anchors", "IoU 21,546 x 40", 1.0, lambda **k: iou(work.grid(), some(40), **k)),
             Row(

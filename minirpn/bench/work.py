@@ -18,15 +18,16 @@ import numpy as np
 from minirpn import backend
 from minirpn import boxes as box_ops
 from minirpn._typing import Array, ImageSize
+from minirpn.accel.threads import results_in_order
 from minirpn.bench.peers import Twin, peer, peer_on, tensor
 from minirpn.devices import CPU, Device
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, propose
 from minirpn.rpn.targets import label_anchors
-from minirpn.training.config import TrainConfig
+from minirpn.training.config import RECIPES, TrainConfig
 from minirpn.training.step import Minibatch, make_minibatch, sgd_update
-from minirpn.training.trainer import Trainer
+from minirpn.training.trainer import Trainer, mean_of
 
 Contenders = dict[str, Callable[[], object]]
 IMAGE_SIZE = (600, 1000)
@@ -196,6 +197,31 @@ def step_contenders(
     contenders: Contenders = {"minirpn": partial(take_step, trainer, image, batch)}
     if peers and peer_on("torch", device):
         contenders["torch"] = partial(Twin(trainer.network, device).step, tensor(images, device))
+    return contenders
+
+
+def images_contenders(*, peers: bool, count: int = 2) -> Contenders:
+    """Return a training step of the recipe `small` on `count` images of 300x500.
+
+    PyTorch takes them as a batch, or one by one in as many steps.
+    """
+    trainer, image = Trainer(RECIPES["small"]), noise_image((300, 500))
+    given = [(image[0], minibatch_for(trainer, image[0]))] * count
+
+    def step() -> None:
+        results = results_in_order(lambda one: trainer.rpn_step(*one), given, at_once=count)
+        trainer.optimizer.step(mean_of(results, count).grads, lr=LR)
+
+    contenders: Contenders = {"minirpn": step}
+    if peers and peer_on("torch", CPU):
+        twin, one = Twin(trainer.network), tensor(image)
+        contenders["torch"] = partial(twin.step, tensor(np.repeat(image, count, axis=0)))
+
+        def one_by_one() -> None:
+            for _ in range(count):
+                twin.step(one)
+
+        contenders["torch one by one"] = one_by_one
     return contenders
 
 
