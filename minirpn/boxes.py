@@ -144,7 +144,7 @@ def is_inside(boxes: Array, image_size: ImageSize) -> Array:
     Array
         (...,) bool.
     """
-    namespace_of(boxes)
+    namespace_of(boxes)  # raises where it is not an array
     check_boxes(boxes)
     check_image_size(image_size)
     height, width = image_size

@@ -99,11 +99,18 @@ def set_threads(count: int) -> None:
 
 
 @contextlib.contextmanager
-def on_threads(count: int) -> Iterator[None]:
-    """Let `share` run its pieces on so many threads, the caller's among them, in a ``with`` block.
+def on_this_thread() -> Iterator[None]:
+    """Let `share` run all its pieces on the calling thread, in a ``with`` block.
 
-    With one, work in the background neither waits for the threads that compute nor holds them up.
+    So work in the background neither waits for the threads that compute nor holds them up. How many
+    threads the BLAS uses is not changed.
     """
+    with _on_threads(1):
+        yield
+
+
+@contextlib.contextmanager
+def _on_threads(count: int) -> Iterator[None]:
     token = _THREADS.set(count)
     try:
         yield
@@ -161,7 +168,7 @@ def _share(function: Callable[[Piece], None], pieces: list[Piece], threads: int)
     """Call `function` with each piece, on so many threads, the caller's among them."""
     workers = min(threads, len(pieces))
     if workers <= 1:
-        with on_threads(threads):
+        with _on_threads(threads):
             for piece in pieces:
                 function(piece)
         return
@@ -170,7 +177,7 @@ def _share(function: Callable[[Piece], None], pieces: list[Piece], threads: int)
         queue.put(piece)
 
     def work() -> None:
-        with on_threads(threads // workers), contextlib.suppress(Empty):
+        with _on_threads(threads // workers), contextlib.suppress(Empty):
             while True:
                 piece = queue.get_nowait()
                 try:

@@ -1,7 +1,6 @@
 """A photograph and a shipped model, the whole call: from its pixels to boxes in its pixels.
 
-The peer is PyTorch with torchvision's operations: the same weights, the same steps, each by the
-fastest function that these libraries have for it.
+The peer is PyTorch with torchvision's operations: the same weights, and the same steps.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ class ModelTwin:
         """Return the network's input (1, 3, H, W), and resized over original size."""
         image_size = (pixels.shape[0], pixels.shape[1])
         scale = resize_scale(image_size, self.model.config.resize)
-        # (H, W, 3) -> (1, 3, H, W), channels last, for which PyTorch is fastest
+        # (H, W, 3) -> (1, 3, H, W), channels last, as the pixels lie
         images = self.torch.nn.functional.interpolate(
             tensor(pixels).permute(2, 0, 1)[None, ...],
             resized_size(image_size, scale),

@@ -30,12 +30,16 @@ _SAID = 10  # words that something is said about
 _TRAINS, _RUN, _PICTURES = "--steps", "RUN", "IMAGE PICTURE"
 
 FLAGS_ELSEWHERE: Sequence[tuple[str, str, str]] = (
-    ("epochs num-epochs max-epochs", _TRAINS, "here it is --steps, one image each: {steps}"),
+    (
+        "epochs num-epochs max-epochs",
+        _TRAINS,
+        "here it is --steps; with one image in a step, {steps}",
+    ),
     ("iterations iters max-iter max-iters num-iters max-steps num-steps", "--steps", ""),
     (
         "batch-size batch bs ims-per-batch",
-        _TRAINS,
-        "a step takes one image; --set sampling.batch_size={value} is the number of its anchors",
+        "--images-per-step",
+        "--images-per-step {value} for images; --set sampling.batch_size={value} is for anchors",
     ),
     ("data dataset data-dir data-path data-root root", "--voc", ""),
     ("lr0 learning-rate base-lr", "--lr", ""),
@@ -239,7 +243,7 @@ def _steps(epochs: str | None, images: Callable[[], int | None]) -> str:
     is_number = epochs is not None and epochs.isdecimal() and len(epochs) < _DIGITS
     count = images() if is_number else None
     if epochs is None or count is None:
-        return "as many as epochs times training images"
+        return "they are as many as epochs times training images"
     return f"{epochs} epochs of {count} images are --steps {int(epochs) * count}"
 
 

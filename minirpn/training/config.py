@@ -296,8 +296,8 @@ class OptimizerConfig:
         Training steps in all: 80k for the RPN. 4-step training divides them 2:1:2:1 among its
         steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
     images_per_step
-        Images of a mini-batch; the loss is the mean of theirs. The paper has one. On the CPU each
-        is computed on its own part of the threads, so that two take little longer than one.
+        Images of a mini-batch; the loss is the mean of theirs. The paper has one. On a CPU each is
+        computed on its own part of the threads, but with a detector one after the other.
     lr
         Learning rate before the drop: 0.001; at most 10.
     momentum, weight_decay

@@ -41,7 +41,7 @@ from minirpn.training.step import Objective, forward_loss, make_minibatch
 from minirpn.training.terminal import Progress
 
 # On a CPU each image is computed on its part of the threads: on small images the layers are too
-# little work to share. So many images at most, for VGG-16 takes 0.35 GB for each.
+# little work to share. More at once would take more memory: VGG-16 needs 0.35 GB for each image.
 _MOST_AT_ONCE = 4
 
 # --- proposals and detections --------------------------------------------------------------------

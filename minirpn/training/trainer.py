@@ -26,7 +26,7 @@ import numpy as np
 from minirpn import backend
 from minirpn._typing import Array
 from minirpn.accel.cuda.graph import StepRunner
-from minirpn.accel.threads import on_threads, results_in_order
+from minirpn.accel.threads import on_this_thread, results_in_order, thread_count
 from minirpn.backbones import Backbone, stage_of
 from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
@@ -234,13 +234,13 @@ class Trainer:
         def compute(image_and_batch: tuple[Array, Minibatch]) -> StepResult:
             return self.rpn_step(*image_and_batch)
 
-        yield from results_in_order(compute, given, at_once=len(given))
+        yield from results_in_order(compute, given, at_once=thread_count())
 
     def _not_finite(self, inputs: Sequence[Input], quantity: str) -> NotFiniteError:
         """Return the error for a step in which `quantity` is not finite.
 
-        It is about the first example whose own numbers are not. If only the sum of the gradients
-        overflows, it is about the first example.
+        It is about the first example whose own numbers are not, or the first of all if each is
+        finite alone.
         """
         state = self.rng.bit_generator.state
         place, state_there = 0, state
@@ -350,7 +350,7 @@ class Trainer:
     # This must not change how many threads `minirpn.accel.threads` allows: that number holds for
     # the whole process, and the last bits of a matrix product depend on it. It runs while a step
     # computes on all of them, so it stays on its own thread.
-    @on_threads(1)
+    @on_this_thread()
     def _label_ahead(self, example: Example, rng: np.random.Generator | None) -> LabelledExample:
         """Return the example with labels, and with a mini-batch if there is a generator."""
         assigned = label_anchors(

@@ -152,10 +152,11 @@ def noting_mistakes(folder: RunFolder, config: TrainConfig) -> Iterator[None]:
 
 def _too_little(error: MemoryError, config: TrainConfig) -> str:
     """Return a line about too little memory, with the settings that it depends on most."""
-    resize = config.resize
+    resize, each = config.resize, config.optimizer.images_per_step
+    fewer = f"; optimizer.images_per_step is {each}" if each > 1 else ""
     return (
         f"not enough memory: {reason_of(error)}; smaller images need less: in the settings, "
-        f"resize.short_side is {resize.short_side} and resize.max_side {resize.max_side}"
+        f"resize.short_side is {resize.short_side} and resize.max_side {resize.max_side}{fewer}"
     )
 
 

@@ -238,4 +238,4 @@ def _mark_drops(ax: Axes, steps: np.ndarray, lr: np.ndarray) -> None:
 
 def _over_steps(ax: Axes, *, y: str, title: str) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    return style_axes(ax, x="step (one image each)", y=y, title=title)
+    return style_axes(ax, x="step (one mini-batch each)", y=y, title=title)

@@ -70,43 +70,43 @@ FLAG_LINES = (
     ),
     (
         "train --epochs 10",
-        "unrecognized --epochs; here it is --steps, one image each: "
+        "unrecognized --epochs; here it is --steps; with one image in a step, "
         "10 epochs of 360 images are --steps 3600",
     ),
     (
         "train --epochs=2 --voc shapes --split val",
-        "unrecognized --epochs; here it is --steps, one image each: "
+        "unrecognized --epochs; here it is --steps; with one image in a step, "
         "2 epochs of 6 images are --steps 12",
     ),
     (
         "train --epochs 2 --voc shapes --split all",
-        "unrecognized --epochs; here it is --steps, one image each: "
+        "unrecognized --epochs; here it is --steps; with one image in a step, "
         "2 epochs of 30 images are --steps 60",
     ),
     (
         "study loss --epochs 2 --set synthetic.images=100",
-        "unrecognized --epochs; here it is --steps, one image each: "
+        "unrecognized --epochs; here it is --steps; with one image in a step, "
         "2 epochs of 60 images are --steps 120",
     ),
     (
         "train --epochs 10 --voc nosuch",
-        "unrecognized --epochs; here it is --steps, one image each: "
-        "as many as epochs times training images",
+        "unrecognized --epochs; here it is --steps; with one image in a step, "
+        "they are as many as epochs times training images",
     ),
     (
         "train --epochs 10 --lr much",
-        "unrecognized --epochs; here it is --steps, one image each: "
-        "as many as epochs times training images",
+        "unrecognized --epochs; here it is --steps; with one image in a step, "
+        "they are as many as epochs times training images",
     ),
     (
         "train --epochs",
-        "unrecognized --epochs; here it is --steps, one image each: "
-        "as many as epochs times training images",
+        "unrecognized --epochs; here it is --steps; with one image in a step, "
+        "they are as many as epochs times training images",
     ),
     (
         "train --batch-size 8",
-        "unrecognized --batch-size; a step takes one image; "
-        "--set sampling.batch_size=8 is the number of its anchors",
+        "unrecognized --batch-size; --images-per-step 8 for images; "
+        "--set sampling.batch_size=8 is for anchors",
     ),
     ("check --data x", "unrecognized --data; here it is --voc"),
     ("train --lr0 0.1", "unrecognized --lr0; here it is --lr"),
@@ -152,8 +152,8 @@ FLAG_LINES = (
     ("train --optimizer.lr 0.5", "unrecognized --optimizer.lr; did you mean --lr?"),
     (
         "train epochs=x lr=0.1",
-        "unrecognized epochs=x (here it is --steps, one image each: "
-        "as many as epochs times training images), lr=0.1 (did you mean --lr?)",
+        "unrecognized epochs=x (here it is --steps; with one image in a step, "
+        "they are as many as epochs times training images), lr=0.1 (did you mean --lr?)",
     ),
     ("train shapes", "unrecognized shapes; did you mean --voc shapes?"),
     ("train mine.toml", "unrecognized mine.toml; did you mean --config mine.toml?"),
@@ -428,4 +428,4 @@ def test_of_very_many_words_some_are_told(
 
 def test_a_number_of_epochs_without_end(fails: Callable[..., str]):
     said = fails("train", "--epochs", "9" * 5000)
-    assert "here it is --steps, one image each: as many as epochs times training images" in said
+    assert "with one image in a step, they are as many as epochs times training images" in said

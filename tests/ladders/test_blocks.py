@@ -30,7 +30,7 @@ SMALL = {
     numba_boxes: [{"PIECE": 1}, {"PIECE": 7}],
     maps: [{"PIECE": 1}, {"PIECE": 4}],
     optim: [{"PIECE": 1}, {"PIECE": 4}],
-    regions: [{"LANES": 1}, {"LANES": 4}],
+    regions: [{"LANES": 1, "CELL_BYTES": 1}, {"LANES": 4}],
     strips: [
         {"BUFFER_BYTES": 1, "LEAST_COLUMNS": 1, "CHUNK_ROWS": 1, "LEAST_PIECES": 99}
         | {"LEAST_WORK": 1},

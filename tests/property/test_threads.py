@@ -145,7 +145,7 @@ def test_work_in_the_background_does_not_wait_for_the_threads_that_compute():
     done = []
 
     def background():
-        with threads.on_threads(1):
+        with threads.on_this_thread():
             threads.share(done.append, range(3))
 
     def work(_):

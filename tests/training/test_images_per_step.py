@@ -137,8 +137,11 @@ def test_each_step_takes_the_next_images_of_the_order(config, tmp_path, shapes):
         assert images == ", ".join(ids[draw.index] for draw in islice(draws, EACH))
 
 
-@pytest.mark.parametrize("ahead", [True, False])
-def test_a_run_that_stopped_ends_as_one_that_did_not(config, tmp_path, monkeypatch, ahead):
+@pytest.mark.parametrize(
+    ("kind", "ahead"), [("rpn-only", True), ("rpn-only", False), ("joint", True), ("4-step", True)]
+)
+def test_a_run_that_stopped_ends_as_one_that_did_not(config, tmp_path, monkeypatch, kind, ahead):
+    config = replace(config, sharing=SharingConfig(kind=kind, pre_nms=60, post_nms=30))
     whole = create_run(tmp_path / "whole", config)
     train(config, whole, progress=False)
     stopped = create_run(tmp_path / "stopped", config)

@@ -29,9 +29,8 @@ LANES = 64
 CELL_BYTES = 2**19
 
 
-def blocks(C: int, lanes: int | None = None) -> list[slice]:
-    """Return the channels in blocks of up to `lanes`; None for `LANES`."""
-    lanes = lanes or LANES
+def blocks(C: int, lanes: int) -> list[slice]:
+    """Return the channels in blocks of up to `lanes`."""
     return [slice(start, min(start + lanes, C)) for start in range(0, C, lanes)]
 
 
@@ -110,7 +109,7 @@ def roi_pool_dx_numba(dy: Array, argmax: Array, size: Pair) -> Array:
     def channels_dx(block: slice) -> None:
         _write_roi_pool_dx(dy, argmax, dfeatures, block.start, block.stop)
 
-    share(channels_dx, blocks(len(dfeatures)))
+    share(channels_dx, blocks(len(dfeatures), LANES))
     return dfeatures
 
 
@@ -226,7 +225,7 @@ def roi_align_numba(
     def sample(block: slice) -> None:
         _sample_block(cells_of(features[block]), rows, columns, y, block.start)
 
-    share(sample, blocks(len(features)))
+    share(sample, blocks(len(features), LANES))
     y[of_nan(boxes)] = np.nan
     return y
 
@@ -247,7 +246,7 @@ def roi_align_dx_numba(
     dy, size = np.ascontiguousarray(dy), features.shape[1:]
     places = positions_of(boxes, dy.shape[2:], samples, size, scale, aligned)
     rows, columns = map(weights_along, places, features.shape[1:])
-    pieces = blocks(len(features))
+    pieces = blocks(len(features), LANES)
     dfeatures = np.empty(features.shape, features.dtype)
 
     def spread(block: slice) -> None:

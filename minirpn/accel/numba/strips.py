@@ -29,7 +29,8 @@ LEAST_COLUMNS = 256
 # Rows of columns (channels times taps) in one piece of a gradient: half as many are a tenth slower.
 CHUNK_ROWS = 144
 # A gradient by the weight is cut into at least this many pieces, so that many threads have work;
-# but a piece has at least this many multiplications, about 0.2 ms. Smaller products are slower.
+# but rows are cut no further than into so many multiplications, about 0.3 ms: smaller products are
+# slower.
 LEAST_PIECES = 8
 LEAST_WORK = 2**24
 # Memory that each thread uses again and again. A system clears new memory page by page, when it is
