@@ -183,7 +183,7 @@ class Trainer:
         )
 
     def train_step(
-        self, examples: Sequence[Example], proposals: Sequence[np.ndarray] | None = None
+        self, examples: Sequence[Example], proposals: Sequence[np.ndarray | None] | None = None
     ) -> StepResult:
         """Take one SGD step on the mean loss of some examples.
 
