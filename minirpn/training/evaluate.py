@@ -287,12 +287,13 @@ def validate(
             loss, output, _ = forward_loss(
                 network, example.image, batch.on(example.image), config=objective.loss
             )
+        values = backend.numbers(loss)
         used = output.propose(example.image_size, scale=example.scale, config=config)
         proposals, found = in_original_pixels(used, example), None
         if detections is not None and isinstance(model, FasterRCNN):
             kept = _detect(model, output, used, example, detections)
             found = detections_in_original_pixels(kept, used, example)
-        return example, backend.numbers(loss), proposals, found
+        return example, values, proposals, found
 
     losses: list[list[float]] = []
     proposed: list[ImageProposals] = []

@@ -84,8 +84,8 @@ class NotFiniteError(InputError):
         self.proposals, self.rng_state = proposals, rng_state
 
 
-Input = tuple[Example, np.ndarray | None]
-"""What a step reads of one image: the example, and its proposals if the phase needs any."""
+# What a step reads of one image: the example, and its proposals if the phase needs any.
+_Input = tuple[Example, np.ndarray | None]
 
 
 class DrawnAhead(NamedTuple):
@@ -207,7 +207,7 @@ class Trainer:
         """
         rng_state = self.rng.bit_generator.state
         given = [None] * len(examples) if proposals is None else proposals
-        inputs: list[Input] = list(zip(examples, given, strict=True))
+        inputs: list[_Input] = list(zip(examples, given, strict=True))
         try:
             result = mean_of(self._results(inputs), len(inputs))
             clip_norm = self.config.optimizer.clip_norm
@@ -218,7 +218,7 @@ class Trainer:
         self.step += 1
         return result
 
-    def _results(self, inputs: Sequence[Input]) -> Iterator[StepResult]:
+    def _results(self, inputs: Sequence[_Input]) -> Iterator[StepResult]:
         """Yield loss and gradients of each example, in order; on the CPU, compute several at once.
 
         What a detector draws at random it draws within the step. So its phases compute one example
@@ -236,7 +236,7 @@ class Trainer:
 
         yield from results_in_order(compute, given, at_once=thread_count())
 
-    def _not_finite(self, inputs: Sequence[Input], quantity: str) -> NotFiniteError:
+    def _not_finite(self, inputs: Sequence[_Input], quantity: str) -> NotFiniteError:
         """Return the error for a step in which `quantity` is not finite.
 
         It is about the first example whose own numbers are not, or the first of all if each is
@@ -254,7 +254,7 @@ class Trainer:
         )
 
     def _with_own_failure(
-        self, inputs: Sequence[Input]
+        self, inputs: Sequence[_Input]
     ) -> Iterator[tuple[int, Mapping[str, Any], str]]:
         """Yield place, random state before and quantity of examples that are not finite."""
         for place, (example, proposals) in enumerate(inputs):
