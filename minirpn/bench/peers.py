@@ -129,6 +129,14 @@ class Twin:
         return [layer(hidden) for layer in self.outputs]
 
 
+def _with_values(module: Any, layer: Conv2d | Linear) -> Any:
+    """Return PyTorch's module with the weight and bias of `layer`, frozen where these are."""
+    for own, parameter in ((module.weight, layer.weight), (module.bias, layer.bias)):
+        own.requires_grad_(False).copy_(tensor(backend.to_host(parameter.value)))
+        own.requires_grad_(parameter.trainable)
+    return module
+
+
 def torch_layer(layer: Layer) -> Any:
     """Return a PyTorch module that does the same as a layer of a backbone; not all have one."""
     torch: Any = peer("torch")
@@ -137,15 +145,9 @@ def torch_layer(layer: Layer) -> Any:
     if isinstance(layer, Conv2d):
         outs, C = layer.weight.value.shape[:2]
         conv = torch.nn.Conv2d(C, outs, layer.kernel, layer.stride, layer.padding)
-        for own, parameter in ((conv.weight, layer.weight), (conv.bias, layer.bias)):
-            own.requires_grad_(False).copy_(torch.from_numpy(backend.to_host(parameter.value)))
-            own.requires_grad_(parameter.trainable)
-        return conv
+        return _with_values(conv, layer)
     if isinstance(layer, Linear):
-        linear = torch.nn.Linear(*reversed(layer.weight.value.shape))
-        for own, parameter in ((linear.weight, layer.weight), (linear.bias, layer.bias)):
-            own.requires_grad_(False).copy_(torch.from_numpy(backend.to_host(parameter.value)))
-        return linear
+        return _with_values(torch.nn.Linear(*reversed(layer.weight.value.shape)), layer)
     if isinstance(layer, Flatten):
         return torch.nn.Flatten()
     if isinstance(layer, ReLU):

@@ -6,6 +6,7 @@ The peer is PyTorch with torchvision's operations: the same weights, and the sam
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -25,22 +26,22 @@ PHOTOGRAPH, MODEL = "astronaut", "voc-small"
 
 def propose_contenders(*, peers: bool) -> dict[str, Callable[[], object]]:
     """Return the proposals of a photograph, from its pixels."""
-    pixels, model = read_image(photos()[PHOTOGRAPH]), load(MODEL, device=CPU)
-    contenders: dict[str, Callable[[], object]] = {"minirpn": lambda: model.propose(pixels)}
-    if peers and peer_on("torch", CPU) and peer_on("torchvision", CPU):
-        twin = ModelTwin(model)
-        contenders["torchvision"] = lambda: twin.propose(pixels)
-    return contenders
+    return _contenders(lambda program, pixels: program.propose(pixels), peers)
 
 
 def detect_contenders(*, peers: bool) -> dict[str, Callable[[], object]]:
     """Return the detections in a photograph, from its pixels."""
+    return _contenders(lambda program, pixels: program.detect(pixels), peers)
+
+
+def _contenders(
+    call: Callable[[Any, np.ndarray], object], peers: bool
+) -> dict[str, Callable[[], object]]:
     pixels, model = read_image(photos()[PHOTOGRAPH]), load(MODEL, device=CPU)
-    contenders: dict[str, Callable[[], object]] = {"minirpn": lambda: model.detect(pixels)}
+    programs: dict[str, Any] = {"minirpn": model}
     if peers and peer_on("torch", CPU) and peer_on("torchvision", CPU):
-        twin = ModelTwin(model)
-        contenders["torchvision"] = lambda: twin.detect(pixels, score_threshold=0.5)
-    return contenders
+        programs["torchvision"] = ModelTwin(model)
+    return {name: partial(call, program, pixels) for name, program in programs.items()}
 
 
 class ModelTwin:
@@ -82,7 +83,7 @@ class ModelTwin:
             boxes, scores, _ = self._proposals(images, scale)
             return self._original(boxes, pixels, scale), scores
 
-    def detect(self, pixels: np.ndarray, *, score_threshold: float) -> tuple[Any, Any, Any]:
+    def detect(self, pixels: np.ndarray, *, score_threshold: float = 0.5) -> tuple[Any, Any, Any]:
         """Return boxes (D, 4), scores (D,) and classes (D,) of a picture, in its own pixels."""
         assert self.detector is not None, "only of a model with a detector"
         torch, config = self.torch, self.model.config.detections

@@ -6,10 +6,10 @@ The network answers in pixels of the resized image. Here boxes are in original p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from minirpn.accel.threads import results_in_order, thread_count
 from minirpn.data.samples import Annotation, Dataset, Example
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
-from minirpn.devices import Device
 from minirpn.errors import InputError
 from minirpn.evaluation import (
     COUNTS,
@@ -40,6 +39,7 @@ from minirpn.training.config import TrainConfig
 from minirpn.training.step import Objective, forward_loss, make_minibatch
 from minirpn.training.terminal import Progress
 
+_Result = TypeVar("_Result")
 # On a CPU each image is computed on its part of the threads: on small images the layers are too
 # little work to share. More at once would take more memory: VGG-16 needs 0.35 GB for each image.
 _MOST_AT_ONCE = 4
@@ -63,9 +63,18 @@ class ImageDetections(NamedTuple):
     proposals: ImageProposals
 
 
-def images_at_once(device: Device) -> int:
-    """Return how many images are computed at once; no result depends on it."""
-    return min(thread_count(), _MOST_AT_ONCE) if device.is_host else 1
+def _for_each(
+    function: Callable[[int, Example], _Result],
+    dataset: Dataset,
+    pipeline: Pipeline,
+    limit: int | None,
+) -> Iterator[_Result]:
+    """Yield the result of `function` for the place and the example of each of the first images."""
+    at_once = min(thread_count(), _MOST_AT_ONCE) if pipeline.device.is_host else 1
+    with pipeline.in_order(dataset, limit, each=at_once) as examples:
+        yield from results_in_order(
+            lambda numbered: function(*numbered), enumerate(examples), at_once=at_once
+        )
 
 
 def in_original_pixels(proposals: Proposals, example: Example) -> ImageProposals:
@@ -113,13 +122,11 @@ def propose_all(
     `config` has counts and thresholds; `pipeline` prepares the images.
     """
 
-    def proposals_in(example: Example) -> ImageProposals:
+    def proposals_in(_place: int, example: Example) -> ImageProposals:
         proposals = network.propose(example.image, scale=example.scale, config=config)
         return in_original_pixels(proposals, example)
 
-    at_once = images_at_once(pipeline.device)
-    with pipeline.in_order(dataset, limit, each=at_once) as examples:
-        yield from results_in_order(proposals_in, examples, at_once=at_once)
+    return _for_each(proposals_in, dataset, pipeline, limit)
 
 
 def detect_all(
@@ -146,7 +153,7 @@ def detect_all(
         None for all images.
     """
 
-    def detections_in(example: Example) -> ImageDetections:
+    def detections_in(_place: int, example: Example) -> ImageDetections:
         output, _ = model.rpn.forward(example.image[None, ...])
         size, scale = example.image_size, example.scale
         used = output.propose(size, scale=scale, config=proposals)
@@ -155,9 +162,7 @@ def detect_all(
             used = output.propose(size, scale=scale, config=listed)
         return detections_in_original_pixels(detected, used, example)
 
-    at_once = images_at_once(pipeline.device)
-    with pipeline.in_order(dataset, limit, each=at_once) as examples:
-        yield from results_in_order(detections_in, examples, at_once=at_once)
+    return _for_each(detections_in, dataset, pipeline, limit)
 
 
 def _detect(
@@ -272,9 +277,8 @@ def validate(
     network = rpn_of(model)
 
     def measure(
-        numbered: tuple[int, Example],
-    ) -> tuple[Example, list[float], ImageProposals, ImageDetections | None]:
-        place, example = numbered
+        place: int, example: Example
+    ) -> tuple[list[float], ImageProposals, ImageDetections | None]:
         batch = make_minibatch(
             network.anchors_for(example.image_size, like=example.gt_boxes),
             example.gt_boxes[~example.difficult],
@@ -293,20 +297,16 @@ def validate(
         if detections is not None and isinstance(model, FasterRCNN):
             kept = _detect(model, output, used, example, detections)
             found = detections_in_original_pixels(kept, used, example)
-        return example, values, proposals, found
+        return values, proposals, found
 
     losses: list[list[float]] = []
     proposed: list[ImageProposals] = []
     detected: list[ImageDetections] = []
-    at_once = images_at_once(pipeline.device)
-    with pipeline.in_order(dataset, limit, each=at_once) as examples:
-        for example, values, proposals, found in results_in_order(
-            measure, enumerate(examples), at_once=at_once
-        ):
-            losses.append(_finite(values, example))
-            proposed.append(proposals)
-            if found is not None:
-                detected.append(found)
+    for values, proposals, found in _for_each(measure, dataset, pipeline, limit):
+        losses.append(_finite(values, proposals.annotation))
+        proposed.append(proposals)
+        if found is not None:
+            detected.append(found)
     total, objectness, box = np.mean(losses, axis=0)
     return Validation(
         float(total),
@@ -318,15 +318,14 @@ def validate(
     )
 
 
-def _finite(losses: list[float], example: Example) -> list[float]:
+def _finite(losses: list[float], annotation: Annotation) -> list[float]:
     """Return the sum of the losses of an image and its terms, if all are finite."""
     # The terms first: the sum says less.
     for name, value in reversed(
         [*zip(("loss", "objectness_loss", "box_loss"), losses, strict=True)]
     ):
         if not math.isfinite(value):
-            path = example.annotation.image_path
-            raise FloatingPointError(f"{path}: the validation's {name} is {value}")
+            raise FloatingPointError(f"{annotation.image_path}: the validation's {name} is {value}")
     return losses
 
 

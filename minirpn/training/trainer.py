@@ -12,7 +12,6 @@ sends it to the device.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -243,26 +242,18 @@ class Trainer:
         finite alone.
         """
         state = self.rng.bit_generator.state
-        place, state_there = 0, state
-        if len(inputs) > 1:
-            with contextlib.suppress(StopIteration):
-                place, state_there, quantity = next(self._with_own_failure(inputs))
-            self.rng.bit_generator.state = state
-        example, proposals = inputs[place]
+        (example, proposals), state_there = inputs[0], state
+        for one in inputs if len(inputs) > 1 else ():
+            before = self.rng.bit_generator.state
+            try:
+                check_finite(self.loss_and_gradients(*one))
+            except FloatingPointError as error:
+                (example, proposals), state_there, quantity = one, before, str(error)
+                break
+        self.rng.bit_generator.state = state
         return NotFiniteError(
             example, self.step + 1, quantity, proposals=proposals, rng_state=state_there
         )
-
-    def _with_own_failure(
-        self, inputs: Sequence[_Input]
-    ) -> Iterator[tuple[int, Mapping[str, Any], str]]:
-        """Yield place, random state before and quantity of examples that are not finite."""
-        for place, (example, proposals) in enumerate(inputs):
-            state = self.rng.bit_generator.state
-            try:
-                check_finite(self.loss_and_gradients(example, proposals))
-            except FloatingPointError as error:
-                yield place, state, str(error)
 
     # An overflow shows in the loss or in a gradient, where `check_finite` reports it by name.
     @np.errstate(over="ignore", invalid="ignore")

@@ -184,6 +184,21 @@ def test_the_image_that_is_not_finite_is_named(config, shapes):
     assert caught.value.rng_state == trainer.rng.bit_generator.state
 
 
+def test_where_each_image_is_finite_alone_the_first_is_named(config, shapes, monkeypatch):
+    trainer = Trainer(config)
+    examples, before = examples_of(trainer, shapes), state(trainer)
+
+    def overflows(results, count):
+        return next(iter(results))._replace(losses={"loss": np.float32(np.inf)})
+
+    monkeypatch.setattr("minirpn.training.trainer.mean_of", overflows)
+    with pytest.raises(NotFiniteError, match=r"step 1: loss is inf$") as caught:
+        trainer.train_step(examples)
+    assert caught.value.example is examples[0]
+    assert caught.value.rng_state == before["rng"]
+    np.testing.assert_equal(state(trainer), before)
+
+
 def test_the_file_of_a_step_that_failed_repeats_its_image(config, tmp_path, monkeypatch):
     folder, take, bad = create_run(tmp_path / "run", config), Trainer.train_step, []
 

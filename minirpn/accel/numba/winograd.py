@@ -185,7 +185,10 @@ def conv2d_dweight_winograd(
         sums = np.empty((POINTS, _row_length(outs * C, x.dtype)), x.dtype)
         for number, (n, part) in enumerate(blocks):
             _add_block(dy[n], x[n], _matrices(sums, outs, C), part, padding, number == 0)
-        share(lambda some: _back(sums[:, some.start * C :], dweight, some), _parts(outs))
+        share(
+            lambda some: _transform_back(sums[:, some.start * C :], dweight, _ends(some)),
+            _parts(outs),
+        )
     return dweight
 
 
@@ -206,7 +209,7 @@ def _multiply_block(dy: Array, x: Array, dweight: Array, padding: Pair) -> None:
         _transform_gradient(dy, gradients, _ends(some), (0, rows), columns)
         D = _matrices(gradients, len(some), tiles)
         np.matmul(D, V, out=_matrices(kernels, len(some), C))  # (k, T) @ (T, C) -> (k, C)
-        _back(kernels, dweight, some)
+        _transform_back(kernels, dweight, _ends(some))
 
     share(lambda some: _pixels(x, pixels, some, range(rows), columns, padding), _parts(C))
     share(multiply, _chunks(outs))
@@ -252,11 +255,6 @@ def _pixels(x: Array, pixels: Array, some: range, part: range, columns: int, pad
     tiles = len(part) * columns
     own = pixels[:, some.start * tiles :]
     _transform_pixels(x, own, _ends(some), _ends(part), columns, padding)
-
-
-def _back(sums: Array, dweight: Array, some: range) -> None:
-    """Write `some` outputs of dweight (O,C,3,3), with which `sums` begins."""
-    _transform_back(sums, dweight, _ends(some))
 
 
 def _planes(name: str, size: int, dtype: DTypeLike) -> Array:
