@@ -118,7 +118,7 @@ def growth(folder: Path, quick: bool) -> dict[str, object]:
         def step(image: np.ndarray = image, size: tuple[int, int] = size) -> None:
             network, objective = trainer.network, trainer.objective
             anchors = network.anchors_for(size, like=gt)
-            batch = make_minibatch(anchors, gt, size, rng=trainer.rng, objective=objective)
+            batch = make_minibatch(anchors, gt, size, rng=trainer.rng(), objective=objective)
             loss_and_gradients(network, image, batch, config=objective.loss)
 
         steps.append(cpu(step, rounds))

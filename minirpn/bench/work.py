@@ -159,7 +159,7 @@ def minibatch_for(trainer: Trainer, image: Array) -> Minibatch:
     image_size = (image.shape[1], image.shape[2])
     anchors = trainer.network.anchors_for(image_size, like=GT_BOXES)
     batch = make_minibatch(
-        anchors, GT_BOXES, image_size, rng=trainer.rng, objective=trainer.objective
+        anchors, GT_BOXES, image_size, rng=trainer.rng(), objective=trainer.objective
     )
     return batch.on(image)
 

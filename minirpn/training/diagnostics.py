@@ -34,7 +34,7 @@ from minirpn.nn.optim import square_sums
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig, candidates, object_scores
 from minirpn.training.build import fill_parameters
-from minirpn.training.checkpoint import check_rng_state, read_archive, under
+from minirpn.training.checkpoint import read_archive, under
 from minirpn.training.config import TrainConfig
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import StepResult, check_finite, is_finite
@@ -237,7 +237,12 @@ class Failure(NamedTuple):
 
     trainer: Trainer  # its parameters and phase are those before the step
     example: Example
+    place: int  # of the example in the step
     proposals: np.ndarray | None  # (R, 4), if the phase needs proposals
+
+    def compute(self) -> StepResult:
+        """Return loss and gradients, computed again."""
+        return self.trainer.loss_and_gradients(self.example, self.proposals, place=self.place)
 
 
 class Replayed(NamedTuple):
@@ -270,8 +275,8 @@ def report_failure(error: NotFiniteError, trainer: Trainer, folder: RunFolder) -
     """
     words = error.quantity
     if trainer.config.run.detect_anomaly:
-        failure = Failure(trainer, error.example, error.proposals)
-        words = _describe(words, _find_anomaly(failure, error.rng_state))
+        failure = Failure(trainer, error.example, error.place, error.proposals)
+        words = _describe(words, first_anomaly(trainer.model, failure.compute))
     path = folder.path / f"failure-{error.step}.npz"
     try:
         save_failure(path, trainer, error)
@@ -289,30 +294,18 @@ def report_failure(error: NotFiniteError, trainer: Trainer, folder: RunFolder) -
     )
 
 
-def _find_anomaly(failure: Failure, rng_state: Mapping[str, Any]) -> str | None:
-    """Compute a step once more, with every layer watched; the trainer stays as it is."""
-    trainer, example, proposals = failure
-    state = trainer.rng.bit_generator.state
-    trainer.rng.bit_generator.state = rng_state
-    try:
-        return first_anomaly(trainer.model, lambda: trainer.loss_and_gradients(example, proposals))
-    finally:
-        trainer.rng.bit_generator.state = state
-
-
 def replay(path: str | Path) -> Replayed:
     """Compute the step in ``RUN/failure-STEP.npz`` again on the CPU, with every layer watched.
 
     If it is no such file, or damaged, an InputError says so.
     """
-    trainer, example, proposals = failure = load_failure(Path(path))
-    where = _find_anomaly(failure, trainer.rng.bit_generator.state)
-    quantity = None
+    failure, quantity = load_failure(Path(path)), None
+    where = first_anomaly(failure.trainer.model, failure.compute)
     try:
-        check_finite(trainer.loss_and_gradients(example, proposals))
+        check_finite(failure.compute())
     except FloatingPointError as error:
         quantity = str(error)
-    return Replayed(example.image_id, trainer.step + 1, quantity, where)
+    return Replayed(failure.example.image_id, failure.trainer.step + 1, quantity, where)
 
 
 def save_failure(path: Path, trainer: Trainer, error: NotFiniteError) -> None:
@@ -321,8 +314,8 @@ def save_failure(path: Path, trainer: Trainer, error: NotFiniteError) -> None:
     The trainer is in its state before the step.
 
     Inside are ``parameters/NAME``, ``example/NAME`` (the image as the network reads it, its ground
-    truths, proposals) and ``metadata``: JSON text as bytes, with the settings, the random state
-    and the names of image and quantity.
+    truths, proposals) and ``metadata``: JSON text as bytes, with the settings, the place of the
+    image in the step and the names of image and quantity.
     """
     example, proposals = error.example, error.proposals
     annotation = example.annotation
@@ -337,7 +330,7 @@ def save_failure(path: Path, trainer: Trainer, error: NotFiniteError) -> None:
         "image_size": annotation.image_size,
         "scale": example.scale,
         "flipped": example.flipped,
-        "rng_state": error.rng_state,
+        "place": error.place,
         "config": to_table(trainer.config),
     }
     arrays = {
@@ -402,13 +395,7 @@ def load_failure(path: Path) -> Failure:
     if trainer.phase.needs_proposals and proposals is None:
         raise read.wrong("proposals: missing")
     trainer.step = read.get("step", whole(1)) - 1
-    rng_state = read.get("rng_state", Fields).plain
-    try:
-        check_rng_state(rng_state)
-    except ValueError as error:
-        raise read.wrong(f"rng_state: {error}") from error
-    trainer.rng.bit_generator.state = rng_state
-    return Failure(trainer, example, proposals)
+    return Failure(trainer, example, read.get("place", whole()), proposals)
 
 
 _MOST_SIDE = 10**6  # pixels

@@ -5,6 +5,10 @@ each image is computed on its own part of the threads, which is faster than all 
 layer of one image after the other, because on small images a layer is little work. Gradients are
 added in the order of the images. So the bits are the same for any number of threads.
 
+Each image of each step has a random generator of its own, which follows from the seed and the
+number of the image (`Trainer.rng`). So there is no random state to save, and whoever computes an
+image draws the same.
+
 The labels of the anchors depend on the size of an image, but not on the network. So a thread of the
 loader prepares them before the step (`Trainer.work_ahead`): it labels, draws the mini-batch and
 sends it to the device.
@@ -12,13 +16,13 @@ sends it to the device.
 
 from __future__ import annotations
 
-import copy
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,8 +69,8 @@ class NotFiniteError(InputError):
     """A step whose loss or gradient is not finite; the parameters were not updated.
 
     It names the example, the number of the step from 1 on, and the quantity, such as ``"box_loss is
-    nan"``. `proposals` are those of the example, if it had any, and `rng_state` is the state of the
-    trainer's random generator before its loss was computed.
+    nan"``. `place` is that of the example in its step, from 0 on, and `proposals` are its own, if
+    it had any.
     """
 
     def __init__(
@@ -75,24 +79,27 @@ class NotFiniteError(InputError):
         step: int,
         quantity: str,
         *,
-        proposals: np.ndarray | None,
-        rng_state: Mapping[str, Any],
+        place: int = 0,
+        proposals: np.ndarray | None = None,
     ) -> None:
         super().__init__(f"{example.annotation.image_path}: step {step}: {quantity}")
         self.example, self.step, self.quantity = example, step, quantity
-        self.proposals, self.rng_state = proposals, rng_state
+        self.place, self.proposals = place, proposals
 
 
-# What a step reads of one image: the example, and its proposals if the phase needs any.
-_Input = tuple[Example, np.ndarray | None]
+class _Input(NamedTuple):
+    """What a step reads of one image."""
+
+    place: int  # in the step
+    example: Example
+    proposals: np.ndarray | None  # if the phase needs any
 
 
 class DrawnAhead(NamedTuple):
-    """A mini-batch, and the states of the random generator before and after its draw."""
+    """A mini-batch, and the number of the image in the run for which it was drawn."""
 
     minibatch: Minibatch  # on the device of the image
-    state_before: Mapping[str, Any]
-    state_after: Mapping[str, Any]
+    number: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,15 +110,17 @@ class LabelledExample(Example):
     drawn: DrawnAhead | None  # None if the step draws
 
 
+_OF_STEPS = 1  # tells the random numbers of steps from those of the order, and of a validation
+
+
 class Trainer:
     """Network, optimizer, step count and random state of a run.
 
     Parameters
     ----------
     config
-        The run's settings. The seed gives two independent streams: one for the first weights, one
-        for the mini-batches. (The order of the images needs none; see
-        `minirpn.data.training_order`.)
+        The run's settings. The first weights, the order of the images
+        (`minirpn.data.training_order`) and all that a step draws follow from its seed.
     device
         Where parameters and momentum are, and the steps are computed. Random numbers are drawn on
         the host, and a checkpoint is on the host, so that a run can continue on another device.
@@ -132,7 +141,7 @@ class Trainer:
     """
 
     def __init__(self, config: TrainConfig, device: Device = CPU) -> None:
-        weights_rng, self.rng = np.random.default_rng(config.run.seed).spawn(2)
+        (weights_rng,) = np.random.default_rng(config.run.seed).spawn(1)
         self.config = config
         self.device = device
         self.objective = build_objective(config)
@@ -201,39 +210,30 @@ class Trainer:
         Raises
         ------
         NotFiniteError
-            A loss or a gradient is not finite. The trainer is what it was before, its random state
-            too.
+            A loss or a gradient is not finite. The trainer is what it was before.
         """
-        rng_state = self.rng.bit_generator.state
         given = [None] * len(examples) if proposals is None else proposals
-        inputs: list[_Input] = list(zip(examples, given, strict=True))
+        inputs = list(map(_Input, itertools.count(), examples, given))
         try:
             result = mean_of(self._results(inputs), len(inputs))
             clip_norm = self.config.optimizer.clip_norm
             result = sgd_update(self.optimizer, result, lr=self.lr, clip_norm=clip_norm)
         except FloatingPointError as error:
-            self.rng.bit_generator.state = rng_state
             raise self._not_finite(inputs, str(error)) from error
         self.step += 1
         return result
 
     def _results(self, inputs: Sequence[_Input]) -> Iterator[StepResult]:
-        """Yield loss and gradients of each example, in order; on the CPU, compute several at once.
-
-        What a detector draws at random it draws within the step. So its phases compute one example
-        after the other.
-        """
-        if len(inputs) == 1 or self.phase.loss != "rpn" or not self.device.is_host:
-            for example, proposals in inputs:
-                yield self.loss_and_gradients(example, proposals, recorded=True)
+        """Yield loss and gradients of each image, in order; on the CPU, compute several at once."""
+        if len(inputs) == 1 or not self.device.is_host:
+            for place, example, proposals in inputs:
+                yield self.loss_and_gradients(example, proposals, place=place, recorded=True)
             return
-        given = [(example.image, self.minibatch(example)) for example, _ in inputs]
 
-        @np.errstate(over="ignore", invalid="ignore")  # as in `loss_and_gradients`
-        def compute(image_and_batch: tuple[Array, Minibatch]) -> StepResult:
-            return self.rpn_step(*image_and_batch)
+        def compute(one: _Input) -> StepResult:
+            return self.loss_and_gradients(one.example, one.proposals, place=one.place)
 
-        yield from results_in_order(compute, given, at_once=thread_count())
+        yield from results_in_order(compute, inputs, at_once=thread_count())
 
     def _not_finite(self, inputs: Sequence[_Input], quantity: str) -> NotFiniteError:
         """Return the error for a step in which `quantity` is not finite.
@@ -241,31 +241,48 @@ class Trainer:
         It is about the first example whose own numbers are not, or the first of all if each is
         finite alone.
         """
-        state = self.rng.bit_generator.state
-        (example, proposals), state_there = inputs[0], state
+        place, example, proposals = inputs[0]
         for one in inputs if len(inputs) > 1 else ():
-            before = self.rng.bit_generator.state
             try:
-                check_finite(self.loss_and_gradients(*one))
+                check_finite(self.loss_and_gradients(one.example, one.proposals, place=one.place))
             except FloatingPointError as error:
-                (example, proposals), state_there, quantity = one, before, str(error)
+                (place, example, proposals), quantity = one, str(error)
                 break
-        self.rng.bit_generator.state = state
-        return NotFiniteError(
-            example, self.step + 1, quantity, proposals=proposals, rng_state=state_there
-        )
+        return NotFiniteError(example, self.step + 1, quantity, place=place, proposals=proposals)
+
+    def _number(self, place: int) -> int:
+        """Return the number in the run of an image of the next step, from 0 on."""
+        return self.step * self.config.optimizer.images_per_step + place
+
+    def rng(self, place: int = 0) -> np.random.Generator:
+        """Return the generator of all that is random for an image of the next step.
+
+        It follows from the seed, the steps done and the place of the image in the step, from 0 on.
+        """
+        return self._rng(self._number(place))
+
+    def _rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.run.seed, number, _OF_STEPS])
 
     # An overflow shows in the loss or in a gradient, where `check_finite` reports it by name.
     @np.errstate(over="ignore", invalid="ignore")
     def loss_and_gradients(
-        self, example: Example, proposals: np.ndarray | None = None, *, recorded: bool = False
+        self,
+        example: Example,
+        proposals: np.ndarray | None = None,
+        *,
+        place: int = 0,
+        recorded: bool = False,
     ) -> StepResult:
         """Return the loss of the phase on an example and its gradients; nothing is updated.
 
+        `place` is that of the example in the next step: it decides what is drawn, see `rng`.
         `rpn_step` explains `recorded`.
         """
+        rng = self.rng(place)
         if self.phase.loss == "rpn":
-            return self.rpn_step(example.image, self.minibatch(example), recorded=recorded)
+            batch = self._minibatch(example, self._number(place), rng)
+            return self.rpn_step(example.image, batch, recorded=recorded)
         assert isinstance(self.model, FasterRCNN)
         keep = self.config.data.learnt(example.difficult)
         gt_boxes = self.device.put(example.gt_boxes[keep])
@@ -279,18 +296,18 @@ class Trainer:
                 self.device.put(proposals),
                 gt_boxes,
                 gt_classes,
-                rng=self.rng,
+                rng=rng,
                 config=self.detector_objective.regions,
                 ignored=ignored,
             )
         return joint_loss_and_gradients(
             self.model,
             example.image,
-            self.minibatch(example),
+            self._minibatch(example, self._number(place), rng),
             gt_boxes,
             gt_classes,
             scale=example.scale,
-            rng=self.rng,
+            rng=rng,
             config=self.objective.loss,
             detector=self.detector_objective,
             ignored=ignored,
@@ -312,38 +329,39 @@ class Trainer:
         result = self._runner(compute, image, batch.labels, batch.targets)
         return result._replace(counts=anchor_counts(batch))
 
-    def minibatch(self, example: Example) -> Minibatch:
-        """Return the mini-batch of anchors that the random state gives, on the device.
+    def minibatch(self, example: Example, place: int = 0) -> Minibatch:
+        """Return the mini-batch of anchors of an example at a place in the next step.
 
-        A mini-batch drawn ahead of time is used if it was drawn from this very state. The state
-        then moves on as if the draw had happened here.
+        It is on the device. One that was drawn ahead of time for this very step is used.
         """
+        return self._minibatch(example, self._number(place), self.rng(place))
+
+    def _minibatch(self, example: Example, number: int, rng: np.random.Generator) -> Minibatch:
         assigned = None
         if isinstance(example, LabelledExample):
             drawn, assigned = example.drawn, example.assigned
-            if drawn is not None and drawn.state_before == self.rng.bit_generator.state:
-                self.rng.bit_generator.state = drawn.state_after
+            if drawn is not None and drawn.number == number:
                 return drawn.minibatch
-        return self._draw(example, self.rng, assigned).on(example.image)
+        return self._draw(example, rng, assigned).on(example.image)
 
     def work_ahead(self) -> Callable[[Example], LabelledExample] | None:
         """Return what a loader can do with the examples of the next steps of this phase, in order.
 
-        It labels their anchors. If the phase trains the RPN alone, it also draws their mini-batches
-        with a copy of the random generator as it is now. A joint training draws anchors, regions
-        and dropout in turn, so there the steps draw. None if there are no anchors to label.
+        It labels their anchors. If the phase trains the RPN alone, it also draws their
+        mini-batches. A joint training draws anchors, regions and dropout in turn, so there the
+        steps draw. None if there are no anchors to label.
         """
         if self.phase.loss == "detector":
             return None
-        rng = copy.deepcopy(self.rng) if self.phase.loss == "rpn" else None
-        return partial(self._label_ahead, rng=rng)
+        numbers = itertools.count(self._number(0)) if self.phase.loss == "rpn" else None
+        return partial(self._label_ahead, numbers=numbers)
 
     # This must not change how many threads `minirpn.accel.threads` allows: that number holds for
     # the whole process, and the last bits of a matrix product depend on it. It runs while a step
     # computes on all of them, so it stays on its own thread.
     @on_this_thread()
-    def _label_ahead(self, example: Example, rng: np.random.Generator | None) -> LabelledExample:
-        """Return the example with labels, and with a mini-batch if there is a generator."""
+    def _label_ahead(self, example: Example, numbers: Iterator[int] | None) -> LabelledExample:
+        """Return the example with labels, and with a mini-batch if there are numbers of images."""
         assigned = label_anchors(
             *self._anchors_and_objects(example),
             example.image_size,
@@ -351,12 +369,11 @@ class Trainer:
             ignored=example.ignored,
         )
         drawn = None
-        if rng is not None:
-            before = rng.bit_generator.state
-            batch = self._draw(example, rng, assigned)
+        if numbers is not None:
+            number = next(numbers)
+            batch = self._draw(example, self._rng(number), assigned)
             parts = backend.send_together([batch.labels, batch.targets], example.image)
-            batch = batch._replace(labels=parts[0], targets=parts[1])
-            drawn = DrawnAhead(batch, before, rng.bit_generator.state)
+            drawn = DrawnAhead(batch._replace(labels=parts[0], targets=parts[1]), number)
         return LabelledExample(**vars(example), assigned=assigned, drawn=drawn)
 
     def _draw(
@@ -445,7 +462,6 @@ class Trainer:
             velocity,
             step=self.step,
             phase=self.phase_index,
-            rng_state=self.rng.bit_generator.state,
             config=to_table(self.config),
             metrics={"best": self.best, "since_best": self.since_best},
         )
@@ -470,10 +486,6 @@ class Trainer:
             self.optimizer.load_velocity(velocity)
         except ValueError as error:
             raise InputError(f"{path}: momentum of another network: {error}") from error
-        try:
-            self.rng.bit_generator.state = checkpoint.rng_state
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise InputError(f"{path}: no state of this random generator: {error}") from error
         self.step, self.best, self.since_best = checkpoint.step, float(best), since_best
 
 

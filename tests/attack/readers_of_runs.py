@@ -278,8 +278,7 @@ def _failure_seed() -> list[bytes]:
     with pipeline.in_order(open_dataset(config, folder, "train"), 1) as examples:
         example = next(iter(examples))
     path = folder.path / "failure-1.npz"
-    state = trainer.rng.bit_generator.state
-    error = NotFiniteError(example, 1, "the loss is nan", proposals=None, rng_state=state)
+    error = NotFiniteError(example, 1, "the loss is nan")
     save_failure(path, trainer, error)
     content = path.read_bytes()
     path.unlink()

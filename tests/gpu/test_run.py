@@ -109,7 +109,7 @@ def assert_same_proposal_files(one, other):
 
 def assert_close_states(one, other):
     a, b = load_checkpoint(one.last), load_checkpoint(other.last)
-    assert (a.step, a.phase, a.rng_state) == (b.step, b.phase, b.rng_state)
+    assert (a.step, a.phase) == (b.step, b.phase)
     for ours, theirs in ((a.parameters, b.parameters), (a.velocity, b.velocity)):
         assert set(ours) == set(theirs)
         for name in ours:

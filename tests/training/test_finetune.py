@@ -214,6 +214,5 @@ def test_resumed_without_its_source_it_ends_the_same(
     shutil.rmtree(copy)
     train(load_config(stopped.config), stopped, resume=True, progress=False)
     a, b = load_checkpoint(whole.last), load_checkpoint(stopped.last)
-    assert a.rng_state == b.rng_state
     for name, value in a.parameters.items():
         np.testing.assert_array_equal(b.parameters[name], value)

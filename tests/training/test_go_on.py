@@ -30,7 +30,7 @@ def recalls_of(folder):
 
 def assert_same_end(one, other):
     a, b = load_checkpoint(one.last), load_checkpoint(other.last)
-    assert (a.step, a.rng_state) == (b.step, b.rng_state)
+    assert a.step == b.step
     for before, after in ((a.parameters, b.parameters), (a.velocity, b.velocity)):
         assert set(before) == set(after)
         for name in before:

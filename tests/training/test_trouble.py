@@ -208,7 +208,7 @@ def test_a_checkpoint_of_another_version(begun, small_config):
     save_checkpoint(begun.last, replace(load_checkpoint(begun.last), version=1))
     before = files_of(begun)
     said = fails(small_config, begun, resume=True)
-    assert said == f"{begun.last}: checkpoint version 1, this minirpn reads 2"
+    assert said == f"{begun.last}: checkpoint version 1, this minirpn reads 2 and 3"
     assert files_of(begun) == before
 
 
