@@ -95,15 +95,19 @@ class Console(Unfailing):
 
 
 @contextlib.contextmanager
-def consoles() -> Iterator[tuple[Console, Console]]:
-    """Make consoles of stdout and stderr inside the block, and yield the two."""
+def consoles(*, silent: bool = False) -> Iterator[tuple[Console, Console]]:
+    """Make consoles of stdout and stderr inside the block, and yield the two.
+
+    If `silent`, what is written to them goes nowhere.
+    """
     before = sys.stdout, sys.stderr
     streams = []
     for stream in before:
         if hasattr(stream, "reconfigure"):  # its encoding may not have all characters
             stream.reconfigure(errors="backslashreplace")
         # None: it was closed when the program began.
-        streams.append(Console(io.StringIO() if stream is None else stream))
+        nowhere = silent or stream is None
+        streams.append(Console(io.StringIO() if nowhere else stream))
     sys.stdout, sys.stderr = streams
     try:
         yield streams[0], streams[1]

@@ -93,7 +93,7 @@ def check_device_name(name: str, *, auto: bool = True) -> None:
         raise InputError(f"device: expected {names}, got {name!r}")
 
 
-def open_device(name: str = "auto", *, tf32: bool = False) -> Device:
+def open_device(name: str = "auto", *, tf32: bool = False, turn: int = 0) -> Device:
     """Return a device that can be used.
 
     Parameters
@@ -104,6 +104,9 @@ def open_device(name: str = "auto", *, tf32: bool = False) -> Device:
     tf32
         Let matrix products round their float32 factors to 10 bits, for speed. Both True and False
         apply to all products of this process from now on.
+    turn
+        Which of the GPUs that fit the name, counted round and round, if there are several. So the
+        processes of one machine get one each.
 
     Raises
     ------
@@ -117,9 +120,8 @@ def open_device(name: str = "auto", *, tf32: bool = False) -> Device:
     check_device_name(name)
     gpus = [] if name == "cpu" else find_gpus()
     candidates = [gpu for gpu in gpus if name in ("auto", "cuda", gpu.name) or gpu.name == "cuda"]
-    for gpu in candidates:
-        if gpu.trouble is None:
-            return _open(gpu, tf32)
+    if usable := [gpu for gpu in candidates if gpu.trouble is None]:
+        return _open(usable[turn % len(usable)], tf32)
     if not gpus:
         reason = NO_CUPY
     elif not candidates:
@@ -133,6 +135,13 @@ def open_device(name: str = "auto", *, tf32: bool = False) -> Device:
     if tf32:
         raise InputError("tf32: only a GPU has it, and this would run on the CPU")
     return CPU._replace(about=f"no GPU: {reason}" if gpus else "")
+
+
+def card_of(device: Device) -> str:
+    """Return what tells a GPU of this machine from the others, whatever each process calls it."""
+    import cupy
+
+    return str(cupy.cuda.runtime.deviceGetPCIBusId(int(device.name.removeprefix("cuda:"))))
 
 
 def find_gpus() -> list[Gpu]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ from minirpn.results import OBJECT, Detections, Found, Proposals
 from minirpn.rpn.network import RPN
 from minirpn.training.build import build_pipeline, load_model, rpn_of, with_splits_there
 from minirpn.training.config import TrainConfig, keys_in, load_config, override
+from minirpn.training.crew import together
+from minirpn.training.distributed import open_ranks
 from minirpn.training.evaluate import (
     detections_in_original_pixels,
     evaluate_split,
@@ -40,7 +42,9 @@ from minirpn.training.evaluate import (
 from minirpn.training.keywords import settings_by_key
 from minirpn.training.run_data import check_measurable
 from minirpn.training.run_folder import RunFolder, new_run_path, start_run
+from minirpn.training.scaling import shared_by
 from minirpn.training.stored import StoredModel, no_detector, read_stored
+from minirpn.training.train import TrainResult
 from minirpn.training.train import train as train_network
 
 ImageLike: TypeAlias = str | Path | NDArray[np.uint8] | Image.Image
@@ -50,6 +54,7 @@ _Result = TypeVar("_Result", bound=Found)
 
 _PROPOSING = ("resize", "proposals")  # sections whose settings `propose` takes
 _DETECTING = (*_PROPOSING, "detections")
+_OF_TRAIN = ("out", "progress", "recipe", "config", "distributed")  # its other keywords
 _SCORE_THRESHOLD = 0.5  # of `Model.detect`
 _CLASSES_SHOWN = 6
 
@@ -560,6 +565,7 @@ def train(
     progress: bool = True,
     recipe: str | None = None,
     config: str | Path | TrainConfig | None = None,
+    distributed: Literal["auto", "off"] = "auto",
     **settings: Any,
 ) -> Run:
     """Train a network, as ``minirpn train`` does, and return the run.
@@ -577,6 +583,11 @@ def train(
         ``voc``, else the second.
     config
         A TOML file of settings over those of the recipe; or the settings of a run (``run.config``).
+    distributed
+        ``"auto"``: processes that an MPI launcher (mpiexec, srun) has started with one script train
+        one network together, and each gets the run. ``"off"``: each process is for itself. Start
+        such a script as ``mpiexec -n 4 python -m mpi4py script.py``: then an error of its own in
+        one process ends all of them.
     **settings
         Those of ``config.toml``: by name where it is in one section only (``voc="VOCdevkit"``,
         ``steps=2000``, ``backbone="squeezenet"``, ``lr=0.01``), or by section
@@ -593,16 +604,31 @@ def train(
     ``threads`` sets how many threads this process computes with from then on.
     """
     settings = settings if device is None else {"device": device, **settings}
-    chosen = _training_config(config, recipe, settings, progress)
-    path = new_run_path(chosen.model.backbone) if out is None else Path(out)
-    opened = open_device(chosen.run.device, tf32=chosen.run.tf32)
-    if chosen.run.threads is not None:
-        set_threads(chosen.run.threads)
-    with start_run(path, chosen, opened) as folder:
-        result = train_network(chosen, folder, device=opened, progress=progress)
+    ranks = open_ranks(distributed)
+    progress = progress and ranks.is_first
+
+    def prepare() -> tuple[TrainConfig, Path, Device]:
+        chosen = _training_config(config, recipe, settings, progress)
+        chosen, scaled = shared_by(chosen, ranks.size)
+        if scaled is not None and progress:
+            print(scaled, file=sys.stderr)
+        path = new_run_path(chosen.model.backbone) if out is None else Path(out)
+        opened = ranks.open_device(chosen.run.device, tf32=chosen.run.tf32)
+        if chosen.run.threads is not None or not ranks.is_alone:
+            set_threads(chosen.run.threads or ranks.threads)
+        return chosen, ranks.exchange(path)[0], opened
+
+    def train_first() -> TrainResult:
+        with start_run(path, chosen, opened, ranks) as folder:
+            return train_network(chosen, folder, device=opened, progress=progress, ranks=ranks)
+
+    chosen, path, opened = ranks.perform(prepare)
+    result = together(ranks, opened, train_first)
+    if result is None:
+        raise InputError(f"{path}: the training has failed; the error of rank 0 says why")
     return Run(
         path=path,
-        config=load_config(folder.config),  # with the classes that were found
+        config=load_config(RunFolder(path).config),  # with the classes that were found
         steps=result.steps,
         interrupted=result.interrupted,
         recall=result.recall,
@@ -622,7 +648,7 @@ def _training_config(
 
     With `progress`, stderr tells of splits that the data set has not.
     """
-    values, names = settings_by_key(settings, others=("out", "progress", "recipe", "config"))
+    values, names = settings_by_key(settings, others=_OF_TRAIN)
     if isinstance(config, TrainConfig):
         if recipe is not None:
             raise InputError(f"recipe: {recipe!r} and config are both all settings; give one")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minirpn.cli.model import TEST, add_run, default_split, open_data, way_on
 from minirpn.cli.output import check_apart, make_folders, write_each
-from minirpn.cli.settings import add_device
+from minirpn.cli.settings import add_device, add_distributed
 from minirpn.cli.source import add_source, names_data, source_values
 
 if TYPE_CHECKING:
     from minirpn.data.samples import Annotation
+    from minirpn.data.voc import VOCDataset
     from minirpn.detector import Detections
     from minirpn.training.config import TrainConfig
+    from minirpn.training.distributed import Ranks
     from minirpn.training.evaluate import SplitResult
 
 NAME = "eval"
@@ -73,11 +76,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write them in the format of COCO's tools, and the ground truth beside them",
     )
     add_device(parser)
+    add_distributed(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the tables, and return the exit status."""
-    from minirpn.devices import open_device
+    from minirpn.training.distributed import open_ranks
+
+    ranks = open_ranks(args.distributed)
+    measured = ranks.perform(partial(_measure, args, ranks))
+    if ranks.is_first:
+        _report(args, *measured)
+    return 0
+
+
+def _measure(
+    args: argparse.Namespace, ranks: Ranks
+) -> tuple[TrainConfig, str, VOCDataset, SplitResult]:
+    """Return settings, split, data set, and the result on it; the ranks share the images."""
+    from minirpn.accel.threads import set_threads
     from minirpn.evaluation.result_files import check_voc_ids
     from minirpn.training.build import load_model
     from minirpn.training.evaluate import evaluate_split
@@ -86,7 +103,9 @@ def run(args: argparse.Namespace) -> int:
 
     stored = read_stored(args.source, best=args.best)
     check_apart(_files(args))
-    model, trained = load_model(stored, open_device(args.device))
+    if not ranks.is_alone:
+        set_threads(ranks.threads)
+    model, trained = load_model(stored, ranks.open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
     split = args.split or default_split(config)
     with way_on(config):
@@ -95,7 +114,8 @@ def run(args: argparse.Namespace) -> int:
     check_measurable(dataset, f"{where}: split {split!r}", limit=args.limit)
     if args.voc_results is not None:
         check_voc_ids(dataset.image_ids[: args.limit], "--voc-results")
-    make_folders([args.out, args.voc_results], [args.json, args.coco])
+    if ranks.is_first:
+        make_folders([args.out, args.voc_results], [args.json, args.coco])
     with way_on(config):
         result = evaluate_split(
             model,
@@ -105,20 +125,31 @@ def run(args: argparse.Namespace) -> int:
             matching=args.matching,
             limit=args.limit,
             progress=True,
+            ranks=ranks,
         )
+    return config, split, dataset, result
+
+
+def _report(
+    args: argparse.Namespace,
+    config: TrainConfig,
+    split: str,
+    dataset: VOCDataset,
+    result: SplitResult,
+) -> None:
+    """Print the tables, and write the files that are asked for."""
     for reason in dataset.skipped:
         print(f"left out: {reason}")
     images = len(result.proposals)
     if args.split is None and split != TEST:
         print(f"no split {TEST!r} there: measured on {split!r}, the run's validation split")
-    print(f"{where}, split {split}, {images} images")
+    print(f"{config.data.voc or 'generated shapes'}, split {split}, {images} images")
     mean = sum(len(item.boxes) for item in result.proposals) / images
-    print(f"at most {counts[-1]} proposals an image, {mean:.0f} on average")
+    print(f"at most {result.recall.counts[-1]} proposals an image, {mean:.0f} on average")
     print(result.recall.table())
     if result.precision is not None:
         print(f"\n{result.precision.table()}")
     write_each(_outputs(args, split, result, dataset.classes))
-    return 0
 
 
 def _configured(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:

@@ -6,10 +6,11 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any, NoReturn
 
 import minirpn
@@ -29,7 +30,7 @@ from minirpn.cli import (
     study,
     train,
 )
-from minirpn.cli.settings import as_typed, count_training_images
+from minirpn.cli.settings import DISTRIBUTED, as_typed, count_training_images
 from minirpn.cli.words import (
     command_hint,
     complaint,
@@ -41,6 +42,7 @@ from minirpn.cli.words import (
 )
 from minirpn.console import consoles, occupy_closed_handles
 from minirpn.errors import InputError, UntrainedWarning, did_you_mean, reason_of
+from minirpn.launcher import end_all, have_met, launched
 from minirpn.text import MOST_CHARACTERS
 from minirpn.text import message as one_line
 
@@ -62,6 +64,9 @@ COMMANDS = (
     info,
     completion,
 )
+
+# The commands whose work several processes share; the first of them prints for all.
+SHARED = {module.NAME for module in (train, evaluate, propose, study)}
 
 
 class _Notes(logging.Handler):
@@ -208,8 +213,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # this is the program: nothing opens a window, whatever the backend is
         os.environ["MPLBACKEND"] = "agg"
     occupy_closed_handles()
-    with consoles() as (output, _):
-        status = _run(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    is_shared = shares_work(words) and launched().size > 1
+    with consoles(silent=is_shared and launched().rank > 0) as (output, _):
+        status = _run(words, is_shared=is_shared)
         output.flush()
         lost = output.lost
         if lost is not None and not isinstance(lost, BrokenPipeError):
@@ -219,8 +226,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(words: Sequence[str]) -> int:
-    """Run the command of these words, and return the exit status."""
+def shares_work(words: Sequence[str]) -> bool:
+    """Tell whether several processes with this command line do one piece of work together."""
+    command = next((word for word in words if not is_flag(word)), None)
+    is_off = f"{DISTRIBUTED}=off" in words or (DISTRIBUTED, "off") in pairwise(words)
+    return command in SHARED and not is_off
+
+
+def _run(words: Sequence[str], *, is_shared: bool) -> int:
+    """Run the command of these words, and return the exit status.
+
+    If other processes share the work, they wait for this one. So if it ends in a way that they have
+    not been told of, it ends them too.
+    """
     parser = build_parser(words)
     try:
         args = parser.parse_args(words)
@@ -243,17 +261,40 @@ def _run(words: Sequence[str]) -> int:
             status: int = args.run(args)
         return status
     except KeyboardInterrupt:
+        if is_shared:
+            end_all(INTERRUPTED, is_asked=True)
         return INTERRUPTED
     except Exception as error:
+        if is_shared and _is_interrupt(error):
+            end_all(INTERRUPTED, is_asked=True)
+        is_awaited = is_shared and not getattr(error, "is_told", False)
+        if is_awaited and (launched().rank > 0 or have_met()):
+            _end_all(error, args)
         if args.debug:
             raise
         return _report(error, args)
+
+
+def _end_all(error: Exception, args: argparse.Namespace) -> NoReturn:
+    """Tell of an error that the other processes wait in vain to hear of, and end them all."""
+    status, line = _line_about(error, args, who=f"rank {launched().rank}: ")
+    trace = traceback.format_exc() if args.debug else ""
+    sys.stdout.flush()
+    os.write(2, f"{trace}{line}\n".encode(errors="backslashreplace"))  # sys.stderr may be silent
+    end_all(status)
 
 
 def _report(error: Exception, args: argparse.Namespace) -> int:
     """Print an error as one line, and return the exit status."""
     if _is_interrupt(error):
         return INTERRUPTED
+    status, line = _line_about(error, args)
+    print(line, file=sys.stderr)
+    return status
+
+
+def _line_about(error: Exception, args: argparse.Namespace, *, who: str = "") -> tuple[int, str]:
+    """Return the exit status for an error, and the line that tells of it."""
     status, reason = USER_ERROR, reason_of(error)
     if isinstance(error, InputError | OSError):
         reason = as_typed(reason, args)
@@ -269,8 +310,7 @@ def _report(error: Exception, args: argparse.Namespace) -> int:
             "with what --debug shows"
         )
     most = error.most if isinstance(error, InputError) else MOST_CHARACTERS
-    print(one_line(f"minirpn: error: {reason}", most), file=sys.stderr)
-    return status
+    return status, one_line(f"minirpn: error: {who}{reason}", most)
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

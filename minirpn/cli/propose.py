@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from minirpn.cli.model import (
@@ -20,13 +21,15 @@ from minirpn.cli.pictures import (
     named_words,
     show_pictures,
 )
-from minirpn.cli.settings import add_device
+from minirpn.cli.settings import add_device, add_distributed
 from minirpn.cli.source import add_source, names_data, source_values, typed_source
+from minirpn.launcher import launched
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from minirpn.results import Found
+    from minirpn.training.distributed import Ranks
 
 NAME = "propose"
 SUMMARY = "show where objects may be on pictures, or save it"
@@ -61,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-bad", action="store_true", help="with --split, leave out what is wrong in the data"
     )
     add_device(parser)
+    add_distributed(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,11 +78,16 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"{typed}: only with --split")
         if args.skip_bad:
             raise InputError("--skip-bad: only with --split")
+        if args.distributed == "auto" and launched().rank > 0:
+            return 0  # the first process does it alone
         return _propose_pictures(args)
     _refuse(
         args, ("json", "coco", "voc_results"), "not with --split; minirpn eval writes such files"
     )
-    _propose_split(args)
+    from minirpn.training.distributed import open_ranks
+
+    ranks = open_ranks(args.distributed)
+    ranks.perform(partial(_propose_split, args, ranks))
     return 0
 
 
@@ -110,11 +119,11 @@ def _propose_pictures(args: argparse.Namespace) -> int:
     return show_pictures(pictures, find, lambda found: f"{len(found)} proposals", output)
 
 
-def _propose_split(args: argparse.Namespace) -> None:
-    """Find the proposals for all images of a split, and perhaps save them."""
+def _propose_split(args: argparse.Namespace, ranks: Ranks) -> None:
+    """Find the proposals for all images of a split, which the ranks share; perhaps save them."""
     from dataclasses import replace
 
-    from minirpn.devices import open_device
+    from minirpn.accel.threads import set_threads
     from minirpn.errors import InputError
     from minirpn.training.build import build_pipeline, load_network, training_proposals
     from minirpn.training.config import override
@@ -128,7 +137,9 @@ def _propose_split(args: argparse.Namespace) -> None:
     if len(words) > 1:
         raise InputError(f"{words[1]}: either pictures or --split, not both")
     stored = read_stored(words[0], best=args.best)
-    network, config = load_network(stored, open_device(args.device))
+    if not ranks.is_alone:
+        set_threads(ranks.threads)
+    network, config = load_network(stored, ranks.open_device(args.device))
     values, names = source_values(args)
     if args.skip_bad:  # a run that was trained with it keeps it
         values["data.skip_bad"] = True
@@ -139,17 +150,19 @@ def _propose_split(args: argparse.Namespace) -> None:
     with way_on(config):
         dataset = open_data(stored, config, args.split, named=names_data(args))
     folder = output_folder(args, stored.folder, _FOLDER)
-    make_folders([folder], [])
+    if ranks.is_first:
+        make_folders([folder], [])
     proposals = []
     with way_on(config), Progress(len(dataset), unit="image") as progress:
-        for item in propose_all(network, dataset, build_pipeline(config, network), counts):
+        pipeline = build_pipeline(config, network)
+        for item in propose_all(network, dataset, pipeline, counts, ranks=ranks):
             proposals.append(item)
             progress.advance()
     for reason in dataset.skipped:
         print(f"left out: {reason}")
     mean = sum(len(item.boxes) for item in proposals) / len(proposals)
     print(f"split {args.split}: {len(proposals)} images, {mean:.0f} proposals each on average")
-    if folder is not None:
+    if folder is not None and ranks.is_first:
         path = folder / f"{args.split}.npz"
         save_proposals(path, proposals)
         print(f"saved: {path}")

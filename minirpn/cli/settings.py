@@ -16,6 +16,7 @@ from minirpn.errors import InputError, did_you_mean
 
 ANCHORS = "--anchors"
 SET = "--set"
+DISTRIBUTED = "--distributed"
 DEVICE_HELP = "where to compute: auto (default), cpu, cuda, cuda:1, ..."
 
 
@@ -108,6 +109,22 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         ),
         Flag("--lr", "optimizer.lr", "learning rate before the drop", "X"),
         Flag(
+            "--warmup-steps",
+            "optimizer.warmup_steps",
+            "steps in which the learning rate rises to that",
+            "N",
+        ),
+        Flag(
+            "--linear-rule",
+            "optimizer.linear_rule",
+            "with more processes than images in a step, scale learning rate and steps (default)",
+        ),
+        Flag(
+            "--no-linear-rule",
+            "optimizer.linear_rule",
+            "with more processes than images in a step, take more images only",
+        ),
+        Flag(
             "--backbone-lr-multiplier",
             "optimizer.backbone_lr_multiplier",
             "factor on the learning rate of the backbone",
@@ -144,6 +161,17 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--tensorboard", "run.tensorboard", "record for TensorBoard as well"),
     ),
 }
+
+
+def add_distributed(parser: Any) -> None:
+    """Add the flag for what several processes do to a parser, or to a group of one."""
+    parser.add_argument(
+        DISTRIBUTED,
+        choices=("auto", "off"),
+        default="auto",
+        help="what several processes do that mpiexec or srun has started: share the work (auto), "
+        "or each all of it (off)",
+    )
 
 
 def add_recipe(parser: Any) -> None:

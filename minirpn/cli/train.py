@@ -6,10 +6,11 @@ import argparse
 import contextlib
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from minirpn.cli.settings import add_recipe, add_settings, given_settings
+from minirpn.cli.settings import add_distributed, add_recipe, add_settings, given_settings
 from minirpn.errors import InputError
 from minirpn.text import MOST_BEFORE_COMMANDS, MOST_WITH_COMMANDS
 from minirpn.text import message as one_line
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from minirpn.data.findings import BadDataError, BadFileError
     from minirpn.devices import Device
     from minirpn.training.config import DataConfig, TrainConfig
+    from minirpn.training.distributed import Ranks
     from minirpn.training.run_folder import RunFolder
     from minirpn.training.train import TrainResult
 
@@ -34,7 +36,7 @@ to config.toml in the run's folder. With --voc the recipe is 'small': what train
 half an hour on two cores. Without it, it is 'shapes'. 'paper' is the paper's: VGG-16, 80,000 steps.
 """
 
-_INTERRUPTED = 130
+_FAILED, _INTERRUPTED = 2, 130
 _LISTED = 20  # errors in the data that are printed
 
 
@@ -56,71 +58,109 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_recipe(folder)
     folder.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
+    add_distributed(folder)
     add_settings(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, print the results, and return the exit status."""
-    from minirpn.accel.threads import set_threads
-    from minirpn.data.findings import BadDataError, BadFileError
-    from minirpn.training.run_folder import start_run
-    from minirpn.training.train import train
+    from minirpn.training.crew import together
+    from minirpn.training.distributed import open_ranks
+    from minirpn.training.run_folder import RunFolder
 
-    resume, steps = args.resume is not None, None
-    opened: AbstractContextManager[RunFolder]
-    if resume:
-        config, folder, device, steps = _resumed(args)
-        opened = contextlib.nullcontext(folder)
-    else:
-        config, path, device = _started(args)
-        opened = start_run(path, config, device)
-    if config.run.threads is not None:
-        set_threads(config.run.threads)
-    with opened as folder:
-        print(f"run folder: {folder.path}")
-        print(f"device: {device}", flush=True)
-        way_on = f"continue with: minirpn train --resume {shlex.quote(str(folder.path))}"
-        try:
-            result = train(config, folder, device=device, resume=resume, steps=steps)
-        except (BadDataError, BadFileError) as error:
-            raise _with_ways_on(error, config) from error
-        except KeyboardInterrupt:
-            print(f"stopped at once; {way_on}", file=sys.stderr)
-            return _INTERRUPTED
+    ranks = open_ranks(args.distributed)
+    prepared = ranks.perform(partial(_prepare, args, ranks))
+    result = together(ranks, prepared.device, partial(_train, prepared, ranks))
+    if result is None:
+        return _FAILED  # the first rank tells why
     if result.interrupted:
-        print(f"stopped after step {result.steps}; {way_on}", file=sys.stderr)
+        print(f"stopped after step {result.steps}; {_way_on(prepared.path)}", file=sys.stderr)
         return _INTERRUPTED
-    _summarise(result, folder, config)
+    if ranks.is_first:
+        _summarise(result, RunFolder(prepared.path), prepared.config)
     return 0
 
 
-def _started(args: argparse.Namespace) -> tuple[TrainConfig, Path, Device]:
+class _Prepared(NamedTuple):
+    """What a command line asks for."""
+
+    config: TrainConfig
+    device: Device
+    path: Path  # of the run's folder
+    is_resumed: bool
+    steps: int | None  # the new total of a run that is resumed
+
+
+def _prepare(args: argparse.Namespace, ranks: Ranks) -> _Prepared:
+    """Return what the command line asks for; compute with as many threads from now on."""
+    from minirpn.accel.threads import set_threads
+
+    prepared = _started(args, ranks) if args.resume is None else _resumed(args, ranks)
+    threads = prepared.config.run.threads
+    if threads is not None or not ranks.is_alone:
+        set_threads(threads or ranks.threads)
+    return prepared
+
+
+def _train(prepared: _Prepared, ranks: Ranks) -> TrainResult:
+    """Train, in a new folder or in that of the run."""
+    from minirpn.data.findings import BadDataError, BadFileError
+    from minirpn.training.run_folder import open_run, start_run
+    from minirpn.training.train import train
+
+    config, device, path, is_resumed, steps = prepared
+    opened: AbstractContextManager[RunFolder] = (
+        contextlib.nullcontext(open_run(path))
+        if is_resumed
+        else start_run(path, config, device, ranks)
+    )
+    with opened as folder:
+        print(f"run folder: {path}")
+        print(f"device: {device}", flush=True)
+        if not ranks.is_alone:
+            print(ranks, flush=True)
+        try:
+            return train(config, folder, device=device, resume=is_resumed, steps=steps, ranks=ranks)
+        except (BadDataError, BadFileError) as error:
+            raise _with_ways_on(error, config) from error
+        except KeyboardInterrupt:
+            print(f"stopped at once; {_way_on(path)}", file=sys.stderr)
+            raise
+
+
+def _way_on(path: Path) -> str:
+    return f"continue with: minirpn train --resume {shlex.quote(str(path))}"
+
+
+def _started(args: argparse.Namespace, ranks: Ranks) -> _Prepared:
     """Return settings, folder and device of a new run."""
-    from minirpn.devices import open_device
     from minirpn.training.build import with_splits_there
     from minirpn.training.config import keys_in, load_config
     from minirpn.training.run_folder import new_run_path
+    from minirpn.training.scaling import shared_by
 
     values, names = given_settings(args)
     config = load_config(args.config, values, recipe=args.recipe, origins=names)
     config, changed = with_splits_there(config, {*values, *keys_in(args.config)})
     for line in changed:
         print(line)
-    device = open_device(config.run.device, tf32=config.run.tf32)
+    config, scaled = shared_by(config, ranks.size)
+    if scaled is not None:
+        print(scaled)
+    device = ranks.open_device(config.run.device, tf32=config.run.tf32)
     if config.data.voc is None:
         print(
             f"No --voc: generating {config.synthetic.images} pictures of shapes, and training "
             f"{config.model.backbone} for {config.optimizer.steps} steps to find them."
         )
-    return config, args.out or new_run_path(config.model.backbone), device
+    return _Prepared(config, device, args.out or new_run_path(config.model.backbone), False, None)
 
 
-def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, int | None]:
+def _resumed(args: argparse.Namespace, ranks: Ranks) -> _Prepared:
     """Return settings, folder and device of a run to continue, and its new total of steps.
 
     Its other settings must not change.
     """
-    from minirpn.devices import open_device
     from minirpn.training.config import check_resumable, load_config, override
     from minirpn.training.run_folder import newest_run, open_run
 
@@ -137,7 +177,8 @@ def _resumed(args: argparse.Namespace) -> tuple[TrainConfig, RunFolder, Device, 
         total = {"optimizer.steps": values.pop("optimizer.steps")}
         steps = override(stored, total, origins=names).optimizer.steps
     config = check_resumable(stored, values, str(folder.config), origins=names)
-    return config, folder, open_device(config.run.device, tf32=config.run.tf32), steps
+    device = ranks.open_device(config.run.device, tf32=config.run.tf32)
+    return _Prepared(config, device, folder.path, True, steps)
 
 
 def _with_ways_on(error: BadDataError | BadFileError, config: TrainConfig) -> InputError:

@@ -141,6 +141,10 @@ class Loader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; examples that are not asked for yet are never prepared."""
         # The pool first, so that the finisher does not wait for cancelled examples.
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._finisher.shutdown(wait=True, cancel_futures=True)

@@ -167,10 +167,10 @@ class Pipeline:
             finish=finish,
         )
 
-    def in_order(self, dataset: Dataset, limit: int | None, *, each: int = 1) -> Loader:
+    def in_order(self, dataset: Dataset, limit: int | None) -> Loader:
         """Return a loader of the first `limit` images in their order, as they are."""
         count = len(dataset) if limit is None else min(limit, len(dataset))
-        return self.examples(dataset, (Draw(index) for index in range(count)), each=each)
+        return self.examples(dataset, (Draw(index) for index in range(count)))
 
 
 def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:

@@ -286,6 +286,10 @@ class SharingConfig:
         return self.pooling or ("align" if self.kind == "joint" else "pool")
 
 
+LEAST_STEPS: Mapping[str, int] = {"4-step": 6}
+"""A training scheme needs so many steps: one for each share of its phases, 2:1:2:1."""
+
+
 @dataclass(frozen=True)
 class OptimizerConfig:
     """Stochastic gradient descent (section 3.1.3).
@@ -297,9 +301,17 @@ class OptimizerConfig:
         steps, as py-faster-rcnn does (80k, 40k, 80k, 40k).
     images_per_step
         Images of a mini-batch; the loss is the mean of theirs. The paper has one. On a CPU each is
-        computed on its own part of the threads, but with a detector one after the other.
+        computed on its own part of the threads. Processes that an MPI launcher has started share
+        them, so there are at least as many.
+    linear_rule
+        When there are more processes than images in a step, take as many images as processes, and
+        then multiply the learning rate and divide the steps by the same number, with a warm-up; see
+        `minirpn.training.scaling`. False changes the number of images alone.
     lr
         Learning rate before the drop: 0.001; at most 10.
+    warmup_steps
+        Steps in which the learning rate rises to `lr`, at the start and in each phase of 4-step
+        training; none in the paper.
     momentum, weight_decay
         0.9 and 0.0005.
     backbone_lr_multiplier
@@ -320,7 +332,9 @@ class OptimizerConfig:
 
     steps: Count = 80_000
     images_per_step: Annotated[int, _AT_LEAST_1, _at_most(1024)] = 1
+    linear_rule: bool = True
     lr: LearningRate = 0.001
+    warmup_steps: Annotated[int, _AT_LEAST_0, _at_most(MOST_COUNT)] = 0
     momentum: BelowOne = 0.9
     weight_decay: Decay = 0.0005
     backbone_lr_multiplier: Factor = 1.0
@@ -343,8 +357,11 @@ class RunConfig:
     ----------
     seed
         Seed of the initial weights, the order of the images, the mirroring and the sampling.
+    ranks
+        How many processes there were, at the start or when it was last resumed. It is written, and
+        not read.
     threads
-        Threads that compute; None for as many as there are cores.
+        Threads that compute; None for as many as there are cores, or a process's part of them.
     device
         Where to compute: ``"cpu"``, ``"cuda"`` or one GPU such as ``"cuda:1"``. ``"auto"`` takes a
         GPU if one can be used, and otherwise the CPU.
@@ -372,6 +389,7 @@ class RunConfig:
     """
 
     seed: Seed = 0
+    ranks: Count = 1
     threads: Threads | None = None
     device: str = "auto"
     tf32: bool = False
@@ -410,9 +428,11 @@ class TrainConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        if self.sharing.kind == "4-step" and self.optimizer.steps < 6:
+        least = LEAST_STEPS.get(self.sharing.kind, 1)
+        if self.optimizer.steps < least:
             raise ValueError(
-                f"optimizer.steps: 4-step training needs 6 or more, got {self.optimizer.steps}"
+                f"optimizer.steps: {self.sharing.kind} training needs {least} or more, got "
+                f"{self.optimizer.steps}"
             )
         if self.run.patience is not None and self.data.val_split is None:
             raise ValueError(
@@ -426,7 +446,7 @@ class TrainConfig:
 # `check_resumable` lets bad images be left out from now on.)
 MAY_CHANGE_ON_RESUME = frozenset(
     {"data.voc", "data.year", "data.image_folder", "data.annotation_folder"}
-    | {"run.threads", "run.device", "run.tf32", "run.graphs"}
+    | {"run.threads", "run.device", "run.tf32", "run.graphs", "run.ranks"}
     | {"run.detect_anomaly", "run.tensorboard", "run.pictures"}
 )
 
@@ -575,8 +595,8 @@ def may_become(key: str, old: Any, value: Any) -> bool:
 def with_new_total(stored: TrainConfig, total: int, *, done: int, source: str) -> TrainConfig:
     """Return the settings of a run that goes on to `total` steps, of which `done` are done.
 
-    The steps so far are what a run with the new settings would have done, too, so parameters,
-    momentum and random state will be the same to the bit. A learning rate that has dropped stays
+    The steps so far are what a run with the new settings would have done, too, so parameters
+    and momentum will be the same to the bit. A learning rate that has dropped stays
     there: the drop keeps its step, as another share of the steps. Otherwise the drop keeps its
     share and moves with the total. The total of `stored` itself is no change.
 

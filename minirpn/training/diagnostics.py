@@ -395,6 +395,8 @@ def load_failure(path: Path) -> Failure:
     if trainer.phase.needs_proposals and proposals is None:
         raise read.wrong("proposals: missing")
     trainer.step = read.get("step", whole(1)) - 1
+    if "rng_state" in metadata and "place" not in metadata:
+        raise read.wrong("place: missing: an older minirpn wrote it, and drew in another way")
     return Failure(trainer, example, read.get("place", whole()), proposals)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import minirpn
 from minirpn.devices import CPU, Device
+from minirpn.training.distributed import ALONE, Ranks
 
 PACKAGES = ("numpy", "numba", "pillow", "matplotlib", "array-api-compat", "threadpoolctl")
 GPU_PACKAGES = (
@@ -21,8 +22,11 @@ GPU_PACKAGES = (
 )
 
 
-def describe_environment(device: Device = CPU) -> dict[str, Any]:
-    """Return versions, platform, cores, BLAS, device and command line, as plain data for JSON."""
+def describe_environment(device: Device = CPU, ranks: Ranks = ALONE) -> dict[str, Any]:
+    """Return versions, platform, cores, BLAS, device and command line, as plain data for JSON.
+
+    With several ranks also what they are: hosts, MPI, what adds gradients up.
+    """
     return {
         "minirpn": minirpn.__version__,
         "python": platform.python_version(),
@@ -34,6 +38,7 @@ def describe_environment(device: Device = CPU) -> dict[str, Any]:
         "cpus_usable": usable_cpus(),
         "blas": describe_blas(),
         "device": {"name": device.name, "about": device.about, "tf32": device.tf32},
+        **({} if ranks.is_alone else {"ranks": ranks.describe()}),
         "command": sys.argv,
     }
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from minirpn import backend
 from minirpn import boxes as box_ops
 from minirpn._typing import Array
 from minirpn.accel.threads import results_in_order, thread_count
+from minirpn.data.loader import Draw
 from minirpn.data.samples import Annotation, Dataset, Example
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
@@ -36,6 +38,7 @@ from minirpn.rpn.proposals import ProposalConfig, Proposals
 from minirpn.training.build import Pipeline, build_pipeline, rpn_of
 from minirpn.training.checkpoint import read_archive
 from minirpn.training.config import TrainConfig
+from minirpn.training.distributed import ALONE, Ranks
 from minirpn.training.step import Objective, forward_loss, make_minibatch
 from minirpn.training.terminal import Progress
 
@@ -43,6 +46,7 @@ _Result = TypeVar("_Result")
 # On a CPU each image is computed on its part of the threads: on small images the layers are too
 # little work to share. More at once would take more memory: VGG-16 needs 0.35 GB for each image.
 _MOST_AT_ONCE = 4
+_NONE: Any = object()  # in place of a result that a rank does not have
 
 # --- proposals and detections --------------------------------------------------------------------
 
@@ -68,13 +72,28 @@ def _for_each(
     dataset: Dataset,
     pipeline: Pipeline,
     limit: int | None,
+    ranks: Ranks,
 ) -> Iterator[_Result]:
-    """Yield the result of `function` for the place and the example of each of the first images."""
+    """Yield the result of `function` for the place and the example of each of the first images.
+
+    Several ranks share the images, and each gets all results.
+    """
     at_once = min(thread_count(), _MOST_AT_ONCE) if pipeline.device.is_host else 1
-    with pipeline.in_order(dataset, limit, each=at_once) as examples:
-        yield from results_in_order(
-            lambda numbered: function(*numbered), enumerate(examples), at_once=at_once
+    at_once = min(ranks.exchange(at_once))  # the same on all
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    mine = range(ranks.rank, count, ranks.size)
+    with pipeline.examples(dataset, map(Draw, mine), each=at_once) as examples:
+        results = results_in_order(
+            lambda numbered: function(*numbered), zip(mine, examples, strict=True), at_once=at_once
         )
+        if ranks.is_alone:
+            yield from results
+            return
+        # In each round every rank computes a few images, and the last round has what is left.
+        for _ in range(0, count, ranks.size * at_once):
+            rounds = ranks.exchange(list(islice(results, at_once)))
+            for turn in zip_longest(*rounds, fillvalue=_NONE):
+                yield from (result for result in turn if result is not _NONE)
 
 
 def in_original_pixels(proposals: Proposals, example: Example) -> ImageProposals:
@@ -116,17 +135,18 @@ def propose_all(
     config: ProposalConfig,
     *,
     limit: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[ImageProposals]:
     """Yield the proposals of the first `limit` images of a data set, in its order.
 
-    `config` has counts and thresholds; `pipeline` prepares the images.
+    `config` has counts and thresholds; `pipeline` prepares the images; `ranks` share them.
     """
 
     def proposals_in(_place: int, example: Example) -> ImageProposals:
         proposals = network.propose(example.image, scale=example.scale, config=config)
         return in_original_pixels(proposals, example)
 
-    return _for_each(proposals_in, dataset, pipeline, limit)
+    return _for_each(proposals_in, dataset, pipeline, limit, ranks)
 
 
 def detect_all(
@@ -138,6 +158,7 @@ def detect_all(
     *,
     listed: ProposalConfig | None = None,
     limit: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[ImageDetections]:
     """Yield the detections in the first `limit` images of a data set, and their proposals.
 
@@ -151,6 +172,8 @@ def detect_all(
         How the RPN makes the proposals that are returned too; None returns those classified.
     limit
         None for all images.
+    ranks
+        The processes that share the images.
     """
 
     def detections_in(_place: int, example: Example) -> ImageDetections:
@@ -162,7 +185,7 @@ def detect_all(
             used = output.propose(size, scale=scale, config=listed)
         return detections_in_original_pixels(detected, used, example)
 
-    return _for_each(detections_in, dataset, pipeline, limit)
+    return _for_each(detections_in, dataset, pipeline, limit, ranks)
 
 
 def _detect(
@@ -250,6 +273,7 @@ def validate(
     detections: DetectionConfig | None = None,
     seed: int,
     limit: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Validation:
     """Return mean losses, proposal recall and perhaps precision over a data set, changing nothing.
 
@@ -268,6 +292,8 @@ def validate(
         Of the mini-batches.
     limit
         Only the first so many images.
+    ranks
+        The processes that share the images; each gets the whole result.
 
     Raises
     ------
@@ -302,7 +328,7 @@ def validate(
     losses: list[list[float]] = []
     proposed: list[ImageProposals] = []
     detected: list[ImageDetections] = []
-    for values, proposals, found in _for_each(measure, dataset, pipeline, limit):
+    for values, proposals, found in _for_each(measure, dataset, pipeline, limit, ranks):
         losses.append(_finite(values, proposals.annotation))
         proposed.append(proposals)
         if found is not None:
@@ -347,6 +373,7 @@ def evaluate_split(
     matching: Matching = "one-to-one",
     limit: int | None = None,
     progress: bool = False,
+    ranks: Ranks = ALONE,
 ) -> SplitResult:
     """Return proposals, detections, recall and precision of a network on a data set.
 
@@ -368,6 +395,8 @@ def evaluate_split(
         Only the first so many images.
     progress
         Show the progress on stderr.
+    ranks
+        The processes that share the images; each gets the whole result.
     """
     pipeline, settings = build_pipeline(config, rpn_of(model)), config.proposals
     if counts is None:
@@ -381,13 +410,22 @@ def evaluate_split(
         if isinstance(model, FasterRCNN):
             detections = config.detections
             for image in detect_all(
-                model, dataset, pipeline, config.proposals, detections, listed=settings, limit=limit
+                model,
+                dataset,
+                pipeline,
+                config.proposals,
+                detections,
+                listed=settings,
+                limit=limit,
+                ranks=ranks,
             ):
                 detected.append(image)
                 proposed.append(image.proposals)
                 bar.advance()
         else:
-            for proposals in propose_all(model, dataset, pipeline, settings, limit=limit):
+            for proposals in propose_all(
+                model, dataset, pipeline, settings, limit=limit, ranks=ranks
+            ):
                 proposed.append(proposals)
                 bar.advance()
     recall = recall_of(proposed, counts=counts, matching=matching)

@@ -45,7 +45,13 @@ class Phase(NamedTuple):
 
     def lr(self, step: int, optimizer: OptimizerConfig) -> float:
         """Return the learning rate of a step, counted from the start of the run."""
-        schedule = StepSchedule(optimizer.lr, self.steps, optimizer.drop_at, optimizer.drop_factor)
+        schedule = StepSchedule(
+            optimizer.lr,
+            self.steps,
+            optimizer.drop_at,
+            optimizer.drop_factor,
+            optimizer.warmup_steps,
+        )
         return schedule.lr(step - self.start)
 
 

@@ -33,6 +33,7 @@ from minirpn.files import (
 )
 from minirpn.text import message, printable
 from minirpn.training.config import TrainConfig, save_config
+from minirpn.training.distributed import ALONE, Ranks
 from minirpn.training.environment import describe_environment
 from minirpn.training.phases import PHASE_NAMES
 from minirpn.training.places import with_absolute_places
@@ -300,24 +301,28 @@ def create_run(path: Path, config: TrainConfig, device: Device | None = None) ->
         path.mkdir(parents=True, exist_ok=True)
     with folder.lock():
         folder.check_free()
-        _write_start(folder, config, device)
+        _write_start(folder, config, device, ALONE)
     return folder
 
 
-def _write_start(folder: RunFolder, config: TrainConfig, device: Device) -> None:
+def _write_start(folder: RunFolder, config: TrainConfig, device: Device, ranks: Ranks) -> None:
     """Write the first files of a run to a folder that is free, in place of an earlier start's."""
     folder.remove_beginning()
     folder.make_folders()
-    environment = describe_environment(device)
+    environment = describe_environment(device, ranks)
     version = environment["minirpn"]
     # It tells that the settings are a run's, so it goes first.
     folder.log(f"started on {device} with minirpn {version}: {shlex.join(sys.argv)}")
+    for line in ranks.lines():
+        folder.log(line)
     save_config(folder.config, with_absolute_places(config))
     write_json(folder.environment, environment)
 
 
 @contextlib.contextmanager
-def start_run(path: Path, config: TrainConfig, device: Device | None = None) -> Iterator[RunFolder]:
+def start_run(
+    path: Path, config: TrainConfig, device: Device | None = None, ranks: Ranks = ALONE
+) -> Iterator[RunFolder]:
     """Make the folder of a new run as `create_run` does, for a training in the block.
 
     If a mistake of the user's ends the block before the first checkpoint, what was made is removed
@@ -334,7 +339,7 @@ def start_run(path: Path, config: TrainConfig, device: Device | None = None) -> 
     with folder.lock():
         folder.check_free()
         try:
-            _write_start(folder, config, device)
+            _write_start(folder, config, device, ranks)
             yield folder
         except (InputError, OSError, MemoryError):
             with contextlib.suppress(InputError, OSError):

@@ -98,15 +98,16 @@ class InterruptRequest:
     that ``nohup`` started ignores the last, and goes on doing so. The loop looks at `requested`
     between steps, saves, and stops. A second SIGINT raises ``KeyboardInterrupt`` at once. At its
     end the block restores the handlers. Python gives signals to the main thread alone, so in any
-    other thread the block changes nothing.
+    other thread the block changes nothing. With `quiet` a signal says nothing.
 
     >>> with InterruptRequest() as interrupt:
     ...     interrupt.requested
     False
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.requested = False
+        self._quiet = quiet
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> InterruptRequest:
@@ -127,6 +128,8 @@ class InterruptRequest:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
+        if self._quiet:
+            return
         # A handler may run in the middle of a print. Then sys.stderr could raise, os.write cannot.
         with contextlib.suppress(OSError):  # nobody may be there to read it
             os.write(2, _NOTICE)

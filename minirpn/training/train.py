@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -14,19 +13,13 @@ import numpy as np
 
 from minirpn.data.download import DOWNLOADS
 from minirpn.data.findings import summary
-from minirpn.data.loader import training_order
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
 from minirpn.devices import Device, open_device
 from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
 from minirpn.files import replace_file, write_json
-from minirpn.training.build import (
-    build_pipeline,
-    find_classes,
-    rpn_of,
-    training_proposals,
-)
+from minirpn.training.build import find_classes, rpn_of
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import (
     OptimizerConfig,
@@ -35,16 +28,11 @@ from minirpn.training.config import (
     save_config,
     with_new_total,
 )
+from minirpn.training.crew import Crew
 from minirpn.training.diagnostics import LastStep, examine, report_failure
+from minirpn.training.distributed import Ranks
 from minirpn.training.environment import describe_environment
-from minirpn.training.evaluate import (
-    evaluate_split,
-    load_proposals,
-    proposals_for,
-    propose_all,
-    save_proposals,
-    validate,
-)
+from minirpn.training.evaluate import load_proposals, save_proposals
 from minirpn.training.pictures import draw_final_pictures, draw_samples, moments_of
 from minirpn.training.places import check_places, with_absolute_places
 from minirpn.training.run_data import (
@@ -60,6 +48,7 @@ from minirpn.training.run_folder import (
     RunFolder,
     require_tensorboard,
 )
+from minirpn.training.scaling import check_shareable
 from minirpn.training.terminal import InterruptRequest, Progress
 from minirpn.training.trainer import NotFiniteError, Trainer
 from minirpn.training.under_way import (
@@ -97,6 +86,7 @@ def train(
     resume: bool = False,
     steps: int | None = None,
     progress: bool = True,
+    ranks: Ranks | None = None,
 ) -> TrainResult:
     """Train a network and write everything about it to the run's folder.
 
@@ -114,12 +104,15 @@ def train(
         but not if ``data.skip_bad`` is new and leaves an image out, for the order is that of the
         images that are left.
     steps
-        With `resume`: go on to so many steps in all, as `with_new_total` explains. Parameters,
-        momentum and random state are then those of a run that was planned so, bit for bit. A run
+        With `resume`: go on to so many steps in all, as `with_new_total` explains. Parameters
+        and momentum are then those of a run that was planned so, bit for bit. A run
         that had ended was also measured at its old end, which counts for the best checkpoint and
         the patience. If it ended early, out of patience, it goes on with its patience anew.
     progress
         Show the progress on stderr.
+    ranks
+        The processes that train together, as the first of them sees them; None if there is only
+        this one. The others call `minirpn.training.crew.together` meanwhile.
 
     Returns
     -------
@@ -137,12 +130,14 @@ def train(
     StoppedError
         The same, after the first checkpoint: the line says how many steps are kept.
     """
-    began = perf_counter()
+    began, ranks = perf_counter(), ranks or Ranks()
     if config.run.tensorboard:
         require_tensorboard()
     with folder.lock(), noting_mistakes(folder, config):
         # Settings
         config, restored = with_absolute_places(config), None
+        config = replace(config, run=replace(config.run, ranks=ranks.size))
+        check_shareable(config, ranks.size)
         if resume:
             check_places(config, folder.path)
         if resume and folder.has_begun:
@@ -169,7 +164,7 @@ def train(
 
         # Model
         device = device or open_device(config.run.device, tf32=config.run.tf32)
-        trainer = Trainer(config, device)
+        trainer = Trainer(config, device, ranks)
         to_measure: list[str] = []
         if restored is not None:
             trainer.restore(restored, folder.last)
@@ -179,11 +174,12 @@ def train(
         if not is_compared or restored is None:
             note_data(config, folder, splits)
         if not folder.environment.exists():  # killed even before that
-            write_json(folder.environment, describe_environment(device))
+            write_json(folder.environment, describe_environment(device, ranks))
 
         # Loop
         with closing(Records(folder, trainer.step, tensorboard=config.run.tensorboard)) as records:
-            run = Training(trainer, folder, splits, records, progress, to_measure, trainer.step)
+            crew = Crew(trainer, folder, splits, progress=progress)
+            run = Training(crew, records, progress, to_measure, trainer.step)
             if restored is None:
                 begin(run)
             if resume:
@@ -192,12 +188,16 @@ def train(
                     run.say(
                         f"warning: no {folder.data.name} before: the data could not be compared"
                     )
-            with InterruptRequest() as interrupt:
+            with (
+                InterruptRequest() as interrupt,
+                ranks.stopping_when(lambda: interrupt.requested),
+            ):
+                crew.assemble()
                 if restored is None:
                     without_bad_images(run, draw_samples_if_due)
                     save_last(run)
                 with keeping_what_is_done(run):
-                    interrupted = take_steps(run, interrupt)
+                    interrupted = take_steps(run)
                     if interrupted:
                         save_last(run)
                         folder.log(f"stopped at step {trainer.step}, as asked")
@@ -210,7 +210,7 @@ def train(
     return TrainResult(trainer.step, interrupted, recall, precision, perf_counter() - began)
 
 
-def take_steps(run: Training, interrupt: InterruptRequest) -> bool:
+def take_steps(run: Training) -> bool:
     """Take the remaining steps of all phases; return whether a signal stopped it."""
     trainer = run.trainer
     first, trains_rpn = trainer.step, False
@@ -218,7 +218,7 @@ def take_steps(run: Training, interrupt: InterruptRequest) -> bool:
         if trainer.step == trainer.phase.end and not run.to_measure:
             without_bad_images(run, begin_next_phase)
         trains_rpn |= trainer.phase.loss != "detector"
-        if train_phase(run, interrupt):
+        if train_phase(run):
             return True
     if trains_rpn and trainer.step > first and not run.positives:
         run.say(
@@ -228,22 +228,18 @@ def take_steps(run: Training, interrupt: InterruptRequest) -> bool:
     return False
 
 
-def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
+def train_phase(run: Training) -> bool:
     """Take the remaining steps of the current phase; return whether a signal stopped it.
 
     If an image has gone bad and may be left out, return before the next step: the order of the
     others is a new one.
     """
     trainer, folder, config, phase = run.trainer, run.folder, run.trainer.config, run.trainer.phase
-    train_set = run.train_set
-    saved = load_proposals(folder.proposals(phase.name)) if phase.needs_proposals else None
-    each = config.optimizer.images_per_step
-    draws = training_order(
-        len(train_set), seed=config.run.seed, augment=config.data.augment, start=trainer.step * each
-    )
-    pipeline = build_pipeline(config, trainer.network)
+    crew, train_set = run.crew, run.train_set
+    crew.gather()
+    crew.ask(crew.open_loader)
     with (
-        pipeline.examples(train_set, draws, finish=trainer.work_ahead(), each=each) as loader,
+        closing(crew),
         Progress(config.optimizer.steps, done=trainer.step, show=run.progress) as bar,
     ):
         if run.to_measure:
@@ -251,26 +247,19 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
         while (
             trainer.step < phase.end and not trainer.out_of_patience and run.train_set is train_set
         ):
-            if interrupt.requested:
+            if trainer.ranks.must_stop:
                 return True
 
             # Step
-            began, waited, lr = perf_counter(), loader.wait_seconds, trainer.lr
+            began, lr = perf_counter(), trainer.lr
             try:
-                examples, proposals = list(islice(loader, each)), None
+                result, example, image_ids, waited = crew.ask(crew.take_step)
+            except NotFiniteError as error:
+                raise StoppedError(str(report_failure(error, trainer, folder))) from error
             except InputError:
                 if leave_out_bad_images(run):
                     continue
                 raise
-            if saved is not None:
-                path = folder.proposals(phase.name)
-                proposals = [proposals_for(example, saved, path) for example in examples]
-            run.in_step = True
-            try:
-                result = trainer.train_step(examples, proposals)
-            except NotFiniteError as error:
-                raise StoppedError(str(report_failure(error, trainer, folder))) from error
-            run.in_step = False
             run.positives += result.counts.get("positives", 0)
             run.to_measure = measures_due(run)
 
@@ -279,21 +268,22 @@ def train_phase(run: Training, interrupt: InterruptRequest) -> bool:
                 "kind": "train",
                 "step": trainer.step,
                 "phase": phase.name,
-                "image": ", ".join(example.image_id for example in examples),
+                "image": ", ".join(image_ids),
                 **result.losses,
                 **result.counts,
                 "lr": lr,
                 "step_seconds": perf_counter() - began,
-                "data_wait_seconds": loader.wait_seconds - waited,
+                "data_wait_seconds": waited,
             }
             run.records.write(record)
             name, count = next(iter(result.counts.items()))
             bar.advance(f"loss {result.losses['loss']:.3f}, {count} {name}")
             if is_due(trainer, config.run.diagnose_every):
-                record_health(run, examples[-1], LastStep.of(trainer, result, lr), bar)
+                record_health(run, example, LastStep.of(trainer, result, lr), bar)
 
             # Save, and only then validate and draw: a file that went bad ends the training there
             if run.to_measure or is_due(trainer, config.run.checkpoint_every):
+                crew.gather()
                 save_last(run)
             if run.to_measure:
                 measure(run, bar)
@@ -392,6 +382,7 @@ def go_on(run: Training, *, is_new: bool, is_longer: bool) -> None:
     data, optimizer = trainer.config.data, trainer.config.optimizer
     places = {name: getattr(data, name) for name in _MOVED}
     after = replace(before, data=replace(before.data, **places))
+    after = replace(after, run=replace(before.run, ranks=trainer.ranks.size))
     if is_longer:
         after = replace(after, optimizer=optimizer)
     if after != before:
@@ -402,6 +393,14 @@ def go_on(run: Training, *, is_new: bool, is_longer: bool) -> None:
     if replace(after.data, skip_bad=before.data.skip_bad) != placed.data:
         named = filter(None, (data.voc, data.image_folder, data.annotation_folder))
         run.say(f"its data set is now read from {', '.join(named)}")
+    if after.run != before.run:
+        now, then = (f"{one.run.ranks} rank{'s' * (one.run.ranks > 1)}" for one in (after, before))
+        run.say(
+            f"its steps are now taken by {now}, before by {then}: sums are added in another order, "
+            "so last digits may differ"
+        )
+    for line in trainer.ranks.lines():
+        folder.log(line)
     if after.data.skip_bad != before.data.skip_bad:
         run.say("bad images are left out from now on")
     if data.skip_bad and not is_new:
@@ -440,12 +439,7 @@ def begin_next_phase(run: Training) -> None:
     before, phase = trainer.phases[trainer.phase_index : trainer.phase_index + 2]
     run.say(f"step {trainer.step}: {before.name} is done, {phase.name} begins")
     if phase.needs_proposals:
-        pipeline = build_pipeline(trainer.config, trainer.network)
-        config, proposals = training_proposals(trainer.config), []
-        with Progress(len(run.train_set), unit="image", show=run.progress) as bar:
-            for item in propose_all(trainer.network, run.train_set, pipeline, config):
-                proposals.append(item)
-                bar.advance("proposals for training")
+        proposals = run.crew.ask(run.crew.propose)
         path = folder.proposals(phase.name)
         path.parent.mkdir(exist_ok=True)
         save_proposals(path, proposals)
@@ -497,16 +491,7 @@ def record_validation(run: Training, bar: Progress) -> None:
     began, trainer, phase = perf_counter(), run.trainer, run.trainer.phase
     config = trainer.config
     try:
-        result = validate(
-            trainer.model,
-            run.val_set,
-            build_pipeline(config, trainer.network),
-            trainer.objective,
-            config.proposals,
-            detections=config.detections if phase.detector_usable else None,
-            seed=config.run.seed,
-            limit=config.run.validation_images,
-        )
+        result = run.crew.ask(run.crew.validate)
     except FloatingPointError as error:
         raise StoppedError(diverged(run, error)) from error
     recall = {str(count): result.recall.at(count) for count in result.recall.counts}
@@ -586,7 +571,7 @@ def finish_run(run: Training) -> tuple[RecallResult | None, APResult | None]:
     from minirpn.report import write_report
 
     model, config, folder, val_set = run.trainer.model, run.trainer.config, run.folder, run.val_set
-    result = None if val_set is None else evaluate_split(model, config, val_set)
+    result = None if val_set is None else run.crew.ask(run.crew.evaluate)
     if result is not None:
         split = {"split": config.data.val_split, "images": len(result.proposals)}
         write_json(folder.path / "recall.json", result.recall.to_dict() | split)

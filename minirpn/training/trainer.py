@@ -9,6 +9,9 @@ Each image of each step has a random generator of its own, which follows from th
 number of the image (`Trainer.rng`). So there is no random state to save, and whoever computes an
 image draws the same.
 
+Several processes may share a step (`minirpn.training.distributed`): each computes some of its
+images, then all have the mean gradient of all of them, and take the same step.
+
 The labels of the anchors depend on the size of an image, but not on the network. So a thread of the
 loader prepares them before the step (`Trainer.work_ahead`): it labels, draws the mini-batch and
 sends it to the device.
@@ -19,7 +22,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +51,7 @@ from minirpn.training.build import (
 from minirpn.training.checkpoint import Checkpoint
 from minirpn.training.config import TrainConfig
 from minirpn.training.detector_step import detector_loss_and_gradients, joint_loss_and_gradients
+from minirpn.training.distributed import ALONE, Ranks
 from minirpn.training.finetune import FineTuneReport, names_trained, start_from
 from minirpn.training.phases import Part, Phase, phases_of
 from minirpn.training.step import (
@@ -94,6 +98,12 @@ class _Input(NamedTuple):
     example: Example
     proposals: np.ndarray | None  # if the phase needs any
 
+    def on_host(self) -> _Input:
+        """Return what another process can read."""
+        plain = {field.name: getattr(self.example, field.name) for field in fields(Example)}
+        plain["image"] = backend.to_host(self.example.image)
+        return self._replace(example=Example(**plain))
+
 
 class DrawnAhead(NamedTuple):
     """A mini-batch, and the number of the image in the run for which it was drawn."""
@@ -114,7 +124,7 @@ _OF_STEPS = 1  # tells the random numbers of steps from those of the order, and 
 
 
 class Trainer:
-    """Network, optimizer, step count and random state of a run.
+    """Network, optimizer and step count of a run.
 
     Parameters
     ----------
@@ -124,6 +134,8 @@ class Trainer:
     device
         Where parameters and momentum are, and the steps are computed. Random numbers are drawn on
         the host, and a checkpoint is on the host, so that a run can continue on another device.
+    ranks
+        The processes that share each step.
 
     Attributes
     ----------
@@ -138,12 +150,19 @@ class Trainer:
         otherwise recall of the proposals; -1 before the first.
     since_best : int
         Validations since the one that last raised `best`.
+    images : range
+        The places in a step of the images that this process computes.
+    is_updating : bool
+        Whether a step was cut short while it changed parameters.
     """
 
-    def __init__(self, config: TrainConfig, device: Device = CPU) -> None:
+    def __init__(self, config: TrainConfig, device: Device = CPU, ranks: Ranks = ALONE) -> None:
         (weights_rng,) = np.random.default_rng(config.run.seed).spawn(1)
         self.config = config
         self.device = device
+        self.ranks = ranks
+        self.images = ranks.part(config.optimizer.images_per_step)
+        self.is_updating = False
         self.objective = build_objective(config)
         self.detector_objective = build_detector_objective(config)
         self.model = build_model(config, rng=weights_rng)
@@ -193,7 +212,7 @@ class Trainer:
     def train_step(
         self, examples: Sequence[Example], proposals: Sequence[np.ndarray | None] | None = None
     ) -> StepResult:
-        """Take one SGD step on the mean loss of some examples.
+        """Take one SGD step on the mean loss of some examples, and of those of the other ranks.
 
         On a GPU the next step may overwrite the gradients that are returned, and it changes the
         values of the parameters in place.
@@ -201,9 +220,9 @@ class Trainer:
         Parameters
         ----------
         examples
-            Images, at least one, resized and preprocessed, on the trainer's device, with their
-            ground truths. Objects marked difficult are background, by VOC's rule, unless the
-            settings say otherwise. An ignored region is neither an object nor background.
+            Images of this rank, at least one, resized and preprocessed, on the trainer's device,
+            with their ground truths. Objects marked difficult are background, by VOC's rule, unless
+            the settings say otherwise. An ignored region is neither an object nor background.
         proposals
             (R, 4) for each image, in its pixels, on the host, if the phase needs proposals.
 
@@ -213,13 +232,19 @@ class Trainer:
             A loss or a gradient is not finite. The trainer is what it was before.
         """
         given = [None] * len(examples) if proposals is None else proposals
-        inputs = list(map(_Input, itertools.count(), examples, given))
+        optimizer, ranks = self.config.optimizer, self.ranks
+        pairs = zip(examples, given, strict=True)
+        inputs = [_Input(place, *pair) for place, pair in enumerate(pairs, self.images.start)]
+        result = mean_of(self._results(inputs), len(inputs))
+        if not ranks.is_alone:
+            result = over_ranks(result, ranks, share=len(inputs) / optimizer.images_per_step)
+        self.is_updating = True
         try:
-            result = mean_of(self._results(inputs), len(inputs))
-            clip_norm = self.config.optimizer.clip_norm
-            result = sgd_update(self.optimizer, result, lr=self.lr, clip_norm=clip_norm)
+            result = sgd_update(self.optimizer, result, lr=self.lr, clip_norm=optimizer.clip_norm)
         except FloatingPointError as error:
+            self.is_updating = False
             raise self._not_finite(inputs, str(error)) from error
+        self.is_updating = False
         self.step += 1
         return result
 
@@ -239,15 +264,24 @@ class Trainer:
         """Return the error for a step in which `quantity` is not finite.
 
         It is about the first example whose own numbers are not, or the first of all if each is
-        finite alone.
+        finite alone; with several ranks, the first of all of them.
         """
-        place, example, proposals = inputs[0]
-        for one in inputs if len(inputs) > 1 else ():
+        found = None
+        for one in inputs if len(inputs) > 1 or not self.ranks.is_alone else ():
             try:
                 check_finite(self.loss_and_gradients(one.example, one.proposals, place=one.place))
             except FloatingPointError as error:
-                (place, example, proposals), quantity = one, str(error)
+                found = one if self.ranks.is_alone else one.on_host(), str(error)
                 break
+        for rank, there in enumerate(self.ranks.exchange(found)):
+            if there is not None:
+                (place, example, proposals), quantity = there
+                if not self.ranks.is_alone:
+                    quantity += f" on {self.ranks.name_of(rank)}"
+                    example = replace(example, image=self.device.put(example.image))
+                break
+        else:
+            place, example, proposals = inputs[0]
         return NotFiniteError(example, self.step + 1, quantity, place=place, proposals=proposals)
 
     def _number(self, place: int) -> int:
@@ -279,11 +313,11 @@ class Trainer:
         `place` is that of the example in the next step: it decides what is drawn, see `rng`.
         `rpn_step` explains `recorded`.
         """
-        rng = self.rng(place)
         if self.phase.loss == "rpn":
-            batch = self._minibatch(example, self._number(place), rng)
+            batch = self.minibatch(example, place=place)
             return self.rpn_step(example.image, batch, recorded=recorded)
         assert isinstance(self.model, FasterRCNN)
+        rng = self.rng(place)
         keep = self.config.data.learnt(example.difficult)
         gt_boxes = self.device.put(example.gt_boxes[keep])
         gt_classes = self.device.put(example.gt_classes[keep])
@@ -303,7 +337,7 @@ class Trainer:
         return joint_loss_and_gradients(
             self.model,
             example.image,
-            self._minibatch(example, self._number(place), rng),
+            self.minibatch(example, place=place, rng=rng),
             gt_boxes,
             gt_classes,
             scale=example.scale,
@@ -329,20 +363,20 @@ class Trainer:
         result = self._runner(compute, image, batch.labels, batch.targets)
         return result._replace(counts=anchor_counts(batch))
 
-    def minibatch(self, example: Example, place: int = 0) -> Minibatch:
+    def minibatch(
+        self, example: Example, *, place: int = 0, rng: np.random.Generator | None = None
+    ) -> Minibatch:
         """Return the mini-batch of anchors of an example at a place in the next step.
 
-        It is on the device. One that was drawn ahead of time for this very step is used.
+        It is on the device. One that was drawn ahead of time for this very place is used. Otherwise
+        it is drawn from `rng`; None makes the generator of the place.
         """
-        return self._minibatch(example, self._number(place), self.rng(place))
-
-    def _minibatch(self, example: Example, number: int, rng: np.random.Generator) -> Minibatch:
         assigned = None
         if isinstance(example, LabelledExample):
             drawn, assigned = example.drawn, example.assigned
-            if drawn is not None and drawn.number == number:
+            if drawn is not None and drawn.number == self._number(place):
                 return drawn.minibatch
-        return self._draw(example, rng, assigned).on(example.image)
+        return self._draw(example, rng or self.rng(place), assigned).on(example.image)
 
     def work_ahead(self) -> Callable[[Example], LabelledExample] | None:
         """Return what a loader can do with the examples of the next steps of this phase, in order.
@@ -353,7 +387,10 @@ class Trainer:
         """
         if self.phase.loss == "detector":
             return None
-        numbers = itertools.count(self._number(0)) if self.phase.loss == "rpn" else None
+        numbers = None
+        if self.phase.loss == "rpn":
+            each, steps = self.config.optimizer.images_per_step, itertools.count(self.step)
+            numbers = (step * each + place for step in steps for place in self.images)
         return partial(self._label_ahead, numbers=numbers)
 
     # This must not change how many threads `minirpn.accel.threads` allows: that number holds for
@@ -487,6 +524,26 @@ class Trainer:
         except ValueError as error:
             raise InputError(f"{path}: momentum of another network: {error}") from error
         self.step, self.best, self.since_best = checkpoint.step, float(best), since_best
+
+
+def over_ranks(result: StepResult, ranks: Ranks, *, share: float) -> StepResult:
+    """Return the mean loss of the images of all ranks and its gradients; counts are added up.
+
+    `result` is that of this rank's images, which are such a share of all. Every rank gets the same.
+    """
+    grads = list(result.grads.values())
+    xp = backend.namespace_of(grads[0])
+    losses = [xp.asarray(loss, dtype=grads[0].dtype) for loss in result.losses.values()]
+    # If a rank has failed, the step ends here.
+    sums, counted = ranks.sums([*losses, *grads], result.counts, factor=share)
+    counts: Counter[str] = Counter()
+    for one in counted:
+        counts.update(one)
+    return StepResult(
+        dict(zip(result.losses, sums[: len(losses)], strict=True)),
+        dict(zip(result.grads, sums[len(losses) :], strict=True)),
+        dict(counts),
+    )
 
 
 def mean_of(results: Iterable[StepResult], count: int) -> StepResult:

@@ -23,6 +23,7 @@ from minirpn.files import append_text
 from minirpn.text import MOST_BEFORE_COMMANDS, MOST_WITH_COMMANDS, message, printable
 from minirpn.training.checkpoint import Checkpoint, save_checkpoint
 from minirpn.training.config import TrainConfig
+from minirpn.training.crew import Crew
 from minirpn.training.run_data import Splits, check_same_data, note_damage, open_splits
 from minirpn.training.run_folder import Records, RunFolder
 from minirpn.training.trainer import Trainer
@@ -36,15 +37,27 @@ _Done = TypeVar("_Done")
 class Training:
     """What the parts of a training work with."""
 
-    trainer: Trainer
-    folder: RunFolder
-    splits: Splits
+    crew: Crew  # this rank's part in the work that all ranks do
     records: Records
     progress: bool  # whether it is shown on stderr
     to_measure: list[str]  # kinds of records that are due after the last step, and not yet written
     saved_step: int  # of ``last.npz``
     positives: int = 0  # anchors that were positive in the steps of this start
-    in_step: bool = False  # then the trainer may be neither before the step nor after it
+
+    @property
+    def trainer(self) -> Trainer:
+        """The state of the training."""
+        return self.crew.trainer
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where all about it is written."""
+        return self.crew.folder
+
+    @property
+    def splits(self) -> Splits:
+        """Its images."""
+        return self.crew.splits
 
     @property
     def train_set(self) -> VOCDataset:
@@ -102,9 +115,8 @@ def keeping_what_is_done(run: Training) -> Iterator[None]:
 
     An error that the user can repair becomes a `StoppedError`, also one of too little memory; any
     other is raised as it is.
-    Between two steps the random state is that of a run which never failed, so a run that goes on
-    from here has the same numbers. An error within a step may come from anywhere in it: then the
-    last checkpoint is what is kept.
+    A run that goes on from there has the same numbers as one which never failed. An error while
+    the parameters change may come from anywhere in it: then the last checkpoint is what is kept.
     """
     try:
         yield
@@ -117,7 +129,7 @@ def keeping_what_is_done(run: Training) -> Iterator[None]:
         reason = message(reason, MOST_BEFORE_COMMANDS)
         # On a full disk, too, the first error is the one to tell.
         with suppress(InputError, MemoryError):
-            if trainer.step > run.saved_step and not run.in_step:
+            if trainer.step > run.saved_step and not trainer.is_updating:
                 save_last(run)
         with suppress(InputError):
             if isinstance(error, BadFileError):
@@ -202,7 +214,7 @@ def leave_out_bad_images(run: Training) -> bool:
     if found.image_ids == before.image_ids:
         return False
     check_same_data(trainer.config, folder, found)
-    run.splits = found
+    run.crew.change_splits(found)
     for reason in [line for line in found.skipped if line not in before.skipped]:
         told = f"left out from step {trainer.step} on: {reason}"
         run.say(f"warning: {told}")

@@ -1,6 +1,7 @@
 """`minirpn.train` and `Run`: settings by keyword, and what came out."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from minirpn.errors import InputError
 from minirpn.training.config import RECIPES, load_config, save_config
 from minirpn.training.keywords import settings_by_key
 from tests.api.conftest import SMALL
+from tests.training.threads_as_ranks import on_ranks
 
 
 def test_a_run_has_its_results(run):
@@ -141,3 +143,25 @@ def test_an_own_backbone_trains_with_a_detector(tmp_path, monkeypatch):
     assert run.precision is not None
     assert run.model.detect(np.zeros((80, 96, 3), np.uint8)).names == run.model.names
     assert "  backbone    mine, stride 16" in repr(run.model)
+
+
+def test_ranks_train_together_and_each_gets_the_run(tmp_path, monkeypatch, run):
+    own = threading.local()
+    monkeypatch.setattr("minirpn.models.open_ranks", lambda mode: own.ranks)
+
+    def trained(ranks):
+        own.ranks = ranks
+        return minirpn.train(out=tmp_path / f"run-{ranks.rank}", **SMALL)
+
+    first, second = on_ranks(2, trained)
+    optimizer = first.config.optimizer
+    assert (optimizer.images_per_step, optimizer.steps) == (2, 2)  # 3 images, in steps of two
+    assert optimizer.lr == 2 * run.config.optimizer.lr
+    assert (first.path, first.steps) == (second.path, second.steps) == (tmp_path / "run-0", 2)
+    assert first.config == second.config
+    assert first.recall.to_dict() == second.recall.to_dict()
+    assert not (tmp_path / "run-1").exists()
+
+    again, other = on_ranks(2, trained)
+    assert str(again) == f"{first.path}: run folder exists: use --resume or another --out"
+    assert str(other) == f"{first.path}: the training has failed; the error of rank 0 says why"

@@ -15,6 +15,7 @@ PACKAGE = Path(minirpn.__file__).parent
 STOREYS = [
     {
         "errors",
+        "launcher",
         "text",
         "budget",
         "fields",

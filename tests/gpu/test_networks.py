@@ -26,8 +26,8 @@ def command_line_device(device, monkeypatch):
     """Return what to call the device on the command line."""
     if device.name == "fake":
         opened = {"cuda": device, "cpu": CPU}
-        for user in ("minirpn.devices", "minirpn.models"):
-            monkeypatch.setattr(f"{user}.open_device", opened.get)
+        for user in ("minirpn.devices", "minirpn.models", "minirpn.training.distributed"):
+            monkeypatch.setattr(f"{user}.open_device", lambda name, **_: opened[name])
     return "cuda"
 
 

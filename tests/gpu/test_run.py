@@ -28,8 +28,8 @@ def drawn(monkeypatch):
         notes["regions"].append((labels.copy(), result.copy()))
         return result
 
-    def spied_minibatch(trainer, example):
-        batch = minibatch(trainer, example)
+    def spied_minibatch(trainer, example, **options):
+        batch = minibatch(trainer, example, **options)
         on_device = backend.to_host(batch.labels)
         notes["anchors"].append((example.assigned.labels, batch.host_labels, on_device))
         return batch

@@ -65,7 +65,7 @@ DEFAULTS = {
     nn.MaxPool2d: {"padding": 0, "ceil_mode": False},
     nn.Parameter: {"lr_multiplier": 1, "decay_multiplier": 1, "trainable": True},
     nn.SGD: {"momentum": 0.9, "weight_decay": 0.0005, "rule": "caffe", "in_place": False},
-    schedule.StepSchedule: {"drop_at": 0.75, "drop_factor": 0.1},
+    schedule.StepSchedule: {"drop_at": 0.75, "drop_factor": 0.1, "warmup_steps": 0},
     nn.check_gradients: {"names": None, "step": 1e-5, "rtol": 1e-6},
     nn.check_gradients_elementwise: {"names": None, "step": 1e-5, "rtol": 1e-6},
 }

@@ -12,6 +12,7 @@ import pytest
 from minirpn.backbones import BACKBONES
 from minirpn.data import Draw, VOCDataset
 from minirpn.errors import InputError
+from minirpn.training import crew
 from minirpn.training import train as train_module
 from minirpn.training import trainer as training
 from minirpn.training.build import build_pipeline
@@ -79,7 +80,7 @@ def with_threads(monkeypatch, count):
     def build(*arguments):
         return replace(build_pipeline(*arguments), threads=count)
 
-    monkeypatch.setattr(train_module, "build_pipeline", build)
+    monkeypatch.setattr(crew, "build_pipeline", build)
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,16 @@ def sound(tmp_path_factory):
         return dict(archive)
 
 
+def test_a_file_of_an_older_version_says_why_it_repeats_nothing(tmp_path, sound):
+    metadata = json.loads(sound["metadata"].tobytes())
+    del metadata["place"]
+    metadata["rng_state"] = {}
+    encoded = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    np.savez(tmp_path / "old.npz", **(sound | {"metadata": encoded}))
+    with pytest.raises(InputError, match=r"old\.npz: place: missing: an older minirpn wrote it"):
+        replay(tmp_path / "old.npz")
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minirpn.errors import InputError
-from minirpn.training import train as train_module
+from minirpn.training import crew
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import SharingConfig, load_config, with_new_total
 from minirpn.training.phases import phases_of
@@ -140,13 +140,13 @@ def test_it_was_also_measured_at_its_old_end(new_run, small_config, monkeypatch)
         optimizer = replace(small_config.optimizer, steps=count, drop_at=1.0)
         return replace(small_config, optimizer=optimizer)
 
-    def scripted(*args, validate=train_module.validate, **options):
+    def scripted(*args, validate=crew.validate, **options):
         result = validate(*args, **options)
         recall = replace(result.recall, recall=result.recall.recall * 0 + results.pop(0))
         return result._replace(recall=recall)
 
     longer, straight = new_run("longer", steps(7)), new_run("straight", steps(10))
-    monkeypatch.setattr(train_module, "validate", scripted)
+    monkeypatch.setattr(crew, "validate", scripted)
     results = [0.25, 0.25, 0.75, 0.5, 0.5]
     train(steps(7), longer, progress=False)
     train(steps(7), longer, resume=True, steps=10, progress=False)

@@ -13,7 +13,9 @@ from minirpn.data.loader import training_order
 from minirpn.data.voc import VOCDataset
 from minirpn.errors import InputError
 from minirpn.report.records import read_metrics
+from minirpn.training import crew
 from minirpn.training import train as train_module
+from minirpn.training import trainer as trainer_module
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import SharingConfig, load_config
 from minirpn.training.run_folder import create_run
@@ -144,13 +146,13 @@ def test_a_bad_validation_image_keeps_the_steps_before_it(new_run, config, whole
 
 
 @pytest.mark.usefixtures("no_finish")
-@pytest.mark.parametrize("name", ["validate", "draw_samples"])
-def test_killed_while_it_measures_it_ends_as_ever(new_run, small_config, monkeypatch, name):
+@pytest.mark.parametrize(("where", "name"), [(crew, "validate"), (train_module, "draw_samples")])
+def test_killed_while_it_measures_it_ends_as_ever(new_run, small_config, monkeypatch, where, name):
     """Nothing but the checkpoint before the measurement is left."""
     config = replace(small_config, run=replace(small_config.run, checkpoint_every=100))
     undisturbed, folder = new_run("undisturbed", config), new_run("run", config)
     train(config, undisturbed, progress=False)
-    original, calls = getattr(train_module, name), []
+    original, calls = getattr(where, name), []
 
     def killed(*args, **options):
         calls.append(name)
@@ -159,7 +161,7 @@ def test_killed_while_it_measures_it_ends_as_ever(new_run, small_config, monkeyp
         return original(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, name, killed)
+        patch.setattr(where, name, killed)
         with pytest.raises(SystemExit):
             train(config, folder, progress=False)
     assert load_checkpoint(folder.last).step == 3
@@ -206,18 +208,25 @@ def test_any_error_between_steps_keeps_them(new_run, config, whole, monkeypatch,
     assert_same_end(folder, whole)
 
 
-def test_an_error_within_a_step_keeps_the_last_checkpoint(new_run, config, whole, monkeypatch):
-    """What the trainer holds may be half of a step."""
-    folder, take = new_run("run", config), Trainer.train_step
+@pytest.mark.parametrize(
+    ("where", "kept"), [("mean_of", "all 4 steps"), ("sgd_update", "3 of 4 steps")]
+)
+def test_an_error_within_a_step_keeps_what_is_whole(
+    new_run, config, whole, monkeypatch, where, kept
+):
+    """While parameters change, what the trainer holds may be half of a step."""
+    folder, calls = new_run("run", config), []
+    work = getattr(trainer_module, where)
 
-    def fails(trainer, *args):
-        if trainer.step == 4:
+    def fails(*args, **options):
+        calls.append(1)
+        if len(calls) == 5:
             raise OSError("half")
-        return take(trainer, *args)
+        return work(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", fails)
-        assert stops(config, folder).startswith("half; 3 of 4 steps are kept in ")
+        patch.setattr(trainer_module, where, fails)
+        assert stops(config, folder).startswith(f"half; {kept} are kept in ")
     train(config, folder, resume=True, progress=False)
     assert_same_end(folder, whole)
 
@@ -245,16 +254,23 @@ def test_proposals_that_cannot_be_saved_lose_no_phase(new_run, config, monkeypat
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("name", ["evaluate_split", "write_json", "draw_final_pictures", "report"])
-def test_what_fails_after_the_last_step_is_done_again(new_run, small_config, monkeypatch, name):
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"{crew.__name__}.evaluate_split",
+        f"{train_module.__name__}.write_json",
+        f"{train_module.__name__}.draw_final_pictures",
+        "minirpn.report.write_report",
+    ],
+)
+def test_what_fails_after_the_last_step_is_done_again(new_run, small_config, monkeypatch, target):
     folder = new_run("run")
 
     def full(*args, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "file")
 
     with monkeypatch.context() as patch:
-        target = "minirpn.report.write_report" if name == "report" else f"{train_module.__name__}."
-        patch.setattr(target if name == "report" else target + name, full)
+        patch.setattr(target, full)
         message = stops(small_config, folder)
     assert message.startswith("file: No space left on device; all 6 steps are kept in ")
     assert not folder.report.exists()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from minirpn.errors import InputError
+from minirpn.training import crew
 from minirpn.training import train as loop
 from minirpn.training.checkpoint import load_checkpoint, save_checkpoint
 from minirpn.training.config import DataConfig, SharingConfig, TrainConfig, load_config
@@ -27,7 +28,7 @@ def config(small_config):
 def measured(monkeypatch):
     """Let validations find these recalls, by step, and the last of them from then on."""
     recalls = [0.25, 0.5, 0.5, 0.75, 0.75, 0.5]
-    validate = loop.validate
+    validate = crew.validate
     record = loop.record_validation
 
     def at_step(run, bar):
@@ -37,7 +38,7 @@ def measured(monkeypatch):
             return result._replace(recall=recall)
 
         step_recall = recalls[min(run.trainer.step, len(recalls)) - 1]
-        monkeypatch.setattr(loop, "validate", scripted)
+        monkeypatch.setattr(crew, "validate", scripted)
         record(run, bar)
 
     monkeypatch.setattr(loop, "record_validation", at_step)
