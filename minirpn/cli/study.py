@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minirpn.cli.settings import ANCHORS, add_recipe, add_settings, given_settings
+from minirpn.cli.settings import (
+    ANCHORS,
+    add_distributed,
+    add_recipe,
+    add_settings,
+    given_settings,
+)
 from minirpn.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from minirpn.studies import Findings, Study
+    from minirpn.studies import Findings, Study, StudyResult
+    from minirpn.training.distributed import Ranks
 
 NAME = "study"
 SUMMARY = "repeat one of the paper's studies, small"
@@ -73,19 +81,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_recipe(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, in TOML")
+    add_distributed(parser)
     add_settings(parser, only=_SETTINGS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run or list studies, print the table, and return the exit status."""
-    from minirpn.studies import STUDIES, run_study
+    from minirpn.studies import STUDIES
     from minirpn.studies.runner import JSON, PICTURE, TABLE
-    from minirpn.training.config import load_config
+    from minirpn.training.distributed import open_ranks
 
     if args.list:
         for study in STUDIES.values():
             print(f"{study.name:<9} {study.source}: {study.title}")
         return 0
+    ranks = open_ranks(args.distributed)
+    study, out, result = ranks.perform(partial(_study, args, ranks))
+    if result is None:
+        return 0  # the first rank did it alone
+    if result.interrupted:
+        print("stopped; the same command continues from here", file=sys.stderr)
+        return _INTERRUPTED
+    print(study.table(result.findings))
+    for name in (TABLE, PICTURE) if args.trained else (JSON, TABLE, PICTURE):
+        print(f"written: {out / name}")
+    return 0
+
+
+def _study(args: argparse.Namespace, ranks: Ranks) -> tuple[Study, Path, StudyResult | None]:
+    """Return the study that is named, its folder, and what it has found; ranks share trainings.
+
+    Without trainings, the first rank does it alone; the others get None.
+    """
+    from minirpn.accel.threads import set_threads
+    from minirpn.studies import STUDIES, StudyResult, run_study
+    from minirpn.training.config import load_config
+
     if args.name is None:
         raise InputError(f"which study? There are {', '.join(STUDIES)}")
     if args.name not in STUDIES:
@@ -93,22 +124,17 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"no study {args.name!r}; there are {', '.join(STUDIES)}{near}")
     study = STUDIES[args.name]
     out = args.out or RUNS / study.name
-    written = [TABLE, PICTURE]
     if args.trained is not None:
-        findings = _measure_run(args, study, out)
-    else:
-        values, names = given_settings(args)
-        config = load_config(args.config, values, recipe=args.recipe, origins=names)
-        seeds = study.seeds if args.seeds is None else args.seeds
-        findings, interrupted = run_study(study, config, out, seeds=seeds, limit=args.limit)
-        if interrupted:
-            print("stopped; the same command continues from here", file=sys.stderr)
-            return _INTERRUPTED
-        written.insert(0, JSON)
-    print(study.table(findings))
-    for name in written:
-        print(f"written: {out / name}")
-    return 0
+        if not ranks.is_first:
+            return study, out, None
+        return study, out, StudyResult(_measure_run(args, study, out), interrupted=False)
+    values, names = given_settings(args)
+    config = load_config(args.config, values, recipe=args.recipe, origins=names)
+    seeds = study.seeds if args.seeds is None else args.seeds
+    if not ranks.is_alone:
+        set_threads(ranks.threads)
+    result = run_study(study, config, out, seeds=seeds, limit=args.limit, ranks=ranks)
+    return study, out, result
 
 
 def _measure_run(args: argparse.Namespace, study: Study, out: Path) -> Findings:

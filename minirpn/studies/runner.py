@@ -3,12 +3,14 @@
 ``OUT/VARIANT/seed-S/`` is the run folder of a training, which resumes by itself, to the bit.
 ``OUT/study.json`` holds the question and each outcome; an outcome in it is not computed again. So
 the same command may be stopped or killed at any time, and continues when it is called again.
+Several ranks (`minirpn.training.distributed`) take a training each at the same time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -26,6 +28,7 @@ from minirpn.training.build import build_pipeline, load_network, open_dataset
 from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import MAY_CHANGE_ON_RESUME, TrainConfig, load_config, override
 from minirpn.training.diagnostics import NotFiniteError
+from minirpn.training.distributed import ALONE, Ranks
 from minirpn.training.evaluate import as_many_as, propose_all, recall_of
 from minirpn.training.run_folder import open_run, start_run
 from minirpn.training.stored import read_stored
@@ -55,6 +58,7 @@ def run_study(
     seeds: int,
     limit: int | None = None,
     progress: bool = True,
+    ranks: Ranks = ALONE,
 ) -> StudyResult:
     """Train and measure what is not done yet, and write the table and the picture.
 
@@ -73,6 +77,9 @@ def run_study(
         Measure on the first so many images only.
     progress
         Show progress on stderr.
+    ranks
+        The processes that share the trainings, each of which one of them does alone; all call this
+        function, within `Ranks.perform`.
 
     Returns
     -------
@@ -95,9 +102,12 @@ def run_study(
         "variants": {variant.name: dict(variant.settings) for variant in variants},
         "settings": flat(to_table(base)),
     }
-    with one_line_errors(out, "make the folder"):
-        out.mkdir(parents=True, exist_ok=True)
-    with folder_lock(out):
+    with contextlib.ExitStack() as stack:
+        if ranks.is_first:
+            with one_line_errors(out, "make the folder"):
+                out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(folder_lock(out))
+        ranks.exchange()  # nobody begins where another program is at work
         file = out / JSON
         # Written with the first outcome, so that a mistyped flag does not block the next try.
         more = study.more(base)
@@ -109,28 +119,51 @@ def run_study(
         data = base.data.voc
         if data is None:  # shapes, generated once for all trainings
             data = str(out / "shapes")
-            if not (out / "shapes").exists():
+            if ranks.is_first and not (out / "shapes").exists():
                 generate(data, base.synthetic)
+            ranks.exchange()  # the others wait for them
+        own: dict[str, Any] = {"data.voc": data, "run.pictures": False}
+        if not ranks.is_alone:
+            own["run.device"] = ranks.open_device(base.run.device).name
         began = perf_counter()
-        for number, (variant, seed) in enumerate(left):
+        for first in range(0, len(left), ranks.size):
+            outcome, some = None, left[first : first + ranks.size]
             if progress:
-                words = f"training {len(every) - len(left) + number + 1} of {len(every)}: "
-                words += f"{variant.label}, seed {seed}"
-                if number:
-                    seconds = (perf_counter() - began) / number * (len(left) - number)
-                    words += f" (about {seconds / 60:.0f} min to go)"
-                print(words, file=sys.stderr, flush=True)
-            own = {"data.voc": data, "run.seed": seed, "run.pictures": False}
-            config = override(base, {**own, **variant.settings}, origins={})
-            run = out / variant.name / f"seed-{seed}"
-            outcome = _outcome(study, variant, run, config, limit=limit, progress=progress)
-            if outcome is None:
+                print(_outlook(some, first, left, every, began), file=sys.stderr, flush=True)
+            if ranks.rank < len(some):
+                variant, seed = some[ranks.rank]
+                settings = {**own, "run.seed": seed, **variant.settings}
+                config = override(base, settings, origins={})
+                run = out / variant.name / f"seed-{seed}"
+                outcome = _outcome(study, variant, run, config, limit=limit, progress=progress)
+            new = ranks.exchange(outcome)[: len(some)]
+            outcomes += [outcome for outcome in new if outcome is not None]
+            if ranks.is_first and len(new) > new.count(None):
+                write_json(file, question | {"outcomes": [o.to_dict() for o in outcomes]})
+            if None in new:
                 return StudyResult(Findings(study, base, variants, tuple(outcomes)), True)
-            outcomes.append(outcome)
-            write_json(file, question | {"outcomes": [o.to_dict() for o in outcomes]})
         findings = Findings(study, base, variants, tuple(outcomes))
-        write_findings(findings, out)
+        if ranks.is_first:
+            write_findings(findings, out)
     return StudyResult(findings, interrupted=False)
+
+
+def _outlook(
+    some: Sequence[tuple[Variant, int]],
+    first: int,
+    left: Sequence[tuple[Variant, int]],
+    every: Sequence[tuple[Variant, int]],
+    began: float,
+) -> str:
+    """Return which trainings begin now, and how long those that are left will take."""
+    done = len(every) - len(left) + first
+    numbers = f"{done + 1}" if len(some) == 1 else f"{done + 1} to {done + len(some)}"
+    names = "; ".join(f"{variant.label}, seed {seed}" for variant, seed in some)
+    words = f"training {numbers} of {len(every)}: {names}"
+    if first:
+        seconds = (perf_counter() - began) / first * (len(left) - first)
+        words += f" (about {seconds / 60:.0f} min to go)"
+    return words
 
 
 def measure_run(
@@ -299,6 +332,8 @@ def _stored_outcomes(
             raise _contradiction(file, name, was, question[name])
     # The seed belongs to each training, not to the study.
     settings = stored.get("settings", Fields).plain
+    # A study from before there was a setting has its default.
+    settings = flat(to_table(TrainConfig())) | settings
     _check_same(file, settings, question["settings"], ignore=("run.seed",))
 
     def stored_outcome(plain: Any, where: str) -> Outcome:

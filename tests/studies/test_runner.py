@@ -15,6 +15,7 @@ from minirpn.studies.runner import JSON, PICTURE, TABLE
 from minirpn.studies.study import NOTHING_MORE, Outcome
 from minirpn.training.build import load_network
 from minirpn.training.config import load_config, override, save_config
+from tests.training.threads_as_ranks import on_ranks
 
 KILLS = 20
 LAMBDA = STUDIES["lambda"]
@@ -46,6 +47,39 @@ def done(two, base, tmp_path_factory):
 def whole(done, tmp_path):
     """A copy of it."""
     return shutil.copytree(done, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("size", [2, 3])  # 3: one of them has nothing to do in the last round
+def test_ranks_share_the_trainings_of_a_study(two, base, done, tmp_path, size):
+    out = tmp_path / "shared"
+
+    def study(ranks):
+        return ranks.perform(
+            lambda: run_study(two, base, out, seeds=2, progress=False, ranks=ranks)
+        )
+
+    results = on_ranks(size, study)
+    assert found_in(out) == found_in(done)
+    wanted = [(o.variant, o.seed) for o in results[0].findings.outcomes]
+    for result in results:
+        assert not result.interrupted
+        assert [(o.variant, o.seed) for o in result.findings.outcomes] == wanted
+    assert (out / PICTURE).is_file()
+
+
+def test_a_study_that_another_program_works_on_is_told_by_all_ranks(two, base, done, tmp_path):
+    out = shutil.copytree(done, tmp_path / "busy")
+
+    def study(ranks):
+        return ranks.perform(
+            lambda: run_study(two, base, out, seeds=3, progress=False, ranks=ranks)
+        )
+
+    with folder_lock(out):
+        outcomes = on_ranks(2, study)
+    assert "another" in str(outcomes[0])
+    assert str(outcomes[1]).endswith(str(outcomes[0]))
+    assert not (out / "lambda-1" / "seed-2").exists()
 
 
 def test_a_study_trains_measures_and_draws(two, base, whole):
@@ -155,6 +189,16 @@ def test_runs_of_other_settings_are_not_taken_for_its_own(two, base, whole):
     (whole / JSON).unlink()
     with pytest.raises(InputError, match=r"config.toml: optimizer.lr: is 0.01, but 0.02"):
         run_study(two, override(base, {"optimizer.lr": 0.02}, origins={}), whole, seeds=2)
+    run_study(two, base, whole, seeds=2, progress=False)
+
+
+def test_a_study_from_before_there_was_a_setting_goes_on(two, base, whole):
+    stored = json.loads((whole / JSON).read_text())
+    del stored["settings"]["optimizer.linear_rule"]
+    (whole / JSON).write_text(json.dumps(stored))
+    other = override(base, {"optimizer.linear_rule": False}, origins={})
+    with pytest.raises(InputError, match=r"optimizer\.linear_rule: is True, but False is asked"):
+        run_study(two, other, whole, seeds=2)
     run_study(two, base, whole, seeds=2, progress=False)
 
 
