@@ -28,7 +28,7 @@ class Figure(NamedTuple):
 
 def figures() -> dict[str, Figure]:
     """Return all figures by name."""
-    from docs.figures import boxes, diagrams, front, performance, photos
+    from docs.figures import boxes, diagrams, front, many_machines, performance, photos
 
     return {
         "front": Figure(front.draw, ("images/front.png",), "anchors, labels, proposals (1 min)"),
@@ -42,6 +42,11 @@ def figures() -> dict[str, Figure]:
             performance.draw,
             tuple(f"explanation/performance/{name}" for name in performance.FILES),
             "implementations, growth and roofline, measured here (1 min)",
+        ),
+        "many-machines": Figure(
+            many_machines.draw,
+            tuple(f"explanation/many-machines/{name}" for name in many_machines.FILES),
+            "efficiency over ranks, reckoned from measured.json",
         ),
     }
 

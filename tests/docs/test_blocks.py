@@ -1,8 +1,8 @@
 """The code on the pages runs.
 
-Before each block stands a comment: ``<!-- run -->``, ``<!-- run: needs weights -->``,
-``<!-- file: NAME -->``, or ``<!-- skip: reason -->``. The blocks of a page run one after the other
-in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit``, ``photos``, ``picture.jpg`` and
+Before each block stands a comment: ``<!-- run -->``, ``<!-- run: needs weights -->`` (or mpiexec,
+or both), ``<!-- file: NAME -->``, or ``<!-- skip: reason -->``. The blocks of a page run one after
+the other in one folder, in which ``RUN``, ``DIR``, ``VOCdevkit``, ``photos``, ``picture.jpg`` and
 ``minirpn/samples`` are real. ``minirpn train`` makes a few steps on a few pictures there, whatever
 the page says; all else runs as it is written.
 """
@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -79,6 +80,12 @@ def surroundings(tmp_path_factory):
     return folder
 
 
+def has_mpi():
+    """Tell whether the extra 'mpi' is installed: library and launcher."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return find_spec("mpi4py") is not None and shutil.which("mpiexec", path=path) is not None
+
+
 def write_photos(folder, source):
     """Write a data set as people have them: one folder, boxes from 0, faults, and litter.
 
@@ -120,7 +127,9 @@ def test_the_blocks_of_a_page(path, surroundings, tmp_path, request):
         if kinds(block) == "file":
             (folder / block.mark.partition(": ")[2]).write_text(block.code)
         elif kinds(block) == "run":
-            if "needs weights" in block.mark:
+            if "mpiexec" in block.mark and not has_mpi():
+                pytest.skip("needs the extra 'mpi'")
+            if "weights" in block.mark:
                 name = "squeezenet_v1_1.npz"
                 shared = request.getfixturevalue("shared")
                 shutil.copy(shared / "weights" / name, folder / name)

@@ -9,7 +9,7 @@ from docs.extensions import DOCS, storeys
 from docs.extensions.pages import markdown
 from docs.figures import draw, figures
 
-DRAWN_FROM_THE_CODE = ("layers", "step", "coordinates")
+DRAWN_FROM_THE_CODE = ("layers", "step", "coordinates", "many-machines")
 
 
 def texts(path):

@@ -179,7 +179,9 @@ def test_metadata_that_are_nested_for_ever(tmp_path: Path, content: bytes):
 def test_another_version_is_refused(tmp_path: Path):
     path = tmp_path / "new.npz"
     save_checkpoint(path, Checkpoint(**{**vars(make_checkpoint()), "version": 9}))
-    with pytest.raises(InputError, match=r"new\.npz: checkpoint version 9, this minirpn reads 2 and 3"):
+    with pytest.raises(
+        InputError, match=r"new\.npz: checkpoint version 9, this minirpn reads 2 and 3"
+    ):
         load_checkpoint(path)
 
 
