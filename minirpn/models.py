@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from minirpn.accel.threads import set_threads
 from minirpn.backend import to_host
 from minirpn.data.images import read_image, rgb_pixels
 from minirpn.data.loader import Draw
@@ -614,8 +613,7 @@ def train(
             print(scaled, file=sys.stderr)
         path = new_run_path(chosen.model.backbone) if out is None else Path(out)
         opened = ranks.open_device(chosen.run.device, tf32=chosen.run.tf32)
-        if chosen.run.threads is not None or not ranks.is_alone:
-            set_threads(chosen.run.threads or ranks.threads)
+        ranks.use_threads(chosen.run.threads)
         return chosen, ranks.exchange(path)[0], opened
 
     def train_first() -> TrainResult:

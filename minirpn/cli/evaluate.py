@@ -94,7 +94,6 @@ def _measure(
     args: argparse.Namespace, ranks: Ranks
 ) -> tuple[TrainConfig, str, VOCDataset, SplitResult]:
     """Return settings, split, data set, and the result on it; the ranks share the images."""
-    from minirpn.accel.threads import set_threads
     from minirpn.evaluation.result_files import check_voc_ids
     from minirpn.training.build import load_model
     from minirpn.training.evaluate import evaluate_split
@@ -103,8 +102,7 @@ def _measure(
 
     stored = read_stored(args.source, best=args.best)
     check_apart(_files(args))
-    if not ranks.is_alone:
-        set_threads(ranks.threads)
+    ranks.use_threads()
     model, trained = load_model(stored, ranks.open_device(args.device))
     config, counts = _configured(trained, args), _counts(args.top)
     split = args.split or default_split(config)

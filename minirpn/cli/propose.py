@@ -123,7 +123,6 @@ def _propose_split(args: argparse.Namespace, ranks: Ranks) -> None:
     """Find the proposals for all images of a split, which the ranks share; perhaps save them."""
     from dataclasses import replace
 
-    from minirpn.accel.threads import set_threads
     from minirpn.errors import InputError
     from minirpn.training.build import build_pipeline, load_network, training_proposals
     from minirpn.training.config import override
@@ -137,8 +136,7 @@ def _propose_split(args: argparse.Namespace, ranks: Ranks) -> None:
     if len(words) > 1:
         raise InputError(f"{words[1]}: either pictures or --split, not both")
     stored = read_stored(words[0], best=args.best)
-    if not ranks.is_alone:
-        set_threads(ranks.threads)
+    ranks.use_threads()
     network, config = load_network(stored, ranks.open_device(args.device))
     values, names = source_values(args)
     if args.skip_bad:  # a run that was trained with it keeps it

@@ -113,7 +113,6 @@ def _study(args: argparse.Namespace, ranks: Ranks) -> tuple[Study, Path, StudyRe
 
     Without trainings, the first rank does it alone; the others get None.
     """
-    from minirpn.accel.threads import set_threads
     from minirpn.studies import STUDIES, StudyResult, run_study
     from minirpn.training.config import load_config
 
@@ -131,8 +130,7 @@ def _study(args: argparse.Namespace, ranks: Ranks) -> tuple[Study, Path, StudyRe
     values, names = given_settings(args)
     config = load_config(args.config, values, recipe=args.recipe, origins=names)
     seeds = study.seeds if args.seeds is None else args.seeds
-    if not ranks.is_alone:
-        set_threads(ranks.threads)
+    ranks.use_threads()
     result = run_study(study, config, out, seeds=seeds, limit=args.limit, ranks=ranks)
     return study, out, result
 

@@ -93,12 +93,8 @@ class _Prepared(NamedTuple):
 
 def _prepare(args: argparse.Namespace, ranks: Ranks) -> _Prepared:
     """Return what the command line asks for; compute with as many threads from now on."""
-    from minirpn.accel.threads import set_threads
-
     prepared = _started(args, ranks) if args.resume is None else _resumed(args, ranks)
-    threads = prepared.config.run.threads
-    if threads is not None or not ranks.is_alone:
-        set_threads(threads or ranks.threads)
+    ranks.use_threads(prepared.config.run.threads)
     return prepared
 
 

@@ -22,7 +22,7 @@ from minirpn.errors import InputError
 from minirpn.training.build import build_pipeline, training_proposals
 from minirpn.training.checkpoint import Checkpoint
 from minirpn.training.config import TrainConfig
-from minirpn.training.distributed import Ranks
+from minirpn.training.distributed import Ranks, told
 from minirpn.training.evaluate import (
     ImageProposals,
     SavedProposals,
@@ -246,7 +246,7 @@ def together(ranks: Ranks, device: Device, work: Callable[[], _Result]) -> _Resu
             result = work()
         except Exception as error:
             ranks.tell((_END, None))
-            error.is_told = True  # type: ignore[attr-defined]
+            told(error)
             raise
         ranks.tell((_END, result))
         return result

@@ -22,6 +22,7 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array
+from minirpn.accel.threads import set_threads
 from minirpn.data.findings import BadFileError, Finding
 from minirpn.devices import Device, card_of, open_device
 from minirpn.errors import InputError, reason_of
@@ -68,6 +69,12 @@ class _Failure(NamedTuple):
         if self.trace:
             error.add_note(f"On {who}:\n{self.trace}")
         return error
+
+
+def told(error: Exception) -> Exception:
+    """Return an error with the mark that the first rank tells of it, so that no other has to."""
+    error.is_told = True  # type: ignore[attr-defined]
+    return error
 
 
 class _ToldError(Exception):
@@ -136,7 +143,7 @@ class Ranks:
     hosts, processes
         The name of each rank's machine, and its number there.
     threads
-        With how many threads this rank should compute.
+        With how many threads this rank should compute: its part of the cores of its machine.
     """
 
     def __init__(self, comm: Communicator | None = None, *, about: str = "") -> None:
@@ -211,8 +218,7 @@ class Ranks:
         """Do `work` on this rank, as all do at the same time, and return its result.
 
         If it fails on a rank, it fails on all of them: each raises its own error, or that of the
-        first rank that has one. These errors have an attribute `is_told`, for the first rank tells
-        of them.
+        first rank that has one. All of them are `told`.
         """
         if self.is_alone:
             return work()
@@ -221,12 +227,11 @@ class Ranks:
                 result = work()
                 self.exchange()
                 return result
-            except _ToldError as told:
-                told.error.is_told = True  # type: ignore[attr-defined]
-                raise told.error from told.error.__cause__
+            except _ToldError as carrier:
+                raise told(carrier.error) from carrier.error.__cause__
             except Exception as error:  # only this rank knows of it
                 self._gather(_Message(failure=_Failure.of(error)))
-                error.is_told = True  # type: ignore[attr-defined]
+                told(error)
                 raise
 
     @contextlib.contextmanager
@@ -312,6 +317,11 @@ class Ranks:
             one, other = (xp.empty(size, dtype=array.dtype, device=kind[2]) for _ in range(2))
             self._buffers = kind, one, other
         return self._buffers[1:]
+
+    def use_threads(self, count: int | None = None) -> None:
+        """Compute with so many threads from now on; None leaves one that is alone as it is."""
+        if count is not None or not self.is_alone:
+            set_threads(count or self.threads)
 
     def open_device(self, name: str, *, tf32: bool = False) -> Device:
         """Return this rank's device: each rank of a machine gets a GPU of its own.
@@ -436,11 +446,11 @@ def open_ranks(mode: str = "auto") -> Ranks:
     return Ranks(comm.Dup(), about=library)
 
 
-def _apart(size: int, reason: str) -> InputError:
+def _apart(size: int, reason: str) -> Exception:
     """Return the error of processes that cannot find each other: the first one tells of it."""
-    error = InputError(
-        f"started as {size} processes to work together, {reason}; --distributed off lets each work "
-        "for itself"
+    return told(
+        InputError(
+            f"started as {size} processes to work together, {reason}; --distributed off lets each "
+            "work for itself"
+        )
     )
-    error.is_told = True  # type: ignore[attr-defined]
-    return error

@@ -35,7 +35,8 @@ def shared_by(config: TrainConfig, ranks: int) -> tuple[TrainConfig, str | None]
     try:
         return _shared_by(config, ranks)
     except ValueError as error:
-        raise InputError(f"{ranks} ranks: optimizer.{error}; --no-linear-rule keeps lr") from error
+        keep = "; --no-linear-rule keeps lr" if config.optimizer.linear_rule else ""
+        raise InputError(f"{ranks} ranks: optimizer.{error}{keep}") from error
 
 
 def _shared_by(config: TrainConfig, ranks: int) -> tuple[TrainConfig, str | None]:

@@ -315,6 +315,19 @@ def test_the_cores_of_a_machine_are_divided(monkeypatch):
     assert on_ranks(2, lambda ranks: ranks.threads) == [3, 3]
 
 
+def test_threads_are_those_of_the_settings_or_a_part_of_the_cores(monkeypatch):
+    counts = []
+    monkeypatch.setattr(distributed, "set_threads", counts.append)
+    Ranks().use_threads()
+    assert counts == []  # alone, it computes with all there are
+    Ranks().use_threads(3)
+    assert counts == [3]
+    monkeypatch.setattr(distributed, "_cores", lambda: tuple(range(8)))
+    on_ranks(2, lambda ranks: ranks.use_threads())
+    on_ranks(2, lambda ranks: ranks.use_threads(5))
+    assert counts == [3, 4, 4, 5, 5]
+
+
 # --- trainings -----------------------------------------------------------------------------------
 
 
@@ -502,8 +515,8 @@ def test_only_the_first_rank_writes(trained, config_of, monkeypatch):
             writers.add(threading.current_thread().name)
             return write(*args, **options)
 
-        for module in [module for key, module in sys.modules.items() if key.startswith("minirpn")]:
-            if getattr(module, name, None) is write:
+        for key, module in list(sys.modules.items()):
+            if key.startswith("minirpn") and getattr(module, name, None) is write:
                 monkeypatch.setattr(module, name, watched)
 
     for name in ("replace_file", "append_text", "write_json", "write_npz"):

@@ -78,7 +78,8 @@ def test_a_rate_that_would_be_too_large_is_told():
 
 
 def test_there_is_a_most_of_images_too():
-    with pytest.raises(InputError, match=r"2000 ranks: optimizer\.images_per_step: expected at mo"):
+    told = r"^2000 ranks: optimizer\.images_per_step: expected at most 1,?024, got 2000$"
+    with pytest.raises(InputError, match=told):
         shared_by(with_optimizer(linear_rule=False), 2000)
 
 
