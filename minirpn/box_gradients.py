@@ -12,9 +12,11 @@ from minirpn.backend import namespace_of
 
 
 def decode_backward(dboxes: Array, anchors: Array, deltas: Array) -> Array:
-    """Return ddeltas: the gradient by the deltas, the backward of `minirpn.boxes.decode`.
+    r"""Return ddeltas: the gradient by the deltas, the backward of `minirpn.boxes.decode`.
 
-    dtx = wa (dx1 + dx2)    dtw = w/2 (dx2 - dx1)    with w = wa exp(tw); y and h likewise.
+    .. math:: dt_x = w_a (dx_1 + dx_2) \quad dt_w = w / 2 \, (dx_2 - dx_1) \quad w = w_a e^{t_w}
+
+    y and h likewise.
 
     Parameters
     ----------

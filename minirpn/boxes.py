@@ -1,4 +1,4 @@
-"""Boxes: areas, overlaps, regression targets (eq. 2) and non-maximum suppression.
+"""Boxes: areas, overlaps, regression targets (equation 2) and non-maximum suppression.
 
 A box is ``(x1, y1, x2, y2)`` in floating-point pixels and half-open: its width is ``x2 - x1``, and
 two boxes that touch share nothing. An image covers ``(0, 0, width, height)``. Every function
@@ -54,9 +54,9 @@ def _two_box_lists(a: Array, b: Array) -> tuple[Array, Array]:
 
 @accelerated("iou", checks=_two_box_lists)
 def iou(a: Array, b: Array) -> Array:
-    """Return the intersection over union of every box of `a` with every box of `b`.
+    r"""Return the intersection over union of every box of `a` with every box of `b`.
 
-    IoU(a, b) = area(a and b) / (area(a) + area(b) - area(a and b))
+    .. math:: \text{IoU}(a, b) = |a \cap b| \, / \, (|a| + |b| - |a \cap b|)
 
     Parameters
     ----------
@@ -174,9 +174,10 @@ def flip(boxes: Array, width: float) -> Array:
 
 
 def encode(anchors: Array, boxes: Array) -> Array:
-    """Return the deltas (tx, ty, tw, th) from each anchor to its box.
+    r"""Return the deltas (tx, ty, tw, th) from each anchor to its box: equation 2.
 
-    tx = (x - xa) / wa    ty = (y - ya) / ha    tw = log(w / wa)    th = log(h / ha)    (eq. 2)
+    .. math:: t_x = (x - x_a) / w_a \quad t_y = (y - y_a) / h_a \quad
+              t_w = \log(w / w_a) \quad t_h = \log(h / h_a)
 
     x, y are the center of the box; w, h are its sides; a marks those of the anchor.
 
@@ -211,9 +212,9 @@ def encode(anchors: Array, boxes: Array) -> Array:
 
 
 def decode(anchors: Array, deltas: Array, *, max_log_scale: float | None = None) -> Array:
-    """Return the boxes that the deltas (tx, ty, tw, th) make of the anchors.
+    r"""Return the boxes that the deltas (tx, ty, tw, th) make of the anchors: equation 2, solved.
 
-    x = tx wa + xa    y = ty ha + ya    w = wa exp(tw)    h = ha exp(th)    (eq. 2, solved)
+    .. math:: x = t_x w_a + x_a \quad y = t_y h_a + y_a \quad w = w_a e^{t_w} \quad h = h_a e^{t_h}
 
     Parameters
     ----------

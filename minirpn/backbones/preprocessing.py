@@ -47,9 +47,9 @@ class Preprocessing:
         return planes
 
 
-# Networks from Caffe's model zoo, SqueezeNet v1.1 among them.
+#: Networks from Caffe's model zoo, SqueezeNet v1.1 among them.
 CAFFE_BGR = Preprocessing("BGR", (104.0, 117.0, 123.0))
-# py-faster-rcnn, and the networks trained with it, subtract this mean colour of ImageNet.
+#: py-faster-rcnn, and the networks trained with it, subtract this mean colour of ImageNet.
 GIRSHICK_BGR = Preprocessing("BGR", (102.9801, 115.9465, 122.7717))
-# Networks trained from random weights: pixels around 0 with a deviation of about 1.
+#: Networks trained from random weights: pixels around 0 with a deviation of about 1.
 CENTERED_RGB = Preprocessing("RGB", (127.5, 127.5, 127.5), (64.0, 64.0, 64.0))

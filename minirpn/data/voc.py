@@ -27,6 +27,7 @@ from minirpn.data.layout import Layout, NoAnnotation, Source, find_layout
 from minirpn.data.samples import Annotation, Sample
 from minirpn.errors import InputError
 
+#: The 20 classes of PASCAL VOC, in the order of the alphabet.
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",

@@ -54,7 +54,12 @@ def average_precision(
     iou_threshold: float = 0.5,
     method: Method = "voc07",
 ) -> APResult:
-    """Return precision, recall and average precision of detections, class by class.
+    r"""Return precision, recall and average precision of detections, class by class.
+
+    .. math:: \text{AP}_{voc07} = 1/11 \sum_{r = 0, 0.1 \dots 1} \max_{s \ge r} p(s) \quad
+              \text{AP}_{area} = \int_0^1 \max_{s \ge r} p(s) \, dr
+
+    p(s) is the precision at recall s.
 
     Parameters
     ----------

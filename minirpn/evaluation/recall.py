@@ -19,9 +19,9 @@ from minirpn._typing import Array
 from minirpn.backend import to_host
 from minirpn.fields import Fields, choice, list_of, measured, number, table_of, whole
 
-# 300, 1,000 and 2,000 as in figure 4; 50 and 100 show how good the top of the list is.
+#: 300, 1,000 and 2,000 as in figure 4; 50 and 100 show how good the top of the list is.
 COUNTS = (50, 100, 300, 1000, 2000)
-# Written out, because an IoU of 13/20 equals 0.65 and a running sum of 0.05 may not.
+#: Written out, because an IoU of 13/20 equals 0.65 and a running sum of 0.05 may not.
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 # COCO's sizes: a small object covers less than 32 x 32 pixels, a large one 96 x 96 or more.
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}
@@ -43,7 +43,10 @@ def proposal_recall(
     iou_thresholds: Sequence[float] = IOU_THRESHOLDS,
     matching: Matching = "one-to-one",
 ) -> RecallResult:
-    """Return the share of objects found by the first N proposals of their image.
+    r"""Return the share of objects found by the first N proposals of their image.
+
+    .. math:: \text{recall}(N, t) = \text{objects found by } N \text{ at IoU } \ge t
+              \; / \; \text{objects}
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One training step opened up: every quantity of eq. 1, anchor by anchor, on a page."""
+"""One training step opened up: every quantity of equation 1, anchor by anchor, on a page."""
 
 from minirpn.explain.page import write_page
 from minirpn.explain.source import Picture, find_picture

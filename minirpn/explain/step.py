@@ -253,7 +253,7 @@ def rules_of(assigned: AnchorLabels, inside: np.ndarray, config: LabelConfig) ->
 
 
 class Terms(NamedTuple):
-    """The pieces of eq. 1 for K anchors, and what the sums over them are divided by."""
+    """The pieces of equation 1 for K anchors, and what the sums over them are divided by."""
 
     class_losses: np.ndarray  # (K,) L_cls; 0 for an anchor that was not sampled
     box_losses: np.ndarray  # (K, 4) p* L_reg, one for each coordinate; 0 unless positive
@@ -270,7 +270,7 @@ def terms_of(
     locations: int,
     config: LossConfig,
 ) -> Terms:
-    """Return all pieces of eq. 1; the parameters are those of `minirpn.rpn.rpn_loss_forward`.
+    """Return all pieces of equation 1; the parameters are those of `minirpn.rpn.rpn_loss_forward`.
 
     The columns of the contributions sum to the two terms of eq. 1, all of them to the loss.
     """

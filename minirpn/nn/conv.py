@@ -54,10 +54,11 @@ def conv2d_forward(
     stride: int | Pair = 1,
     padding: int | Pair = 0,
 ) -> tuple[Array, Conv2dCache]:
-    """Return the convolution (cross-correlation) of `x` with each kernel, and the cache.
+    r"""Return the convolution (cross-correlation) of `x` with each kernel, and the cache.
 
-    ``y[n,o,i,j] = bias[o] + sum_{c,p,q} x[n, c, i s - pad + p, j s - pad + q] weight[o,c,p,q]``,
-    where pixels outside the image are zero.
+    .. math:: y_{noij} = b_o + \sum_{c,p,q} x_{n, c, i s - pad + p, j s - pad + q} \, w_{ocpq}
+
+    b are the biases, w the weights, s the stride; pixels outside the image are zero.
 
     Parameters
     ----------

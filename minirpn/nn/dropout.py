@@ -20,10 +20,11 @@ class DropoutCache(NamedTuple):
 def dropout_forward(
     x: Array, *, probability: float, rng: np.random.Generator
 ) -> tuple[Array, DropoutCache]:
-    """Return `x` with elements set to 0 at random and the others scaled up, and the cache.
+    r"""Return `x` with elements set to 0 at random and the others scaled up, and the cache.
 
-    ``y = x / (1 - p)`` with probability 1 - p, else 0. The mean of y is x, so a trained network
-    needs no dropout.
+    .. math:: y = x / (1 - p) \text{ with probability } 1 - p, \text{ else } 0
+
+    The mean of y is x, so a trained network needs no dropout.
 
     Parameters
     ----------

@@ -25,7 +25,9 @@ class LinearGrads(NamedTuple):
 
 
 def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearCache]:
-    """Return ``y = x weight^T + bias``, and the cache.
+    r"""Return each row of `x` times the weights, plus the bias, and the cache.
+
+    .. math:: y = x W^T + b
 
     Parameters
     ----------
@@ -55,7 +57,9 @@ def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearC
 def linear_backward(
     dy: Array, cache: LinearCache, *, need_dx: bool = True, need_dweight: bool = True
 ) -> LinearGrads:
-    """Return ``dx = dy weight``, ``dweight = dy^T x`` and ``dbias = sum of the rows of dy``.
+    r"""Return the gradients of the loss by `x`, `weight` and `bias`, given that by `y`.
+
+    .. math:: dx = dy \, W \quad dW = dy^T x \quad db = \sum_r dy_r
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Losses and their gradients, from which the paper's eq. 1 is put together.
+r"""Losses and their gradients, from which the paper's equation 1 is put together.
 
-    L({p_i}, {t_i}) = 1/N_cls sum_i L_cls(p_i, p_i*) + lambda/N_reg sum_i p_i* L_reg(t_i, t_i*)
+.. math:: L = 1/N_{cls} \sum_i L_{cls}(p_i, p_i^*) + \lambda/N_{reg} \sum_i p_i^*L_{reg}(t_i, t_i^*)
 
 `softmax_cross_entropy` (or `sigmoid_cross_entropy`) sums L_cls with a weight for each anchor, such
 as 1/N_cls where it is sampled and 0 elsewhere. `smooth_l1` is the robust function R in L_reg, of
@@ -28,9 +28,11 @@ class SoftmaxCrossEntropyCache(NamedTuple):
 def softmax_cross_entropy_forward(
     logits: Array, targets: Array, weights: Array
 ) -> tuple[Array, SoftmaxCrossEntropyCache]:
-    """Return the weighted sum of the rows' log losses, and the cache.
+    r"""Return the weighted sum of the rows' log losses, and the cache.
 
-    ``sum_k weights[k] (-log softmax(logits[k])[targets[k]])``: L_cls of eq. 1 with L = 2 classes.
+    .. math:: -\sum_k w_k \log(e^{z_{k,t_k}} / \sum_l e^{z_{k,l}})
+
+    w are the weights, z the logits, t the targets: L_cls of eq. 1 with L = 2 classes.
 
     Parameters
     ----------
@@ -115,11 +117,12 @@ class SigmoidCrossEntropyCache(NamedTuple):
 def sigmoid_cross_entropy_forward(
     logits: Array, targets: Array, weights: Array
 ) -> tuple[Array, SigmoidCrossEntropyCache]:
-    """Return the weighted sum of logistic log losses, and the cache.
+    r"""Return the weighted sum of logistic log losses, and the cache.
 
-    ``sum_k weights[k] (max(z, 0) - z t + log(1 + exp(-|z|)))`` for ``z = logits[k]`` and
-    ``t = targets[k]``: the two-class log loss of one score. The paper's section 3.1 names this
-    "logistic regression" as the alternative to two softmax scores.
+    .. math:: \sum_k w_k (\max(z_k, 0) - z_k t_k + \log(1 + e^{-|z_k|}))
+
+    w are the weights, z the logits, t the targets: the two-class log loss of one score. The paper's
+    section 3.1 names this "logistic regression" as the alternative to two softmax scores.
 
     Parameters
     ----------
@@ -170,10 +173,11 @@ class SmoothL1Cache(NamedTuple):
 
 
 def smooth_l1_forward(x: Array, *, sigma: float = 1.0) -> tuple[Array, SmoothL1Cache]:
-    """Return smooth L1 of each element, and the cache.
+    r"""Return smooth L1 of each element, and the cache.
 
-    ``0.5 (sigma x)^2`` where ``|x| < 1/sigma^2``, ``|x| - 0.5/sigma^2`` elsewhere: the R of
-    L_reg in eq. 1 (sigma 1; defined in Fast R-CNN, eq. 3).
+    .. math:: 0.5 \, (\sigma x)^2 \text{ if } |x| < 1/\sigma^2, \text{ else } |x| - 0.5/\sigma^2
+
+    This is the R of L_reg in eq. 1 (sigma 1; defined in Fast R-CNN, eq. 3).
 
     Parameters
     ----------

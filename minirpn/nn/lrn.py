@@ -1,13 +1,8 @@
 """Local response normalization within channels, and its gradient.
 
-With S the sum over a window of ``size`` by ``size`` pixels around each pixel, where pixels outside
-the map are zero::
-
-    scale = 1 + alpha / size^2  S(x^2)
-    y     = x scale^-beta
-    dx    = dy scale^-beta - 2 alpha beta / size^2  x  S(dy x scale^(-beta - 1))
-
-S is its own adjoint: pixel k is in the window of pixel i exactly if i is in the window of k.
+S below is the sum over a window of ``size`` by ``size`` pixels around each pixel, where pixels
+outside the map are zero. S is its own adjoint: pixel k is in the window of pixel i exactly if i is
+in the window of k.
 """
 
 from __future__ import annotations
@@ -35,10 +30,11 @@ class LRNCache(NamedTuple):
 def lrn_forward(
     x: Array, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75
 ) -> tuple[Array, LRNCache]:
-    """Return each pixel divided by a power of the mean square around it, and the cache.
+    r"""Return each pixel divided by a power of the mean square around it, and the cache.
 
-    ``y = x (1 + alpha / size^2 sum of x^2 over the window)^-beta``, where the window is the
-    ``size`` by ``size`` pixels around the pixel, of the same channel.
+    .. math:: y = x \, c^{-\beta} \quad c = 1 + \alpha / n^2 \, S(x^2)
+
+    c is the scale, n is `size`; the window of S is of the same channel.
 
     Parameters
     ----------
@@ -90,9 +86,9 @@ def lrn(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
 
 
 def lrn_backward(dy: Array, cache: LRNCache) -> Array:
-    """Return dx (N,C,H,W): by the pixel itself, and by the windows that contain it.
+    r"""Return dx (N,C,H,W): by the pixel itself, and by the windows that contain it.
 
-    ``dx = dy scale^-beta - 2 alpha beta / size^2  x  sum over the window of dy x scale^(-beta-1)``
+    .. math:: dx = dy \, c^{-\beta} - 2 \alpha \beta / n^2 \, x \, S(dy \, x \, c^{-\beta - 1})
     """
     namespace_of(dy)
     x, scale, size, alpha, beta = cache

@@ -101,13 +101,13 @@ def square_sums(arrays: Sequence[Array], together: bool = False) -> Array:
 
 
 class SGD:
-    """Stochastic gradient descent with momentum and weight decay.
+    r"""Stochastic gradient descent with momentum and weight decay.
 
     With g the gradient, w the value, m the momentum, d the decay times the parameter's multiplier
-    and lr the learning rate times the parameter's multiplier::
+    and lr the learning rate times the parameter's multiplier:
 
-        caffe   v = m v + lr (g + d w)     w = w - v
-        torch   v = m v + (g + d w)        w = w - lr v
+    .. math:: \text{caffe:} \quad v = m v + \text{lr} \, (g + d w) \quad w = w - v
+    .. math:: \text{torch:} \quad v = m v + (g + d w) \quad w = w - \text{lr} \, v
 
     Parameters
     ----------

@@ -39,12 +39,13 @@ def roi_align_forward(
     samples: int = 2,
     aligned: bool = True,
 ) -> tuple[Array, RoIAlignCache]:
-    """Return the mean of interpolated features in ``h`` by ``w`` bins of each box, and the cache.
+    r"""Return the mean of interpolated features in ``h`` by ``w`` bins of each box, and the cache.
 
-    Sample k of ``w samples`` along x is at ``u = x1 / stride + t (x2 - x1) / stride - 1/2`` cells,
-    ``t = (k + 1/2) / (w samples)``; along y likewise. The value of a sample is interpolated between
-    the centers of the 2 x 2 cells around it. y is the mean over the ``samples`` by ``samples``
-    values of each bin. Nothing is rounded.
+    .. math:: u_k = (x_1 + t_k (x_2 - x_1)) / s - 1/2 \quad t_k = (k + 1/2) / (w n)
+
+    u_k is the place in cells of sample k along x, s the stride, n is `samples`: there are w n
+    samples along x; along y likewise. The value of a sample is interpolated between the centers of
+    the 2 x 2 cells around it. y is the mean over the n by n values of each bin. Nothing is rounded.
 
     Parameters
     ----------

@@ -24,11 +24,14 @@ class RoIPoolCache(NamedTuple):
 def roi_pool_forward(
     features: Array, boxes: Array, *, output_size: int | Pair = (7, 7), stride: float = 16.0
 ) -> tuple[Array, RoIPoolCache]:
-    """Return the largest feature in each of ``h`` by ``w`` bins of each box, and the cache.
+    r"""Return the largest feature in each of ``h`` by ``w`` bins of each box, and the cache.
 
     A box covers the cells from ``round(x1 / stride)`` to ``round(x2 / stride)``, the last included,
-    and at least one. Of these, bin j of w has those from ``floor(j length / w)`` up to
-    ``ceil((j + 1) length / w)``, cut off at the borders of the map.
+    and at least one. Of these l cells, bin j of w begins at cell a_j and ends before cell b_j:
+
+    .. math:: a_j = \lfloor j \, l / w \rfloor \quad b_j = \lceil (j + 1) \, l / w \rceil
+
+    cut off at the borders of the map.
 
     Parameters
     ----------

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """One learning rate, then a fraction of it for the rest.
+    r"""One learning rate, then a fraction of it for the rest.
 
-    The paper's section 3.1.3: 0.001 for the first 60k mini-batches, 0.0001 for the next 20k. So the
-    default is a tenth after three quarters of the steps.
+    .. math:: \text{lr}(k) = \text{lr}_0 \text{ if } k < d \, n, \text{ else } f \, \text{lr}_0
+
+    k is the step, n the number of steps, d is `drop_at`, f `drop_factor`; before, there may be a
+    warm-up. The paper's section 3.1.3: 0.001 for the first 60k mini-batches, 0.0001 for the next
+    20k.
 
     Parameters
     ----------

@@ -82,10 +82,12 @@ def _unscaled_sides(config: AnchorConfig, ratio: float) -> tuple[float, float]:
 
 
 def base_anchors(config: AnchorConfig) -> np.ndarray:
-    """Return the anchors of cell (0, 0), one ratio after the other, each at every scale.
+    r"""Return the anchors of cell (0, 0), one ratio after the other, each at every scale.
 
-    width = sqrt(base_size^2 / ratio), height = width ratio, both rounded (``"caffe"``), then both
-    times the scale; the center is (base_size / 2, base_size / 2).
+    .. math:: w = \sqrt{b^2 / r} \quad h = w r
+
+    b is the base size, r the ratio. With ``"caffe"`` w is rounded, then h, which is made of the
+    rounded w. Both are multiplied by the scale; the center is (b / 2, b / 2).
 
     Parameters
     ----------
@@ -133,10 +135,11 @@ def grid_anchors(
     offset: tuple[float, float] = (0, 0),
     like: Array | None = None,
 ) -> Array:
-    """Return the anchors of every cell of the feature map.
+    r"""Return the anchors of every cell of the feature map: the base anchors, moved.
 
-    The anchors of cell (row, column) are the base anchors moved by
-    (column stride + dx, row stride + dy).
+    .. math:: (x_1 + j s + dx, \; y_1 + i s + dy, \; x_2 + j s + dx, \; y_2 + i s + dy)
+
+    i is the row, j the column, s the stride, (dy, dx) the offset.
 
     Parameters
     ----------

@@ -1,7 +1,4 @@
-"""The multi-task loss of the RPN (section 3.1.2, eq. 1), forward and backward.
-
-L({p_i}, {t_i}) = 1/N_cls sum_i L_cls(p_i, p_i*) + lambda/N_reg sum_i p_i* L_reg(t_i, t_i*)
-"""
+"""The multi-task loss of the RPN (section 3.1.2, equation 1), forward and backward."""
 
 from __future__ import annotations
 
@@ -95,7 +92,7 @@ class RPNLossGrads(NamedTuple):
 
 
 def divisors(labels: Array, locations: int, config: LossConfig, *, dtype: Any = None) -> Divisors:
-    """Return N_cls, N_reg and lambda of eq. 1 for one image.
+    """Return N_cls, N_reg and lambda of equation 1 for one image.
 
     Parameters
     ----------
@@ -125,7 +122,10 @@ def rpn_loss_forward(
     locations: int,
     config: LossConfig | None = None,
 ) -> tuple[RPNLoss, RPNLossCache]:
-    """Return the loss of one image (eq. 1), and the cache.
+    r"""Return the loss of one image (equation 1), and the cache.
+
+    .. math:: L = 1/N_{cls} \sum_i L_{cls}(p_i, p_i^*)
+              + \lambda/N_{reg} \sum_i p_i^* L_{reg}(t_i, t_i^*)
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ class RPNOutput(NamedTuple):
 
     @property
     def locations(self) -> int:
-        """Return Hf * Wf, the number of anchor locations: N_reg of eq. 1."""
+        """Return Hf * Wf, the number of anchor locations: N_reg of equation 1."""
         return int(self.features.shape[2] * self.features.shape[3])
 
     def propose(

@@ -75,7 +75,11 @@ class TracedProposals(NamedTuple):
 
 
 def object_scores(objectness: Array) -> Array:
-    """Return the probability that each anchor holds an object.
+    r"""Return the probability that each anchor holds an object.
+
+    .. math:: p = e^{z_1} / (e^{z_0} + e^{z_1}) = 1 / (1 + e^{z_0 - z_1})
+
+    Of one logit z it is :math:`1 / (1 + e^{-z})`.
 
     Parameters
     ----------

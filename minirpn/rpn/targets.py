@@ -100,11 +100,12 @@ def label_anchors(
     *,
     ignored: Array | None = None,
 ) -> AnchorLabels:
-    """Return the label of each anchor: positive, negative or ignored (sections 3.1.2, 3.3).
+    r"""Return the label of each anchor: positive, negative or ignored (sections 3.1.2, 3.3).
 
-    Positive: (i) a best anchor of a ground truth, or (ii) IoU >= 0.7 with any ground truth.
-    Negative: not positive, and IoU < 0.3 with all. Ignored: the rest, and every anchor that
-    crosses the border of the image, or would be negative but lies on an ignored region.
+    Positive: (i) a best anchor of a ground truth, or (ii) :math:`\max_j \text{IoU}_j \ge 0.7`, with
+    j the ground truths. Negative: not positive, and :math:`\max_j \text{IoU}_j < 0.3`. Ignored: the
+    rest, and every anchor that crosses the border of the image, or would be negative but lies on an
+    ignored region.
 
     Parameters
     ----------
@@ -296,7 +297,7 @@ def draw(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarra
 
 
 def anchor_targets(anchors: Array, gt_boxes: Array, matched_gt: Array, labels: Array) -> Array:
-    """Return the deltas from each positive anchor to its ground truth (eq. 2), and 0 elsewhere.
+    """Return the deltas from each positive anchor to its ground truth, and 0 elsewhere: equation 2.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ TABLE_9 = Published(
     _DETECTOR,
     {"lambda-0.1": 67.2, "lambda-1": 68.9, "lambda-10": 69.9, "lambda-100": 69.1},
 )
-"""lambda of eq. 1, the weight of the box term."""
+"""lambda of equation 1, the weight of the box term."""
 
 _SIDES = (128, 256, 512)  # of the paper's anchors, at its shorter side
 _AS_GIVEN = Variant("as-given", {}, "as given")

@@ -1,4 +1,4 @@
-"""Checks of both directions of eq. 2, boxes to deltas and back, and the mistakes they know."""
+"""Checks of both directions of equation 2, boxes to deltas and back, and the mistakes they know."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _anchors_and_deltas(
 
 
 def check_encode(f: Callable[..., Any], *, plus_one: bool = False) -> Verdict:
-    """Check eq. 2: ``f(anchors, boxes)``, both (N, 4), is ``(tx, ty, tw, th)``, (N, 4).
+    """Check equation 2: ``f(anchors, boxes)``, both (N, 4), is ``(tx, ty, tw, th)``, (N, 4).
 
     With `plus_one`, for authors whose boxes are inclusive, widths are x2 - x1 + 1. See
     `minirpn.boxes.encode`, and `check_iou` for what is raised.
@@ -242,7 +242,7 @@ def _many_boxes(size: int) -> Question:
 def check_decode(
     f: Callable[..., Any], *, max_log_scale: float | None = None, plus_one: bool = False
 ) -> Verdict:
-    """Check eq. 2 solved for the box: ``f(anchors, deltas)``, both (N, 4), is the boxes, (N, 4).
+    """Check equation 2 solved for the box: ``f(anchors, deltas)`` is the boxes, all (N, 4).
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def check_encode_decode(
     max_log_scale: float | None = None,
     plus_one: bool = False,
 ) -> Verdict:
-    """Check both directions of eq. 2: ``f`` as `check_encode` does, ``g`` as `check_decode`.
+    """Check both directions of equation 2: ``f`` as `check_encode` does, ``g`` as `check_decode`.
 
     Both equal to the formula, they are each other's inverse. The options are those of
     `check_decode`; `plus_one` is for both functions, `max_log_scale` for ``g`` alone.

@@ -1,4 +1,4 @@
-"""Checks of smooth L1 and of the loss of eq. 1, with their slopes, and the mistakes they know."""
+"""Checks of smooth L1 and of the loss of equation 1, with slopes, and the mistakes they know."""
 
 from __future__ import annotations
 
@@ -446,7 +446,7 @@ def _asked_anchors(objectness: Any, labels: list[int], deltas: float = 0.0) -> Q
 
 
 def check_rpn_loss(f: Callable[..., Any], df: Callable[..., Any] | None = None) -> Verdict:
-    """Check eq. 1: ``f(objectness, deltas, labels, targets, locations)`` is the loss.
+    """Check equation 1: ``f(objectness, deltas, labels, targets, locations)`` is the loss.
 
     Parameters
     ----------

@@ -441,9 +441,9 @@ class TrainConfig:
             )
 
 
-# Where a run finds its data, how it computes and what it shows, but not what it computes. Only
-# these settings may change when a run is resumed, for example on another machine. (One more may:
-# `check_resumable` lets bad images be left out from now on.)
+#: Where a run finds its data, how it computes and what it shows, but not what it computes. Only
+#: these settings may change when a run is resumed, for example on another machine. (One more may:
+#: `check_resumable` lets bad images be left out from now on.)
 MAY_CHANGE_ON_RESUME = frozenset(
     {"data.voc", "data.year", "data.image_folder", "data.annotation_folder"}
     | {"run.threads", "run.device", "run.tf32", "run.graphs", "run.ranks"}

@@ -42,8 +42,8 @@ from minirpn.training.tables import from_table, to_table
 from minirpn.training.trainer import NotFiniteError, Trainer
 
 FAILURE_FORMAT = "minirpn failure"
-# A backbone killed by too large a learning rate shows 99.9 % zeros, with a finite loss that looks
-# normal; a healthy ReLU stage stays well under this.
+#: A backbone killed by too large a learning rate shows 99.9 % zeros, with a finite loss that looks
+#: normal; a healthy ReLU stage stays well under this.
 DYING_ZERO_SHARE = 0.98
 
 

@@ -25,13 +25,13 @@ from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import make_minibatch
 from minirpn.training.trainer import Trainer
 
-IMAGES = 3  # drawn again and again
-MOMENTS = 8  # at most, with the last step; step 0 is one more
+IMAGES = 3  #: drawn again and again
+MOMENTS = 8  #: at most, with the last step; step 0 is one more
 _NEGATIVES = 12  # drawn of those sampled
 _PROPOSALS = 10
-FINAL_IMAGES = 6  # validation images drawn at the end, with proposals and detections
-FINAL_PROPOSALS = 30  # drawn on each
-LEAST_SCORE = 0.5  # of the detections drawn
+FINAL_IMAGES = 6  #: validation images drawn at the end, with proposals and detections
+FINAL_PROPOSALS = 30  #: drawn on each
+LEAST_SCORE = 0.5  #: of the detections drawn
 
 
 class SamplePicture(NamedTuple):

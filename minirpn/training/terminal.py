@@ -14,7 +14,7 @@ from typing import Any, Self, TextIO
 
 from minirpn.console import for_bar, say
 
-# Seconds between two progress lines where there is no terminal to draw a bar on.
+#: Seconds between two progress lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 10.0
 _NOTICE = b"\nstopping after this step; the checkpoint is kept (Ctrl-C again: stop at once)\n"
 
