@@ -26,6 +26,7 @@ from minirpn.devices import Device, device_with, open_device
 from minirpn.errors import InputError
 from minirpn.evaluation import APResult, RecallResult
 from minirpn.evaluation.recall import share_text
+from minirpn.export import write_onnx
 from minirpn.fields import MOST_NAME, Fields, read_json, text, whole
 from minirpn.results import OBJECT, Detections, Found, Proposals
 from minirpn.rpn.network import RPN
@@ -308,6 +309,25 @@ class Model:
             images = len(result.proposals)
             raise InputError(f"dataset: no object to measure in its {images} images")
         return Evaluation(result.recall, result.precision, len(result.proposals))
+
+    def export(self, path: str | Path) -> None:
+        """Write the RPN as an ONNX file, which other programs run: the backbone and the head.
+
+        Anchors, decoding and NMS stay outside the graph, and so does a detector; see the how-to
+        about exporting. Numbers are float32.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        InputError
+            The package onnx is not installed, a layer of a backbone of your own has no form in
+            ONNX, or the file cannot be written.
+        """
+        write_onnx(Path(path), self.rpn, self.config)
 
     def _configured(
         self,

@@ -32,7 +32,7 @@ STOREYS = [
     {"boxes", "box_gradients", "nn", "loops", "accel"},
     {"rpn"},
     {"backbones", "weights", "detector"},
-    {"data", "evaluation", "training", "viz", "report", "explain", "testing", "samples"},
+    {"data", "evaluation", "training", "viz", "report", "explain", "export", "testing", "samples"},
     {"studies", "results", "lessons"},
     {"models", "bench", "cli", "__main__"},
 ]
