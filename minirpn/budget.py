@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import json
 import time
+import tomllib
+from collections.abc import Iterable
 from typing import Any
 
 MOST_VALUES = 1_000_000
 """Values in a file of text: ten times those in the records of 80,000 steps' validations."""
 
 _FEW_VALUES, _BYTES_OF_A_VALUE, _MANY_VALUES = 10_000_000, 5, 50_000_000
+_MOST_DOTS = 1000  # in a line of TOML
+_DEEPEST_TABLE = 20  # tables in tables; settings need three
 _TIME_EVERY = 256  # values between two looks at the clock
 
 
@@ -121,3 +125,33 @@ def _check_depth(value: Any, budget: Budget) -> None:
         inner = (one.values() if isinstance(one, dict) else one for one in level)
         level = [one for values in inner for one in values if isinstance(one, list | dict)]
         depth += 1
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the tables that TOML says.
+
+    Raises
+    ------
+    ValueError
+        It is not TOML; or a name has too many parts, for which ``tomllib`` takes time by their
+        square, or tables and lists are nested too deep. The message is one line, the reason alone.
+    """
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise ValueError(f"a line with more than {_MOST_DOTS} dots")
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    inside: list[Any] = [table]
+    for _ in range(_DEEPEST_TABLE):
+        inside = [part for one in inside for part in _parts(one)]
+    if inside:
+        raise ValueError(f"nested deeper than {_DEEPEST_TABLE} levels")
+    return table
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """Return what is in a table or a list."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

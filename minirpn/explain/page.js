@@ -8,23 +8,41 @@ const state = {
   pointed: null, // [row, column] under the mouse
   layers: new Set(layersOf(step).filter((layer) => layer.on).map((layer) => layer.id)),
   top: 10,
+  addressing: 0, // the timer of the next change of the address
 };
 if (!step.learning) state.layers.add("after");
 const pens = {};
 const HOW = "Point at a cell to see its anchors; click it, or press arrow keys, to select one.";
 
-// Returns what to look at first: the dearest positive, the dearest anchor, or the best proposal.
-function firstAnchor({ learning, candidates, K }) {
-  if (learning && learning.batch.length) {
-    return learning.batch.find((k) => learning.label[k] === POSITIVE) ?? learning.batch[0];
-  }
-  return candidates.length ? candidates[0] : Math.floor(K / 2);
+// Returns what to look at first: the dearest positive, the dearest negative, or the best proposal.
+function firstAnchor({ notable: { positive, negative, proposal }, K }) {
+  return positive ?? negative ?? proposal ?? Math.floor(K / 2);
 }
 
 function select(k) {
   state.selected = k;
   showNumbers();
   drawAbove(step, pens.above, state);
+  byId("stray").hidden = true;
+  // Browsers refuse to change the address thirty times a second, as a key held down would do it.
+  clearTimeout(state.addressing);
+  state.addressing = setTimeout(writeAddress, 300);
+}
+
+// Puts the selected anchor into the address, for whoever copies it.
+function writeAddress() {
+  const address = new URL(location.href);
+  address.hash = `anchor=${state.selected}`;
+  history.replaceState(null, "", address);
+}
+
+// Returns the anchor that the address chooses; null, and a note if it asks for none there is.
+function anchorOfAddress() {
+  const wanted = /^#anchor=(\d+)$/.exec(location.hash), isAnchor = wanted && Number(wanted[1]) < step.K;
+  byId("stray").hidden = isAnchor || location.hash === "";
+  byId("stray").textContent = `The address ends in "${location.hash.slice(0, 40)}", which chooses no anchor: `
+    + `#anchor=0 to #anchor=${step.K - 1} would.`;
+  return isAnchor ? Number(wanted[1]) : null;
 }
 
 function showNumbers() {
@@ -53,7 +71,7 @@ function showHead() {
   const { image, run } = step;
   const scaled = image.scale === 1 ? "" : `, from ${image.original_width} × ${image.original_height}`;
   const drawn = step.learning ? ` The mini-batch was drawn with seed ${run.seed}, the run's own.` : "";
-  byId("origin").textContent = `${run.backbone} as the run saved it last; the picture is ${image.width} × ${image.height} pixels${scaled}, not mirrored.${drawn}`;
+  byId("origin").textContent = `${run.backbone} as it was saved; the picture is ${image.width} × ${image.height} pixels${scaled}, not mirrored.${drawn}`;
   if (step.no_truth) {
     byId("notice").hidden = false;
     byId("notice").textContent = `${step.no_truth}: nothing to learn from. Only anchors, objectness and proposals are shown.`;
@@ -167,6 +185,10 @@ function listen() {
     event.preventDefault();
     select(within(Math.floor(Number(byId("number").value)), 0, step.K - 1));
   });
+  window.addEventListener("hashchange", () => {
+    const k = anchorOfAddress();
+    if (k !== null) select(k);
+  });
 }
 
 // Fits both canvases to the room there is, and draws them.
@@ -187,6 +209,7 @@ function start() {
     showLoss();
     showBatch();
   }
+  state.selected = anchorOfAddress() ?? state.selected;
   showNumbers();
   byId("pointed").textContent = HOW;
   fit();

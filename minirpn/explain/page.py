@@ -61,6 +61,8 @@ def write_page(step: OpenStep, path: Path) -> Path:
 def render(contents: dict[str, Any]) -> str:
     """Return the page that shows what `contents_of` gives."""
     return Template(_read("page.html")).substitute(
+        # For a report, which reads the beginning of the page alone.
+        notable=escape(json.dumps(contents["notable"])),
         name=escape(contents["image"]["name"]),
         version=escape(minirpn.__version__),
         style=_read("page.css"),
@@ -95,6 +97,7 @@ def contents_of(step: OpenStep) -> dict[str, Any]:
         },
         "proposals": _proposals(step),
         "learning": None if step.learning is None else _learning(step, step.learning),
+        "notable": notable_of(step),
         "no_truth": step.picture.no_truth and message(step.picture.no_truth),
         "colours": COLOURS,
     }
@@ -109,6 +112,27 @@ def packed(array: np.ndarray, dtype: Any) -> dict[str, Any]:
     little = np.asarray(array, dtype=np.dtype(dtype).newbyteorder("<"))
     encoded = base64.b64encode(little.tobytes()).decode("ascii")
     return {"type": np.dtype(dtype).name, "shape": list(array.shape), "base64": encoded}
+
+
+def notable_of(step: OpenStep) -> dict[str, int]:
+    """Return the anchors worth a look, by what they are; the page selects the first of them.
+
+    ``positive`` adds most to the loss of the positives in the mini-batch; without positives,
+    ``negative`` does of the negatives. Of equal ones it is the first. ``proposal`` gives the best
+    proposal. What there is none of is left out.
+    """
+    notable = {}
+    if step.learning is not None:
+        labels = step.learning.labels
+        label = POSITIVE if (labels == POSITIVE).any() else NEGATIVE
+        rows = np.flatnonzero(labels == label)
+        if len(rows):
+            costs = step.learning.terms.contributions[rows].astype(np.float64).sum(axis=1)
+            name = "positive" if label == POSITIVE else "negative"
+            notable[name] = int(rows[np.argmax(costs)])
+    if len(step.ranking.anchors):
+        notable["proposal"] = int(step.ranking.anchors[0])
+    return notable
 
 
 def _image(step: OpenStep) -> dict[str, Any]:

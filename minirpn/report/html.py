@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from html import escape
+from typing import NamedTuple
 
 from minirpn.text import printable
 
@@ -24,7 +25,7 @@ def safe(content: object) -> HTML:
 
 
 def element(tag: str, *content: object, **attributes: str) -> HTML:
-    """Return an element with this content; ``class_`` stands for ``class``.
+    """Return an element with this content; ``class_`` stands for ``class``, ``a_b`` for ``a-b``.
 
     >>> element("p", "a < b", class_="note")
     '<p class="note">a &lt; b</p>'
@@ -36,7 +37,8 @@ def element(tag: str, *content: object, **attributes: str) -> HTML:
 def _named(attributes: dict[str, str]) -> str:
     """Return attributes as they stand in a tag; even of HTML the value is escaped."""
     return "".join(
-        f' {name.rstrip("_")}="{safe(str(value))}"' for name, value in attributes.items()
+        f' {name.rstrip("_").replace("_", "-")}="{safe(str(value))}"'
+        for name, value in attributes.items()
     )
 
 
@@ -46,9 +48,20 @@ def join(pieces: Iterable[object]) -> HTML:
 
 
 def section(title: str, *content: object) -> HTML:
-    """Return a section under a heading, nothing if it has no content."""
+    """Return a section under a heading, nothing if it has no content; `anchor_of` leads to it."""
     inner = join(piece for piece in content if piece)
-    return element("section", element("h2", title), inner) if inner else HTML("")
+    if not inner:
+        return HTML("")
+    return element("section", element("h2", title), inner, id=anchor_of(title))
+
+
+def anchor_of(title: str) -> str:
+    """Return the id of the section of a title.
+
+    >>> anchor_of("Made with")
+    'made-with'
+    """
+    return title.lower().replace(" ", "-")
 
 
 def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> HTML:
@@ -68,10 +81,41 @@ def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> HTML:
     return element("div", whole, class_="wide")
 
 
-def figure(source: str, caption: str) -> HTML:
-    """Return a picture with its caption."""
-    image = HTML(f"<img{_named({'src': source, 'alt': caption, 'loading': 'lazy'})}>")
-    return element("figure", image, element("figcaption", caption))
+class Picture(NamedTuple):
+    """A picture of the page, and what it shows."""
+
+    name: str  # of its file
+    source: str  # a data URI, so that the page needs no other file
+    caption: str
+    size: tuple[int, int]  # width and height in pixels, of what `source` holds
+    file: str = ""  # address of a larger picture, seen from the page; empty if there is none
+
+
+def figure(picture: Picture, name: str) -> HTML:
+    """Return a picture with its caption, which a click shows in full size, and the next one closes.
+
+    No script is needed: the picture is in a popover, which the style shows in its place as long as
+    it is not open. So its bytes are on the page once, and the Escape key closes it. The frame
+    around it keeps the place, before the picture is there and while it is open.
+
+    Parameters
+    ----------
+    picture
+        It and its caption.
+    name
+        The id of the popover, another one for each figure.
+    """
+    width, height = map(str, picture.size)
+    # Its bytes are there with the page: it is drawn with the text, not a moment later.
+    attributes = {"src": picture.source, "alt": picture.caption, "width": width, "height": height}
+    image = HTML(f"<img{_named(attributes | {'decoding': 'sync'})}>")
+    button = element("button", image, type="button", popovertarget=name)
+    pieces: list[object] = [picture.caption]
+    if picture.file:
+        pieces += [" (larger: ", element("a", picture.name, href=picture.file), ")"]
+    popover = element("div", button, element("p", *pieces), class_="full", id=name, popover="")
+    frame = element("div", popover, class_="frame", style=f"--w:{width};--h:{height}")
+    return element("figure", frame, element("figcaption", picture.caption))
 
 
 def share(value: float | None) -> str:

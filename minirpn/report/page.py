@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable
 from importlib.resources import files
@@ -14,9 +15,11 @@ from minirpn import viz
 from minirpn.errors import InputError
 from minirpn.evaluation import AVERAGES
 from minirpn.files import one_line_errors, replace_file
-from minirpn.report.contents import Contents, Picture, read_contents
+from minirpn.report.contents import Contents, Explained, read_contents
 from minirpn.report.html import (
     HTML,
+    Picture,
+    anchor_of,
     duration,
     element,
     figure,
@@ -46,6 +49,13 @@ _HEALTH = {
     "weight_norm": "length of weights",
     "update_ratio": "change",
 }
+# What a page of `minirpn explain` recommends, in words.
+_NOTABLE = {
+    "positive": "the positive anchor that adds most to the loss",
+    "negative": "the negative anchor that adds most to the loss",
+    "proposal": "the anchor of the best proposal",
+}
+_RESULTS = ("detections_", "proposals_")  # names of pictures begin so that show what came out
 _WARNINGS_SHOWN = 12
 _STRIPS, _IN_A_STRIP = 3, 9  # of sample pictures
 
@@ -60,9 +70,9 @@ def write_report(run: Path | str) -> Path:
     ----------
     run
         A folder with any of ``config.toml``, ``env.json``, ``metrics.jsonl``, ``recall.json``,
-        ``precision.json``, ``plots/samples`` and ``plots/*.png`` (with captions in
-        ``plots/captions.json``: file name -> caption). The diagrams of losses, recall and stages
-        are drawn into ``plots/``.
+        ``precision.json``, ``data.json``, ``explain/*.html``, ``plots/samples`` and
+        ``plots/*.png`` (with captions in ``plots/captions.json``: file name -> caption). The
+        diagrams of losses, recall and stages are drawn into ``plots/``.
 
     Raises
     ------
@@ -114,34 +124,34 @@ def render(contents: Contents) -> str:
     """Return the whole page."""
     pictures = contents.pictures()
     drawn = {picture.name: picture for picture in pictures}
-    others = [picture for picture in pictures if picture.name not in DIAGRAMS]
     name = contents.run.resolve().name
-    strips = samples(contents)
+    # In the order in which a reader asks.
+    sections: dict[str, list[HTML]] = {
+        "Pictures": [_overview(pictures)],
+        "Recall": [_recall(contents), _figures(drawn, "recall.png")],
+        "Detections": [_precision(contents), _figures(drawn, "precision_recall.png")],
+        "Training": [_figures(drawn, "training.png", "validation.png"), _pace(contents)],
+        "Health": [
+            warnings(contents),
+            _figures(drawn, "stages.png", "norms.png"),
+            health(contents),
+        ],
+        "Over time": [samples(contents)],
+        "One step": [_explained(contents)],
+        "Again": _commands(contents),
+        "Settings": [_settings(contents)],
+        "Made with": [_versions(contents)],
+    }
+    titles = [title for title, content in sections.items() if any(content)]
     # After all that adds to them.
     notices = [element("li", notice) for notice in contents.notices]
     body = join(
         [
-            element("header", element("h1", name), element("p", _summary(contents))),
+            element("header", element("h1", name), _facts(contents)),
             element("ul", *notices, class_="notices") if notices else HTML(""),
             _headline(contents),
-            section("Recall of the proposals", _recall(contents), _figures(drawn, "recall.png")),
-            section(
-                "Average precision of the detections",
-                _precision(contents),
-                _figures(drawn, "precision_recall.png"),
-            ),
-            section("Training", _figures(drawn, "training.png", "validation.png"), _pace(contents)),
-            section(
-                "Health of the network",
-                warnings(contents),
-                _figures(drawn, "stages.png", "norms.png"),
-                health(contents),
-            ),
-            section("The same images over time", strips),
-            section("Pictures", _gallery(others)),
-            section("Do it again", *_commands(contents)),
-            section("Settings", _settings(contents)),
-            section("Made with", _versions(contents)),
+            _menu(titles),
+            *(section(title, *content) for title, content in sections.items()),
             element("footer", f"Written by minirpn {minirpn.__version__}."),
         ]
     )
@@ -159,14 +169,101 @@ def render(contents: Contents) -> str:
     return f"<!doctype html>\n{html}\n"
 
 
-def _summary(contents: Contents) -> str:
-    """Return a sentence on how far the run went."""
+def _menu(titles: list[str]) -> HTML:
+    """Return links to the sections, if there are any."""
+    links = [element("a", title, href=f"#{anchor_of(title)}") for title in titles]
+    return element("nav", *links, aria_label="Sections") if links else HTML("")
+
+
+# What came out.
+
+
+def _facts(contents: Contents) -> HTML:
+    """Return what was trained, on what, where and how long; what is not known is left out."""
+    facts = {
+        "Network": _network(contents),
+        "Data": _data(contents),
+        "Device": _device(contents.environment),
+        "Training": _extent(contents),
+    }
+    pairs = (
+        element("div", element("dt", name), element("dd", one_line(text)))
+        for name, text in facts.items()
+        if text
+    )
+    return element("dl", *pairs, class_="facts")
+
+
+def _network(contents: Contents) -> str:
+    """Return the backbone, what it began with, and whether there is a detector."""
+    backbone = _value(contents, "model", "backbone")
+    if not backbone:
+        return ""
+    weights, sharing = _value(contents, "model", "weights"), _value(contents, "sharing", "kind")
+    began = f"from {_last_part(weights)}" if weights else "from random weights"
+    detector = f", with a detector ({sharing})" if sharing not in ("", "rpn-only") else ""
+    return f"{backbone} {began}{detector}"
+
+
+def _data(contents: Contents) -> str:
+    """Return the data set, and the number of images in each split."""
+    voc, year = _value(contents, "data", "voc"), _value(contents, "data", "year")
+    source = _last_part(voc) if voc else "generated shapes" if contents.values else ""
+    # The year is in most names already.
+    source += f" {year}" if year and year not in source else ""
+    splits = [
+        f"{split.images:,} images in {name}"
+        + (f" ({split.left_out:,} left out)" if split.left_out else "")
+        for name, split in contents.splits.items()
+    ]
+    return ": ".join(part for part in (source, ", ".join(splits)) if part)
+
+
+def _device(environment: dict[str, Any]) -> str:
+    """Return where it was computed: on which card, or on how many cores."""
+    device, ranks = environment.get("device"), environment.get("ranks")
+    if not isinstance(device, dict) or not device.get("name"):
+        return ""
+    cores = environment.get("cpus_usable")
+    about = device.get("about") or (f"{cores} cores" if cores and device["name"] == "cpu" else "")
+    size = ranks.get("size") if isinstance(ranks, dict) else None
+    return ", ".join(
+        [
+            str(device["name"]),
+            *([str(about)] if about else []),
+            *([f"{size} ranks"] if size else []),
+        ]
+    )
+
+
+def _extent(contents: Contents) -> str:
+    """Return how far the run went."""
     train = contents.of_kind("train")
     if not train:
-        return "No training step was recorded."
-    done = f"{train[-1].get('step', len(train)):,} steps"
+        return "no step was recorded"
+    done = train[-1].get("step", len(train))
+    planned = _setting(contents, "optimizer", "steps")
+    goes_on = isinstance(planned, int) and planned > done
+    steps = f"{done:,} of {planned:,} steps" if goes_on else f"{done:,} steps"
     seconds = sum(record.get("step_seconds") or 0 for record in train)
-    return f"{done} in {duration(seconds)}." if seconds else f"{done}."
+    return f"{steps} in {duration(seconds)}" if seconds else steps
+
+
+def _setting(contents: Contents, section: str, key: str) -> Any:
+    """Return what the settings of the run say, None if they do not."""
+    table = contents.values.get(section)
+    return table.get(key) if isinstance(table, dict) else None
+
+
+def _value(contents: Contents, section: str, key: str) -> str:
+    """Return a setting in words, empty if it is not given."""
+    value = _setting(contents, section, key)
+    return "" if value in (None, "none") else str(value)
+
+
+def _last_part(path: str) -> str:
+    """Return the last part of a path of any system; a short name is the whole of it."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
 def _headline(contents: Contents) -> HTML:
@@ -249,16 +346,61 @@ def _pace(contents: Contents) -> HTML:
 
 def _figures(drawn: dict[str, Picture], *names: str) -> HTML:
     """Return the diagrams of these names that were drawn."""
-    return _gallery(
-        [drawn[name]._replace(caption=DIAGRAMS[name]) for name in names if name in drawn]
-    )
+    figures = [
+        figure(drawn[name]._replace(caption=DIAGRAMS[name]), f"picture-{Path(name).stem}")
+        for name in names
+        if name in drawn
+    ]
+    return element("div", join(figures), class_="gallery") if figures else HTML("")
 
 
-def _gallery(pictures: list[Picture]) -> HTML:
-    if not pictures:
+def _overview(pictures: list[Picture]) -> HTML:
+    """Return the pictures that are no diagrams as a grid, those of results first."""
+    shown = [picture for picture in pictures if picture.name not in DIAGRAMS]
+    shown.sort(key=lambda picture: not picture.name.startswith(_RESULTS))  # stable
+    if not shown:
         return HTML("")
-    figures = join(figure(picture.source, picture.caption) for picture in pictures)
-    return element("div", figures, class_="gallery")
+    figures = join(
+        figure(picture, f"picture-{number}") for number, picture in enumerate(shown, start=1)
+    )
+    words = element("p", "Click a picture for its full size; a second click closes it.")
+    return join([words, element("div", figures, class_="overview")])
+
+
+def _explained(contents: Contents) -> HTML:
+    """Return links to the pages of single steps, or else the command that makes one."""
+    pages = contents.explained()
+    if pages:
+        words = "Every anchor of an image, with its label and what it adds to the loss:"
+        return join([element("p", words), element("ul", *map(_links, pages))])
+    image = _some_image(contents)
+    if not image:
+        return HTML("")
+    words = (
+        "The first command writes a page with every anchor of an image, its label and what it adds "
+        "to the loss. The second one links it here."
+    )
+    run = shlex.quote(str(contents.run))
+    lines = f"minirpn explain {run} {shlex.quote(image)}", f"minirpn report {run}"
+    return join([element("p", words), element("pre", join(lines))])
+
+
+def _links(page: Explained) -> HTML:
+    """Return a link to a page of a step, and to each anchor that the page recommends."""
+    pieces: list[object] = [element("a", page.name, href=page.address)]
+    for key, words in _NOTABLE.items():
+        if key in page.anchors:
+            anchor = page.anchors[key]
+            address = f"{page.address}#anchor={anchor}"
+            separator = ": " if len(pieces) == 1 else ", "
+            pieces += [separator, element("a", f"{words} ({anchor})", href=address)]
+    return element("li", *pieces)
+
+
+def _some_image(contents: Contents) -> str:
+    """Return an image of the run: one that is shown over time, or the first of its last split."""
+    shown = [image for record in contents.of_kind("samples") for image in record.get("images", [])]
+    return next(iter(shown or [s.first for s in contents.splits.values() if s.first][::-1]), "")
 
 
 def _commands(contents: Contents) -> list[HTML]:
@@ -360,8 +502,9 @@ def samples(contents: Contents) -> HTML:
         for image, name in zip(record.get("images") or [], record.get("files") or [], strict=False):
             picture = contents.sample(name)
             if picture is not None:
-                piece = figure(picture.source, f"{image}, step {record['step']}")
-                strips.setdefault(image, []).append(piece)
+                number = sum(map(len, strips.values())) + 1
+                named = picture._replace(caption=f"{image}, step {record['step']}")
+                strips.setdefault(image, []).append(figure(named, f"sample-{number}"))
     if not strips:
         return HTML("")
     words = (

@@ -7,25 +7,24 @@ to_table(config))`` equals ``config``.
 
 from __future__ import annotations
 
-import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from minirpn.budget import parse_toml
 from minirpn.errors import InputError, did_you_mean
 from minirpn.fields import shown
 from minirpn.files import one_line_errors, read_file, replace_file
 
-NONE = "none"  # TOML has no null
+NONE = "none"  #: TOML has no null
 _ANY_BYTES = "surrogateescape"  # names of files may be any bytes
 _LARGEST = float(np.finfo(np.float64).max)
 _MOST_BYTES = 2**20  # of a file of settings
-_MOST_DOTS = 1000  # in a line
-_DEEPEST = 20  # tables in tables; the settings need three
+_MOST_PARTS = 20  # of a dotted key; the settings need three
 _MOST_ITEMS = 10_000  # in a list
 _MOST_TEXT = 4096  # characters of a value, as of the path of a file
 EXPECTED: Mapping[Any, str] = {
@@ -263,7 +262,7 @@ def nested(values: Mapping[str, Any], table: Mapping[str, Any] | None = None) ->
     """Return `table` with values by dotted key: ``{"a.b": 1}`` gives ``{"a": {"b": 1}}``."""
     result = dict(table or {})
     for key, value in values.items():
-        *sections, name = key.split(".", _DEEPEST)
+        *sections, name = key.split(".", _MOST_PARTS)
         inner = result
         for section in sections:
             before = inner.get(section)
@@ -295,36 +294,6 @@ def read_toml(path: Path) -> Table:
         return parse_toml(content.decode(errors=_ANY_BYTES))
     except ValueError as error:
         raise InputError(f"{path}: not TOML: {error}") from error
-
-
-def parse_toml(text: str) -> Table:
-    """Return the tables that TOML says.
-
-    Raises
-    ------
-    ValueError
-        It is not TOML; or a name has too many parts, for which ``tomllib`` takes time by their
-        square, or tables and lists are nested too deep.
-    """
-    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
-        raise ValueError(f"a line with more than {_MOST_DOTS} dots")
-    try:
-        table = tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    inside: list[Any] = [table]
-    for _ in range(_DEEPEST):
-        inside = [part for one in inside for part in _parts(one)]
-    if inside:
-        raise ValueError(f"nested deeper than {_DEEPEST} levels")
-    return table
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    """Return what is in a table or a list."""
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def write_toml(path: Path, table: Mapping[str, Any]) -> None:

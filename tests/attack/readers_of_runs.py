@@ -72,7 +72,8 @@ def _page_of(upwards: int) -> Callable[[Path], object]:
 enter("data.json", _run_file("data.json"), ("json", "json", "bytes"), _fingerprints, share=20)
 for _name, _grammar, _share in (
     ("metrics.jsonl", "jsonl", 20), ("env.json", "json", 8), ("recall.json", "json", 15),
-    ("precision.json", "json", 15), ("config.toml", "toml", 2), ("plots/captions.json", "json", 8),
+    ("precision.json", "json", 15), ("config.toml", "toml", 4), ("plots/captions.json", "json", 8),
+    ("data.json", "json", 8),
 ):  # fmt: skip
     enter(
         f"page-{Path(_name).name}",
@@ -160,6 +161,29 @@ enter(
     file="plots/labels.png",
     folder=_few_files,
     share=8,
+    free_name=False,
+)
+
+
+# --- the head of an explain page, linked from it -------------------------------------------------
+
+
+def _with_explain(folder: Path) -> None:
+    _few_files(folder)
+    (folder / "explain").mkdir()
+
+
+enter(
+    "page-explained",
+    lambda: [
+        b'<!doctype html>\n<meta name="minirpn-explain" '
+        b'content="{&quot;positive&quot;: 12, &quot;proposal&quot;: 345}">\n'
+    ],
+    ("bytes",),
+    _page_of(1),
+    file="explain/1.html",
+    folder=_with_explain,
+    share=4,
     free_name=False,
 )
 

@@ -17,6 +17,7 @@ from PIL import Image
 from minirpn import boxes
 from minirpn.cli.main import main
 from minirpn.explain import KEPT, OpenStep, find_picture, open_step
+from minirpn.explain.page import notable_of
 from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE, object_scores
 from minirpn.training.build import load_network
 from minirpn.training.run_folder import open_run
@@ -390,6 +391,74 @@ def test_the_fate_of_a_proposal_leads_to_what_beat_it(shown: Shown, step: OpenSt
     assert f"Candidate {rank + 1} of" in shown.text("fate")
     shown.find('[data-name="fate"] button').click()
     assert shown.selected == anchors[fates[rank]]
+
+
+def test_the_address_chooses_an_anchor(show: Callable[..., Any], page: Path, step: OpenStep):
+    k = some(step, NEGATIVE)
+    shown = Shown(show(page, ending=f"#anchor={k}"))
+    assert shown.selected == k
+    assert not shown.find("#stray").is_displayed()
+    # So does one that somebody types into the address of the page.
+    shown.js("location.hash = 'anchor=' + arguments[0]", k + 1)
+    shown.wait(lambda: shown.selected == k + 1)
+
+
+def test_the_address_follows_the_reader(shown: Shown, step: OpenStep):
+    assert shown.js("return location.hash") == ""
+    before = shown.js("return history.length")
+    shown.choose(some(step, NEGATIVE))
+    k = some(step, POSITIVE)
+    shown.choose(k)
+    shown.wait(lambda: shown.js("return location.hash") == f"#anchor={k}")
+    assert shown.js("return history.length") == before
+    shown.browser.refresh()
+    shown.wait(lambda: shown.js("return document.body.dataset.ready"))
+    assert shown.selected == k
+
+
+def test_a_report_leads_to_an_anchor(show: Callable[..., Any], run: Path, step: OpenStep):
+    assert main(["explain", str(run), "000001"]) == 0
+    assert main(["report", str(run)]) == 0
+    browser = show(run / "report.html")
+    browser.find_element("partial link text", "the best proposal").click()
+    shown = Shown(browser)
+    assert shown.selected == step.ranking.anchors[0] != notable_of(step)["positive"]
+    assert shown.find("h1").text == "One training step on 000001"
+
+
+def test_a_key_held_down_changes_the_address_once(shown: Shown):
+    shown.choose(0)
+    shown.js(
+        "window.changes = 0; const replace = history.replaceState.bind(history);"
+        "history.replaceState = (...all) => { window.changes++; replace(...all); };"
+    )
+    shown.js(
+        "const key = () => new KeyboardEvent('keydown', {key: 'ArrowRight', cancelable: true});"
+        "for (let i = 0; i < 300; i++) document.getElementById('above').dispatchEvent(key());"
+    )
+    k = shown.selected
+    assert k > 0
+    shown.wait(lambda: shown.js("return location.hash") == f"#anchor={k}")
+    assert shown.js("return window.changes") == 1
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["anchor=999999", "anchor=-1", "anchor=1.5", "anchor=", "anchor=%3Cb%3E", "b", "anchor=1&"],
+)
+def test_an_address_of_no_anchor_is_a_note(
+    show: Callable[..., Any], page: Path, step: OpenStep, ending: str
+):
+    shown = Shown(show(page, ending=f"#{ending}"))
+    note = shown.find("#stray")
+    assert note.is_displayed()
+    assert note.text == (
+        f'The address ends in "#{ending}", which chooses no anchor: '
+        f"#anchor=0 to #anchor={len(step.output.anchors) - 1} would."
+    )
+    assert shown.selected == notable_of(step)["positive"]
+    shown.choose(3)
+    assert not note.is_displayed()
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -22,7 +22,7 @@ def test_the_report_of_a_finished_run_is_written_again(
     assert capsys.readouterr().out == f"{run}/report.html\n"
     after = (run / "report.html").read_text()
     assert after.count("<img") == before.count("<img") > 6
-    assert "The same images over time" in after
+    assert "<h2>Over time</h2>" in after
     assert len(after) < 3_000_000
 
 
@@ -36,7 +36,7 @@ def test_a_run_that_goes_on_is_not_disturbed(
     def reports(trainer: Trainer, *args: object) -> object:
         if trainer.step == 2:
             assert main(["report", str(run)]) == 0
-            assert "2 steps in" in (run / "report.html").read_text()
+            assert "2 of 3 steps in" in (run / "report.html").read_text()
         return take(trainer, *args)
 
     monkeypatch.setattr(Trainer, "train_step", reports)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 
 from minirpn.errors import InputError
 from minirpn.explain import write_page
-from minirpn.explain.page import contents_of, packed, render, script_safe
-from minirpn.rpn import IGNORE, POSITIVE
+from minirpn.explain.page import contents_of, notable_of, packed, render, script_safe
+from minirpn.rpn import IGNORE, NEGATIVE, POSITIVE
 
 
 class Page(HTMLParser):
@@ -114,6 +115,41 @@ def test_without_ground_truth(opened, lone_image):
     data = json.loads(page_of(opened(path)).scripts[0])
     assert data["learning"] is None
     assert data["no_truth"] == f"{path}: there is no annotation beside it"
+
+
+def test_the_anchors_worth_a_look(opened):
+    step = opened()
+    learning, notable = step.learning, notable_of(step)
+    assert list(notable) == ["positive", "proposal"]
+    costs = learning.terms.contributions.sum(axis=1)
+    positives = np.flatnonzero(learning.labels == POSITIVE)
+    assert len(positives) > 1
+    assert costs[notable["positive"]] == costs[positives].max()
+    assert notable["proposal"] == step.ranking.anchors[0]
+    # Without positives, of the negatives; without both, and without candidates, nothing.
+    labels = np.where(learning.labels == POSITIVE, IGNORE, learning.labels)
+    step = replace(step, learning=learning._replace(labels=labels))
+    found = notable_of(step)["negative"]
+    assert costs[found] == costs[labels == NEGATIVE].max()
+    nothing = step.ranking._replace(anchors=step.ranking.anchors[:0])
+    none = learning._replace(labels=np.full_like(labels, IGNORE))
+    assert notable_of(replace(step, learning=none, ranking=nothing)) == {}
+
+
+def test_equal_costs_are_the_first_anchors(opened):
+    step = opened()
+    costs = np.ones_like(step.learning.terms.contributions)
+    terms = step.learning.terms._replace(contributions=costs)
+    notable = notable_of(replace(step, learning=step.learning._replace(terms=terms)))
+    assert notable["positive"] == np.flatnonzero(step.learning.labels == POSITIVE)[0]
+
+
+def test_the_anchors_worth_a_look_stand_at_the_beginning(opened):
+    """A report reads so much, and not the megabyte that follows."""
+    step = opened()
+    text = render(contents_of(step))
+    (said,) = re.findall(r'<meta name="minirpn-explain" content="(.*?)">', text[:1024])
+    assert json.loads(unescape(said)) == notable_of(step)
 
 
 def test_nothing_is_loaded_and_nothing_may_be(opened):

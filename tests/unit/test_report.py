@@ -6,11 +6,12 @@ import json
 import os
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from minirpn.detector import Detections
 from minirpn.errors import InputError
@@ -82,14 +83,35 @@ PRECISION = average_precision(
 )
 
 
+SETTINGS = """\
+[data]
+voc = "/data/VOCdevkit/VOC2007"
+year = "none"
+[model]
+backbone = "zf"
+weights = "/weights/zf.caffemodel"
+[sharing]
+kind = "joint"
+[optimizer]
+lr = 0.001
+steps = 6
+"""
+SPLITS = {
+    "train": {"left_out": ["bad"], "images": {f"{n:06}": "3x2 00" for n in range(1234)}},
+    "val": {"images": {"002001": "3x2 00", "002002": "3x2 00"}},
+}
+
+
 def fill(run, **changed):
     """Write the files of a whole run; a file given as None is left out."""
     files = {
-        "config.toml": "[optimizer]\nlr = 0.001\n",
+        "config.toml": SETTINGS,
         "env.json": json.dumps(
             {"numpy": "2.4.0", "blas": [{"internal_api": "openblas", "num_threads": 2}]}
             | {"numba": None, "command": ["/usr/bin/minirpn", "train", "--out", "my run"]}
+            | {"device": {"name": "cuda:0", "about": "Fast Card"}, "cpus_usable": 2}
         ),
+        "data.json": json.dumps({"format": "minirpn data", "version": 1, "splits": SPLITS}),
         "metrics.jsonl": "".join(json.dumps(record) + "\n" for record in RECORDS),
         "recall.json": json.dumps(RECALL.to_dict() | {"split": "test", "images": 2}),
         "plots/captions.json": json.dumps({"proposals_2.png": "the second image"}),
@@ -131,7 +153,10 @@ def test_a_whole_run_is_told_in_numbers_pictures_and_commands(whole_run):
     page = read_page(whole_run)
     for words in (
         "tiny-run",
-        "4 steps in 8 s.",
+        "Network zf from zf.caffemodel, with a detector (joint)",
+        "Data VOC2007: 1,234 images in train (1 left out), 2 images in val",
+        "Device cuda:0, Fast Card",
+        "Training 4 of 6 steps in 8 s",
         "0.500 recall at IoU 0.5, 100 proposals",
         "0.500 recall at IoU 0.5, 300 proposals",
         "average recall, 300 proposals",
@@ -153,18 +178,69 @@ def test_a_whole_run_is_told_in_numbers_pictures_and_commands(whole_run):
         assert words in page.text
     assert "missing" not in page.text
     names = [alt for alt, _ in page.pictures()]
-    assert names[-2:] == ["the second image", "proposals_10"]  # 2 before 10
-    assert names[-4:-2] == ["000005, step 0", "000005, step 4"]
+    assert names[:2] == ["the second image", "proposals_10"]  # 2 before 10
+    assert names[-2:] == ["000005, step 0", "000005, step 4"]
     assert len(names) == 9
     for name in ("training", "validation", "recall", "stages", "norms"):
         assert (whole_run / "plots" / f"{name}.png").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            {"config.toml": '[data]\nvoc = "none"\n[model]\nbackbone = "tiny"\nweights = "none"'},
+            "Network tiny from random weights Data generated shapes: 1,234 images in train",
+        ),
+        ({"config.toml": '[data]\nvoc = "C:\\\\kit\\\\"\nyear = "2012"'}, "Data kit 2012: 1,234"),
+        ({"env.json": '{"device": {"name": "cpu"}, "cpus_usable": 8}'}, "Device cpu, 8 cores"),
+        ({"env.json": '{"device": {"name": "cpu"}, "ranks": {"size": 4}}'}, "Device cpu, 4 ranks"),
+        ({"config.toml": '[data]\nvoc = "VOC2007"\nyear = "2007"'}, "Data VOC2007: 1,234"),
+        ({"env.json": '{"device": {"name": "cuda"}, "cpus_usable": 8}'}, "Device cuda Training"),
+        ({"env.json": '{"device": 7, "ranks": 7}'}, "2 images in val Training 4 of 6 steps"),
+        ({"config.toml": "data = 7\nmodel = [{}]\noptimizer = 7"}, "Training 4 steps in 8 s 0.500"),
+        ({"data.json": '{"splits": {}}'}, "Data VOC2007 Device"),
+    ],
+)
+def test_the_header_tells_what_the_run_was(tmp_path, files, words):
+    assert words in report(fill(tmp_path / "run", **files)).text
+
+
+def test_the_sections_in_the_order_in_which_a_reader_asks(whole_run):
+    text = (whole_run / "report.html").read_text()
+    titles = re.findall("<h2>(.*?)</h2>", text)
+    assert titles == [
+        *("Pictures", "Recall", "Training", "Health", "Over time", "One step", "Again"),
+        *("Settings", "Made with"),
+    ]
+    (menu,) = re.findall("<nav.*?</nav>", text)
+    links = re.findall('<a href="#(.*?)">(.*?)</a>', menu)
+    assert [title for _, title in links] == titles
+    ids = [a["id"] for _, a in read_page(whole_run).tags if "id" in a]
+    assert {anchor for anchor, _ in links} <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_every_picture_has_its_size_and_opens(whole_run):
+    page = read_page(whole_run)
+    popovers = {a["id"] for _, a in page.tags if "popover" in a}
+    opened = [a["popovertarget"] for _, a in page.tags if "popovertarget" in a]
+    pictures = [a for tag, a in page.tags if tag == "img"]
+    assert len(opened) == len(set(opened)) == len(pictures) == 9
+    assert set(opened) == popovers
+    for attributes in pictures:
+        picture = Image.open(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2])))
+        assert picture.size == (int(attributes["width"]), int(attributes["height"]))
+
+
 def test_the_page_needs_nothing_but_itself(whole_run):
     page = read_page(whole_run)
     for tag, attributes in page.tags:
-        assert tag not in {"script", "link", "iframe", "a"}
+        assert tag not in {"script", "link", "iframe"}
         assert not [name for name in attributes if name.startswith("on")]
+        if tag == "a":
+            assert attributes["href"].startswith("#")
     for _, source in page.pictures():
         kind, _, encoded = source.partition(",")
         assert kind == "data:image/png;base64"
@@ -194,7 +270,7 @@ def test_what_users_write_is_text_and_never_tags(tmp_path):
     )
     page = report(run)
     assert not [tag for tag, _ in page.tags if tag in {"script", "i"}]
-    assert page.text.count("<script>alert(") == 8
+    assert page.text.count("<script>alert(") == 9  # a caption twice: under and over the picture
     assert evil in [alt for alt, _ in page.pictures()]
     assert "<i>run&" in page.text
 
@@ -260,6 +336,98 @@ def test_pictures_are_not_drawn_into_another_folder(tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_results_come_before_what_they_were_learned_from(tmp_path):
+    run = fill(tmp_path / "run")
+    for name in ("anchors.png", "detections_1.png", "labels.png"):
+        (run / "plots" / name).write_bytes(PNG)
+    names = [alt for alt, _ in report(run).pictures()]
+    shown = ["detections_1", "the second image", "proposals_10", "anchors", "labels"]
+    assert names[:5] == shown
+
+
+# --- the pages of single steps -------------------------------------------------------------------
+
+
+def explained(run, name, said='{"positive": 12, "proposal": 345}', before=""):
+    """Write what begins as a page of ``minirpn explain`` does."""
+    (run / "explain").mkdir(exist_ok=True)
+    mark = "" if said is None else f'<meta name="minirpn-explain" content="{escape(said)}">'
+    (run / "explain" / name).write_text(f"<!doctype html>\n{before}{mark}\n")
+
+
+def links_of(page):
+    return [a["href"] for tag, a in page.tags if tag == "a" and a["href"][0] != "#"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_pages_of_steps_are_linked_with_their_anchors(tmp_path):
+    run = fill(tmp_path / "run")
+    explained(run, "10 a&b#?.html", '{"negative": 7, "unheard-of": 1}')
+    explained(run, "2.html")
+    explained(run, "old.html", None)
+    explained(run, ".hidden.html")
+    explained(run, "note.txt")
+    page = report(run)
+    assert links_of(page) == [
+        *("explain/2.html", "explain/2.html#anchor=12", "explain/2.html#anchor=345"),
+        *("explain/10%20a%26b%23%3F.html", "explain/10%20a%26b%23%3F.html#anchor=7"),
+        "explain/old.html",
+    ]
+    for words in (
+        "2 : the positive anchor that adds most to the loss (12) , the anchor of the best proposal",
+        "10 a&b#? : the negative anchor that adds most to the loss (7) old",
+    ):
+        assert words in page.text
+    assert "minirpn explain" not in page.text
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("files", "image"),
+    [
+        ({}, "000005"),  # which is shown over time
+        ({"metrics.jsonl": json.dumps(train(1))}, "002001"),  # the first to validate on
+    ],
+)
+def test_without_a_page_of_a_step_the_command_is_told(tmp_path, files, image):
+    run = fill(tmp_path / "my run", **files)
+    page = report(run)
+    assert f"minirpn explain '{run}' {image} minirpn report '{run}'" in page.text
+    assert links_of(page) == []
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ('{"positive": "x"}', "positive: expected a whole number"),
+        ('{"positive": -1}', "positive: expected a whole number"),
+        ("[1]", "expected an object"),
+        ("{", "not JSON"),
+    ],
+)
+def test_a_page_of_a_step_that_says_something_else_is_a_notice(tmp_path, said, reason):
+    run = fill(tmp_path / "run")
+    explained(run, "1.html", said)
+    page = report(run)
+    assert f"explain/1.html cannot be used: {reason}" in page.text
+    assert links_of(page) == []
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_few_pages_of_steps_are_named_and_only_their_beginning_is_read(tmp_path):
+    run = fill(tmp_path / "run")
+    for number in range(25):
+        explained(run, f"{number}.html")
+    explained(run, "0.html", before="x" * 1024)
+    page = report(run)
+    links = links_of(page)
+    assert links[:2] == ["explain/0.html", "explain/1.html"]
+    assert len(links) == 1 + 19 * 3
+    assert "explain has 25 pages: 20 are named." in page.text
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_a_detector_has_a_table_of_its_own(tmp_path):
     plain = json.dumps(PRECISION.to_dict() | {"split": "val", "images": 1})
     page = report(fill(tmp_path / "run", **{"precision.json": plain}))
@@ -294,35 +462,93 @@ def test_no_more_samples_are_shown_than_a_run_makes(tmp_path):
     assert shown[8] == "a, step 29"
 
 
+def embedded(page, alt):
+    """Return a picture of the page, and its kind."""
+    ((_, source),) = (one for one in page.pictures() if one[0] == alt)
+    kind, _, encoded = source.partition(";base64,")
+    content = base64.b64decode(encoded)
+    return Image.open(io.BytesIO(content)), kind, len(content)
+
+
 @pytest.mark.usefixtures("no_figures")
-def test_photographs_are_made_smaller(tmp_path, rng):
+@pytest.mark.parametrize(("width", "shown"), [(800, 800), (1500, 1000)])
+def test_photographs_take_fewer_bytes(tmp_path, rng, width, shown):
     run = fill(tmp_path / "run")
     path = run / "plots" / "proposals_2.png"
-    smooth = np.linspace(0, 200, 600 * 800 * 3).reshape(600, 800, 3)
+    smooth = np.linspace(0, 200, 600 * width * 3).reshape(600, width, 3)
     noisy = (smooth + rng.normal(scale=4, size=smooth.shape)).clip(0, 255).astype(np.uint8)
     picture = Image.fromarray(noisy)
     picture.save(path)
-    ((_, source),) = (one for one in report(run).pictures() if one[0] == "the second image")
-    assert source.startswith("data:image/jpeg;base64,")
-    assert len(source) < path.stat().st_size / 4
-    shown = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
-    assert shown.size == (640, 480)
-    expected = np.asarray(picture.resize(shown.size)).astype(int)
-    assert np.abs(np.asarray(shown) - expected).mean() < 6
+    page = report(run)
+    found, kind, length = embedded(page, "the second image")
+    assert kind == "data:image/jpeg"
+    assert length < path.stat().st_size / 5
+    assert found.size == (shown, 600 * shown // width)
+    expected = np.asarray(picture.resize(found.size)).astype(int)
+    assert np.abs(np.asarray(found) - expected).mean() < 6
+    # The file is linked if it is larger.
+    assert links_of(page) == (["plots/proposals_2.png"] if shown < width else [])
 
 
-@pytest.mark.parametrize("name", ["config.toml", "env.json", "metrics.jsonl", "recall.json"])
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_diagrams_keep_their_size_and_their_lines(tmp_path, rng, mode):
+    run = fill(tmp_path / "run")
+    path = run / "plots" / "proposals_2.png"
+    lines = rng.integers(0, 500, (40, 4))
+    large = Image.new("RGB", (1000, 1000), "white")
+    for x1, y1, x2, y2 in 2 * lines.tolist():
+        ImageDraw.Draw(large).line((2 * x1, 2 * y1, 2 * x2, 2 * y2), fill=(0, 114, 178), width=3)
+    picture = large.resize((500, 500))  # with edges in many shades
+    if mode == "RGBA":  # without a ground
+        alpha = Image.eval(picture.getchannel("R"), lambda value: 255 - value)
+        clear = Image.new("RGBA", picture.size, (0, 114, 178, 0))
+        clear.putalpha(alpha)
+        clear.save(path, compress_level=1)
+        picture = Image.new("RGB", clear.size, "white")
+        picture.paste(clear, mask=clear)
+    else:
+        picture.save(path, compress_level=1)
+    found, kind, length = embedded(report(run), "the second image")
+    assert kind == "data:image/png"
+    assert found.size == (500, 500)
+    assert length < path.stat().st_size / 2
+    difference = np.asarray(found.convert("RGB")).astype(int) - np.asarray(picture)
+    assert np.abs(difference).max() <= 16
+
+
+def test_a_picture_of_16_bits_keeps_its_grays(tmp_path):
+    run = fill(tmp_path / "run")
+    path = run / "plots" / "proposals_2.png"
+    grays = np.linspace(0, 65535, 3600).reshape(60, 60).astype(np.uint16)
+    Image.fromarray(grays).save(path)
+    found, kind, _ = embedded(report(run), "the second image")
+    assert kind == "data:image/png"
+    np.testing.assert_array_equal(np.asarray(found), grays)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.toml", "data.json", "env.json", "metrics.jsonl", "recall.json"]
+)
 @pytest.mark.parametrize("text", ["", "{\n\n{", "[1]\n2", '{"kind": "train"'])
 def test_what_is_broken_is_said(tmp_path, name, text):
     (notice,) = read_contents(fill(tmp_path / "run", **{name: text})).notices or [""]
-    # Any text will do as settings; a run may have recorded nothing, or been killed in a line.
-    fine = name == "config.toml" or (name == "metrics.jsonl" and "\n" not in text)
+    # A run may have recorded nothing, or been killed in a line.
+    fine = name == "config.toml" and text == ""
+    fine |= name == "metrics.jsonl" and "\n" not in text
     assert notice.startswith("" if fine else f"{name} cannot be used: ")
     assert bool(notice) != fine
 
 
 def test_a_page_is_made_of_broken_files_too(tmp_path):
-    files = ("env.json", "metrics.jsonl", "recall.json", "plots/captions.json")
+    files = (
+        "config.toml",
+        "data.json",
+        "env.json",
+        "metrics.jsonl",
+        "recall.json",
+        "plots/captions.json",
+    )
     page = report(fill(tmp_path / "run", **dict.fromkeys(files, "{\n{")))
     for name in files:
         assert f"{name} cannot be used: " in page.text
@@ -331,9 +557,9 @@ def test_a_page_is_made_of_broken_files_too(tmp_path):
 
 def test_an_empty_folder_has_a_report(tmp_path):
     page = report(tmp_path)
-    for name in ("config.toml", "env.json", "metrics.jsonl", "recall.json"):
+    for name in ("config.toml", "data.json", "env.json", "metrics.jsonl", "recall.json"):
         assert f"{name} is missing" in page.text
-    assert "No training step was recorded." in page.text
+    assert "Training no step was recorded" in page.text
     assert page.pictures() == []
 
 
@@ -447,7 +673,9 @@ def test_a_folder_of_pictures_that_is_a_link_is_left_out(tmp_path, secret, name)
     assert f"{name} is a link: its pictures are left out." in page.text
 
 
-@pytest.mark.parametrize("name", ["config.toml", "env.json", "metrics.jsonl", "recall.json"])
+@pytest.mark.parametrize(
+    "name", ["config.toml", "data.json", "env.json", "metrics.jsonl", "recall.json"]
+)
 def test_a_record_that_is_a_link_is_not_read(tmp_path, name):
     run = fill(tmp_path / "run")
     (run / name).rename(tmp_path / "elsewhere")
@@ -455,6 +683,23 @@ def test_a_record_that_is_a_link_is_not_read(tmp_path, name):
     assert read_contents(run).notices == [
         f"{name} cannot be used: a link, and links are not followed here."
     ]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_pages_of_steps_that_are_links_are_left_out(tmp_path):
+    run = fill(tmp_path / "run")
+    explained(run, "1.html")
+    (tmp_path / "mine.html").write_text('<meta name="minirpn-explain" content="{&quot;a&quot;:5}">')
+    link(run / "explain" / "2.html", tmp_path / "mine.html")
+    page = report(run)
+    assert links_of(page)[0] == "explain/1.html"
+    assert "explain/2.html" not in links_of(page)
+    assert "explain/2.html cannot be used: a link, and links are not followed here." in page.text
+    (run / "explain").rename(tmp_path / "away")
+    link(run / "explain", tmp_path / "away", is_folder=True)
+    page = report(run)
+    assert links_of(page) == []
+    assert "explain is a link: its pages are left out." in page.text
 
 
 def bomb():
