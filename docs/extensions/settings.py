@@ -30,7 +30,7 @@ def page() -> str:
     """Return a table for each section: key, default, defaults of the recipes, flag, meaning."""
     recipes = {name: flat(to_table(config)) for name, config in RECIPES.items()}
     paper = recipes.pop("paper")
-    flags = {flag.key: flag.name for group in FLAGS.values() for flag in group}
+    flags = [flag for group in FLAGS.values() for flag in group]
     lines = [heading("Settings", "=")]
     lines.append(
         "A run's settings come from a recipe, then from ``--config FILE``, then from the flags. "
@@ -55,8 +55,8 @@ def page() -> str:
             default = f"``{_toml(paper[key])}``" + (f" ({', '.join(others)})" if others else "")
             lines.append(f".. _setting-{key}:\n")
             lines.append(f"``{item.name}`` = {default}")
-            flag = f" ({_linked(flags[key])})" if key in flags else ""
-            lines.append(f"   {known.get(item.name, '')}{flag}\n")
+            giving = ", ".join(_linked(flag.name) for flag in flags if flag.key == key)
+            lines.append(f"   {known.get(item.name, '')}{f' ({giving})' if giving else ''}\n")
     return "\n".join(lines)
 
 
