@@ -28,15 +28,42 @@ class Figure(NamedTuple):
 
 def figures() -> dict[str, Figure]:
     """Return all figures by name."""
-    from docs.figures import boxes, diagrams, front, many_machines, performance, photos
+    from docs.figures import (
+        badges,
+        boxes,
+        data,
+        diagrams,
+        explain,
+        front,
+        many_machines,
+        performance,
+        photos,
+        runs,
+    )
 
     return {
-        "front": Figure(front.draw, ("images/front.png",), "anchors, labels, proposals (1 min)"),
+        "front": Figure(front.draw, ("images/front.png",), "anchors, labels, proposals"),
+        "explain": Figure(
+            explain.draw, ("images/explain.png",), "the page of explain, in Chromium"
+        ),
+        "badges": Figure(
+            badges.draw,
+            ("images/badge-python.svg", "images/badge-licence.svg"),
+            "Python and licence, as pyproject.toml says",
+        ),
         "photos": Figure(photos.draw, ("images/photos.png",), "what voc-small finds in photos"),
         "layers": Figure(diagrams.draw_layers, ("images/layers.svg",), "the storeys of minirpn"),
         "step": Figure(diagrams.draw_step, ("images/step.svg",), "one training step, with shapes"),
         "coordinates": Figure(
             boxes.draw_coordinates, ("images/coordinates.svg",), "one box in three conventions"
+        ),
+        "check": Figure(data.draw_check, ("images/check.png",), "mistakes that check finds"),
+        "anchors": Figure(data.draw_anchors, ("images/anchors.png",), "anchors over blood cells"),
+        "training": Figure(
+            runs.draw_training, ("images/training.png",), "the curves of a training (30 s)"
+        ),
+        "results": Figure(
+            runs.draw_results, ("images/results.png",), "what the model shapes finds, and how much"
         ),
         "performance": Figure(
             performance.draw,

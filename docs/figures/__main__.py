@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from docs.extensions import DOCS
 from docs.figures import draw, figures
+from docs.figures.tools import ToolMissingError
 
 
 def main() -> None:
@@ -24,9 +26,17 @@ def main() -> None:
     for name in args.names:
         if name not in known:
             parser.error(f"no figure {name!r}; there are {', '.join(known)}")
+    left_out = []
     for name in args.names or known:
-        for path in draw([name], args.out):
+        try:
+            paths = draw([name], args.out)
+        except ToolMissingError as error:
+            left_out.append(f"{name}: left out, {error}")
+            continue
+        for path in paths:
             print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+    if left_out:
+        sys.exit("\n".join(left_out))
 
 
 if __name__ == "__main__":
