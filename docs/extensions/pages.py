@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from docs.extensions import DOCS, ROOT
 
-FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-FRONT += [ROOT / "CODE_OF_CONDUCT.md", ROOT / "tutorials/README.md"]
+FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
+FRONT += [ROOT / "CODE_OF_CONDUCT.md", ROOT / "ROADMAP.md", ROOT / "tutorials/README.md"]
+FRONT += [ROOT / ".github/PULL_REQUEST_TEMPLATE.md"]
 
 
 def markdown() -> list[Path]:
