@@ -22,6 +22,7 @@ from PIL import Image
 
 from minirpn import backend
 from minirpn.devices import NO_CUPY, find_gpus
+from tests import documentation
 
 mpl.use("Agg")
 
@@ -134,6 +135,18 @@ def close() -> Callable[..., None]:
         np.testing.assert_allclose(actual, expected, **tolerance)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The documentation, a `tests.documentation.Site`: in MINIRPN_SITE, or else built here."""
+    pytest.importorskip("sphinx", reason="needs the extra 'docs'")
+    if folder := os.environ.get("MINIRPN_SITE"):
+        return documentation.opened(Path(folder))
+    base = tmp_path_factory.getbasetemp()
+    # With xdist the folder above is that of all workers.
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    return documentation.built(shared / "site")
 
 
 class _Asked:

@@ -176,10 +176,16 @@ def write_pages(*, execute: bool) -> None:
             write(FOLDER / path.name, nbformat.writes(page))
 
 
+def link_chapters(app: Any, docname: str, source: list[str]) -> None:
+    """Let links from pages to the notebooks of the repository lead to the pages of these."""
+    source[0] = source[0].replace("](../../tutorials/", "](../tutorials/")
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Make Sphinx write the tutorials first; ``-D tutorials_execute=0`` runs none of them."""
     app.add_config_value("tutorials_execute", True, "env", types=[bool])
     app.connect(
         "builder-inited", lambda app: write_pages(execute=bool(int(app.config.tutorials_execute)))
     )
+    app.connect("source-read", link_chapters)
     return {"parallel_read_safe": True}

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from docs.extensions import DOCS, library
+from docs.extensions import DOCS
 from docs.extensions import tutorials as chapters
 from docs.extensions.pages import ROOT, markdown, name_of
 
@@ -19,9 +19,9 @@ _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 def generated():
     """Return the pages that the build makes, which a checkout has not."""
-    pages = {DOCS / "reference/commands.rst", DOCS / "reference/settings.rst"}
-    pages |= {library.FOLDER / f"{unit}.rst" for units in library.units() for unit in units}
-    return pages | {chapters.FOLDER / path.name for path in chapters.sources()}
+    return {DOCS / "reference/settings.rst", DOCS / "gallery/index.rst"} | {
+        chapters.FOLDER / path.name for path in chapters.sources()
+    }
 
 
 def anchors(text):
@@ -89,8 +89,12 @@ class _Page(html.parser.HTMLParser):
 
 
 def built_pages(site):
-    """Return the pages themselves, without what the theme brings along."""
-    return [path for path in site.folder.rglob("*.html") if "_static" not in path.parts]
+    """Return the pages themselves, without what the theme and JupyterLite bring along."""
+    return [
+        path
+        for path in site.folder.rglob("*.html")
+        if path.relative_to(site.folder).parts[0] not in {"_static", "lite"}
+    ]
 
 
 @pytest.mark.slow
@@ -108,6 +112,8 @@ def test_links_of_the_built_pages(site):
             if target.is_dir():
                 target /= "index.html"
             known = pages[target].ids if target in pages else set()
+            if target.parent.name == "explain" and anchor.startswith("anchor="):
+                anchor = ""  # not a place in the page: its script chooses an anchor
             if not target.exists() or (anchor and target in pages and anchor not in known):
                 lost.append(f"{path.relative_to(site.folder)}: {link}")
     assert not lost
