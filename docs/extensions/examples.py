@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from docs.extensions import DOCS
-from docs.extensions.gallery import library_checksum
+from docs.extensions.checksum import library_checksum
 
 FOLDER = "examples"
 KEPT = DOCS / "_build" / FOLDER

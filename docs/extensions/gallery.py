@@ -5,30 +5,17 @@ It runs a script again if the script has changed. Here a change of the library c
 
 from __future__ import annotations
 
-import hashlib
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from docs.extensions import DOCS, ROOT, write
+from docs.extensions import DOCS, write
+from docs.extensions.checksum import library_checksum
 
 FOLDER = DOCS / "gallery"
 SCRIPTS = FOLDER / "scripts"
 _STATE = FOLDER / "library.sha256"
-_PACKAGES = ("matplotlib", "numba", "numpy", "pillow")
 _BEFORE, _AFTER = 400, 600  # sphinx-gallery has 500, the default
-
-
-def library_checksum(*more: Path) -> str:
-    """Return a checksum of minirpn with its models and samples, of its packages, and of `more`."""
-    total = hashlib.sha256()
-    files = (path for path in (ROOT / "minirpn").rglob("*") if path.is_file())
-    for path in [*sorted(path for path in files if "__pycache__" not in path.parts), *more]:
-        total.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    total.update("\n".join(f"{name} {metadata.version(name)}" for name in _PACKAGES).encode())
-    return total.hexdigest()
 
 
 def forget_old_pictures() -> None:

@@ -65,13 +65,12 @@ class Links(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         """Wrap the spans of one page. One that is unknown stays as it is."""
-        named = named_tests()
         for span in list(self.document.findall(nodes.literal)):
             if isinstance(span.parent, nodes.reference | addnodes.pending_xref):
                 continue
             text = span.astext()
             test = _TEST.fullmatch(text)
-            if test and test[2] in named.get(test[1], ()):
+            if test and docname(test[1]) in self.env.found_docs:
                 address = self.app.builder.get_relative_uri(self.env.docname, docname(test[1]))
                 link = nodes.reference(refuri=f"{address}#{nodes.make_id(test[2])}", internal=True)
             elif _NAME.fullmatch(text):

@@ -7,12 +7,9 @@ and the test of the solutions share one execution (`executed`).
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
 import shutil
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from docs.extensions import DOCS, ROOT, write
+from docs.extensions.checksum import library_checksum
 
 FOLDER = DOCS / "tutorials"
 SECONDS = 90
@@ -30,8 +28,6 @@ _WIDGETS = "application/vnd.jupyter.widget-state+json"
 _PAGE = re.compile(r'href="(\.\./)?(?:docs/)?([\w/]+)\.(?:ipynb|md)"')
 _CHAPTER = re.compile(r"\]\((\w+)\.ipynb\)")
 _PROGRAM = re.compile(r"\[([^\]]+)\]\(\w+\.py\)")
-# What a result may depend on besides notebook and library.
-_PACKAGES = ("numpy", "matplotlib", "numba", "ipykernel", "hypothesis", "ipywidgets")
 
 
 def sources() -> list[Path]:
@@ -113,14 +109,8 @@ def _kept(path: Path, kept: Path) -> Any | None:
 
 
 def _checksum(path: Path) -> str:
-    """Return a checksum of a notebook, its imports, this file and the versions of what they use."""
-    total = hashlib.sha256(path.read_bytes())
-    code = [*sorted((ROOT / "minirpn").rglob("*.py")), *companions()]
-    for source in [*code, Path(__file__)]:
-        total.update(str(source.relative_to(ROOT)).encode() + source.read_bytes())
-    versions = [sys.version, *(f"{name} {metadata.version(name)}" for name in _PACKAGES)]
-    total.update("\n".join(versions).encode())
-    return total.hexdigest()
+    """Return a checksum of a notebook, of what it reads and imports, and of this file."""
+    return library_checksum(path, *companions(), Path(__file__))
 
 
 def _freeze_widgets(notebook: Any) -> None:

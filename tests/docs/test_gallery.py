@@ -100,20 +100,6 @@ def test_another_library_makes_the_pictures_again(tmp_path, monkeypatch):
     assert not kept.exists()
 
 
-def test_the_checksum_counts_code_styles_and_models(tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "ROOT", tmp_path)
-    seen = {gallery.library_checksum()}
-    for name in ("a.py", "page.css", "shipped/model.npz"):
-        path = tmp_path / "minirpn" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("1")
-        seen.add(gallery.library_checksum())
-    assert len(seen) == 4
-    (tmp_path / "minirpn/__pycache__").mkdir()
-    (tmp_path / "minirpn/__pycache__/a.pyc").touch()
-    assert gallery.library_checksum() in seen
-
-
 def test_one_build_at_a_time_runs_the_scripts(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "FOLDER", tmp_path)
     monkeypatch.setattr(gallery, "_STATE", tmp_path / "state")
