@@ -60,10 +60,12 @@ def write_page(step: OpenStep, path: Path) -> Path:
 
 def render(contents: dict[str, Any]) -> str:
     """Return the page that shows what `contents_of` gives."""
+    learns = contents["learning"] is not None
+    title = "One training step on" if learns else "Anchors and proposals on"
     return Template(_read("page.html")).substitute(
         # For a report, which reads the beginning of the page alone.
         notable=escape(json.dumps(contents["notable"])),
-        name=escape(contents["image"]["name"]),
+        title=escape(f"{title} {contents['image']['name']}"),
         version=escape(minirpn.__version__),
         style=_read("page.css"),
         data=script_safe(json.dumps(contents, allow_nan=False)),

@@ -70,7 +70,7 @@ def find_picture(
     own = _own_source(folder, data)
     if not path.is_file():
         if own is None:
-            raise InputError(f"{image}: image: no such file")
+            raise InputError(f"{image}: image: {_lack_of(path)}")
         place = find_layout(own)
         image_id = _id_of_name(image, place)
         return _in_own_data(place.images[image_id], image_id, place, own, skip_bad=data.skip_bad)
@@ -193,8 +193,14 @@ def _id_of_name(image: str, place: Layout) -> str:
     image_id = _only(image, IdFinder(place.images).named(image))
     if image_id is None:
         where = place.image_folder
-        raise InputError(f"{image}: image: no such file, and none of that name in {where}")
+        lack = _lack_of(Path(image))
+        raise InputError(f"{image}: image: {lack}, and none of that name in {where}")
     return image_id
+
+
+def _lack_of(path: Path) -> str:
+    """Return why a path is no picture."""
+    return "a folder, not a picture" if path.is_dir() else "no such file"
 
 
 def _only(image: str, ids: list[str]) -> str | None:

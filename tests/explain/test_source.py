@@ -93,7 +93,8 @@ def test_what_is_wrong_is_said_in_one_line(run_folder, shapes, settings, lone_im
 
     own = run_folder.path / "shapes/JPEGImages"
     assert said("gone.jpg") == f"gone.jpg: image: no such file, and none of that name in {own}"
-    assert said(run_folder.path).startswith(f"{run_folder.path}: image: no such file")
+    a_folder = run_folder.path
+    assert said(a_folder).startswith(f"{a_folder}: image: a folder, not a picture, and none")
     assert said("gone", voc=Source(shapes)).endswith(
         f"none of that name in {shapes / 'JPEGImages'}"
     )
@@ -109,6 +110,8 @@ def test_what_is_wrong_is_said_in_one_line(run_folder, shapes, settings, lone_im
 def test_a_name_once_the_data_of_the_run_is_gone(settings, tmp_path):
     with pytest.raises(InputError, match=r"^000001: image: no such file$"):
         find_picture("000001", RunFolder(tmp_path), settings().data)
+    with pytest.raises(InputError, match=r": image: a folder, not a picture$"):
+        find_picture(str(tmp_path), RunFolder(tmp_path), settings().data)
 
 
 def test_bad_boxes_stop_it_as_they_stop_a_training(run_folder, shapes, settings):
