@@ -403,7 +403,7 @@ def test_a_rank_that_has_told_nobody_ends_all(start, words, tmp_path, rank):
     # Ctrl-C may come when MPI has not connected it yet.
     job = start(2, words(tmp_path / "run", 2), CTRL_C, (rank,))
     assert job.end() != 0
-    assert "error" not in job.told
+    assert "minirpn" not in job.told  # the launcher may speak of a broken pipe
 
 
 def test_what_is_wrong_for_all_is_one_line(start, words, undisturbed, tmp_path):
