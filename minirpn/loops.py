@@ -627,6 +627,39 @@ def sgd(
     return tuple(moved), tuple(velocities)
 
 
+def adamw(
+    values: Sequence[Array],
+    means: Sequence[Array],
+    squares: Sequence[Array],
+    grads: Sequence[Array],
+    rates: Sequence[float],
+    decays: Sequence[float],
+    steps: int,
+    betas: tuple[float, float],
+    epsilon: float,
+    in_place: bool = False,
+) -> tuple[tuple[Array, ...], tuple[Array, ...], tuple[Array, ...]]:
+    """Move one number after the other; see `minirpn.nn.adam.move_all_by_adam`."""
+    moved = []
+    for value, mean, square, grad, *of_its_own in zip(
+        values, means, squares, grads, rates, decays, strict=True
+    ):
+        # 1 - 0.999 is rounded after the subtraction: float32 would lose half of its digits.
+        numbers = *of_its_own, *betas, *(1 - beta for beta in betas)
+        rate, decay, kept, kept_squared, added, added_squared = map(value.dtype.type, numbers)
+        new = np.empty_like(value)
+        for place in np.ndindex(value.shape):
+            mean[place] = kept * mean[place] + added * grad[place]
+            square[place] = kept_squared * square[place] + added_squared * grad[place] ** 2
+            root = np.sqrt(square[place] / (1 - betas[1] ** steps))
+            direction = mean[place] / (1 - betas[0] ** steps) / (root + epsilon)
+            new[place] = value[place] - rate * (direction + decay * value[place])
+        if in_place:
+            value[...] = new
+        moved.append(value if in_place else new)
+    return tuple(moved), tuple(means), tuple(squares)
+
+
 def square_sums(arrays: Sequence[Array], together: bool = False) -> Array:
     """Return the sum of squares of each of some arrays (n,), or of all `together` ().
 

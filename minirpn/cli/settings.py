@@ -107,6 +107,7 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
             "images of a mini-batch: on a CPU one for each core is fast",
             "N",
         ),
+        Flag("--optimizer", "optimizer.method", "how the parameters move: sgd (default) or adamw"),
         Flag("--lr", "optimizer.lr", "learning rate before the drop", "X"),
         Flag(
             "--warmup-steps",

@@ -43,7 +43,7 @@ FLAGS_ELSEWHERE: Sequence[tuple[str, str, str]] = (
     ),
     ("data dataset data-dir data-path data-root root", "--voc", ""),
     ("lr0 learning-rate base-lr", "--lr", ""),
-    ("optimizer opt", "--rule", "it is SGD, by the --rule of caffe or of torch"),
+    ("opt optim", "--optimizer", ""),
     ("nms nms-thresh iou", _TRAINS, "here it is --set proposals.iou_threshold={value}"),
     (
         "imgsz img-size image-size img size",

@@ -1,10 +1,11 @@
-"""Building blocks of networks: each operation forward and backward, layers, SGD.
+"""Building blocks of networks: each operation forward and backward, layers, optimizers.
 
 Operations are pairs of functions, ``y, cache = op_forward(...)`` and
 ``grads = op_backward(dy, cache)``. Layers own the parameters and their names.
 """
 
 from minirpn.nn.activations import ReluCache, relu_backward, relu_forward
+from minirpn.nn.adam import AdamW
 from minirpn.nn.conv import (
     Conv2dCache,
     Conv2dGrads,
@@ -47,7 +48,7 @@ from minirpn.nn.losses import (
     softmax_cross_entropy_forward,
 )
 from minirpn.nn.lrn import LRN, LRNCache, lrn_backward, lrn_forward
-from minirpn.nn.optim import SGD, clip_gradients
+from minirpn.nn.optim import SGD, Optimizer, clip_gradients
 from minirpn.nn.pooling import (
     MaxPool2dCache,
     max_pool2d_backward,
@@ -66,6 +67,7 @@ from minirpn.nn.schedule import StepSchedule
 __all__ = [
     "LRN",
     "SGD",
+    "AdamW",
     "ConcatCache",
     "Conv2d",
     "Conv2dCache",
@@ -83,6 +85,7 @@ __all__ = [
     "LinearGrads",
     "MaxPool2d",
     "MaxPool2dCache",
+    "Optimizer",
     "Parameter",
     "ReLU",
     "ReluCache",

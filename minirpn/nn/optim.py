@@ -1,8 +1,9 @@
-"""Stochastic gradient descent with momentum."""
+"""What an optimizer is, and the paper's: stochastic gradient descent with momentum."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
 from minirpn._checks import check_shape
@@ -100,24 +101,15 @@ def square_sums(arrays: Sequence[Array], together: bool = False) -> Array:
     return sum(sums[1:], sums[0]) if together else xp.stack(sums)
 
 
-class SGD:
-    r"""Stochastic gradient descent with momentum and weight decay.
-
-    With g the gradient, w the value, m the momentum, d the decay times the parameter's multiplier
-    and lr the learning rate times the parameter's multiplier:
-
-    .. math:: \text{caffe:} \quad v = m v + \text{lr} \, (g + d w) \quad w = w - v
-    .. math:: \text{torch:} \quad v = m v + (g + d w) \quad w = w - \text{lr} \, v
+class Optimizer(ABC):
+    """The parameters that a training moves, and what it keeps of them from step to step.
 
     Parameters
     ----------
     parameters
         The parameters of the network; frozen ones are skipped.
-    momentum, weight_decay
-        The paper's section 3.1.3: 0.9 and 0.0005.
-    rule
-        ``"caffe"`` (the paper's) or ``"torch"``. They are equal until the learning rate changes:
-        Caffe's velocity still holds steps at the old rate, torch's holds directions without a rate.
+    weight_decay
+        The factor of each parameter that is added to its gradient or its step.
     in_place
         Whether a step overwrites the arrays of the parameters, which a CUDA graph needs. Otherwise
         a step replaces them, and the caches of an earlier forward pass stay as they were.
@@ -125,36 +117,37 @@ class SGD:
     Attributes
     ----------
     velocity
-        v by parameter name; checkpoints save it.
+        A running sum or mean of the gradients, by parameter name. Checkpoints save it, and what
+        follows.
+    squares
+        A running mean of the squared gradients, by parameter name; empty for `SGD`.
+    steps
+        How many steps were taken.
 
     Raises
     ------
     ValueError
-        The rule is unknown, or two parameters have one name.
+        Two parameters have one name.
     """
 
+    keeps_squares = False
+
     def __init__(
-        self,
-        parameters: Iterable[Parameter],
-        *,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0005,
-        rule: str = "caffe",
-        in_place: bool = False,
+        self, parameters: Iterable[Parameter], *, weight_decay: float, in_place: bool
     ) -> None:
-        if rule not in RULES:
-            raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {rule!r}")
         self.parameters = [parameter for parameter in parameters if parameter.trainable]
-        self.momentum = momentum
         self.weight_decay = weight_decay
-        self.rule = rule
         self.in_place = in_place
+        self.steps = 0
         self.velocity: dict[str, Array] = {}
+        self.squares: dict[str, Array] = {}
         for parameter in self.parameters:
             if parameter.name in self.velocity:
                 raise ValueError(f"parameters: two are called {parameter.name!r}")
             xp = namespace_of(parameter.value)
             self.velocity[parameter.name] = xp.zeros_like(parameter.value)
+            if self.keeps_squares:
+                self.squares[parameter.name] = xp.zeros_like(parameter.value)
 
     def step(self, grads: Mapping[str, Array], *, lr: float) -> None:
         """Move every trainable parameter against its gradient.
@@ -176,42 +169,119 @@ class SGD:
             if parameter.name not in grads:
                 raise ValueError(f"grads: none for the parameter {parameter.name!r}")
             check_shape(grads[parameter.name], parameter.value.shape, f"grads[{parameter.name!r}]")
-        values, _ = move_all(
-            [parameter.value for parameter in self.parameters],
-            [self.velocity[parameter.name] for parameter in self.parameters],
+        self.steps += 1
+        values = self._moved(
             [grads[parameter.name] for parameter in self.parameters],
             [lr * parameter.lr_multiplier for parameter in self.parameters],
             [self.weight_decay * parameter.decay_multiplier for parameter in self.parameters],
-            self.momentum,
-            self.rule,
-            self.in_place,
         )
         for parameter, value in zip(self.parameters, values, strict=True):
             parameter.value = value
 
+    @abstractmethod
+    def _moved(
+        self, grads: Sequence[Array], rates: Sequence[float], decays: Sequence[float]
+    ) -> tuple[Array, ...]:
+        """Return the new values of the parameters, in their order, and change what is kept."""
+
+    @abstractmethod
     def last_step(self, parameter: Parameter, *, lr: float) -> Array:
         """Return what the last `step` subtracted from a parameter, given its learning rate.
 
         Its norm over that of the parameter shows whether the rate is right; see
         `minirpn.training.diagnostics`.
         """
-        velocity = self.velocity[parameter.name]
-        return velocity if self.rule == "caffe" else velocity * (lr * parameter.lr_multiplier)
 
-    def load_velocity(self, velocity: Mapping[str, Array]) -> None:
-        """Copy in the velocities of an earlier run.
+    def load_state(
+        self,
+        velocity: Mapping[str, Array],
+        squares: Mapping[str, Array] | None = None,
+        *,
+        steps: int = 0,
+    ) -> None:
+        """Copy in what an earlier run kept; the parameters are those of the attributes.
 
         Raises
         ------
         ValueError
-            A name is missing or unknown, or a shape differs.
+            A name is missing or unknown, or a shape differs. Nothing is changed then.
         """
-        if set(velocity) != set(self.velocity):
-            names = ", ".join(sorted(set(velocity) ^ set(self.velocity)))
-            raise ValueError(f"velocity: names that are on one side only: {names}")
-        for name, own in self.velocity.items():
-            check_shape(velocity[name], own.shape, f"velocity[{name!r}]")
-        for name, own in self.velocity.items():
-            xp = namespace_of(own, velocity[name])
-            # Into the existing array, which has the memory order of the value.
-            own[...] = xp.astype(velocity[name], own.dtype, copy=False)
+        squares = squares or {}
+        kept = {"velocity": (self.velocity, velocity), "squares": (self.squares, squares)}
+        for kind, (own, given) in kept.items():
+            if set(given) != set(own):
+                names = ", ".join(sorted(set(given) ^ set(own)))
+                raise ValueError(f"{kind}: names that are on one side only: {names}")
+            for name, array in own.items():
+                check_shape(given[name], array.shape, f"{kind}[{name!r}]")
+        for own, given in kept.values():
+            for name, array in own.items():
+                xp = namespace_of(array, given[name])
+                # Into the existing array, which has the memory order of the value.
+                array[...] = xp.astype(given[name], array.dtype, copy=False)
+        self.steps = steps
+
+    def _kept(self, arrays: Mapping[str, Array]) -> list[Array]:
+        """Return arrays by parameter name in the order of the parameters."""
+        return [arrays[parameter.name] for parameter in self.parameters]
+
+
+class SGD(Optimizer):
+    r"""Stochastic gradient descent with momentum and weight decay.
+
+    With g the gradient, w the value, m the momentum, d the decay times the parameter's multiplier
+    and lr the learning rate times the parameter's multiplier:
+
+    .. math:: \text{caffe:} \quad v = m v + \text{lr} \, (g + d w) \quad w = w - v
+    .. math:: \text{torch:} \quad v = m v + (g + d w) \quad w = w - \text{lr} \, v
+
+    Parameters
+    ----------
+    parameters, in_place
+        See `Optimizer`.
+    momentum, weight_decay
+        The paper's section 3.1.3: 0.9 and 0.0005.
+    rule
+        ``"caffe"`` (the paper's) or ``"torch"``. They are equal until the learning rate changes:
+        Caffe's velocity still holds steps at the old rate, torch's holds directions without a rate.
+
+    Attributes
+    ----------
+    velocity
+        v by parameter name.
+
+    Raises
+    ------
+    ValueError
+        The rule is unknown, or two parameters have one name.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0005,
+        rule: str = "caffe",
+        in_place: bool = False,
+    ) -> None:
+        if rule not in RULES:
+            raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {rule!r}")
+        super().__init__(parameters, weight_decay=weight_decay, in_place=in_place)
+        self.momentum = momentum
+        self.rule = rule
+
+    def _moved(
+        self, grads: Sequence[Array], rates: Sequence[float], decays: Sequence[float]
+    ) -> tuple[Array, ...]:
+        values = [parameter.value for parameter in self.parameters]
+        velocities = self._kept(self.velocity)
+        moved, _ = move_all(
+            values, velocities, grads, rates, decays, self.momentum, self.rule, self.in_place
+        )
+        return moved
+
+    def last_step(self, parameter: Parameter, *, lr: float) -> Array:
+        """Return what the last `step` subtracted from a parameter; see `Optimizer.last_step`."""
+        velocity = self.velocity[parameter.name]
+        return velocity if self.rule == "caffe" else velocity * (lr * parameter.lr_multiplier)

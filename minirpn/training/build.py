@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from minirpn.data.voc import VOCDataset, choose_classes
 from minirpn.detector import FasterRCNN, FastRCNN, build_head
 from minirpn.devices import CPU, Device, device_with
 from minirpn.errors import InputError
-from minirpn.nn import Parameter
+from minirpn.nn import SGD, AdamW, Optimizer, Parameter
 from minirpn.rpn.head import RPNHead
 from minirpn.rpn.network import RPN
 from minirpn.rpn.proposals import ProposalConfig
-from minirpn.training.config import TrainConfig
+from minirpn.training.config import OptimizerConfig, TrainConfig
 from minirpn.training.detector_step import DetectorObjective
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import Objective
@@ -90,6 +90,26 @@ def _apply_settings(parameters: list[Parameter], config: TrainConfig) -> None:
 def build_objective(config: TrainConfig) -> Objective:
     """Return what the RPN learns, as the settings say."""
     return Objective(config.labels, config.sampling, config.loss)
+
+
+def build_optimizer(
+    config: OptimizerConfig, parameters: Iterable[Parameter], *, in_place: bool = False
+) -> Optimizer:
+    """Return the optimizer of some parameters, before its first step."""
+    if config.method == "adamw":
+        return AdamW(
+            parameters,
+            betas=(config.momentum, 0.999),
+            weight_decay=config.weight_decay,
+            in_place=in_place,
+        )
+    return SGD(
+        parameters,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        rule=config.rule,
+        in_place=in_place,
+    )
 
 
 def build_detector_objective(config: TrainConfig) -> DetectorObjective:

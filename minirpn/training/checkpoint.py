@@ -1,7 +1,8 @@
 """Checkpoints: everything a training run needs to continue, in one ``.npz``.
 
-Inside are ``parameters/NAME`` and ``velocity/NAME``, one array each, and ``metadata``: JSON text
-as bytes. Nothing is pickled, so that opening a stranger's checkpoint runs no code of theirs.
+Inside are ``parameters/NAME``, ``velocity/NAME`` and, if the optimizer keeps them,
+``squares/NAME``, one array each, and ``metadata``: JSON text as bytes. Nothing is pickled, so that
+opening a stranger's checkpoint runs no code of theirs.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Checkpoint:
         Host array of each parameter, by name.
     velocity
         Momentum of the optimizer, by the same names; frozen parameters have none.
+    squares
+        Its mean of squared gradients, by the names of `velocity`; empty for SGD.
     step
         Steps done.
     phase
@@ -62,6 +65,7 @@ class Checkpoint:
 
     parameters: Mapping[str, np.ndarray]
     velocity: Mapping[str, np.ndarray]
+    squares: Mapping[str, np.ndarray]
     step: int
     phase: int
     config: Mapping[str, Any]
@@ -82,6 +86,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     arrays = {f"parameters/{name}": value for name, value in checkpoint.parameters.items()}
     arrays |= {f"velocity/{name}": value for name, value in checkpoint.velocity.items()}
+    arrays |= {f"squares/{name}": value for name, value in checkpoint.squares.items()}
     metadata = {
         "format": FORMAT,
         "version": checkpoint.version,
@@ -114,7 +119,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InputError(
             f"{path}: checkpoint version {version}, this minirpn reads {_OLDER} and {VERSION}"
         )
-    parameters, velocity = under("parameters/", arrays), under("velocity/", arrays)
+    parameters, velocity, squares = (
+        under(f"{kind}/", arrays) for kind in ("parameters", "velocity", "squares")
+    )
     try:
         _check_metadata(metadata)
         hidden = [name for name in metadata.pop("arrays") if name not in arrays]
@@ -125,7 +132,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 raise ValueError(f"{name} holds other things than finite numbers")
     except ValueError as error:
         raise InputError(f"{path}: not a whole checkpoint: {error}") from error
-    return Checkpoint(parameters, velocity, **metadata)
+    return Checkpoint(parameters, velocity, squares, **metadata)
 
 
 def _check_metadata(metadata: Mapping[str, Any]) -> None:

@@ -292,7 +292,7 @@ LEAST_STEPS: Mapping[str, int] = {"4-step": 6}
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Stochastic gradient descent (section 3.1.3).
+    """How the parameters move: stochastic gradient descent (section 3.1.3), or Adam.
 
     Parameters
     ----------
@@ -305,15 +305,20 @@ class OptimizerConfig:
         them, so there are at least as many.
     linear_rule
         When there are more processes than images in a step, take as many images as processes, and
-        then multiply the learning rate and divide the steps by the same number, with a warm-up; see
-        `minirpn.training.scaling`. False changes the number of images alone.
+        then multiply the learning rate and divide the steps by the same number, with a warm-up; for
+        AdamW the rate is multiplied by its root. See `minirpn.training.scaling`. False changes the
+        number of images alone.
+    method
+        ``"sgd"``, the paper's, or ``"adamw"``, which finds more in a few thousand steps, but needs
+        varied images (`scale_jitter`): see `minirpn.nn.AdamW`. Its learning rates are other ones,
+        such as 0.0003.
     lr
         Learning rate before the drop: 0.001; at most 10.
     warmup_steps
         Steps in which the learning rate rises to `lr`, at the start and in each phase of 4-step
         training; none in the paper.
     momentum, weight_decay
-        0.9 and 0.0005.
+        0.9 and 0.0005. AdamW takes the momentum as its first beta; the second is 0.999.
     backbone_lr_multiplier
         Factor on the learning rate of the backbone. It may start from useful weights, while the
         heads start from noise; 1 in the paper.
@@ -324,6 +329,7 @@ class OptimizerConfig:
         it. None for no limit, as in the paper; short joint training needs one.
     rule
         Where SGD multiplies by the learning rate: ``"caffe"`` or ``"torch"``, see `minirpn.nn.SGD`.
+        AdamW has no such choice.
     drop_at
         Share of the steps before the learning rate drops: 60k of 80k.
     drop_factor
@@ -333,6 +339,7 @@ class OptimizerConfig:
     steps: Count = 80_000
     images_per_step: Annotated[int, _AT_LEAST_1, _at_most(1024)] = 1
     linear_rule: bool = True
+    method: Literal["sgd", "adamw"] = "sgd"
     lr: LearningRate = 0.001
     warmup_steps: Annotated[int, _AT_LEAST_0, _at_most(MOST_COUNT)] = 0
     momentum: BelowOne = 0.9

@@ -116,8 +116,11 @@ class Crew:
         mine = trainer.checkpoint()
         parameters = self.ranks.copies_of_first(mine.parameters)
         velocity = self.ranks.copies_of_first(mine.velocity)
+        squares = self.ranks.copies_of_first(mine.squares)
         if not self.ranks.is_first:
-            state = Checkpoint(parameters, velocity, step, phase_index, mine.config, measured)
+            state = Checkpoint(
+                parameters, velocity, squares, step, phase_index, mine.config, measured
+            )
             trainer.restore(state, self.folder.last)
 
     def open_same_splits(self, image_ids: tuple[tuple[str, ...], tuple[str, ...]]) -> None:

@@ -5,6 +5,10 @@ gradient has less noise, so a k times larger step can be taken, and a k-th of th
 images: the linear rule of Goyal et al. 2017, "Accurate, large minibatch SGD", section 2.1. At the
 start, where the network changes fast, so large a step goes too far. So the learning rate warms up
 (their section 2.2).
+
+A step of AdamW is as long as the learning rate says, whatever the length of the gradient. There the
+rate grows with the root of k: Malladi et al. 2022, "On the SDEs and scaling rules for adaptive
+gradient algorithms".
 """
 
 from __future__ import annotations
@@ -53,7 +57,7 @@ def _shared_by(config: TrainConfig, ranks: int) -> tuple[TrainConfig, str | None
     def fewer(steps: int) -> int:
         return math.ceil(steps / factor)
 
-    lr = optimizer.lr * factor
+    lr = optimizer.lr * (factor if optimizer.method == "sgd" else math.sqrt(factor))
     # The phases of 4-step training divide them; each begins with the warm-up.
     steps = max(fewer(optimizer.steps), LEAST_STEPS.get(config.sharing.kind, 1))
     phases = phases_of(replace(config, optimizer=replace(optimizer, steps=steps)))

@@ -20,7 +20,7 @@ import numpy as np
 
 from minirpn import backend
 from minirpn._typing import Array, ImageSize
-from minirpn.nn.optim import SGD, clip_gradients, square_sums
+from minirpn.nn.optim import Optimizer, clip_gradients, square_sums
 from minirpn.rpn.loss import LossConfig, RPNLoss, RPNLossCache, rpn_loss_backward, rpn_loss_forward
 from minirpn.rpn.network import RPN, RPNCache, RPNOutput
 from minirpn.rpn.targets import (
@@ -152,7 +152,7 @@ def loss_and_gradients(
 
 
 def sgd_update(
-    optimizer: SGD, result: StepResult, *, lr: float, clip_norm: float | None = None
+    optimizer: Optimizer, result: StepResult, *, lr: float, clip_norm: float | None = None
 ) -> StepResult:
     """Move the parameters one step along the gradients; return the result with losses as floats.
 

@@ -38,13 +38,14 @@ from minirpn.data.samples import Example
 from minirpn.detector import FasterRCNN
 from minirpn.devices import CPU, Device
 from minirpn.errors import InputError
-from minirpn.nn import SGD, Parameter
+from minirpn.nn import Parameter
 from minirpn.rpn.network import RPN
 from minirpn.rpn.targets import AnchorLabels, label_anchors
 from minirpn.training.build import (
     build_detector_objective,
     build_model,
     build_objective,
+    build_optimizer,
     fill_parameters,
     rpn_of,
 )
@@ -200,19 +201,14 @@ class Trainer:
         self._runner = StepRunner(
             self.network.parameters(), record=self.config.run.graphs and self.phase.loss == "rpn"
         )
-        optimizer = self.config.optimizer
-        self.optimizer = SGD(
-            self.model.parameters(),
-            momentum=optimizer.momentum,
-            weight_decay=optimizer.weight_decay,
-            rule=optimizer.rule,
-            in_place=self._runner.records,
+        self.optimizer = build_optimizer(
+            self.config.optimizer, self.model.parameters(), in_place=self._runner.records
         )
 
     def train_step(
         self, examples: Sequence[Example], proposals: Sequence[np.ndarray | None] | None = None
     ) -> StepResult:
-        """Take one SGD step on the mean loss of some examples, and of those of the other ranks.
+        """Take one step on the mean loss of some examples, and of those of the other ranks.
 
         On a GPU the next step may overwrite the gradients that are returned, and it changes the
         values of the parameters in place.
@@ -493,10 +489,14 @@ class Trainer:
                     f"step {self.step}: {name} is not finite; a lower --lr may help, and the last "
                     "checkpoint is from before"
                 )
-        velocity = {name: backend.to_host(value) for name, value in self.optimizer.velocity.items()}
+        velocity, squares = (
+            {name: backend.to_host(array) for name, array in kept.items()}
+            for kept in (self.optimizer.velocity, self.optimizer.squares)
+        )
         return Checkpoint(
             parameters,
             velocity,
+            squares,
             step=self.step,
             phase=self.phase_index,
             config=to_table(self.config),
@@ -519,8 +519,12 @@ class Trainer:
             raise InputError(f"{path}: phase {checkpoint.phase} of {len(self.phases)}")
         self.begin_phase(checkpoint.phase)
         try:
-            velocity = {name: self.device.put(v) for name, v in checkpoint.velocity.items()}
-            self.optimizer.load_velocity(velocity)
+            velocity, squares = (
+                {name: self.device.put(array) for name, array in kept.items()}
+                for kept in (checkpoint.velocity, checkpoint.squares)
+            )
+            steps = checkpoint.step - self.phase.start
+            self.optimizer.load_state(velocity, squares, steps=steps)
         except ValueError as error:
             raise InputError(f"{path}: momentum of another network: {error}") from error
         self.step, self.best, self.since_best = checkpoint.step, float(best), since_best

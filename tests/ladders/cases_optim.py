@@ -29,6 +29,14 @@ def sgd(draw):
     return (values, velocities, grads, rates, decays, 0.9, rule, in_place), {}
 
 
+def adamw(draw):
+    (values, velocities, grads, rates, decays, _, _, in_place), _ = sgd(draw)
+    squares = tuple(np.abs(velocity) for velocity in velocities)
+    steps = draw(st.integers(1, 3000))
+    options = rates, decays, steps, (0.9, 0.999), 1e-8, in_place
+    return (values, velocities, squares, grads, *options), {}
+
+
 def square_sums(draw):
     # Whole: their sums are the same in any order.
     dtype, rng = draw(DTYPES), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -37,4 +45,4 @@ def square_sums(draw):
     return (arrays, draw(st.booleans())), {}
 
 
-CASES = {"sgd": sgd, "square_sums": square_sums}
+CASES = {"sgd": sgd, "adamw": adamw, "square_sums": square_sums}

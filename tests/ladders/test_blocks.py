@@ -49,7 +49,7 @@ CONVOLUTIONS = ["conv2d", "conv2d_relu", "conv2d_dx", "conv2d_dweight"]
 USERS = {
     numba_boxes: [("iou", "numba")],
     maps: [("relu", "numba"), ("relu_dx", "numba")],
-    optim: [("sgd", "numba")],
+    optim: [("sgd", "numba"), ("adamw", "numba")],
     regions: [(name, "numba") for name in CASES if name.startswith("roi_")],
     strips: [(name, "strips") for name in CONVOLUTIONS],
     winograd: [(name, "winograd") for name in CONVOLUTIONS],

@@ -23,7 +23,7 @@ CASES = {}
 for path in sorted(Path(__file__).parent.glob("cases_*.py")):
     CASES |= runpy.run_path(str(path))["CASES"]
 
-CHANGE_ARGUMENTS = {"sgd", "conv2d_relu"}
+CHANGE_ARGUMENTS = {"sgd", "adamw", "conv2d_relu"}
 IMPLEMENTATIONS = [
     pytest.param(operation, implementation, id=f"{operation.name}-{implementation.name}")
     for operation in accel.operations().values()

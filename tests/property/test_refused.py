@@ -349,8 +349,14 @@ ROWS = {
         [{"w": BIAS}, {"w": BIAS, "v": X}],
     ),
     "SGD velocity": (
-        lambda velocity: nn.SGD([nn.Parameter("w", BIAS)]).load_velocity(velocity),
+        lambda velocity: nn.SGD([nn.Parameter("w", BIAS)]).load_state(velocity),
         [{}, {"v": BIAS}, {"w": BIAS, "v": BIAS}, {"w": BIAS[:2]}],
+        [{"w": BIAS}],
+    ),
+    "AdamW betas": (lambda beta: nn.AdamW([], betas=(beta, 0.9)), [-0.1, 1, NAN], [0, 0.999]),
+    "AdamW squares": (
+        lambda squares: nn.AdamW([nn.Parameter("w", BIAS)]).load_state({"w": BIAS}, squares),
+        [{}, {"v": BIAS}, {"w": BIAS[:2]}],
         [{"w": BIAS}],
     ),
     "schedule lr": (lambda lr: nn.StepSchedule(lr, 9), [0, -1, NAN], [1e-9]),

@@ -1,6 +1,8 @@
-"""What holds of every training: the rules of SGD by their formulas, multipliers, the schedule."""
+"""What holds of every training: the optimizers by their formulas, multipliers, the schedule."""
 
+import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -57,6 +59,46 @@ def test_a_step_follows_the_formula(close, moved, rng, rule, rates, decay, in_pl
         assert (p.value is arrays[p.name]) == (in_place or not p.trainable)
 
 
+@given(parameters(), RNGS, RATES, st.sampled_from([0.0, 0.01, 0.3]), st.booleans())
+def test_a_step_of_adamw_follows_the_formula(close, moved, rng, rates, decay, in_place):
+    expected = {p.name: (np.copy(p.value), *np.zeros((2, *p.value.shape))) for p in moved}
+    arrays = {p.name: p.value for p in moved}
+    optimizer = nn.AdamW(moved, betas=(0.8, 0.9), weight_decay=decay, in_place=in_place)
+    for t, lr in enumerate(rates, 1):
+        grads = {p.name: np.asarray(rng.normal(size=p.value.shape)) for p in moved}
+        optimizer.step(grads, lr=lr)
+        for p in (p for p in moved if p.trainable):
+            w, m, s = expected[p.name]
+            m = 0.8 * m + 0.2 * grads[p.name]
+            s = 0.9 * s + 0.1 * grads[p.name] ** 2
+            direction = (m / (1 - 0.8**t)) / (np.sqrt(s / (1 - 0.9**t)) + 1e-8)
+            step = lr * p.lr_multiplier * (direction + decay * p.decay_multiplier * w)
+            expected[p.name] = w - step, m, s
+            close(optimizer.last_step(p, lr=lr), step)
+    for p in moved:
+        w, m, s = expected[p.name]
+        close(p.value, w)
+        assert (p.name in optimizer.velocity) == (p.name in optimizer.squares) == p.trainable
+        if p.trainable:
+            close(optimizer.velocity[p.name], m)
+            close(optimizer.squares[p.name], s)
+        assert (p.value is arrays[p.name]) == (in_place or not p.trainable)
+
+
+@given(parameters(), RNGS, RATES, st.sampled_from([0.001, 8.0, 1e4]))
+def test_adamw_goes_as_far_however_steep_it_is(close, moved, rng, rates, factor):
+    # Where nothing decays and no gradient is near 0, longer gradients change nothing.
+    others = [nn.Parameter(p.name, np.copy(p.value), lr_multiplier=p.lr_multiplier) for p in moved]
+    ones = [nn.Parameter(p.name, np.copy(p.value), lr_multiplier=p.lr_multiplier) for p in moved]
+    one, other = (nn.AdamW(some, weight_decay=0.0, epsilon=0.0) for some in (ones, others))
+    for lr in rates:
+        grads = {p.name: rng.choice([-1, 1], p.value.shape) * rng.uniform(1, 2) for p in moved}
+        one.step(grads, lr=lr)
+        other.step({name: factor * grad for name, grad in grads.items()}, lr=lr)
+    for a, b in zip(ones, others, strict=True):
+        close(a.value, b.value)
+
+
 @given(parameters(), RNGS, RATES)
 def test_the_rules_are_equal_while_the_rate_is(close, moved, rng, rates):
     # With a rate of a power of two they are equal to the last bit, and otherwise but for rounding.
@@ -71,10 +113,13 @@ def test_the_rules_are_equal_while_the_rate_is(close, moved, rng, rates):
         close(one.value, other.value)
 
 
-@given(parameters(), RNGS, RULES)
-def test_a_training_that_goes_on_is_one_that_never_stopped(moved, rng, rule):
+OPTIMIZERS = st.sampled_from([nn.SGD, partial(nn.SGD, rule="torch"), nn.AdamW])
+
+
+@given(parameters(), RNGS, OPTIMIZERS)
+def test_a_training_that_goes_on_is_one_that_never_stopped(moved, rng, optimizer):
     grads = [{p.name: np.asarray(rng.normal(size=p.value.shape)) for p in moved} for _ in range(3)]
-    whole = nn.SGD(moved, rule=rule)
+    whole = optimizer(moved)
     for step, some in enumerate(grads):
         if step == 2:
             copies = [
@@ -87,12 +132,12 @@ def test_a_training_that_goes_on_is_one_that_never_stopped(moved, rng, rule):
                 )
                 for p in moved
             ]
-            later = nn.SGD(copies, rule=rule)
-            kept = {name: np.copy(v) for name, v in whole.velocity.items()}
-            later.load_velocity(kept)
+            later = optimizer(copies)
+            kept = copy.deepcopy((whole.velocity, whole.squares))
+            before = copy.deepcopy(kept)
+            later.load_state(*kept, steps=whole.steps)
             later.step(some, lr=0.1)
-            for name, v in kept.items():  # what was loaded was copied
-                assert v is not later.velocity[name]
+            np.testing.assert_equal(kept, before)  # what was loaded was copied
         whole.step(some, lr=0.1)
     for one, other in zip(copies, moved, strict=True):
         np.testing.assert_array_equal(one.value, other.value)

@@ -26,6 +26,7 @@ def make_checkpoint(step: int = 7, *, size: int = 3) -> Checkpoint:
     return Checkpoint(
         parameters={"conv1.weight": weight, "conv1.bias": np.zeros(size), "empty": np.empty(0)},
         velocity={"conv1.weight": 2 * weight},
+        squares={"conv1.weight": weight**2},
         step=step,
         phase=0,
         config={"optimizer": {"lr": 0.001, "rule": "caffe"}},
@@ -34,7 +35,7 @@ def make_checkpoint(step: int = 7, *, size: int = 3) -> Checkpoint:
 
 
 def assert_equal(actual: Checkpoint, expected: Checkpoint) -> None:
-    for field in ("parameters", "velocity"):
+    for field in ("parameters", "velocity", "squares"):
         ours, theirs = getattr(actual, field), getattr(expected, field)
         assert list(ours) == list(theirs)
         for name, value in theirs.items():
@@ -231,7 +232,7 @@ path, step = Path(sys.argv[1]), int(sys.argv[2])
 while True:
     step += 1
     arrays = {"w": np.full((200, 200), step, np.float32)}
-    save_checkpoint(path, Checkpoint(arrays, arrays, step, 0, {}, {}))
+    save_checkpoint(path, Checkpoint(arrays, arrays, {}, step, 0, {}, {}))
     print(step, flush=True)
 """
 

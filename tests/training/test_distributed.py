@@ -335,12 +335,14 @@ def test_threads_are_those_of_the_settings_or_a_part_of_the_cores(monkeypatch):
 def config_of(small_config):
     """Settings of a run whose steps have several images, in float64."""
 
-    def make(kind="rpn-only", *, images=4, steps=20):
+    def make(kind="rpn-only", *, images=4, steps=20, method="sgd"):
         return replace(
             small_config,
             model=replace(small_config.model, dtype="float64"),
             sharing=SharingConfig(kind=kind, pre_nms=60, post_nms=20),
-            optimizer=replace(small_config.optimizer, steps=steps, images_per_step=images),
+            optimizer=replace(
+                small_config.optimizer, steps=steps, images_per_step=images, method=method
+            ),
             run=replace(small_config.run, pictures=False, validate_every=7, checkpoint_every=6),
         )
 
@@ -371,7 +373,9 @@ def trained(tmp_path):
 
 def state_of(folder):
     checkpoint = load_checkpoint(folder.last)
-    arrays = {**checkpoint.parameters, **{f"v {k}": v for k, v in checkpoint.velocity.items()}}
+    kept = {"velocity": checkpoint.velocity, "squares": checkpoint.squares}
+    arrays = {f"{kind} {k}": v for kind, some in kept.items() for k, v in some.items()}
+    arrays |= checkpoint.parameters
     return checkpoint.step, checkpoint.phase, arrays
 
 
@@ -448,11 +452,18 @@ class _Asked:
         return _Asked.now
 
 
-@pytest.mark.parametrize("kind", ["rpn-only", pytest.param("4-step", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("rpn-only", "sgd"),
+        ("rpn-only", "adamw"),
+        pytest.param("4-step", "sgd", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_one_rank_stopped_is_resumed_to_the_same_bits(
-    trained, config_of, monkeypatch, kind
+    trained, config_of, monkeypatch, kind, method
 ):
-    config = config_of(kind, steps=12)
+    config = config_of(kind, steps=12, method=method)
     whole, _ = trained("whole", 2, config)
     take = Trainer.train_step
 

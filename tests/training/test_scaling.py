@@ -32,6 +32,12 @@ def test_four_ranks_take_four_images_and_a_quarter_of_the_steps():
     )
 
 
+def test_the_rate_of_adamw_grows_with_the_root():
+    config, told = shared_by(with_optimizer(method="adamw", lr=0.001), 4)
+    assert config.optimizer.lr == pytest.approx(0.002)
+    assert "the learning rate 0.001 becomes 0.002" in told
+
+
 def test_without_the_rule_only_the_images_change():
     before = with_optimizer(linear_rule=False)
     config, told = shared_by(before, 4)

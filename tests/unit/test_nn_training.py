@@ -1,5 +1,7 @@
 """Layers, parameters, the optimizer and the schedule."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -140,6 +142,34 @@ def test_one_step_of_each_rule_by_hand():
         assert weight.value.item() == pytest.approx(second)
 
 
+def test_two_steps_of_adamw_by_hand():
+    weight = nn.Parameter("w", np.array([2.0, -1.0]))
+    optimizer = nn.AdamW([weight], betas=(0.5, 0.75), weight_decay=0.1)
+    # The first step is the rate times the sign of the gradient, and times the decay of the value.
+    optimizer.step({"w": np.array([3.0, -0.001])}, lr=0.1)
+    np.testing.assert_allclose(weight.value, [2 - 0.1 * 1.2, -1 - 0.1 * -1.1], rtol=1e-5)
+    # m = 0.5 * 1.5 + 0.5 * 1 = 1.25, s = 0.75 * 2.25 + 0.25 * 1 = 1.9375, t = 2
+    first = weight.value[0]
+    optimizer.step({"w": np.array([1.0, 0.0])}, lr=0.1)
+    direction = (1.25 / 0.75) / math.sqrt(1.9375 / (1 - 0.75**2))
+    assert weight.value[0] == pytest.approx(first - 0.1 * (direction + 0.1 * first))
+
+
+def test_adamw_stands_still_where_nothing_pulls():
+    weight = nn.Parameter("w", np.array([2.0, -1.0]), decay_multiplier=0.0)
+    nn.AdamW([weight]).step({"w": np.zeros(2)}, lr=0.1)
+    np.testing.assert_array_equal(weight.value, [2, -1])
+
+
+def test_squares_are_taken_with_velocities_or_not_at_all():
+    optimizer = nn.AdamW([nn.Parameter("w", np.ones(2))])
+    with pytest.raises(ValueError, match="squares: names that are on one side only: w"):
+        optimizer.load_state({"w": np.ones(2)})
+    assert not optimizer.velocity["w"].any()
+    with pytest.raises(ValueError, match="squares: names that are on one side only: w"):
+        nn.SGD(optimizer.parameters).load_state({"w": np.ones(2)}, {"w": np.ones(2)})
+
+
 def test_multipliers_and_frozen_parameters():
     quick = nn.Parameter("quick", np.array([1.0]), lr_multiplier=2.0, decay_multiplier=0.0)
     frozen = nn.Parameter("frozen", np.array([1.0]), trainable=False)
@@ -196,14 +226,14 @@ def test_training_goes_on_from_saved_velocities(rng):
     run(first, half, range(3))
     saved = {name: np.array(v) for name, v in first.velocity.items()}
     second = nn.SGD([half])
-    second.load_velocity(saved)
+    second.load_state(saved)
     run(second, half, range(3, 6))
     np.testing.assert_array_equal(saved["w"], first.velocity["w"])  # taken as a copy
     np.testing.assert_array_equal(half.value, whole.value)
     with pytest.raises(ValueError, match=r"velocity\['w'\]: expected shape \(4\)"):
-        second.load_velocity({"w": np.zeros(3)})
+        second.load_state({"w": np.zeros(3)})
     with pytest.raises(ValueError, match="on one side only: other, w"):
-        second.load_velocity({"other": np.zeros(4)})
+        second.load_state({"other": np.zeros(4)})
 
 
 def test_a_velocity_lies_in_memory_as_its_value_does(rng):
@@ -212,7 +242,7 @@ def test_a_velocity_lies_in_memory_as_its_value_does(rng):
     optimizer = nn.SGD([nn.Parameter("w", value)])
     assert optimizer.velocity["w"].strides == value.strides
     loaded = np.ascontiguousarray(rng.normal(size=value.shape))
-    optimizer.load_velocity({"w": loaded})
+    optimizer.load_state({"w": loaded})
     assert optimizer.velocity["w"].strides == value.strides
     np.testing.assert_array_equal(optimizer.velocity["w"], loaded)
 
@@ -220,7 +250,7 @@ def test_a_velocity_lies_in_memory_as_its_value_does(rng):
 def test_velocities_are_taken_all_or_none():
     optimizer = nn.SGD([nn.Parameter(name, np.ones(2)) for name in "ab"])
     with pytest.raises(ValueError, match=r"velocity\['b'\]: expected shape \(2\)"):
-        optimizer.load_velocity({"a": np.ones(2), "b": np.ones(3)})
+        optimizer.load_state({"a": np.ones(2), "b": np.ones(3)})
     assert not optimizer.velocity["a"].any()
 
 
