@@ -55,6 +55,7 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--skip-bad", "data.skip_bad", "leave out and count what is wrong in the data"),
         Flag("--use-difficult", "data.use_difficult", "train on objects marked difficult too"),
         Flag("--no-flip", "data.flip", "never mirror an image"),
+        Flag("--zoom", "data.zoom", "size of training images, as a factor of the others'", "X"),
         Flag("--scale-jitter", "data.scale_jitter", "zoom by up to 1 + X", "X"),
         Flag("--colour-jitter", "data.colour_jitter", "change colours by up to X", "X"),
         Flag("--short-side", "resize.short_side", "resize the short side of images to this", "PX"),

@@ -33,22 +33,30 @@ class AugmentConfig:
     flip
         Mirror each image with probability 1/2.
     scale_jitter
-        Zoom by a log-uniform factor between 1 / (1 + `scale_jitter`) and 1 + `scale_jitter`. 0
-        keeps the size.
+        Zoom by a further log-uniform factor between 1 / (1 + `scale_jitter`) and
+        1 + `scale_jitter`. 0 takes all images at one size.
     colour_jitter
         Multiply brightness, contrast and saturation by a factor each, uniform between
         1 - `colour_jitter` and 1 + `colour_jitter`. 0 keeps the colours.
+    zoom
+        The size that `scale_jitter` varies, as a factor of the size to which images are resized to
+        be looked at. Below 1 a step takes less time, and a network finds more in images that are
+        somewhat larger than those it learned from: Touvron et al. 2019, "Fixing the train-test
+        resolution discrepancy".
     """
 
     flip: bool = True
     scale_jitter: float = 0.0
     colour_jitter: float = 0.0
+    zoom: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale_jitter <= 4:
             raise ValueError(f"scale_jitter: expected 0 to 4, got {self.scale_jitter}")
         if not 0 <= self.colour_jitter <= 1:
             raise ValueError(f"colour_jitter: expected 0 to 1, got {self.colour_jitter}")
+        if not 0.1 <= self.zoom <= 10:
+            raise ValueError(f"zoom: expected 0.1 to 10, got {self.zoom}")
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Augmentation]:
         """Return the changes to each of `count` images.
@@ -57,7 +65,7 @@ class AugmentConfig:
         """
         flips = rng.random(count) < 0.5 if self.flip else np.zeros(count, dtype=bool)
         most = math.log1p(self.scale_jitter)
-        zooms = np.exp(rng.uniform(-most, most, count))
+        zooms = self.zoom * np.exp(rng.uniform(-most, most, count))
         colours = rng.uniform(1 - self.colour_jitter, 1 + self.colour_jitter, (count, 3))
         rows = zip(flips.tolist(), zooms.tolist(), colours.tolist(), strict=True)
         return [Augmentation(flip, zoom, *factors) for flip, zoom, factors in rows]

@@ -118,7 +118,7 @@ class DataConfig:
         Validate on this split; None for no validation.
     flip
         Mirror each image with probability 1/2 (section 3.3 trains on mirrored images too).
-    scale_jitter, colour_jitter
+    zoom, scale_jitter, colour_jitter
         How much the size and the colours of an image change each time it is trained on. The paper
         changes neither. See `minirpn.data.AugmentConfig`.
     use_difficult
@@ -139,6 +139,7 @@ class DataConfig:
     split: str = "trainval"
     val_split: str | None = None
     flip: bool = True
+    zoom: float = 1.0
     scale_jitter: float = 0.0
     colour_jitter: float = 0.0
     use_difficult: bool = False
@@ -182,7 +183,7 @@ class DataConfig:
     @property
     def augment(self) -> AugmentConfig:
         """How much an image changes each time it is trained on."""
-        return AugmentConfig(self.flip, self.scale_jitter, self.colour_jitter)
+        return AugmentConfig(self.flip, self.scale_jitter, self.colour_jitter, self.zoom)
 
 
 @dataclass(frozen=True)

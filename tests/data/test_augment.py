@@ -41,6 +41,13 @@ def test_zooming_in_is_as_likely_as_zooming_out():
     assert zooms.std() == pytest.approx(math.log(2) / math.sqrt(3), rel=0.05)
 
 
+@given(zoom=st.floats(0.1, 10), jitter=st.sampled_from([0.0, 0.5]))
+def test_jitter_varies_the_size_that_zoom_names(zoom, jitter):
+    plain = drawn(AugmentConfig(scale_jitter=jitter), count=20)
+    zoomed = drawn(AugmentConfig(scale_jitter=jitter, zoom=zoom), count=20)
+    assert [one.zoom for one in zoomed] == pytest.approx([zoom * one.zoom for one in plain])
+
+
 def test_the_factors_of_the_colours_are_independent():
     colours = np.array([one[2:] for one in drawn(AugmentConfig(colour_jitter=0.5))])
     between = np.corrcoef(colours, rowvar=False)[np.triu_indices(3, 1)]
@@ -53,6 +60,7 @@ def test_the_factors_of_the_colours_are_independent():
         ({"scale_jitter": -0.1}, "scale_jitter: expected 0 to 4, got -0.1"),
         ({"scale_jitter": float("nan")}, "scale_jitter: expected 0 to 4, got nan"),
         ({"colour_jitter": 1.5}, "colour_jitter: expected 0 to 1, got 1.5"),
+        ({"zoom": 0.05}, "zoom: expected 0.1 to 10, got 0.05"),
     ],
 )
 def test_senseless_jitter(values, message):
