@@ -18,7 +18,6 @@ from PIL import Image
 
 from minirpn.backend import to_host
 from minirpn.data.images import read_image, rgb_pixels
-from minirpn.data.loader import Draw
 from minirpn.data.samples import Dataset, Example, Sample, unannotated
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import FasterRCNN
@@ -37,7 +36,7 @@ from minirpn.training.distributed import open_ranks
 from minirpn.training.evaluate import (
     detections_in_original_pixels,
     evaluate_split,
-    in_original_pixels,
+    propose_in,
 )
 from minirpn.training.keywords import settings_by_key
 from minirpn.training.run_data import check_measurable
@@ -175,12 +174,9 @@ class Model:
         """
         config = self._configured(settings, _PROPOSING)
 
-        def find(example: Example, picture: _Picture) -> Proposals:
-            proposals = self.rpn.propose(
-                example.image, scale=example.scale, config=config.proposals
-            )
-            _, boxes, scores = in_original_pixels(proposals, example)
-            return Proposals(boxes, scores, **picture.about(example))
+        def find(looks: Sequence[Example], picture: _Picture) -> Proposals:
+            _, boxes, scores = propose_in(self.rpn, looks, config.proposals)
+            return Proposals(boxes, scores, **picture.about(looks[0]))
 
         return self._each(images, config, find)
 
@@ -229,7 +225,8 @@ class Model:
         surer = replace(self.config.detections, score_threshold=_SCORE_THRESHOLD)
         config = self._configured(settings, _DETECTING, replace(self.config, detections=surer))
 
-        def find(example: Example, picture: _Picture) -> Detections:
+        def find(looks: Sequence[Example], picture: _Picture) -> Detections:
+            (example,) = looks  # a detector has one size
             detected = network.detect(
                 example.image,
                 scale=example.scale,
@@ -341,22 +338,24 @@ class Model:
         return override(config, values, origins=names) if values else config
 
     def _each(
-        self, images: Any, config: TrainConfig, find: Callable[[Example, _Picture], _Result]
+        self,
+        images: Any,
+        config: TrainConfig,
+        find: Callable[[Sequence[Example], _Picture], _Result],
     ) -> _Result | list[_Result]:
-        """Return what `find` returns for a picture, or for each of several."""
+        """Return what `find` returns for the looks at a picture, or at each of several."""
         pipeline = build_pipeline(config, self.rpn)
         if not isinstance(images, list | tuple) and not _is_stack(images):
             picture = _picture(images, "image")
-            return find(pipeline.example(picture.sample()), picture)
+            return find(pipeline.looks(picture.sample()), picture)
         count = len(images)
         pictures = [
             _picture(image, f"image {number} of {count}")
             for number, image in enumerate(images, start=1)
         ]
-        draws = (Draw(index) for index in range(count))
         # One at a time: on a CPU a batch is no faster, and needs the memory of all.
-        with pipeline.examples(_Pictures(pictures), draws) as examples:
-            return [find(example, pictures[index]) for index, example in enumerate(examples)]
+        with pipeline.all_looks(_Pictures(pictures), range(count)) as looks:
+            return [find(some, picture) for some, picture in zip(looks, pictures, strict=True)]
 
     def __repr__(self) -> str:
         rows = [f"Model {self.name}"]

@@ -10,12 +10,12 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
 from minirpn.data.augment import AS_IS, Augmentation, AugmentConfig
-from minirpn.data.samples import Dataset, Example, Sample
+from minirpn.data.samples import Dataset, Sample
 from minirpn.workers import thread_pool
 
 
@@ -67,14 +67,18 @@ def _epochs(count: int, seed: int, augment: AugmentConfig, start: int) -> Iterat
         done = 0
 
 
-class Prepare(Protocol):
+_Item = TypeVar("_Item")  # an `Example`, or several of one image
+_Made = TypeVar("_Made", covariant=True)
+
+
+class Prepare(Protocol[_Made]):
     """A function from a sample to an example, such as `prepare` with its other arguments bound."""
 
-    def __call__(self, sample: Sample, /, *, augmentation: Augmentation) -> Example:
+    def __call__(self, sample: Sample, /, *, augmentation: Augmentation) -> _Made:
         """Return the example."""
 
 
-class Loader:
+class Loader(Generic[_Item]):
     """An iterator over examples, in the order of the draws, prepared ahead by threads.
 
     Decoding and resizing release the interpreter's lock, so threads are enough. Use it in a
@@ -112,11 +116,11 @@ class Loader:
         self,
         dataset: Dataset,
         draws: Iterable[Draw],
-        prepare: Prepare,
+        prepare: Prepare[_Item],
         *,
         threads: int = 2,
         prefetch: int = 4,
-        finish: Callable[[Example], Example] | None = None,
+        finish: Callable[[_Item], _Item] | None = None,
     ) -> None:
         if threads < 1 or prefetch < 1:
             raise ValueError(f"Loader: threads and prefetch start at 1, got {threads}, {prefetch}")
@@ -129,7 +133,7 @@ class Loader:
         self._pool = thread_pool(threads, "minirpn-loader")
         # One thread, so that examples are finished one after the other, in order.
         self._finisher = thread_pool(1, "minirpn-loader-finish")
-        self._pending: deque[Future[Example]] = deque()
+        self._pending: deque[Future[_Item]] = deque()
         self.wait_seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -152,7 +156,7 @@ class Loader:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Example:
+    def __next__(self) -> _Item:
         missing = self._prefetch - len(self._pending)
         for draw in itertools.islice(self._draws, missing):
             self._pending.append(self._submit(draw))
@@ -164,12 +168,12 @@ class Loader:
         finally:
             self.wait_seconds += perf_counter() - start
 
-    def _submit(self, draw: Draw) -> Future[Example]:
+    def _submit(self, draw: Draw) -> Future[_Item]:
         prepared = self._pool.submit(self._load, draw)
         if self._finish is None:
             return prepared
         finish = self._finish
         return self._finisher.submit(self._context.run, lambda: finish(prepared.result()))
 
-    def _load(self, draw: Draw) -> Example:
+    def _load(self, draw: Draw) -> _Item:
         return self._prepare(self._dataset[draw.index], augmentation=draw.augmentation)

@@ -16,6 +16,7 @@ from minirpn.data.samples import Annotation, Example, Sample
 from minirpn.errors import InputError
 
 _MOST_SHORT_SIDE = 10_000  # pixels
+_MOST_LOOKS = 16
 _MOST_MAX_SIDE = 2**63 - 1  # TOML's largest whole number: many write one for "no limit"
 _MOST_PIXELS = 100_000_000  # of a resized image, which take 1.2 GB as float32
 
@@ -32,10 +33,16 @@ class ResizeConfig:
     max_side
         Greatest length of the longer side, pixels; it takes precedence. py-faster-rcnn: 1000. A
         large number is no limit, but no image may have over 100 million pixels after resizing.
+    also_at
+        Further sizes at which an RPN looks at an image that it proposes for, as factors of that
+        size, such as (0.75,); NMS then chooses among the boxes of all sizes. Each look takes time.
+        Training has one size, and so has a detector. The paper has none of these: its anchors of
+        several scales are there to make one look enough (section 3.1.1).
     """
 
     short_side: int = 600
     max_side: int = 1000
+    also_at: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.short_side <= self.max_side:
@@ -46,6 +53,16 @@ class ResizeConfig:
         for name, most in (("short_side", _MOST_SHORT_SIDE), ("max_side", _MOST_MAX_SIDE)):
             if getattr(self, name) > most:
                 raise ValueError(f"{name}: expected at most {most:,}, got {getattr(self, name)}")
+        if len(self.also_at) > _MOST_LOOKS:
+            raise ValueError(f"also_at: expected at most {_MOST_LOOKS}, got {len(self.also_at)}")
+        for factor in self.also_at:
+            if not 0.1 <= factor <= 10:
+                raise ValueError(f"also_at: expected numbers from 0.1 to 10, got {factor}")
+
+    @property
+    def looks(self) -> tuple[float, ...]:
+        """The factors of all sizes at which an RPN looks at an image it proposes for."""
+        return (1.0, *self.also_at)
 
 
 def resize_scale(image_size: ImageSize, config: ResizeConfig) -> float:

@@ -18,6 +18,7 @@ from minirpn.rpn.proposals import (
     candidates,
     object_scores,
     propose,
+    propose_among,
     trace_proposals,
 )
 from minirpn.rpn.targets import (
@@ -61,6 +62,7 @@ __all__ = [
     "label_anchors",
     "object_scores",
     "propose",
+    "propose_among",
     "rpn_loss_backward",
     "rpn_loss_forward",
     "sample_minibatch",

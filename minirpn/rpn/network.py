@@ -13,7 +13,7 @@ from minirpn.backend import device_of, host_dtype
 from minirpn.nn.layers import Parameter
 from minirpn.rpn.anchors import AnchorConfig, base_anchors, grid_anchors
 from minirpn.rpn.head import HeadCache, RPNHead
-from minirpn.rpn.proposals import ProposalConfig, Proposals, propose
+from minirpn.rpn.proposals import ProposalConfig, Proposals, candidates, propose
 
 # Feature sizes whose anchors a network keeps; at 600x1000 they take 0.3 MB each.
 _KEPT_ANCHORS = 32
@@ -68,6 +68,16 @@ class RPNOutput(NamedTuple):
         """Return the proposals for the first image; see `minirpn.rpn.proposals.propose`."""
         objectness, deltas = self.objectness[0, ...], self.deltas[0, ...]
         return propose(self.anchors, objectness, deltas, image_size, scale=scale, config=config)
+
+    def candidates(
+        self, image_size: ImageSize, *, scale: float = 1.0, config: ProposalConfig | None = None
+    ) -> Proposals:
+        """Return what enters NMS for the first image; see `minirpn.rpn.proposals.candidates`."""
+        objectness, deltas = self.objectness[0, ...], self.deltas[0, ...]
+        boxes, scores, _ = candidates(
+            self.anchors, objectness, deltas, image_size, scale=scale, config=config
+        )
+        return Proposals(boxes, scores)
 
 
 class RPNCache(NamedTuple):

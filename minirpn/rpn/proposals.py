@@ -5,6 +5,7 @@ decode -> (inside only) -> clip -> drop the small -> best `pre_nms` -> NMS -> be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -217,6 +218,30 @@ def trace_proposals(
         found.boxes, found.scores, iou_threshold=config.iou_threshold, max_keep=config.post_nms
     )
     return _chosen(found, kept)
+
+
+def propose_among(found: Sequence[Proposals], *, config: ProposalConfig | None = None) -> Proposals:
+    """Return the proposals of one image that was looked at in several sizes, highest score first.
+
+    Parameters
+    ----------
+    found
+        The candidates of each size, with boxes in the same pixels, those of the original image.
+    config
+        As of `propose`; `min_size` and `inside_only` are for the candidates.
+
+    Notes
+    -----
+    Of equal scores those of an earlier size come first.
+    """
+    config = config or ProposalConfig()
+    xp = namespace_of(*(one.boxes for one in found))
+    boxes, scores = (xp.concat(parts) for parts in zip(*found, strict=True))
+    count = min(config.pre_nms, scores.shape[0])
+    best = xp.argsort(scores, descending=True, stable=True)[:count]
+    boxes, scores = xp.take(boxes, best, axis=0), xp.take(scores, best, axis=0)
+    kept = box_ops.nms(boxes, scores, iou_threshold=config.iou_threshold, max_keep=config.post_nms)
+    return Proposals(xp.take(boxes, kept, axis=0), xp.take(scores, kept, axis=0))
 
 
 def _chosen(proposals: TracedProposals, indices: Array) -> TracedProposals:

@@ -173,7 +173,7 @@ class Pipeline:
         *,
         finish: Callable[[Example], Example] | None = None,
         each: int = 1,
-    ) -> Loader:
+    ) -> Loader[Example]:
         """Return a loader of prepared examples for a ``with`` block; see `minirpn.data.Loader`.
 
         It prepares what two steps need ahead of time, with `each` so many examples in a step.
@@ -187,7 +187,23 @@ class Pipeline:
             finish=finish,
         )
 
-    def in_order(self, dataset: Dataset, limit: int | None) -> Loader:
+    def looks(self, sample: Sample, *, augmentation: Augmentation = AS_IS) -> tuple[Example, ...]:
+        """Return an image at each of the sizes at which an RPN looks at it to propose."""
+        return tuple(
+            self.example(
+                sample, augmentation=augmentation._replace(zoom=augmentation.zoom * factor)
+            )
+            for factor in self.resize.looks
+        )
+
+    def all_looks(
+        self, dataset: Dataset, indices: Iterable[int], *, each: int = 1
+    ) -> Loader[tuple[Example, ...]]:
+        """Return a loader, like `examples`, of the `looks` at some images as they are."""
+        draws = map(Draw, indices)
+        return Loader(dataset, draws, self.looks, threads=self.threads, prefetch=2 * each + 2)
+
+    def in_order(self, dataset: Dataset, limit: int | None) -> Loader[Example]:
         """Return a loader of the first `limit` images in their order, as they are."""
         count = len(dataset) if limit is None else min(limit, len(dataset))
         return self.examples(dataset, (Draw(index) for index in range(count)))

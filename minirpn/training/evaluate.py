@@ -18,7 +18,6 @@ from minirpn import backend
 from minirpn import boxes as box_ops
 from minirpn._typing import Array
 from minirpn.accel.threads import results_in_order, thread_count
-from minirpn.data.loader import Draw
 from minirpn.data.samples import Annotation, Dataset, Example
 from minirpn.data.voc import VOCDataset
 from minirpn.detector import DetectionConfig, Detections, FasterRCNN, postprocess
@@ -34,7 +33,7 @@ from minirpn.evaluation import (
 from minirpn.fields import Fields, list_of, text, whole
 from minirpn.files import write_npz
 from minirpn.rpn.network import RPN, RPNOutput
-from minirpn.rpn.proposals import ProposalConfig, Proposals
+from minirpn.rpn.proposals import ProposalConfig, Proposals, propose_among
 from minirpn.training.build import Pipeline, build_pipeline, rpn_of
 from minirpn.training.checkpoint import read_archive
 from minirpn.training.config import TrainConfig
@@ -68,13 +67,13 @@ class ImageDetections(NamedTuple):
 
 
 def _for_each(
-    function: Callable[[int, Example], _Result],
+    function: Callable[[int, Sequence[Example]], _Result],
     dataset: Dataset,
     pipeline: Pipeline,
     limit: int | None,
     ranks: Ranks,
 ) -> Iterator[_Result]:
-    """Yield the result of `function` for the place and the example of each of the first images.
+    """Yield the result of `function` for the place and the looks at each of the first images.
 
     Several ranks share the images, and each gets all results.
     """
@@ -82,9 +81,9 @@ def _for_each(
     at_once = min(ranks.exchange(at_once))  # the same on all
     count = len(dataset) if limit is None else min(limit, len(dataset))
     mine = range(ranks.rank, count, ranks.size)
-    with pipeline.examples(dataset, map(Draw, mine), each=at_once) as examples:
+    with pipeline.all_looks(dataset, mine, each=at_once) as looks:
         results = results_in_order(
-            lambda numbered: function(*numbered), zip(mine, examples, strict=True), at_once=at_once
+            lambda numbered: function(*numbered), zip(mine, looks, strict=True), at_once=at_once
         )
         if ranks.is_alone:
             yield from results
@@ -104,6 +103,38 @@ def in_original_pixels(proposals: Proposals, example: Example) -> ImageProposals
     """
     boxes = _original(proposals.boxes, example)
     return ImageProposals(example.annotation, boxes, backend.to_host(proposals.scores))
+
+
+def proposals_of(
+    outputs: Sequence[RPNOutput], looks: Sequence[Example], config: ProposalConfig
+) -> ImageProposals:
+    """Return the proposals of an image in its original pixels.
+
+    Parameters
+    ----------
+    outputs
+        What the network says of each look at the image.
+    looks
+        The image at each size, as `Pipeline.looks` gives it.
+    config
+        Counts and thresholds.
+    """
+    if len(looks) == 1:
+        (output,), (look,) = outputs, looks
+        proposals = output.propose(look.image_size, scale=look.scale, config=config)
+        return in_original_pixels(proposals, look)
+    found = []
+    for output, look in zip(outputs, looks, strict=True):
+        boxes, scores = output.candidates(look.image_size, scale=look.scale, config=config)
+        found.append(Proposals(box_ops.clip(boxes / look.scale, look.original_size), scores))
+    boxes, scores = map(backend.to_host, propose_among(found, config=config))
+    return ImageProposals(looks[0].annotation, boxes, scores)
+
+
+def propose_in(network: RPN, looks: Sequence[Example], config: ProposalConfig) -> ImageProposals:
+    """Return the proposals of a network in an image, given its looks, in original pixels."""
+    outputs = [network.forward(look.image[None, ...])[0] for look in looks]
+    return proposals_of(outputs, looks, config)
 
 
 def detections_in_original_pixels(
@@ -142,9 +173,8 @@ def propose_all(
     `config` has counts and thresholds; `pipeline` prepares the images; `ranks` share them.
     """
 
-    def proposals_in(_place: int, example: Example) -> ImageProposals:
-        proposals = network.propose(example.image, scale=example.scale, config=config)
-        return in_original_pixels(proposals, example)
+    def proposals_in(_place: int, looks: Sequence[Example]) -> ImageProposals:
+        return propose_in(network, looks, config)
 
     return _for_each(proposals_in, dataset, pipeline, limit, ranks)
 
@@ -176,7 +206,8 @@ def detect_all(
         The processes that share the images.
     """
 
-    def detections_in(_place: int, example: Example) -> ImageDetections:
+    def detections_in(_place: int, looks: Sequence[Example]) -> ImageDetections:
+        (example,) = looks  # a detector has one size
         output, _ = model.rpn.forward(example.image[None, ...])
         size, scale = example.image_size, example.scale
         used = output.propose(size, scale=scale, config=proposals)
@@ -303,8 +334,9 @@ def validate(
     network = rpn_of(model)
 
     def measure(
-        place: int, example: Example
+        place: int, looks: Sequence[Example]
     ) -> tuple[list[float], ImageProposals, ImageDetections | None]:
+        example, *others = looks
         batch = make_minibatch(
             network.anchors_for(example.image_size, like=example.gt_boxes),
             example.gt_boxes[~example.difficult],
@@ -318,12 +350,13 @@ def validate(
                 network, example.image, batch.on(example.image), config=objective.loss
             )
         values = backend.numbers(loss)
+        if detections is None or not isinstance(model, FasterRCNN):
+            outputs = [output, *(network.forward(look.image[None, ...])[0] for look in others)]
+            return values, proposals_of(outputs, looks, config), None
         used = output.propose(example.image_size, scale=example.scale, config=config)
-        proposals, found = in_original_pixels(used, example), None
-        if detections is not None and isinstance(model, FasterRCNN):
-            kept = _detect(model, output, used, example, detections)
-            found = detections_in_original_pixels(kept, used, example)
-        return values, proposals, found
+        kept = _detect(model, output, used, example, detections)
+        found = detections_in_original_pixels(kept, used, example)
+        return values, found.proposals, found
 
     losses: list[list[float]] = []
     proposed: list[ImageProposals] = []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirpn import backend
-from minirpn.data.loader import Draw
 from minirpn.data.samples import Example
 from minirpn.data.voc import VOCDataset
 from minirpn.files import one_line_errors, replace_file, write_json
@@ -19,7 +18,7 @@ from minirpn.rpn.proposals import object_scores
 from minirpn.rpn.targets import NEGATIVE, POSITIVE
 from minirpn.training.build import build_objective, build_pipeline
 from minirpn.training.config import TrainConfig
-from minirpn.training.evaluate import SplitResult
+from minirpn.training.evaluate import SplitResult, proposals_of
 from minirpn.training.phases import Phase
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import make_minibatch
@@ -75,9 +74,10 @@ def draw_samples(trainer: Trainer, folder: RunFolder, dataset: VOCDataset) -> li
     with one_line_errors(folder.samples, "make the folder"):
         folder.samples.mkdir(exist_ok=True)
     pipeline, pictures = build_pipeline(trainer.config, trainer.network), []
-    with pipeline.examples(dataset, iter([Draw(index) for index in indices])) as examples:
-        for number, (index, example) in enumerate(zip(indices, examples, strict=True), start=1):
-            pixels, positives = _sample_pixels(trainer, example, dataset[index].image, index)
+    with pipeline.all_looks(dataset, indices) as all_looks:
+        for number, (index, looks) in enumerate(zip(indices, all_looks, strict=True), start=1):
+            example = looks[0]
+            pixels, positives = _sample_pixels(trainer, looks, dataset[index].image, index)
             name = f"{number}-{trainer.step:07d}.png"
             pictures.append(SamplePicture(example.image_id, name, pixels, positives))
     for picture in pictures:
@@ -86,14 +86,15 @@ def draw_samples(trainer: Trainer, folder: RunFolder, dataset: VOCDataset) -> li
 
 
 def _sample_pixels(
-    trainer: Trainer, example: Example, image: np.ndarray, index: int
+    trainer: Trainer, looks: Sequence[Example], image: np.ndarray, index: int
 ) -> tuple[np.ndarray, int]:
     """Return the picture (h, w, 3) uint8 of one image, and how many positives were sampled."""
     from minirpn.viz.small import above, draw_small
     from minirpn.viz.style import BLUE, GREY, SKY, VERMILLION
 
-    config = trainer.config
-    output, _ = trainer.network.forward(example.image[None, ...])
+    config, example = trainer.config, looks[0]
+    outputs = [trainer.network.forward(look.image[None, ...])[0] for look in looks]
+    output = outputs[0]
     objects = example.gt_boxes[config.data.learnt(example.difficult)]
     batch = make_minibatch(
         output.anchors,
@@ -103,14 +104,14 @@ def _sample_pixels(
         objective=trainer.objective,
         ignored=backend.to_device(example.ignored, example.image),
     )
-    proposals = output.propose(example.image_size, scale=example.scale, config=config.proposals)
+    proposals = proposals_of(outputs, looks, config.proposals)
     labels, scale = batch.host_labels, np.float32(example.scale)
     anchors = backend.to_host(output.anchors) / scale
     negatives = np.flatnonzero(labels == NEGATIVE)
     count = _NEGATIVES if len(negatives) else 0
     drawn = negatives[np.linspace(0, len(negatives) - 1, count).astype(int)]
     positives = anchors[labels == POSITIVE]
-    best = backend.to_host(proposals.boxes)[:_PROPOSALS][::-1] / scale
+    best = proposals.boxes[:_PROPOSALS][::-1]
     objects = objects / scale
     sampled = [(anchors[drawn], GREY), (positives, SKY), (objects, VERMILLION)]
     upper = draw_small(image, sampled)

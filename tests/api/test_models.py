@@ -132,9 +132,18 @@ def test_settings_by_name_by_section_and_as_a_whole(shapes, pictures):
     assert smaller.shape[1:] == (4, 5)
 
 
+def test_a_second_look_finds_other_boxes_in_every_picture(shapes, pictures):
+    together = shapes.propose(pictures[:2], also_at=(0.7,))
+    for picture, found in zip(pictures, together, strict=False):
+        assert_equal(shapes.propose(picture, resize={"also_at": (0.7,)}), found)
+        assert not np.array_equal(found.boxes, shapes.propose(picture).boxes)
+        assert found.boxes.max() <= 80
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
+        ({"also_at": (0.01,)}, "also_at: expected numbers from 0.1 to 10, got 0.01"),
         ({"post_nsm": 3}, "post_nsm: no such setting; did you mean post_nms?"),
         ({"steps": 3}, "steps: no such setting"),
         ({"post_nms": 1.5}, "post_nms: expected a whole number, got 1.5"),

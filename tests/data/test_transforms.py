@@ -61,6 +61,20 @@ def test_scales_by_hand(image_size, scale):
     assert resize_scale(image_size, ResizeConfig()) == pytest.approx(scale, rel=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("also_at", "reason"),
+    [
+        ((0.05,), "also_at: expected numbers from 0.1 to 10, got 0.05"),
+        ((2.0, float("nan")), "also_at: expected numbers from 0.1 to 10, got nan"),
+        ((1.0,) * 17, "also_at: expected at most 16, got 17"),
+    ],
+)
+def test_senseless_looks(also_at, reason):
+    with pytest.raises(ValueError, match=reason):
+        ResizeConfig(also_at=also_at)
+    assert ResizeConfig(also_at=(0.1, 10.0)).looks == (1.0, 0.1, 10.0)
+
+
 @given(height=SIDES, width=SIDES, short_side=SIDES, more=st.integers(0, 3000))
 def test_neither_limit_is_passed_and_one_is_met(height, width, short_side, more):
     config = ResizeConfig(short_side, short_side + more)
