@@ -53,6 +53,17 @@ def test_an_image_of_the_runs_own_shapes(run: Path, capsys: pytest.CaptureFixtur
     assert counts["sampled_positives"] > 0
 
 
+def test_a_model_that_looks_twice_is_shown_at_one_size(
+    run: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = run / "config.toml"
+    text = config.read_text()
+    assert "also_at = []" in text
+    config.write_text(text.replace("also_at = []", "also_at = [0.5, 2.0]"))
+    assert main(["explain", str(run), "000001"]) == 0
+    assert "model also looks at 0.5 and 2 times this size\n" in capsys.readouterr().out
+
+
 def test_a_name_in_another_data_set_and_another_file(run: Path, tmp_path: Path):
     data = shutil.copytree(run / "shapes", tmp_path / "VOC2012")
     out = tmp_path / "new" / "page.html"
