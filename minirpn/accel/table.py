@@ -146,6 +146,6 @@ FASTER: dict[str, Sequence[Implementation]] = {
     "smooth_l1": [_cuda("losses:smooth_l1_cuda")],
     "smooth_l1_dx": [_cuda("losses:smooth_l1_dx_cuda")],
     "sgd": [_numba("optim:sgd_numba"), _cuda("optim:sgd_cuda")],
-    "adamw": [_numba("optim:adamw_numba")],
+    "adamw": [_numba("optim:adamw_numba"), _cuda("optim:adamw_cuda")],
     "square_sums": [_cuda("optim:square_sums_cuda")],
 }

@@ -69,9 +69,7 @@ def run(args: argparse.Namespace) -> int:
         _print_learning(step.learning, config.run.seed)
     if config.resize.also_at:
         factors = " and ".join(f"{factor:g}" for factor in config.resize.also_at)
-        print(
-        print(f"one look is shown; the model also looks at {factors} times this size")
-        )
+        print(print(f"one look is shown; the model also looks at {factors} times this size"))
     name = f"{picture.sample.annotation.image_id.replace('/', '_')}.html"
     path = write_page(step, args.out or folder / name)
     print(f"page: {path}")

@@ -109,10 +109,11 @@ def any_arguments(machine, operation, draw):
             atol = 100 * np.finfo(right.dtype).eps * max(1, np.max(np.abs(right), initial=0))
             np.testing.assert_allclose(dboxes, right, rtol=0, atol=atol, strict=True)
     same(actual, expected, operation.by_name["cuda"].rounding)
-    if operation.name == "sgd":  # but for what it is there to change, and returns
+    if kept := {"sgd": 1, "adamw": 2}.get(operation.name):
+        # But for what it is there to change, and returns.
         *_, in_place = args
         args, untouched = (
-            (*(() if in_place else some[:1]), *some[2:]) for some in (args, untouched)
+            (*(() if in_place else some[:1]), *some[1 + kept :]) for some in (args, untouched)
         )
     if operation.name == "conv2d_relu":  # but for where it writes
         args, untouched = args[:5], untouched[:5]
@@ -403,6 +404,50 @@ def sgd_of_two_dtypes(machine, rng, dtype):
     same(machine.run("sgd", *arrays, *options), expected)
 
 
+def adamw_over_steps(machine, rng, dtype):
+    """Many chunks, every layout of value, averages and gradient, steps that follow each other."""
+    values, means, squares = (
+        tuple(
+            _layouts_of(rng, shape, dtype)[n % 3 if kind == "values" else n % 2]
+            for n, shape in enumerate(SIZES.values())
+        )
+        for kind in ("values", "means", "squares")
+    )
+    squares = tuple(np.abs(square) for square in squares)
+    for step in range(3):
+        grads = tuple(_layouts_of(rng, shape, dtype)[step] for shape in SIZES.values())
+        rates, decays = (rng.uniform(0, 2, len(SIZES)).tolist() for _ in range(2))
+        arguments = grads, rates, decays, 10 * step + 1, (0.9, 0.999), 1e-8
+        before = copy.deepcopy((values, grads))
+        averages = copy.deepcopy((means, squares))
+        expected = nn.adam.move_all_by_adam(values, *averages, *arguments)
+        moved = machine.run("adamw", values, means, squares, *arguments)
+        same(moved, expected)
+        unchanged((values, grads), before)
+        values, means, squares = moved
+
+
+def adamw_of_odd_numbers(machine, rng, dtype):
+    """Infinities, NaN and the smallest numbers come out as array code has them."""
+    odd = [np.nan, np.inf, -np.inf, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max, -0.0]
+    arrays = [(rng.choice(np.array([*odd, 1], dtype), 400),) for _ in range(4)]
+    options = [0.3], [0.7], 5, (0.5, 0.75), 1e-8
+    with np.errstate(all="ignore"):
+        expected = nn.adam.move_all_by_adam(*copy.deepcopy(arrays), *options)
+    same(machine.run("adamw", *arrays, *options), expected)
+
+
+def adamw_of_two_dtypes(machine, rng, dtype):
+    """Parameters of either dtype are moved, each in its own."""
+    arrays = [
+        tuple(rng.uniform(1, 2, 5).astype(kind) for kind in (np.float32, np.float64, np.float32))
+        for _ in range(4)
+    ]
+    options = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6], 3, (0.9, 0.999), 1e-8
+    expected = nn.adam.move_all_by_adam(*copy.deepcopy(arrays), *options)
+    same(machine.run("adamw", *arrays, *options), expected)
+
+
 def square_sums_of_many_chunks(machine, rng, dtype):
     """The sum is double, and rounded once at the end; it is the same in every layout."""
     of_layout = zip(*(_layouts_of(rng, shape, dtype) for shape in SIZES.values()), strict=True)
@@ -525,6 +570,9 @@ AT_SIZE = (
     sgd_over_steps,
     sgd_of_odd_numbers,
     sgd_of_two_dtypes,
+    adamw_over_steps,
+    adamw_of_odd_numbers,
+    adamw_of_two_dtypes,
     square_sums_of_many_chunks,
     square_sums_of_what_is_not_finite,
     softmax_of_many_rows,

@@ -1,4 +1,4 @@
-// The operations sgd and square_sums, which work on many arrays in one launch.
+// The operations sgd, adamw and square_sums, which work on many arrays in one launch.
 #include "common.cuh"
 
 // A table of 64-bit words says where the arrays are; `table_of` in optim.py makes it. A row is
@@ -55,6 +55,50 @@ extern "C" __global__ void sgd(
             moved[k] = value[k] - step * rate;
         }
         velocity[k] = step;
+    }
+}
+
+// --- adamw: the operations of `move_by_adam` in nn/adam.py, likewise ---
+
+// The words of a row, as above.
+struct AveragedParameter {
+    word first_block, count;
+    const real* value;
+    real* moved;  // the new value
+    real* mean;
+    real* square;
+    const real* grad;
+    double rate, decay;
+};
+
+// The factors of both averages, what is left of 1 after them, and how much of the averages is not
+// the zeros that they started from. Threads of a block: elements of a chunk, side by side.
+extern "C" __global__ void adamw(
+    const word* table, int rows, int chunk, double kept_mean, double kept_square,
+    double added_mean, double added_square, double share_mean, double share_square, double epsilon
+) {
+    const int words = sizeof(AveragedParameter) / sizeof(word);
+    const AveragedParameter& of =
+        ((const AveragedParameter*)table)[row_of_block(table, rows, words)];
+    const real rate = (real)of.rate, decay = (real)of.decay, least = (real)epsilon;
+    const real kept = (real)kept_mean, added = (real)added_mean, share = (real)share_mean;
+    const real kept_squared = (real)kept_square, added_squared = (real)added_square;
+    const real share_squared = (real)share_square;
+    const real* value = of.value;
+    const real* grad = of.grad;
+    real* mean = of.mean;
+    real* square = of.square;
+    real* moved = of.moved;
+    word begin = (blockIdx.x - of.first_block) * chunk, count = of.count;
+    word end = begin + chunk < count ? begin + chunk : count;
+    for (word k = begin + threadIdx.x; k < end; k += blockDim.x) {
+        real m = mean[k] * kept + grad[k] * added;
+        real s = square[k] * kept_squared + grad[k] * grad[k] * added_squared;
+        real root = sqrt(s / share_squared);
+        real direction = m / share / (root + least);
+        moved[k] = value[k] - (direction + value[k] * decay) * rate;
+        mean[k] = m;
+        square[k] = s;
     }
 }
 

@@ -1,4 +1,4 @@
-"""Launches ``optim.cu``: a step of SGD and sums of squares, for many arrays at once."""
+"""Launches ``optim.cu``: steps of optimizers and sums of squares, for many arrays at once."""
 
 from __future__ import annotations
 
@@ -35,6 +35,52 @@ def sgd_cuda(
     The kernel reads memory from end to end, so all arrays of a parameter must lie in the same
     order, whichever it is. An array that lies in another order than the value is copied.
     """
+    numbers = float(momentum), rule == "caffe"
+    moved = _move_all("sgd", values, [velocities], grads, rates, decays, numbers, in_place)
+    return moved, tuple(velocities)
+
+
+def adamw_cuda(
+    values: Sequence[Array],
+    means: Sequence[Array],
+    squares: Sequence[Array],
+    grads: Sequence[Array],
+    rates: Sequence[float],
+    decays: Sequence[float],
+    steps: int,
+    betas: tuple[float, float],
+    epsilon: float,
+    in_place: bool = False,
+) -> tuple[tuple[Array, ...], tuple[Array, ...], tuple[Array, ...]]:
+    """Move all parameters of a dtype in one launch, as `sgd_cuda` does."""
+    added, shares = ([1.0 - beta**power for beta in betas] for power in (1, steps))
+    numbers = *map(float, betas), *added, *shares, float(epsilon)
+    kept = [means, squares]
+    moved = _move_all("adamw", values, kept, grads, rates, decays, numbers, in_place)
+    return moved, tuple(means), tuple(squares)
+
+
+def _move_all(
+    name: str,
+    values: Sequence[Array],
+    kept: Sequence[Sequence[Array]],
+    grads: Sequence[Array],
+    rates: Sequence[float],
+    decays: Sequence[float],
+    numbers: Sequence[Any],
+    in_place: bool,
+) -> tuple[Array, ...]:
+    """Return the new values of all parameters; what is kept of them changes in place.
+
+    Parameters
+    ----------
+    name
+        The kernel.
+    kept
+        Of each kind, the arrays of all parameters.
+    numbers
+        Those that the kernel takes for all parameters.
+    """
     # `empty_like` keeps the order in memory, but leaves out gaps.
     moved = tuple(
         value if in_place and is_dense(value) else namespace_of(value).empty_like(value)
@@ -42,28 +88,28 @@ def sgd_cuda(
     )
     for places in alike(values):
         arrays = [
-            (moved[n], *(dense_like(array[n], moved[n]) for array in (values, velocities, grads)))
+            [moved[n], *(dense_like(array[n], moved[n]) for array in (values, *kept, grads))]
             for n in places
         ]
         table, blocks = table_of(
             [values[n] for n in places],
             [
-                (value, new, velocity, grad, float(rates[n]), float(decays[n]))
-                for n, (new, value, velocity, grad) in zip(places, arrays, strict=True)
+                (value, new, *others, float(rates[n]), float(decays[n]))
+                for n, (new, value, *others) in zip(places, arrays, strict=True)
             ],
         )
-        kernel = Kernel("optim", "sgd", real_of(values[places[0]]))
-        numbers = len(places), CHUNK, float(momentum), rule == "caffe"
-        for_each(kernel, (blocks * THREADS, 1), table, *numbers)
-        for n, (_, _, velocity, _) in zip(places, arrays, strict=True):
-            if velocity is not velocities[n]:
-                velocities[n][...] = velocity
+        kernel = Kernel("optim", name, real_of(values[places[0]]))
+        for_each(kernel, (blocks * THREADS, 1), table, len(places), CHUNK, *numbers)
+        for n, (_, _, *others, _) in zip(places, arrays, strict=True):
+            for array, own in zip(others, (some[n] for some in kept), strict=True):
+                if array is not own:
+                    own[...] = array
     if not in_place:
-        return moved, tuple(velocities)
+        return moved
     for value, new in zip(values, moved, strict=True):
         if new is not value:
             value[...] = new
-    return tuple(values), tuple(velocities)
+    return tuple(values)
 
 
 def square_sums_cuda(arrays: Sequence[Array], together: bool = False) -> Array:
