@@ -137,8 +137,8 @@ class AdamW(Optimizer):
         values = [parameter.value for parameter in self.parameters]
         moved, *_ = move_all_by_adam(
             values,
-            self._kept(self.velocity),
-            self._kept(self.squares),
+            list(self.velocity.values()),
+            list(self.squares.values()),
             grads,
             rates,
             decays,

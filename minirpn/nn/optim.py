@@ -117,10 +117,10 @@ class Optimizer(ABC):
     Attributes
     ----------
     velocity
-        A running sum or mean of the gradients, by parameter name. Checkpoints save it, and what
-        follows.
+        A running sum or mean of the gradients, by parameter name, in the order of the parameters.
+        Checkpoints save it, and what follows.
     squares
-        A running mean of the squared gradients, by parameter name; empty for `SGD`.
+        A running mean of the squared gradients, likewise; empty for `SGD`.
     steps
         How many steps were taken.
 
@@ -221,10 +221,6 @@ class Optimizer(ABC):
                 array[...] = xp.astype(given[name], array.dtype, copy=False)
         self.steps = steps
 
-    def _kept(self, arrays: Mapping[str, Array]) -> list[Array]:
-        """Return arrays by parameter name in the order of the parameters."""
-        return [arrays[parameter.name] for parameter in self.parameters]
-
 
 class SGD(Optimizer):
     r"""Stochastic gradient descent with momentum and weight decay.
@@ -275,11 +271,9 @@ class SGD(Optimizer):
         self, grads: Sequence[Array], rates: Sequence[float], decays: Sequence[float]
     ) -> tuple[Array, ...]:
         values = [parameter.value for parameter in self.parameters]
-        velocities = self._kept(self.velocity)
-        moved, _ = move_all(
-            values, velocities, grads, rates, decays, self.momentum, self.rule, self.in_place
-        )
-        return moved
+        velocities = list(self.velocity.values())
+        options = self.momentum, self.rule, self.in_place
+        return move_all(values, velocities, grads, rates, decays, *options)[0]
 
     def last_step(self, parameter: Parameter, *, lr: float) -> Array:
         """Return what the last `step` subtracted from a parameter; see `Optimizer.last_step`."""

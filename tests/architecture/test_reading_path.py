@@ -75,7 +75,7 @@ gt_boxes = np.array([[10.0, 20, 60, 80]], np.float32)
     sgd_update(optimizer, result, lr=0.001)
 """,
         18,
-        3500,
+        3600,
         712,
     ),
 }

@@ -300,7 +300,7 @@ def test_metadata_is_that_of_the_settings(tmp_path: Path):
     assert about == {
         "minirpn_version": minirpn.__version__,
         "backbone": "squeezenet",
-        "resize": {"short_side": 300, "max_side": 500},
+        "resize": {"short_side": 300, "max_side": 500, "also_at": []},
         "preprocessing": {"order": "BGR", "mean": [104.0, 117.0, 123.0], "std": [1.0, 1.0, 1.0]},
         "classifier": "logistic",
         "stride": 16,
