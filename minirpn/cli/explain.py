@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         print(message(f"{reason}; {shown}"), file=sys.stderr)
     else:
         _print_learning(step.learning, config.run.seed)
-    if config.resize.also_at:
+    if config.resize.also_at and config.sharing.kind == "rpn-only":
         factors = " and ".join(f"{factor:g}" for factor in config.resize.also_at)
         print(print(f"one look is shown; the model also looks at {factors} times this size"))
     name = f"{picture.sample.annotation.image_id.replace('/', '_')}.html"

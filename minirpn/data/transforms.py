@@ -36,8 +36,8 @@ class ResizeConfig:
     also_at
         Further sizes at which an RPN looks at an image that it proposes for, as factors of that
         size, such as (0.75,); NMS then chooses among the boxes of all sizes. Each look takes time.
-        Training has one size, and so has a detector. The paper has none of these: its anchors of
-        several scales are there to make one look enough (section 3.1.1).
+        Training has one size, and an RPN with a detector has one look. So has the paper: anchors of
+        several scales are there to make one enough (section 3.1.1).
     """
 
     short_side: int = 600

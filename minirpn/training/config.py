@@ -442,11 +442,6 @@ class TrainConfig:
                 f"optimizer.steps: {self.sharing.kind} training needs {least} or more, got "
                 f"{self.optimizer.steps}"
             )
-        if self.resize.also_at and self.sharing.kind != "rpn-only":
-            raise ValueError(
-                "resize.also_at: a detector looks at an image once; only an RPN alone "
-                "(sharing.kind 'rpn-only') can look again"
-            )
         if self.run.patience is not None and self.data.val_split is None:
             raise ValueError(
                 "run.patience: needs a validation split (data.val_split) to see that nothing "

@@ -99,10 +99,16 @@ def test_a_validation_measures_what_an_evaluation_does(small_config, network, da
     assert once.recall.to_dict() != evaluation.recall.to_dict()
 
 
-def test_a_detector_looks_once(small_config):
-    sharing = SharingConfig(kind="approximate-joint")
-    with pytest.raises(ValueError, match=r"resize\.also_at: a detector looks at an image once"):
-        replace(with_looks(small_config, 1.5), sharing=sharing)
+def test_a_detector_looks_once(small_config, dataset):
+    sharing = SharingConfig(kind="approximate-joint", pre_nms=60, post_nms=30)
+    data = replace(small_config.data, classes=tuple(dataset.classes))
+    config = replace(small_config, sharing=sharing, data=data)
+    model = Trainer(config).model
+    results = [
+        evaluate_split(model, one, dataset) for one in (config, with_looks(config, 1.5, 0.75))
+    ]
+    assert results[1].recall.to_dict() == results[0].recall.to_dict()
+    assert build_pipeline(with_looks(small_config, 1.5), model.rpn).resize.looks == (1.0, 1.5)
 
 
 @pytest.mark.usefixtures("no_finish")
