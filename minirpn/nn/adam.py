@@ -15,11 +15,10 @@ def adam_direction(
     mean: Array, square: Array, steps: int, betas: tuple[float, float], epsilon: float
 ) -> Array:
     """Return the direction of a step of `AdamW`: the mean over the root of the mean square."""
-    xp = namespace_of(mean)
-    unbiased_mean, unbiased_square = (
-        average / (1 - beta**steps) for average, beta in zip((mean, square), betas, strict=True)
-    )
-    return unbiased_mean / (xp.sqrt(unbiased_square) + epsilon)
+    beta1, beta2 = betas
+    unbiased_mean = mean / (1 - beta1**steps)
+    unbiased_square = square / (1 - beta2**steps)
+    return unbiased_mean / (namespace_of(mean).sqrt(unbiased_square) + epsilon)
 
 
 def move_by_adam(
@@ -37,10 +36,11 @@ def move_by_adam(
 
     The formula of `AdamW`, with the multipliers in `rate` and `decay`.
     """
-    mean *= betas[0]
-    mean += grad * (1 - betas[0])
-    square *= betas[1]
-    square += grad * grad * (1 - betas[1])
+    beta1, beta2 = betas
+    mean *= beta1
+    mean += grad * (1 - beta1)
+    square *= beta2
+    square += grad * grad * (1 - beta2)
     return value - (adam_direction(mean, square, steps, betas, epsilon) + value * decay) * rate
 
 
