@@ -111,7 +111,7 @@ def metadata_of(network: RPN, config: TrainConfig) -> dict[str, Any]:
     about: dict[str, Any] = {
         "minirpn_version": minirpn.__version__,
         "backbone": config.model.backbone,
-        "resize": asdict(config.resize),
+        "resize": asdict(config.looked_at),
         "preprocessing": asdict(_backbone_of(network).preprocessing),
         "classifier": network.head.classifier,
         "stride": network.stride,

@@ -335,6 +335,9 @@ class Model:
         """Return `config`, else the model's settings, with those that a call gives."""
         config = config or self.config
         values, names = settings_by_key(settings, sections)
+        if self.has_detector and values.get("resize.also_at"):
+            named = names.get("resize.also_at", "also_at")
+            raise InputError(f"{named}: a model with a detector looks at an image once")
         return override(config, values, origins=names) if values else config
 
     def _each(

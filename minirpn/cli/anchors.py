@@ -28,6 +28,7 @@ _SETTINGS = frozenset(
         *SOURCE_KEYS,
         "data.split",
         "data.use_difficult",
+        "data.zoom",
         "resize.short_side",
         "resize.max_side",
         "model.backbone",
@@ -95,8 +96,9 @@ def _scene(annotation: Annotation, config: TrainConfig) -> Scene:
     from minirpn.data.transforms import check_resized, resize_scale, resized_size
     from minirpn.evaluation import Scene
 
-    scale = resize_scale(annotation.image_size, config.resize)
-    check_resized(annotation, scale, config.resize)
+    zoom = config.data.zoom
+    scale = resize_scale(annotation.image_size, config.resize) * zoom
+    check_resized(annotation, scale, config.resize, zoom=zoom)
     trained = annotation.gt_boxes[config.data.learnt(annotation.difficult)]
     boxes = trained.astype(np.float64) * scale
     ignored = annotation.ignored.astype(np.float64) * scale
@@ -111,7 +113,8 @@ def _header(config: TrainConfig, images: int, objects: int, findings: Any) -> st
     lines = [
         f"{config.data.voc}, split {config.data.split}: images {images:,}, objects {objects:,}"
         f"{'' if config.data.use_difficult else ', not counting difficult ones'}",
-        f"short side {resize.short_side}, long side at most {resize.max_side}",
+        f"short side {resize.short_side}, long side at most {resize.max_side}"
+        f"{'' if config.data.zoom == 1 else f', times {config.data.zoom:g} (zoom)'}",
     ]
     if findings:
         lines.append(f"{summary(findings)}; `minirpn check` lists them")

@@ -67,9 +67,10 @@ def run(args: argparse.Namespace) -> int:
         print(message(f"{reason}; {shown}"), file=sys.stderr)
     else:
         _print_learning(step.learning, config.run.seed)
-    if config.resize.also_at and config.sharing.kind == "rpn-only":
-        factors = " and ".join(f"{factor:g}" for factor in config.resize.also_at)
-        print(print(f"one look is shown; the model also looks at {factors} times this size"))
+    size = 1.0 if step.learning is None else config.data.zoom
+    factors = [f"{factor / size:.3g}" for factor in config.looked_at.looks]
+    if factors != ["1"]:
+        print(f"one size is shown; to propose, the model looks at {', '.join(factors)} times this")
     name = f"{picture.sample.annotation.image_id.replace('/', '_')}.html"
     path = write_page(step, args.out or folder / name)
     print(f"page: {path}")

@@ -55,7 +55,9 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("--skip-bad", "data.skip_bad", "leave out and count what is wrong in the data"),
         Flag("--use-difficult", "data.use_difficult", "train on objects marked difficult too"),
         Flag("--no-flip", "data.flip", "never mirror an image"),
-        Flag("--zoom", "data.zoom", "size of training images, as a factor of the others'", "X"),
+        Flag(
+            "--zoom", "data.zoom", "resize training images to X times the size of all others", "X"
+        ),
         Flag("--scale-jitter", "data.scale_jitter", "zoom by up to 1 + X", "X"),
         Flag("--colour-jitter", "data.colour_jitter", "change colours by up to X", "X"),
         Flag("--short-side", "resize.short_side", "resize the short side of images to this", "PX"),
@@ -108,7 +110,11 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
             "images of a mini-batch: on a CPU one for each core is fast",
             "N",
         ),
-        Flag("--optimizer", "optimizer.method", "how the parameters move: sgd (default) or adamw"),
+        Flag(
+            "--optimizer",
+            "optimizer.method",
+            "how the parameters move: sgd (default), or adamw with an --lr of about 0.0003",
+        ),
         Flag("--lr", "optimizer.lr", "learning rate before the drop", "X"),
         Flag(
             "--warmup-steps",

@@ -39,10 +39,9 @@ class AugmentConfig:
         Multiply brightness, contrast and saturation by a factor each, uniform between
         1 - `colour_jitter` and 1 + `colour_jitter`. 0 keeps the colours.
     zoom
-        The size that `scale_jitter` varies, as a factor of the size to which images are resized to
-        be looked at. Below 1 a step takes less time, and a network finds more in images that are
-        somewhat larger than those it learned from: Touvron et al. 2019, "Fixing the train-test
-        resolution discrepancy".
+        The size that `scale_jitter` varies, as a factor of the size of all other images. Below 1 a
+        step takes less time, and a network finds more in images that are somewhat larger than those
+        it learned from: Touvron et al. 2019, "Fixing the train-test resolution discrepancy".
     """
 
     flip: bool = True
@@ -57,6 +56,11 @@ class AugmentConfig:
             raise ValueError(f"colour_jitter: expected 0 to 1, got {self.colour_jitter}")
         if not 0.1 <= self.zoom <= 10:
             raise ValueError(f"zoom: expected 0.1 to 10, got {self.zoom}")
+
+    @property
+    def unvaried(self) -> Augmentation:
+        """The changes without those by chance: the size of training images."""
+        return Augmentation(zoom=self.zoom)
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Augmentation]:
         """Return the changes to each of `count` images.

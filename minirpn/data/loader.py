@@ -72,10 +72,10 @@ _Made = TypeVar("_Made", covariant=True)
 
 
 class Prepare(Protocol[_Made]):
-    """A function from a sample to an example, such as `prepare` with its other arguments bound."""
+    """A function from a sample to what a loader yields: an `Example`, or several of one image."""
 
     def __call__(self, sample: Sample, /, *, augmentation: Augmentation) -> _Made:
-        """Return the example."""
+        """Return what the loader yields for this sample."""
 
 
 class Loader(Generic[_Item]):

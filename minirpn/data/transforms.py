@@ -36,8 +36,9 @@ class ResizeConfig:
     also_at
         Further sizes at which an RPN looks at an image that it proposes for, as factors of that
         size, such as (0.75,); NMS then chooses among the boxes of all sizes. Each look takes time.
-        Training has one size, and an RPN with a detector has one look. So has the paper: anchors of
-        several scales are there to make one enough (section 3.1.1).
+        Training uses one size. A model with a detector looks once: its regions come from one map of
+        features. The paper looks once too: its anchors have several scales, so that one look is
+        enough (section 3.1.1).
     """
 
     short_side: int = 600
@@ -97,14 +98,20 @@ def resized_size(image_size: ImageSize, scale: float) -> ImageSize:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def check_resized(annotation: Annotation, scale: float, config: ResizeConfig) -> None:
-    """Raise InputError, which names image and settings, if an image becomes too large."""
+def check_resized(
+    annotation: Annotation, scale: float, config: ResizeConfig, *, zoom: float = 1.0
+) -> None:
+    """Raise InputError, which names image and settings, if an image becomes too large.
+
+    `zoom` is the factor that `scale` has beyond that of the settings.
+    """
     height, width = resized_size(annotation.image_size, scale)
     if height * width > _MOST_PIXELS:
         old_height, old_width = annotation.image_size
         raise InputError(
             f"{annotation.image_path}: {old_width} x {old_height} pixels become {width} x {height} "
-            f"with short_side {config.short_side} and max_side {config.max_side}, "
+            f"with short_side {config.short_side} and max_side {config.max_side}"
+            f"{'' if zoom == 1 else f', times {zoom:g} (zoom, scale_jitter or also_at)'}, "
             f"more than {_MOST_PIXELS:,} in all; lower one of them"
         )
 
@@ -174,7 +181,7 @@ def prepare(
     """
     image, annotation = sample.image, sample.annotation
     scale = resize_scale(annotation.image_size, resize_config) * augmentation.zoom
-    check_resized(annotation, scale, resize_config)
+    check_resized(annotation, scale, resize_config, zoom=augmentation.zoom)
     gt_boxes, ignored = annotation.gt_boxes, annotation.ignored
     if augmentation.flip:
         gt_boxes, ignored = (box_ops.flip(boxes, image.shape[1]) for boxes in (gt_boxes, ignored))

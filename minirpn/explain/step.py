@@ -14,6 +14,7 @@ import numpy as np
 
 from minirpn import boxes as box_ops
 from minirpn._typing import ImageSize
+from minirpn.data.augment import AS_IS
 from minirpn.data.samples import Example
 from minirpn.data.transforms import prepare
 from minirpn.errors import InputError
@@ -92,7 +93,9 @@ class OpenStep:
 
 
 def open_step(network: RPN, config: TrainConfig, picture: Picture) -> OpenStep:
-    """Return all quantities of one training step on a picture.
+    """Return all quantities of one training step on a picture, at the size of training images.
+
+    Without ground truth nothing is learned, and the size is that of the first look.
 
     The mini-batch is drawn with the seed of the run. A training has drawn other random numbers
     before most of its steps. So this is a step that it could have made, not one that it made.
@@ -109,12 +112,15 @@ def open_step(network: RPN, config: TrainConfig, picture: Picture) -> OpenStep:
     InputError
         The loss is not finite.
     """
-    pipeline = build_pipeline(config, network)
+    pipeline, learns = build_pipeline(config, network), picture.no_truth is None
     example = prepare(
-        picture.sample, resize_config=pipeline.resize, to_input=pipeline.preprocessing
+        picture.sample,
+        resize_config=pipeline.resize,
+        to_input=pipeline.preprocessing,
+        augmentation=config.data.augment.unvaried if learns else AS_IS,
     )
     learning = None
-    if picture.no_truth is None:
+    if learns:
         learning, output = _learn(network, config, example)
     else:
         output, _ = network.forward(example.image[None, ...])

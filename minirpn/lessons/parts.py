@@ -116,6 +116,6 @@ def sgd(
     """11, my_caffe_step: the next value and the next velocity."""
     parameter = nn.Parameter("w", value)
     optimizer = nn.SGD([parameter], momentum=momentum, weight_decay=weight_decay)
-    optimizer.load_state({"w": velocity})
+    optimizer.load_state({"w": velocity}, steps=0)
     optimizer.step({"w": grad}, lr=lr)
     return parameter.value, optimizer.velocity["w"]

@@ -83,7 +83,7 @@ class AdamW(Optimizer):
               {\sqrt{s / (1 - \beta_2^t)} + \epsilon} + d w \right)
 
     m and s are running means of the gradient and of its square. They start at 0; the division by
-    1 - beta^t makes up for that. A weight moves by about lr in a step, however long its gradient
+    1 - beta^t makes up for that. A weight moves by about lr in a step, however large its gradient
     is: the first step is lr times the sign of g.
 
     Parameters
@@ -95,7 +95,7 @@ class AdamW(Optimizer):
     weight_decay
         Multiplied by the learning rate, and not by the gradient's scale: 0.01 is small.
     epsilon
-        Keeps the quotient finite where all gradients were 0.
+        Keeps the quotient finite where all gradients were 0; at 0 it is not.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class AdamW(Optimizer):
     Raises
     ------
     ValueError
-        A beta is not in [0, 1), or two parameters have one name.
+        There are not two betas in [0, 1), or two parameters have one name.
 
     Notes
     -----
@@ -125,7 +125,7 @@ class AdamW(Optimizer):
         epsilon: float = 1e-8,
         in_place: bool = False,
     ) -> None:
-        if not all(0 <= beta < 1 for beta in betas):
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas: expected two numbers in [0, 1), got {betas}")
         super().__init__(parameters, weight_decay=weight_decay, in_place=in_place)
         self.betas = betas
@@ -153,7 +153,10 @@ class AdamW(Optimizer):
         """Return what the last `step` subtracted from a parameter; see `Optimizer.last_step`."""
         rate, decay = lr * parameter.lr_multiplier, self.weight_decay * parameter.decay_multiplier
         kept = self.velocity[parameter.name], self.squares[parameter.name]
+        if self.steps == 0:
+            return kept[0]  # zeros
         by_gradient = adam_direction(*kept, self.steps, self.betas, self.epsilon) * rate
         # The decay was that of the value before the step, which is not there any more.
-        before = (parameter.value + by_gradient) / (1 - rate * decay)
+        left = 1 - rate * decay
+        before = (parameter.value + by_gradient) / left if left else parameter.value
         return by_gradient + before * (rate * decay)

@@ -109,7 +109,7 @@ class Optimizer(ABC):
     parameters
         The parameters of the network; frozen ones are skipped.
     weight_decay
-        The factor of each parameter that is added to its gradient or its step.
+        This factor times the parameter is added to its gradient (SGD) or to its step (AdamW).
     in_place
         Whether a step overwrites the arrays of the parameters, which a CUDA graph needs. Otherwise
         a step replaces them, and the caches of an earlier forward pass stay as they were.
@@ -197,9 +197,16 @@ class Optimizer(ABC):
         velocity: Mapping[str, Array],
         squares: Mapping[str, Array] | None = None,
         *,
-        steps: int = 0,
+        steps: int,
     ) -> None:
-        """Copy in what an earlier run kept; the parameters are those of the attributes.
+        """Copy in what an earlier run kept.
+
+        Parameters
+        ----------
+        velocity, squares
+            As the attributes of the same names.
+        steps
+            How many steps that run took; AdamW divides by what follows from it.
 
         Raises
         ------

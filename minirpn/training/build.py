@@ -213,10 +213,7 @@ def build_pipeline(config: TrainConfig, network: RPN) -> Pipeline:
     """Return how images become the network's input, on the device of its parameters."""
     device = device_with(network.parameters()[0].value)
     preprocessing, dtype = network.backbone.preprocessing, np.dtype(config.model.dtype)
-    # The regions of a detector come from one map of features.
-    has_one_look = config.sharing.kind != "rpn-only"
-    resize = replace(config.resize, also_at=()) if has_one_look else config.resize
-    return Pipeline(resize, preprocessing, device, dtype=dtype)
+    return Pipeline(config.looked_at, preprocessing, device, dtype=dtype)
 
 
 def open_dataset(config: TrainConfig, folder: RunFolder, split: str) -> VOCDataset:

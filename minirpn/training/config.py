@@ -306,20 +306,21 @@ class OptimizerConfig:
         them, so there are at least as many.
     linear_rule
         When there are more processes than images in a step, take as many images as processes, and
-        then multiply the learning rate and divide the steps by the same number, with a warm-up; for
-        AdamW the rate is multiplied by its root. See `minirpn.training.scaling`. False changes the
-        number of images alone.
+        then multiply the learning rate and divide the steps by the same number, with a warm-up; the
+        learning rate of AdamW is multiplied by the square root of that number. See
+        `minirpn.training.scaling`. False changes the number of images alone.
     method
-        ``"sgd"``, the paper's, or ``"adamw"``, which finds more in a few thousand steps, but needs
-        varied images (`scale_jitter`): see `minirpn.nn.AdamW`. Its learning rates are other ones,
-        such as 0.0003.
+        ``"sgd"``, the paper's, or ``"adamw"``, which learns faster in the first few thousand steps,
+        but needs varied images (`scale_jitter`): see `minirpn.nn.AdamW`. It needs a smaller
+        learning rate, such as 0.0003.
     lr
         Learning rate before the drop: 0.001; at most 10.
     warmup_steps
         Steps in which the learning rate rises to `lr`, at the start and in each phase of 4-step
         training; none in the paper.
     momentum, weight_decay
-        0.9 and 0.0005. AdamW takes the momentum as its first beta; the second is 0.999.
+        0.9 and 0.0005. AdamW takes the momentum as its first beta; the second is 0.999. Its decay
+        is multiplied by the learning rate alone, so that 0.0005 is next to nothing: 0.01 is usual.
     backbone_lr_multiplier
         Factor on the learning rate of the backbone. It may start from useful weights, while the
         heads start from noise; 1 in the paper.
@@ -434,6 +435,11 @@ class TrainConfig:
     detections: DetectionConfig = field(default_factory=DetectionConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    @property
+    def looked_at(self) -> ResizeConfig:
+        """The sizes at which the model looks at an image; one with a detector looks once."""
+        return replace(self.resize, also_at=()) if self.sharing.has_detector else self.resize
 
     def __post_init__(self) -> None:
         least = LEAST_STEPS.get(self.sharing.kind, 1)

@@ -18,7 +18,7 @@ from minirpn.rpn.proposals import object_scores
 from minirpn.rpn.targets import NEGATIVE, POSITIVE
 from minirpn.training.build import build_objective, build_pipeline
 from minirpn.training.config import TrainConfig
-from minirpn.training.evaluate import SplitResult, proposals_of
+from minirpn.training.evaluate import SplitResult, propose_in
 from minirpn.training.phases import Phase
 from minirpn.training.run_folder import RunFolder
 from minirpn.training.step import make_minibatch
@@ -77,7 +77,9 @@ def draw_samples(trainer: Trainer, folder: RunFolder, dataset: VOCDataset) -> li
     with pipeline.all_looks(dataset, indices) as all_looks:
         for number, (index, looks) in enumerate(zip(indices, all_looks, strict=True), start=1):
             example = looks[0]
-            pixels, positives = _sample_pixels(trainer, looks, dataset[index].image, index)
+            sample = dataset[index]
+            learnt = pipeline.example(sample, augmentation=trainer.config.data.augment.unvaried)
+            pixels, positives = _sample_pixels(trainer, looks, learnt, sample.image, index)
             name = f"{number}-{trainer.step:07d}.png"
             pictures.append(SamplePicture(example.image_id, name, pixels, positives))
     for picture in pictures:
@@ -86,27 +88,44 @@ def draw_samples(trainer: Trainer, folder: RunFolder, dataset: VOCDataset) -> li
 
 
 def _sample_pixels(
-    trainer: Trainer, looks: Sequence[Example], image: np.ndarray, index: int
+    trainer: Trainer,
+    looks: Sequence[Example],
+    learnt: Example,
+    image: np.ndarray,
+    index: int,
 ) -> tuple[np.ndarray, int]:
-    """Return the picture (h, w, 3) uint8 of one image, and how many positives were sampled."""
+    """Return the picture (h, w, 3) uint8 of one image, and how many positives were sampled.
+
+    Parameters
+    ----------
+    trainer
+        The network as it is now.
+    looks
+        The image as the network proposes for it.
+    learnt
+        The image at the size of training images.
+    image
+        Its own pixels (H, W, 3).
+    index
+        Its place in the data set.
+    """
     from minirpn.viz.small import above, draw_small
     from minirpn.viz.style import BLUE, GREY, SKY, VERMILLION
 
-    config, example = trainer.config, looks[0]
-    outputs = [trainer.network.forward(look.image[None, ...])[0] for look in looks]
-    output = outputs[0]
+    config, example = trainer.config, learnt
     objects = example.gt_boxes[config.data.learnt(example.difficult)]
+    anchors = trainer.network.anchors_for(example.image_size, like=example.image)
     batch = make_minibatch(
-        output.anchors,
+        anchors,
         backend.to_device(objects, example.image),
         example.image_size,
         rng=np.random.default_rng([config.run.seed, index, trainer.step]),
         objective=trainer.objective,
         ignored=backend.to_device(example.ignored, example.image),
     )
-    proposals = proposals_of(outputs, looks, config.proposals)
+    proposals = propose_in(trainer.network, looks, config.proposals)
     labels, scale = batch.host_labels, np.float32(example.scale)
-    anchors = backend.to_host(output.anchors) / scale
+    anchors = backend.to_host(anchors) / scale
     negatives = np.flatnonzero(labels == NEGATIVE)
     count = _NEGATIVES if len(negatives) else 0
     drawn = negatives[np.linspace(0, len(negatives) - 1, count).astype(int)]
@@ -141,8 +160,9 @@ def draw_final_pictures(
     from minirpn import viz
 
     captions = {}
-    with build_pipeline(config, network).in_order(train_set, 1) as examples:
-        pictures = _pictures_of_learning(network, config, train_set, next(examples))
+    change = config.data.augment.unvaried
+    example = build_pipeline(config, network).example(train_set[0], augmentation=change)
+    pictures = _pictures_of_learning(network, config, train_set, example)
     if val_set is not None and result is not None:
         pictures = itertools.chain(pictures, _pictures_of_result(val_set, result))
     for name, caption, axes in pictures:

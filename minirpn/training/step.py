@@ -154,7 +154,9 @@ def loss_and_gradients(
 def sgd_update(
     optimizer: Optimizer, result: StepResult, *, lr: float, clip_norm: float | None = None
 ) -> StepResult:
-    """Move the parameters one step along the gradients; return the result with losses as floats.
+    """Move the parameters one step against the gradients; return the result with losses as floats.
+
+    Every optimizer here is a kind of stochastic gradient descent.
 
     Parameters
     ----------

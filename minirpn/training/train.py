@@ -318,6 +318,8 @@ def begin(run: Training) -> None:
         run.say(f"warning: {shared}")
     if sharing.has_detector and (untrained := untrained_classes(run.splits)):
         run.say(f"warning: {untrained}")
+    if trainer.config.resize.also_at and sharing.has_detector:
+        run.say("resize.also_at: not used; a model with a detector looks at an image once")
     if sharing.proposals is not None:
         path = folder.proposals(trainer.phase.name)
         copy_proposals(Path(sharing.proposals), path, run.train_set)

@@ -518,6 +518,12 @@ class Trainer:
         if not 0 <= checkpoint.phase < len(self.phases):
             raise InputError(f"{path}: phase {checkpoint.phase} of {len(self.phases)}")
         self.begin_phase(checkpoint.phase)
+        methods = [
+            "AdamW" if squares else "SGD"
+            for squares in (checkpoint.squares, self.optimizer.squares)
+        ]
+        if checkpoint.velocity and methods[0] != methods[1]:
+            raise InputError(f"{path}: of a training with {methods[0]}, not with {methods[1]}")
         try:
             velocity, squares = (
                 {name: self.device.put(array) for name, array in kept.items()}

@@ -134,7 +134,7 @@ def test_settings_by_name_by_section_and_as_a_whole(shapes, pictures):
 
 def test_a_second_look_finds_other_boxes_in_every_picture(shapes, pictures):
     together = shapes.propose(pictures[:2], also_at=(0.7,))
-    for picture, found in zip(pictures, together, strict=False):
+    for picture, found in zip(pictures[:2], together, strict=True):
         assert_equal(shapes.propose(picture, resize={"also_at": (0.7,)}), found)
         assert not np.array_equal(found.boxes, shapes.propose(picture).boxes)
         assert found.boxes.max() <= 80
@@ -183,6 +183,12 @@ def test_only_what_scores_above_a_half_is_a_detection(detector_run, pictures):
     middle = float(np.median(found.scores))
     assert_equal(model.detect(pictures[0], score_threshold=middle), found.above(middle))
     assert len(model.detect(pictures[0])) == (found.scores > 0.5).sum()
+
+
+@pytest.mark.parametrize("call", ["propose", "detect"])
+def test_a_detector_is_not_asked_to_look_twice(detector_run, pictures, call):
+    with pytest.raises(InputError, match=r"^also_at: a model with a detector looks at an image"):
+        getattr(detector_run.model, call)(pictures[0], also_at=(0.5,))
 
 
 def test_a_name_in_two_sections_needs_its_section(detector_run, pictures):

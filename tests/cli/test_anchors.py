@@ -27,6 +27,20 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_objects_have_the_size_that_training_gives_them(
+    voc: Path, capsys: pytest.CaptureFixture[str]
+):
+    tables = []
+    for words in (
+        ["--short-side", "120", "--max-side", "200"],
+        ["--short-side", "240", "--max-side", "400", "--zoom", "0.5"],
+    ):
+        assert main(["anchors", "--voc", str(voc), "--split", "train", *words]) == 0
+        tables.append(capsys.readouterr().out)
+    assert rows(tables[0]) == rows(tables[1])
+    assert "short side 240, long side at most 400, times 0.5 (zoom)" in tables[1]
+
+
 def rows(out: str) -> dict[str, list[str]]:
     """Return the two numbers of each row of the table."""
     lines = [line.replace(" %", "%") for line in out.splitlines() if "   " in line.strip()]

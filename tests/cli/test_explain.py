@@ -61,7 +61,26 @@ def test_a_model_that_looks_twice_is_shown_at_one_size(
     assert "also_at = []" in text
     config.write_text(text.replace("also_at = []", "also_at = [0.5, 2.0]"))
     assert main(["explain", str(run), "000001"]) == 0
-    assert "model also looks at 0.5 and 2 times this size\n" in capsys.readouterr().out
+    *_, looks, page = capsys.readouterr().out.splitlines()
+    assert looks == "one size is shown; to propose, the model looks at 1, 0.5, 2 times this"
+    assert page.startswith("page: ")
+
+
+def test_a_step_is_shown_at_the_size_of_training_images(
+    run: Path, lone: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = run / "explain" / "000001.html"
+    sizes = []
+    for zoom in ("1.0", "0.5"):
+        config = run / "config.toml"
+        config.write_text(re.sub(r"(?m)^zoom = .*$", f"zoom = {zoom}", config.read_text()))
+        assert main(["explain", str(run), "000001"]) == 0
+        assert ("looks at 2 times this" in capsys.readouterr().out) == (zoom == "0.5")
+        sizes.append(data_of(path)["image"]["width"])
+    assert sizes[0] == 2 * sizes[1]
+    # Where nothing is learned, the size is that of the look.
+    assert main(["explain", str(run), str(lone)]) == 0
+    assert "times this" not in capsys.readouterr().out
 
 
 def test_a_name_in_another_data_set_and_another_file(run: Path, tmp_path: Path):

@@ -149,6 +149,13 @@ def test_an_image_that_becomes_too_large_is_named():
     )
     with pytest.raises(InputError, match=reason):
         prepared(sample_of(np.zeros((1, 400, 3), np.uint8), []), config)
+    zoomed = r"become 5000 x 50000 .*, times 50 \(zoom, scale_jitter or also_at\), more than"
+    with pytest.raises(InputError, match=zoomed):
+        prepared(
+            sample_of(np.zeros((10, 1, 3), np.uint8), []),
+            ResizeConfig(100, 1000),
+            Augmentation(zoom=50.0),
+        )
 
 
 class TestPrepare:

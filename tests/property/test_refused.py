@@ -349,13 +349,20 @@ ROWS = {
         [{"w": BIAS}, {"w": BIAS, "v": X}],
     ),
     "SGD velocity": (
-        lambda velocity: nn.SGD([nn.Parameter("w", BIAS)]).load_state(velocity),
+        lambda velocity: nn.SGD([nn.Parameter("w", BIAS)]).load_state(velocity, steps=0),
         [{}, {"v": BIAS}, {"w": BIAS, "v": BIAS}, {"w": BIAS[:2]}],
         [{"w": BIAS}],
     ),
     "AdamW betas": (lambda beta: nn.AdamW([], betas=(beta, 0.9)), [-0.1, 1, NAN], [0, 0.999]),
+    "AdamW how many betas": (
+        lambda betas: nn.AdamW([], betas=betas),
+        [(), (0.9,), (0.9, 0.9, 0.9)],
+        [(0.9, 0.9)],
+    ),
     "AdamW squares": (
-        lambda squares: nn.AdamW([nn.Parameter("w", BIAS)]).load_state({"w": BIAS}, squares),
+        lambda squares: nn.AdamW([nn.Parameter("w", BIAS)]).load_state(
+            {"w": BIAS}, squares, steps=0
+        ),
         [{}, {"v": BIAS}, {"w": BIAS[:2]}],
         [{"w": BIAS}],
     ),

@@ -174,7 +174,7 @@ def _by_library(rule):
     def step(value, velocity, grad, lr, momentum, weight_decay):
         parameter = nn.Parameter("w", value)
         sgd = nn.SGD([parameter], momentum=momentum, weight_decay=weight_decay, rule=rule)
-        sgd.load_state({"w": velocity})
+        sgd.load_state({"w": velocity}, steps=0)
         sgd.step({"w": grad}, lr=lr)
         return parameter.value, sgd.velocity["w"]
 

@@ -55,5 +55,7 @@ def test_a_run_that_stopped_ends_as_one_that_did_not(config, tmp_path, monkeypat
 
 def test_a_checkpoint_of_sgd_is_refused(config, tmp_path):
     sgd = Trainer(replace(config, optimizer=replace(config.optimizer, method="sgd")))
-    with pytest.raises(InputError, match=r"last.npz: momentum of another network: squares: names"):
+    with pytest.raises(InputError, match=r"last.npz: of a training with SGD, not with AdamW$"):
         Trainer(config).restore(sgd.checkpoint(), tmp_path / "last.npz")
+    with pytest.raises(InputError, match=r"last.npz: of a training with AdamW, not with SGD$"):
+        sgd.restore(Trainer(config).checkpoint(), tmp_path / "last.npz")

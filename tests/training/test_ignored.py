@@ -182,7 +182,7 @@ def test_pictures_of_a_mini_batch_show_what_the_loss_sees(trainer_of, samples, m
     monkeypatch.setattr(pictures, "make_minibatch", spied)
     sample = left_out(samples[0])
     example = example_of(trainer, sample)
-    pictures._sample_pixels(trainer, example, sample.image, 0)
+    pictures._sample_pixels(trainer, [example], example, sample.image, 0)
     arguments = trainer.network, trainer.config, [sample], example
     drawn = {name: axes for name, _, axes in pictures._pictures_of_learning(*arguments)}
     legend = [text.get_text() for text in drawn["labels.png"].get_legend().get_texts()]

@@ -8,6 +8,7 @@ import pytest
 from minirpn import loops
 from minirpn.data import VOCDataset
 from minirpn.errors import InputError
+from minirpn.export import metadata_of
 from minirpn.training.build import build_objective, build_pipeline
 from minirpn.training.config import SharingConfig
 from minirpn.training.evaluate import evaluate_split, propose_all, validate
@@ -108,6 +109,7 @@ def test_a_detector_looks_once(small_config, dataset):
         evaluate_split(model, one, dataset) for one in (config, with_looks(config, 1.5, 0.75))
     ]
     assert results[1].recall.to_dict() == results[0].recall.to_dict()
+    assert metadata_of(model.rpn, with_looks(config, 1.5))["resize"]["also_at"] == ()
     assert build_pipeline(with_looks(small_config, 1.5), model.rpn).resize.looks == (1.0, 1.5)
 
 

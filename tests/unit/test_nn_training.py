@@ -155,6 +155,11 @@ def test_two_steps_of_adamw_by_hand():
     assert weight.value[0] == pytest.approx(first - 0.1 * (direction + 0.1 * first))
 
 
+def test_before_the_first_step_of_adamw_nothing_was_subtracted():
+    weight = nn.Parameter("w", np.array([2.0, -1.0]))
+    np.testing.assert_array_equal(nn.AdamW([weight]).last_step(weight, lr=0.1), [0, 0])
+
+
 def test_adamw_stands_still_where_nothing_pulls():
     weight = nn.Parameter("w", np.array([2.0, -1.0]), decay_multiplier=0.0)
     nn.AdamW([weight]).step({"w": np.zeros(2)}, lr=0.1)
@@ -164,10 +169,10 @@ def test_adamw_stands_still_where_nothing_pulls():
 def test_squares_are_taken_with_velocities_or_not_at_all():
     optimizer = nn.AdamW([nn.Parameter("w", np.ones(2))])
     with pytest.raises(ValueError, match="squares: names that are on one side only: w"):
-        optimizer.load_state({"w": np.ones(2)})
+        optimizer.load_state({"w": np.ones(2)}, steps=0)
     assert not optimizer.velocity["w"].any()
     with pytest.raises(ValueError, match="squares: names that are on one side only: w"):
-        nn.SGD(optimizer.parameters).load_state({"w": np.ones(2)}, {"w": np.ones(2)})
+        nn.SGD(optimizer.parameters).load_state({"w": np.ones(2)}, {"w": np.ones(2)}, steps=0)
 
 
 def test_multipliers_and_frozen_parameters():
@@ -226,14 +231,14 @@ def test_training_goes_on_from_saved_velocities(rng):
     run(first, half, range(3))
     saved = {name: np.array(v) for name, v in first.velocity.items()}
     second = nn.SGD([half])
-    second.load_state(saved)
+    second.load_state(saved, steps=0)
     run(second, half, range(3, 6))
     np.testing.assert_array_equal(saved["w"], first.velocity["w"])  # taken as a copy
     np.testing.assert_array_equal(half.value, whole.value)
     with pytest.raises(ValueError, match=r"velocity\['w'\]: expected shape \(4\)"):
-        second.load_state({"w": np.zeros(3)})
+        second.load_state({"w": np.zeros(3)}, steps=0)
     with pytest.raises(ValueError, match="on one side only: other, w"):
-        second.load_state({"other": np.zeros(4)})
+        second.load_state({"other": np.zeros(4)}, steps=0)
 
 
 def test_a_velocity_lies_in_memory_as_its_value_does(rng):
@@ -242,7 +247,7 @@ def test_a_velocity_lies_in_memory_as_its_value_does(rng):
     optimizer = nn.SGD([nn.Parameter("w", value)])
     assert optimizer.velocity["w"].strides == value.strides
     loaded = np.ascontiguousarray(rng.normal(size=value.shape))
-    optimizer.load_state({"w": loaded})
+    optimizer.load_state({"w": loaded}, steps=0)
     assert optimizer.velocity["w"].strides == value.strides
     np.testing.assert_array_equal(optimizer.velocity["w"], loaded)
 
@@ -250,7 +255,7 @@ def test_a_velocity_lies_in_memory_as_its_value_does(rng):
 def test_velocities_are_taken_all_or_none():
     optimizer = nn.SGD([nn.Parameter(name, np.ones(2)) for name in "ab"])
     with pytest.raises(ValueError, match=r"velocity\['b'\]: expected shape \(2\)"):
-        optimizer.load_state({"a": np.ones(2), "b": np.ones(3)})
+        optimizer.load_state({"a": np.ones(2), "b": np.ones(3)}, steps=0)
     assert not optimizer.velocity["a"].any()
 
 

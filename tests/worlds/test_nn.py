@@ -106,7 +106,7 @@ def train(convert, rng_seed=3, rule="caffe"):
         y, cache = network.forward(x)
         dx, grads = network.backward(y, cache)
         optimizer.step(grads, lr=0.01)
-    optimizer.load_state(optimizer.velocity)
+    optimizer.load_state(optimizer.velocity, steps=0)
     return y, dx, {p.name: p.value for p in network.parameters()}, optimizer.velocity
 
 
