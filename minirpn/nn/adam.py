@@ -93,14 +93,16 @@ class AdamW(Optimizer):
     betas
         The factors of the two means.
     weight_decay
-        Multiplied by the learning rate, and not by the gradient's scale: 0.01 is small.
+        Multiplied by the learning rate, but not divided as the gradient is: 0.01 is usual.
     epsilon
         Keeps the quotient finite where all gradients were 0; at 0 it is not.
 
     Attributes
     ----------
-    velocity, squares
-        m and s by parameter name.
+    velocity
+        m by parameter name.
+    squares
+        s by parameter name.
 
     Raises
     ------
