@@ -48,7 +48,7 @@ def proposal_sizes(measured: Measured) -> dict[str, Any]:
     """Return the mean size of the proposals that come from each base anchor.
 
     It counts the 300 best proposals of each image after NMS, clipped to the image, in pixels of
-    the resized image.
+    the resized image. The image is looked at once, whatever `resize.also_at` says.
 
     Returns
     -------
