@@ -130,7 +130,7 @@ class Optimizer(ABC):
         Two parameters have one name.
     """
 
-    keeps_squares = False
+    keeps_squares = False  # whether a subclass needs them
 
     def __init__(
         self, parameters: Iterable[Parameter], *, weight_decay: float, in_place: bool

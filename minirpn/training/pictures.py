@@ -74,14 +74,13 @@ def draw_samples(trainer: Trainer, folder: RunFolder, dataset: VOCDataset) -> li
     with one_line_errors(folder.samples, "make the folder"):
         folder.samples.mkdir(exist_ok=True)
     pipeline, pictures = build_pipeline(trainer.config, trainer.network), []
-    with pipeline.all_looks(dataset, indices) as all_looks:
-        for number, (index, looks) in enumerate(zip(indices, all_looks, strict=True), start=1):
-            example = looks[0]
-            sample = dataset[index]
-            learnt = pipeline.example(sample, augmentation=trainer.config.data.augment.unvaried)
-            pixels, positives = _sample_pixels(trainer, looks, learnt, sample.image, index)
-            name = f"{number}-{trainer.step:07d}.png"
-            pictures.append(SamplePicture(example.image_id, name, pixels, positives))
+    change = trainer.config.data.augment.unvaried
+    for number, index in enumerate(indices, start=1):
+        sample = dataset[index]
+        looks, learnt = pipeline.looks(sample), pipeline.example(sample, augmentation=change)
+        pixels, positives = _sample_pixels(trainer, looks, learnt, sample.image, index)
+        name = f"{number}-{trainer.step:07d}.png"
+        pictures.append(SamplePicture(learnt.image_id, name, pixels, positives))
     for picture in pictures:
         replace_file(folder.samples / picture.name, partial(save_small, picture.pixels))
     return pictures

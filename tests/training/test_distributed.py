@@ -399,17 +399,18 @@ def assert_close(one, other):
 
 
 @pytest.mark.parametrize(
-    ("kind", "size", "steps"),
+    ("kind", "size", "steps", "method"),
     [
-        ("rpn-only", 2, 9),
-        pytest.param("rpn-only", 4, 20, marks=pytest.mark.slow),
-        pytest.param("4-step", 3, 12, marks=pytest.mark.slow),
-        pytest.param("approximate-joint", 2, 9, marks=pytest.mark.slow),
-        pytest.param("joint", 3, 9, marks=pytest.mark.slow),
+        ("rpn-only", 2, 9, "sgd"),
+        ("rpn-only", 2, 9, "adamw"),
+        pytest.param("rpn-only", 4, 20, "sgd", marks=pytest.mark.slow),
+        pytest.param("4-step", 3, 12, "sgd", marks=pytest.mark.slow),
+        pytest.param("approximate-joint", 2, 9, "sgd", marks=pytest.mark.slow),
+        pytest.param("joint", 3, 9, "sgd", marks=pytest.mark.slow),
     ],
 )
-def test_ranks_train_what_one_process_trains(trained, config_of, kind, size, steps):
-    config = config_of(kind, steps=steps)
+def test_ranks_train_what_one_process_trains(trained, config_of, kind, size, steps, method):
+    config = config_of(kind, steps=steps, method=method)
     alone, results = trained("alone", 1, config)
     shared, all_results = trained("shared", size, config)
     assert_close(shared, alone)

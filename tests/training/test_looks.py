@@ -10,8 +10,10 @@ from minirpn.data import VOCDataset
 from minirpn.errors import InputError
 from minirpn.export import metadata_of
 from minirpn.training.build import build_objective, build_pipeline
+from minirpn.training.checkpoint import load_checkpoint
 from minirpn.training.config import SharingConfig
 from minirpn.training.evaluate import evaluate_split, propose_all, validate
+from minirpn.training.train import train
 from minirpn.training.trainer import Trainer
 
 
@@ -116,9 +118,6 @@ def test_a_detector_looks_once(small_config, dataset):
 @pytest.mark.usefixtures("no_finish")
 def test_a_training_with_looks_is_the_same_training(small_config, new_run):
     """Only what it measures differs: it learns from one size."""
-    from minirpn.training.checkpoint import load_checkpoint
-    from minirpn.training.train import train
-
     ends = []
     for name, config in (("one", small_config), ("more", with_looks(small_config, 1.5))):
         folder = new_run(name, config)
